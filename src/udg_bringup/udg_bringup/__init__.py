@@ -1,0 +1,1 @@
+"""Bring-up of the whole stack."""

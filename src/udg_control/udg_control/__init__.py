@@ -1,0 +1,1 @@
+"""From action chunks to safe joint commands."""

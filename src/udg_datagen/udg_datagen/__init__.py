@@ -1,0 +1,1 @@
+"""Grasp synthesis, motion planning and demonstrations."""

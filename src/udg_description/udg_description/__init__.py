@@ -1,0 +1,1 @@
+"""What the robot is: joint layout, limits, frames, kinematics, geometry, cameras."""

@@ -1,0 +1,1 @@
+"""From depth images to the scene cloud that the policy sees."""

@@ -1,0 +1,1 @@
+"""The grasp policy: data format, network, training and inference."""

@@ -1,0 +1,1 @@
+"""The simulated cell: robot, table and objects in SAPIEN, depth cameras, trials."""
