@@ -1,0 +1,10 @@
+from setuptools import setup
+
+PACKAGE = "udg_control"
+
+setup(  # the rest is in setup.cfg
+    data_files=[
+        ("share/ament_index/resource_index/packages", [f"resource/{PACKAGE}"]),
+        (f"share/{PACKAGE}", ["package.xml"]),
+    ],
+)
