@@ -1,0 +1,90 @@
+"""Start, spin and stop nodes."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+import rclpy
+from rclpy.context import Context
+from rclpy.executors import Executor, ExternalShutdownException, SingleThreadedExecutor
+from rclpy.node import Node
+
+from udg_description.errors import UdgError
+
+
+def run_node(make_node: Callable[[], Node], args: Sequence[str] | None = None) -> int:
+    """Run one node until SIGINT, SIGTERM or shutdown; return the process's exit code.
+
+    A UdgError, when the node is made or while it runs, is printed as one line `error: ...` and gives code 2.
+    """
+    rclpy.init(args=None if args is None else list(args))
+    node: Node | None = None
+    executor = SingleThreadedExecutor()
+    try:
+        node = make_node()
+        executor.add_node(node)
+        executor.spin()
+    except (KeyboardInterrupt, ExternalShutdownException):
+        pass
+    except UdgError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    finally:
+        executor.shutdown()
+        if node is not None:
+            node.destroy_node()
+        rclpy.try_shutdown()
+    return 0
+
+
+class BackgroundSpin:
+    """Nodes that one thread spins; keeps the error that ended it, if any."""
+
+    def __init__(self, nodes: Sequence[Node], executor: Executor) -> None:
+        self.error: BaseException | None = None
+        self.stopped = threading.Event()
+        self._executor = executor
+        for node in nodes:
+            executor.add_node(node)
+        names = ", ".join(node.get_name() for node in nodes)
+        self._thread = threading.Thread(target=self._spin, name=f"spin {names}", daemon=True)
+        self._thread.start()
+
+    def _spin(self) -> None:
+        try:
+            self._executor.spin()
+        except ExternalShutdownException:
+            pass
+        except BaseException as error:  # handed over to whoever waits for this thread
+            self.error = error
+        finally:
+            self.stopped.set()
+
+    def shutdown(self) -> None:
+        """Stop spinning and wait for the thread."""
+        self._executor.shutdown()
+        self._thread.join(timeout=5.0)
+
+    def check(self) -> None:
+        """Raise the error that ended the spinning, if any."""
+        if self.error is not None:
+            raise self.error
+
+
+@contextmanager
+def background_spin(*nodes: Node, context: Context | None = None) -> Iterator[BackgroundSpin]:
+    """Spin `nodes` in one thread of their own while the block runs; destroy them after it.
+
+    Raises at the end what a callback raised in the thread.
+    """
+    spin = BackgroundSpin(nodes, SingleThreadedExecutor(context=context))
+    try:
+        yield spin
+    finally:
+        spin.shutdown()
+        for node in nodes:
+            node.destroy_node()
+    spin.check()

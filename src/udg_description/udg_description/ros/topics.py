@@ -1,0 +1,118 @@
+"""The one table of topics and services: name, message type, quality of service.
+
+Nodes make their publishers and subscriptions with `publish` and `subscribe`, so that both ends of a topic
+always agree. In lockstep no message may be lost: then sensor data, too, is sent reliably.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from diagnostic_msgs.msg import DiagnosticArray
+from rclpy.node import Node
+from rclpy.publisher import Publisher
+from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.subscription import Subscription
+from rosgraph_msgs.msg import Clock
+from sensor_msgs.msg import CameraInfo, Image, JointState, PointCloud2
+from std_msgs.msg import Bool
+from std_srvs.srv import Trigger
+from trajectory_msgs.msg import JointTrajectory
+from visualization_msgs.msg import MarkerArray
+
+from udg_description.layout import SIDES
+
+
+@dataclass(frozen=True, kw_only=True)
+class Topic:
+    """A topic: its name, message class and quality of service."""
+
+    name: str
+    type: type
+    depth: int = 1
+    reliable: bool = True
+    latched: bool = False
+
+    def qos(self, lockstep: bool = False, depth: int | None = None) -> QoSProfile:
+        """Return the profile; `lockstep` makes it reliable, `depth` overrides the queue length (subscribers only)."""
+        return QoSProfile(
+            history=HistoryPolicy.KEEP_LAST,
+            depth=self.depth if depth is None else depth,
+            reliability=ReliabilityPolicy.RELIABLE if self.reliable or lockstep else ReliabilityPolicy.BEST_EFFORT,
+            durability=DurabilityPolicy.TRANSIENT_LOCAL if self.latched else DurabilityPolicy.VOLATILE,
+        )
+
+
+DEPTH_IMAGE = {
+    side: Topic(name=f"/{side}_camera/depth/image_raw", type=Image, depth=5, reliable=False) for side in SIDES
+}
+CAMERA_INFO = {
+    side: Topic(name=f"/{side}_camera/depth/camera_info", type=CameraInfo, depth=5, reliable=False) for side in SIDES
+}
+JOINT_STATES = Topic(name="/joint_states", type=JointState)
+SCENE_CLOUD = Topic(name="/scene_cloud", type=PointCloud2)
+ACTION_CHUNK = Topic(name="/action_chunk", type=JointTrajectory)
+SIM_JOINT_COMMAND = Topic(name="/sim/joint_command", type=JointState)
+SIM_JOINT_STATES = Topic(name="/sim/joint_states", type=JointState)
+GRASP_MARKERS = Topic(name="/grasp_markers", type=MarkerArray)
+DIAGNOSTICS = Topic(name="/diagnostics", type=DiagnosticArray, depth=10)
+CLOCK = Topic(name="/clock", type=Clock)
+EMERGENCY_STOP = Topic(name="/emergency_stop", type=Bool, latched=True)
+
+TOPICS: tuple[Topic, ...] = (
+    *DEPTH_IMAGE.values(),
+    *CAMERA_INFO.values(),
+    JOINT_STATES,
+    SCENE_CLOUD,
+    ACTION_CHUNK,
+    SIM_JOINT_COMMAND,
+    SIM_JOINT_STATES,
+    GRASP_MARKERS,
+    DIAGNOSTICS,
+    CLOCK,
+    EMERGENCY_STOP,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServiceName:
+    """A service: its name and type."""
+
+    name: str
+    type: type = Trigger
+
+
+POLICY_START = ServiceName(name="/policy/start")
+POLICY_STOP = ServiceName(name="/policy/stop")
+CONTROL_ENABLE = ServiceName(name="/control/enable")
+CONTROL_DISABLE = ServiceName(name="/control/disable")
+CONTROL_HOME = ServiceName(name="/control/home")
+SIM_RESET = ServiceName(name="/sim/reset")
+
+SERVICES: tuple[ServiceName, ...] = (
+    POLICY_START,
+    POLICY_STOP,
+    CONTROL_ENABLE,
+    CONTROL_DISABLE,
+    CONTROL_HOME,
+    SIM_RESET,
+)
+
+
+def publish(node: Node, topic: Topic, *, lockstep: bool = False) -> Publisher:
+    """Create the publisher of `topic` on `node`."""
+    return node.create_publisher(topic.type, topic.name, topic.qos(lockstep))
+
+
+def subscribe(
+    node: Node,
+    topic: Topic,
+    callback: Callable[[Any], None],
+    *,
+    lockstep: bool = False,
+    depth: int | None = None,
+) -> Subscription:
+    """Create the subscription to `topic` on `node`; `depth` lengthens the queue of this subscriber alone."""
+    return node.create_subscription(topic.type, topic.name, callback, topic.qos(lockstep, depth))
