@@ -1,0 +1,75 @@
+"""Reading a user's mesh and making a solid of it."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import trimesh
+from udg_description.errors import UdgError
+
+SUFFIXES = (".obj", ".stl", ".ply", ".off", ".glb", ".gltf")
+
+
+class MeshError(UdgError):
+    """A mesh that cannot be read or is no solid."""
+
+
+class Solid(NamedTuple):
+    """A watertight mesh and what had to be done to it ("" if nothing)."""
+
+    mesh: trimesh.Trimesh
+    note: str
+
+
+def read_solid(path: Path) -> Solid:
+    """Reads a mesh file and repairs it to a watertight solid, in the file's own units.
+
+    Raises MeshError if the file is absent, of an unknown kind, unreadable, empty, not finite or without volume.
+    """
+    if path.suffix.lower() not in SUFFIXES:
+        raise MeshError(f"mesh {path}: unknown kind {path.suffix!r}; valid: {', '.join(SUFFIXES)}")
+    if not path.is_file():
+        raise MeshError(f"mesh {path}: no such file")
+    try:
+        mesh = trimesh.load(path, force="mesh", process=False)
+    except Exception as error:  # the readers raise whatever a broken file leads them to
+        raise MeshError(f"mesh {path}: cannot be read as {path.suffix[1:]}: {error}") from error
+    if not isinstance(mesh, trimesh.Trimesh) or len(mesh.faces) == 0:
+        raise MeshError(f"mesh {path}: has no faces; a closed triangle mesh is needed")
+    return make_solid(mesh, str(path))
+
+
+def make_solid(mesh: trimesh.Trimesh, name: str) -> Solid:
+    """Watertight copy of `mesh`: vertices merged, holes filled, else its convex hull. Raises MeshError."""
+    if not np.isfinite(mesh.vertices).all():
+        raise MeshError(f"mesh {name}: has vertices that are not finite")
+    if np.ptp(mesh.vertices, axis=0).min() <= 1e-6 * np.ptp(mesh.vertices, axis=0).max():
+        raise MeshError(f"mesh {name}: is flat, it has no volume; a solid is needed")
+    mesh = mesh.copy()
+    mesh.merge_vertices(merge_tex=True, merge_norm=True)
+    if _is_solid(mesh):
+        return Solid(_outward(mesh), "")
+    mesh.update_faces(mesh.nondegenerate_faces() & mesh.unique_faces())
+    mesh.remove_unreferenced_vertices()
+    trimesh.repair.fix_normals(mesh)
+    mesh.fill_holes()
+    if _is_solid(mesh):
+        return Solid(_outward(mesh), "holes and faces repaired")
+    try:
+        hull = mesh.convex_hull
+    except Exception as error:  # qhull's error class is private
+        raise MeshError(f"mesh {name}: is not closed and has no convex hull: {error}") from error
+    if not _is_solid(hull):
+        raise MeshError(f"mesh {name}: is not closed and cannot be repaired; close it in a mesh editor")
+    return Solid(hull, "not closed: replaced by its convex hull")
+
+
+def _is_solid(mesh: trimesh.Trimesh) -> bool:
+    longest = float(np.ptp(mesh.vertices, axis=0).max())
+    return bool(mesh.is_watertight and mesh.is_winding_consistent and abs(mesh.volume) > 1e-7 * longest**3)
+
+
+def _outward(mesh: trimesh.Trimesh) -> trimesh.Trimesh:
+    if mesh.volume < 0:
+        mesh.invert()
+    return mesh

@@ -1,0 +1,235 @@
+"""The objects on the table: the built-in library and the user's own meshes."""
+
+import argparse
+import difflib
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import trimesh
+from udg_description.errors import UdgError
+
+from udg_sim.cache import cache_dir, cached_arrays
+from udg_sim.catalogue import ObjectSpec, builtin_specs
+from udg_sim.convex import decompose, fit_hull
+from udg_sim.mesh_io import SUFFIXES, MeshError, read_solid
+from udg_sim.shapes import Shape
+from udg_sim.stable import StablePose, stable_poses
+
+__all__ = ["MeshError", "ObjectLibrary", "ObjectModel", "SizeRange", "UnknownObjectError", "main"]
+
+PREPARATION = "1"
+"""Version of the preparation (decomposition, stable poses): part of the cache key."""
+FRICTION = 0.8
+"""Nominal friction coefficient of every object."""
+MESH_DENSITY = 400.0
+"""Density of the user's meshes [kg/m^3]."""
+MASS_RANGE_KG = (0.005, 1.0)
+"""Range to which the mass of a user's mesh is clipped [kg]."""
+
+
+class UnknownObjectError(UdgError):
+    """An object id that the library does not have."""
+
+
+class SizeRange(NamedTuple):
+    """Longest edge [m] from which and up to which an object belongs to a size class."""
+
+    lower: float
+    upper: float
+
+
+SIZES = {"small": SizeRange(0.0, 0.08), "medium": SizeRange(0.08, 0.22), "large": SizeRange(0.22, 0.6)}
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ObjectModel:
+    """One object: geometry in metres with the centre of mass at the origin, mass, friction, resting poses."""
+
+    id: str
+    category: str
+    split: str  # "train" | "test"
+    size_class: str  # "small" | "medium" | "large"
+    mesh: trimesh.Trimesh  # watertight
+    convex_parts: tuple[trimesh.Trimesh, ...]  # same frame as the mesh
+    mass_kg: float
+    friction: float
+    stable: tuple[StablePose, ...]  # likeliest first
+    note: str = ""  # what had to be repaired
+
+    def __post_init__(self) -> None:
+        if not self.mass_kg > 0 or not self.friction >= 0:
+            raise UdgError(f"object {self.id}: mass {self.mass_kg} kg must be > 0, friction {self.friction} >= 0")
+
+    @cached_property
+    def key(self) -> str:
+        """Hash of the mesh (hexadecimal): the name under which depth cameras and caches keep the geometry."""
+        return geometry_key(self.mesh)
+
+    @property
+    def stable_poses(self) -> list[np.ndarray]:
+        """T_table_object (4, 4) of each resting pose: on z = 0, centre of mass above the origin; likeliest first."""
+        return [pose.T_table_object for pose in self.stable]
+
+    @property
+    def stable_probabilities(self) -> np.ndarray:
+        """(P,) share of drops that end in each resting pose, summing to 1."""
+        return np.array([pose.probability for pose in self.stable])
+
+    @cached_property
+    def unit_inertia(self) -> np.ndarray:
+        """(3, 3) inertia about the centre of mass for a mass of 1 kg [m^2], object axes, uniform density."""
+        return np.asarray(self.mesh.moment_inertia) / self.mesh.volume
+
+    @property
+    def inertia(self) -> np.ndarray:
+        """(3, 3) inertia about the centre of mass [kg m^2], object axes, uniform density."""
+        return self.mass_kg * self.unit_inertia
+
+    @property
+    def longest_edge(self) -> float:
+        """Longest edge of the bounding box [m]."""
+        return float(self.mesh.extents.max())
+
+
+class ObjectLibrary:
+    """Objects by id (built-in) or by "path.obj@0.1" (a mesh file scaled to a longest edge of 0.1 m)."""
+
+    def __init__(self) -> None:
+        self._specs = builtin_specs()
+        self._loaded: dict[str, ObjectModel] = {}
+
+    def ids(self, split: str | None = None, size: str | None = None) -> list[str]:
+        """Ids of the built-in objects, optionally of one split ("train", "test") or size class. Raises UdgError."""
+        for value, valid in ((split, ("train", "test")), (size, tuple(SIZES))):
+            if value is not None and value not in valid:
+                raise UdgError(f"object library: unknown choice {value!r}; valid: {', '.join(valid)}")
+        return [s.id for s in self._specs.values() if split in (None, s.split) and size in (None, s.size_class)]
+
+    def get(self, spec: str) -> ObjectModel:
+        """The object of a library id or mesh spec. Raises UnknownObjectError, MeshError."""
+        if spec not in self._loaded:
+            if spec in self._specs:
+                self._loaded[spec] = _builtin(self._specs[spec])
+            elif "@" in spec or Path(spec).suffix.lower() in SUFFIXES:
+                self._loaded[spec] = _from_file(spec)
+            else:
+                raise UnknownObjectError(self._unknown(spec))
+        return self._loaded[spec]
+
+    def _unknown(self, spec: str) -> str:
+        close = difflib.get_close_matches(spec, self._specs, n=3, cutoff=0.5)
+        hint = f"did you mean {' or '.join(close)}?" if close else f"valid ids: {', '.join(self._specs)}"
+        return f"object {spec!r} is not in the library; {hint} A mesh file is given as path.obj@<longest edge in m>"
+
+
+def geometry_key(mesh: trimesh.Trimesh) -> str:
+    """Hash of vertices (to 1 um) and faces."""
+    digest = hashlib.sha256(np.round(np.asarray(mesh.vertices) * 1e6).astype(np.int64).tobytes())
+    digest.update(np.asarray(mesh.faces, dtype=np.int64).tobytes())
+    return digest.hexdigest()[:20]
+
+
+def _builtin(spec: ObjectSpec) -> ObjectModel:
+    shape = spec.build()
+    return _prepare(shape, spec.id, spec.category, spec.split, spec.size_class, spec.density * shape.mesh.volume, "")
+
+
+def _from_file(spec: str) -> ObjectModel:
+    path, at, size = spec.rpartition("@")
+    try:
+        longest = float(size) if at else float("nan")
+    except ValueError:
+        longest = float("nan")
+    if not 0.005 <= longest <= SIZES["large"].upper:
+        raise MeshError(
+            f"object {spec!r}: needs a size, as path.obj@0.1 (longest edge in metres, 0.005 to {SIZES['large'].upper})"
+        )
+    solid = read_solid(Path(path))
+    mesh = solid.mesh
+    mesh.apply_scale(longest / mesh.extents.max())
+    size_class = next(name for name, span in SIZES.items() if longest <= span.upper)
+    mass_kg = float(np.clip(MESH_DENSITY * mesh.volume, *MASS_RANGE_KG))
+    return _prepare(Shape(mesh, None), spec, "mesh", "test", size_class, mass_kg, solid.note)
+
+
+def _prepare(
+    shape: Shape, id: str, category: str, split: str, size_class: str, mass_kg: float, note: str
+) -> ObjectModel:
+    """Centres the shape and adds what is expensive (convex parts, resting poses) from the cache."""
+    mesh = shape.mesh
+    centre = np.array(mesh.center_mass)
+    if not np.isfinite(centre).all():
+        raise MeshError(f"object {id}: the centre of mass is not finite; the mesh is no solid")
+    mesh = trimesh.Trimesh(mesh.vertices - centre, mesh.faces, process=False)
+
+    def make() -> dict[str, np.ndarray]:
+        if shape.parts is None:
+            parts = decompose(mesh)
+        else:
+            parts = tuple(fit_hull(part.vertices - centre) for part in shape.parts)
+        poses = stable_poses(mesh)
+        return {
+            "vertices": np.concatenate([part.vertices for part in parts]),
+            "counts": np.array([len(part.vertices) for part in parts]),
+            "T_table_object": np.array([pose.T_table_object for pose in poses]),
+            "probability": np.array([pose.probability for pose in poses]),
+        }
+
+    arrays = cached_arrays(cache_dir("objects") / f"{geometry_key(mesh)}-{PREPARATION}.npz", make)
+    groups = np.split(arrays["vertices"], np.cumsum(arrays["counts"])[:-1])
+    for array in (mesh.vertices, mesh.faces):
+        array.flags.writeable = False
+    return ObjectModel(
+        id=id,
+        category=category,
+        split=split,
+        size_class=size_class,
+        mesh=mesh,
+        convex_parts=tuple(trimesh.Trimesh(vertices=v, process=False).convex_hull for v in groups),
+        mass_kg=float(mass_kg),
+        friction=FRICTION,
+        stable=tuple(
+            StablePose(T, float(p)) for T, p in zip(arrays["T_table_object"], arrays["probability"], strict=True)
+        ),
+        note=note,
+    )
+
+
+def table(objects: Sequence[ObjectModel]) -> str:
+    """The objects as a text table."""
+    head = f"{'id':16s} {'category':14s} {'split':6s} {'size':7s} {'extents [mm]':>16s} {'kg':>6s} {'parts':>5s} poses"
+    rows = [
+        f"{o.id:16s} {o.category:14s} {o.split:6s} {o.size_class:7s} "
+        f"{'x'.join(f'{1000 * e:.0f}' for e in o.mesh.extents):>16s} {o.mass_kg:6.3f} {len(o.convex_parts):5d} "
+        + " ".join(f"{p:.2f}" for p in o.stable_probabilities)
+        for o in objects
+    ]
+    return "\n".join([head, *rows])
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Lists the library (or the given objects); --picture writes a contact sheet."""
+    parser = argparse.ArgumentParser(prog="python -m udg_sim.objects", description=main.__doc__)
+    parser.add_argument("objects", nargs="*", help="ids or mesh specs; all built-in objects if none is given")
+    parser.add_argument("--split", help="train or test")
+    parser.add_argument("--size", help="small, medium or large")
+    parser.add_argument("--picture", type=Path, help="PNG with all objects")
+    args = parser.parse_args(argv)
+    library = ObjectLibrary()
+    objects = [library.get(spec) for spec in args.objects or library.ids(args.split, args.size)]
+    print(table(objects))
+    if args.picture is not None:
+        from udg_sim.video import object_sheet, write_png
+
+        write_png(args.picture, object_sheet(objects))
+
+
+if __name__ == "__main__":
+    from udg_description.errors import cli
+
+    cli(main)
