@@ -1,0 +1,116 @@
+"""The arms alone: analytic forward and inverse kinematics and the Jacobian, in the world frame."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from ur_analytic_ik import ur5e
+
+from udg_description.frames import T_base_controller, T_flange_hand, T_world_base
+from udg_description.layout import Side, part_indices
+from udg_description.limits import joint_limits
+from udg_description.transforms import inverse
+
+_T_WORLD_CONTROLLER = {side: T_world_base(side) @ T_base_controller(side) for side in ("left", "right")}
+_T_CONTROLLER_WORLD = {side: inverse(T) for side, T in _T_WORLD_CONTROLLER.items()}
+_T_FLANGE_HAND = {side: T_flange_hand(side) for side in ("left", "right")}
+_T_HAND_FLANGE = {side: inverse(T) for side, T in _T_FLANGE_HAND.items()}
+_LIMIT_TOLERANCE = 1e-9  # [rad]
+
+# Denavit-Hartenberg constants of the UR5e [m]: the vendor's.
+_D1, _A2, _A3, _D4, _D5, _D6 = 0.1625, -0.425, -0.3922, 0.1333, 0.0997, 0.0996
+
+
+def flange_pose(side: Side, q: np.ndarray) -> np.ndarray:
+    """T_world_flange (4, 4) for one arm's angles q (6,) [rad]."""
+    return _T_WORLD_CONTROLLER[side] @ ur5e.forward_kinematics(*(float(angle) for angle in q))
+
+
+def hand_pose(side: Side, q: np.ndarray) -> np.ndarray:
+    """T_world_hand (4, 4) of hand_link for one arm's angles q (6,) [rad]."""
+    return flange_pose(side, q) @ _T_FLANGE_HAND[side]
+
+
+def arm_ik(side: Side, T_world_flange: np.ndarray) -> np.ndarray:
+    """All arm configurations (K, 6) [rad] within the limits that put the flange at a pose (4, 4); K may be 0.
+
+    An angle that fits in its limits more than once is given once, nearest to the range's middle.
+    """
+    solutions = _ik_solutions(side, T_world_flange)
+    limits = joint_limits()
+    part = part_indices(f"{side}_arm")
+    middle = (limits.lower[part] + limits.upper[part]) / 2
+    return _within_limits(side, _unwrap(solutions, middle))
+
+
+def hand_ik(side: Side, T_world_hand: np.ndarray) -> np.ndarray:
+    """arm_ik for a pose (4, 4) of hand_link."""
+    return arm_ik(side, np.asarray(T_world_hand, dtype=float) @ _T_HAND_FLANGE[side])
+
+
+def nearest_arm_ik(side: Side, T_world_flange: np.ndarray, q_seed: np.ndarray) -> np.ndarray | None:
+    """The configuration (6,) [rad] within the limits nearest to q_seed (6,) (largest joint motion), or None.
+
+    Each angle is taken modulo 2 pi at the value nearest to the seed, or where that is outside the limits at the
+    nearest one inside.
+    """
+    q_seed = np.asarray(q_seed, dtype=float)
+    solutions = _ik_solutions(side, T_world_flange)
+    limits = joint_limits()
+    part = part_indices(f"{side}_arm")
+    lower, upper = limits.lower[part], limits.upper[part]
+    candidates = _unwrap(solutions, q_seed)
+    # An angle outside its limits goes a turn back if that brings it inside.
+    candidates = np.where(candidates > upper + _LIMIT_TOLERANCE, candidates - 2 * math.pi, candidates)
+    candidates = np.where(candidates < lower - _LIMIT_TOLERANCE, candidates + 2 * math.pi, candidates)
+    candidates = _within_limits(side, candidates)
+    if len(candidates) == 0:
+        return None
+    return candidates[int(np.argmin(np.abs(candidates - q_seed).max(axis=1)))]
+
+
+def nearest_hand_ik(side: Side, T_world_hand: np.ndarray, q_seed: np.ndarray) -> np.ndarray | None:
+    """nearest_arm_ik for a pose (4, 4) of hand_link."""
+    return nearest_arm_ik(side, np.asarray(T_world_hand, dtype=float) @ _T_HAND_FLANGE[side], q_seed)
+
+
+def arm_jacobian(side: Side, q: np.ndarray) -> np.ndarray:
+    """Jacobian (6, 6) of hand_link's origin: d[v; w]/d(dq), linear [m/s] over angular [rad/s], world frame."""
+    axes, origins, T_world_flange = _joint_axes(side, np.asarray(q, dtype=float))
+    position = (T_world_flange @ _T_FLANGE_HAND[side])[:3, 3]
+    return np.concatenate([np.cross(axes, position - origins).T, axes.T])
+
+
+def _ik_solutions(side: Side, T_world_flange: np.ndarray) -> np.ndarray:
+    T_controller_flange = _T_CONTROLLER_WORLD[side] @ np.asarray(T_world_flange, dtype=float)
+    solutions = ur5e.inverse_kinematics(np.ascontiguousarray(T_controller_flange))
+    found = np.array(solutions, dtype=float).reshape(-1, 6)
+    return found[np.all(np.isfinite(found), axis=1)]
+
+
+def _unwrap(solutions: np.ndarray, reference: np.ndarray) -> np.ndarray:
+    """Each angle modulo 2 pi at the value nearest to the reference."""
+    return solutions - 2 * math.pi * np.round((solutions - reference) / (2 * math.pi))
+
+
+def _within_limits(side: Side, candidates: np.ndarray) -> np.ndarray:
+    limits = joint_limits()
+    part = part_indices(f"{side}_arm")
+    lower, upper = limits.lower[part], limits.upper[part]
+    inside = (candidates >= lower - _LIMIT_TOLERANCE) & (candidates <= upper + _LIMIT_TOLERANCE)
+    return np.clip(candidates[np.all(inside, axis=1)], lower, upper)
+
+
+def _joint_axes(side: Side, q: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """World axes (6, 3) and origins (6, 3) [m] of the joints, and T_world_flange (4, 4), by the DH chain."""
+    half = math.pi / 2
+    rows = [(_D1, 0.0, half), (0.0, _A2, 0.0), (0.0, _A3, 0.0), (_D4, 0.0, half), (_D5, 0.0, -half), (_D6, 0.0, 0.0)]
+    T = _T_WORLD_CONTROLLER[side]
+    axes, origins = np.empty((6, 3)), np.empty((6, 3))
+    for index, (d, a, alpha) in enumerate(rows):
+        axes[index], origins[index] = T[:3, 2], T[:3, 3]
+        s, c, sa, ca = math.sin(q[index]), math.cos(q[index]), math.sin(alpha), math.cos(alpha)
+        step = [[c, -s * ca, s * sa, a * c], [s, c * ca, -c * sa, a * s], [0.0, sa, ca, d], [0.0, 0.0, 0.0, 1.0]]
+        T = T @ np.array(step)
+    return axes, origins, T
