@@ -1,0 +1,163 @@
+"""Grasps as data: `GraspSet`, its file format, and the choice of subsets."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import tempfile
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from udg_description.errors import UdgError
+
+GRASP_SCHEMA = 1
+
+# Per grasp: shape after the leading N; J joints of the hand, C active contacts.
+_PER_GRASP: dict[str, tuple[int | str, ...]] = {
+    "T_object_hand": (4, 4),
+    "q_pregrasp": ("J",),
+    "q_grasp": ("J",),
+    "q_squeeze": ("J",),
+    "tau_squeeze": ("J",),
+    "energy": (),
+    "wrench_residual": (),
+    "force_imbalance": (),
+    "tip_distance": ("C",),
+    "penetration": (),
+    "table_clearance": (),
+    "approach_clearance": (),
+    "contact_points_object": ("C", 3),
+    "contact_forces_object": ("C", 3),
+}
+
+
+class GraspFileError(UdgError):
+    """A grasp file that is missing, truncated, of another schema, or whose arrays disagree."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Grasp:
+    """One grasp in the object frame; joints in SDK order [rad]."""
+
+    side: str
+    T_object_hand: np.ndarray  # (4, 4) hand link at contact
+    T_object_pregrasp: np.ndarray  # (4, 4) hand link before the approach
+    q_pregrasp: np.ndarray  # (J,)
+    q_grasp: np.ndarray  # (J,)
+    q_squeeze: np.ndarray  # (J,) position targets that press
+    tau_squeeze: np.ndarray  # (J,) [Nm] torque the targets are meant to make
+    energy: float
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class GraspSet:
+    """N grasps of one object in one resting pose, lowest energy first.
+
+    A hand moves at `q_pregrasp` from `Ts_object_pregrasp` to `T_object_hand`, closes to `q_grasp` (pads on the surface)
+    and is commanded `q_squeeze`. All poses are in the object frame, lengths in metres, forces in newtons on the object.
+    """
+
+    side: str
+    strategy: str
+    object_id: str
+    object_key: str
+    T_table_object: np.ndarray  # (4, 4) the resting pose they were made for
+    palm_normal_hand: np.ndarray  # (3,) approach direction in the hand frame
+    pregrasp_distance: float  # [m]
+    contact_names: tuple[str, ...]  # C
+    joint_names: tuple[str, ...]  # J, of q_*
+    T_object_hand: np.ndarray  # (N, 4, 4)
+    q_pregrasp: np.ndarray  # (N, J) [rad]
+    q_grasp: np.ndarray  # (N, J) [rad]
+    q_squeeze: np.ndarray  # (N, J) [rad]
+    tau_squeeze: np.ndarray  # (N, J) [Nm]
+    energy: np.ndarray  # (N,)
+    wrench_residual: np.ndarray  # (N,) mean |w - G f| over the unit target wrenches
+    force_imbalance: np.ndarray  # (N,) net wrench of the squeeze over its normal forces
+    tip_distance: np.ndarray  # (N, C) [m] pad to surface, signed
+    penetration: np.ndarray  # (N,) [m] deepest sphere
+    table_clearance: np.ndarray  # (N,) [m] at grasp and pregrasp
+    approach_clearance: np.ndarray  # (N,) [m] open hand to object on its way
+    contact_points_object: np.ndarray  # (N, C, 3) [m]
+    contact_forces_object: np.ndarray  # (N, C, 3) [N]
+    meta_json: str = "{}"
+
+    def __post_init__(self) -> None:
+        sizes = {"J": len(self.joint_names), "C": len(self.contact_names)}
+        for name, tail in _PER_GRASP.items():
+            expected = (len(self.energy), *(sizes[k] if isinstance(k, str) else k for k in tail))
+            if getattr(self, name).shape != expected:
+                raise GraspFileError(f"grasp set: {name} has shape {getattr(self, name).shape}, expected {expected}")
+
+    def __len__(self) -> int:
+        return len(self.energy)
+
+    def __getitem__(self, index: int) -> Grasp:
+        return Grasp(
+            side=self.side,
+            T_object_hand=self.T_object_hand[index],
+            T_object_pregrasp=self.Ts_object_pregrasp[index],
+            q_pregrasp=self.q_pregrasp[index],
+            q_grasp=self.q_grasp[index],
+            q_squeeze=self.q_squeeze[index],
+            tau_squeeze=self.tau_squeeze[index],
+            energy=float(self.energy[index]),
+        )
+
+    @property
+    def Ts_object_pregrasp(self) -> np.ndarray:
+        """Hand poses (N, 4, 4) `pregrasp_distance` back along the palm normal."""
+        poses = self.T_object_hand.copy()
+        poses[:, :3, 3] -= self.pregrasp_distance * poses[:, :3, :3] @ self.palm_normal_hand
+        return poses
+
+    def select(self, index: np.ndarray | Sequence[int] | slice) -> GraspSet:
+        """The grasps at `index` (integers or booleans), in that order."""
+        if not isinstance(index, slice):
+            index = np.asarray(index)
+        return dataclasses.replace(self, **{name: getattr(self, name)[index] for name in _PER_GRASP})
+
+    def save(self, path: Path | str) -> None:
+        """Write as .npz (no pickle), atomically; the suffix is kept as given."""
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        arrays = {f.name: np.asarray(getattr(self, f.name)) for f in dataclasses.fields(self)}
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                np.savez_compressed(file, schema=np.array(GRASP_SCHEMA), **arrays)
+            os.replace(temporary, path)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+
+    @classmethod
+    def load(cls, path: Path | str) -> GraspSet:
+        """Read what `save` wrote.
+
+        Raises:
+            GraspFileError: missing, unreadable or truncated file, another schema, missing or inconsistent arrays.
+        """
+        try:
+            with np.load(path, allow_pickle=False) as data:
+                arrays = {name: data[name] for name in data.files}
+        except FileNotFoundError:
+            raise GraspFileError(f"grasp file {path} does not exist") from None
+        except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+            raise GraspFileError(f"grasp file {path} cannot be read ({error}); it may be truncated") from error
+        schema = int(arrays.pop("schema", np.array(-1)))
+        if schema != GRASP_SCHEMA:
+            raise GraspFileError(f"grasp file {path} has schema {schema}, this version reads {GRASP_SCHEMA}")
+        names = {f.name for f in dataclasses.fields(cls)}
+        if set(arrays) != names:
+            raise GraspFileError(f"grasp file {path}: missing arrays {sorted(names - set(arrays))}, "
+                                 f"unknown {sorted(set(arrays) - names)}")
+        for name in ("side", "strategy", "object_id", "object_key", "meta_json"):
+            arrays[name] = str(arrays[name])
+        for name in ("contact_names", "joint_names"):
+            arrays[name] = tuple(str(x) for x in arrays[name])
+        arrays["pregrasp_distance"] = float(arrays["pregrasp_distance"])
+        return cls(**arrays)

@@ -1,0 +1,22 @@
+"""Grasp synthesis: three nouns (GraspObject, HandModel, SynthesisConfig) and a verb (synthesize)."""
+
+from udg_datagen.synthesis.config import SynthesisConfig
+from udg_datagen.synthesis.errors import GraspObjectError, HandModelError, StrategyError
+from udg_datagen.synthesis.grasp_object import GraspObject
+from udg_datagen.synthesis.hand import HandModel, HandSpec
+from udg_datagen.synthesis.strategies import STRATEGIES
+from udg_datagen.synthesis.synthesize import synthesize
+from udg_datagen.synthesis.xhand import xhand_spec
+
+__all__ = [
+    "STRATEGIES",
+    "GraspObject",
+    "GraspObjectError",
+    "HandModel",
+    "HandModelError",
+    "HandSpec",
+    "StrategyError",
+    "SynthesisConfig",
+    "synthesize",
+    "xhand_spec",
+]

@@ -1,0 +1,78 @@
+"""Settings of grasp synthesis."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from udg_datagen.synthesis.errors import StrategyError
+from udg_datagen.synthesis.strategies import STRATEGIES
+
+
+@dataclass(frozen=True, kw_only=True)
+class SynthesisConfig:
+    """Bilevel grasp synthesis (paper IV-A, eq. 6).
+
+    Weights of distances are per cm^2: a weight of 150 costs 1.5 for one contact 1 mm off.
+    """
+
+    strategy: str = "whole"
+    n_candidates: int = 500
+    n_keep: int | None = None  # lowest energies kept; None keeps every candidate that passes the gates
+    batch: int = 250  # candidates optimised together
+    device: str = "cpu"
+
+    # Upper level: gradient descent over hand pose and joints
+    qp_steps: int = 250  # steps with the wrench term
+    refine_steps: int = 50  # steps without it, which close the contacts
+    lr_translation: float = 0.003  # [m]
+    lr_rotation: float = 0.03  # [rad]
+    lr_joints: float = 0.04  # [rad]
+    weight_contact: tuple[float, float] = (2.0, 150.0)  # first and last step, exponential between [1/cm^2]
+    weight_penetration: tuple[float, float] = (10.0, 100.0)  # [1/cm^2]
+    weight_table: float = 30.0  # [1/cm^2]
+    weight_self: float = 30.0  # [1/cm^2]
+    weight_pad: float = 2.0
+    weight_wrench: float = 1.0
+    pad_cosine: float = 0.7  # the pad axis meets the surface normal within acos of this
+    margin_object: float = 0.001  # [m] clearance asked of collision spheres
+    margin_active_tip: float = -0.001  # [m] the same for links whose pad is in contact
+    margin_table: float = 0.004  # [m]
+
+    # Lower level: contact forces
+    friction: float = 0.4  # below what is tested, as a reserve
+    cone_edges: int = 6
+    force_penalty: float = 0.02
+    qp_every: int = 5  # steps between two solutions
+    qp_iterations: int = 20
+
+    # Start
+    centre_depth: tuple[float, float] = (0.005, 0.035)  # [m] of the grasp centre below the convex hull
+    approach_max_up: float = 0.1  # largest upward component of the palm normal
+    start_oversampling: int = 3  # starts drawn per candidate; those least in the table are kept
+
+    # Pregrasp and squeeze
+    pregrasp_distance: float = 0.1  # [m] back along the palm normal
+    pregrasp_tip_clearance: float = 0.012  # [m]
+    pregrasp_clearance: float = 0.005  # [m] of every sphere along the approach
+    pregrasp_steps: int = 50
+    squeeze_stiffness: float = 10.0  # [Nm/rad] of the position loop the target is meant for
+    squeeze_effort_share: float = 0.95  # of the joints' effort limits
+    squeeze_max_force: float = 12.0  # [N] at any contact
+
+    # Gates: a candidate outside is dropped
+    max_tip_distance: float = 0.002  # [m]
+    max_penetration: float = 0.002  # [m]
+    max_table_penetration: float = 0.0  # [m]
+    max_approach_penetration: float = 0.003  # [m] of the open hand on its way in
+
+    def __post_init__(self) -> None:
+        if self.strategy not in STRATEGIES:
+            raise StrategyError(f"unknown strategy '{self.strategy}'; valid: {', '.join(STRATEGIES)}")
+        if self.n_candidates < 1 or self.batch < 1:
+            raise ValueError(f"n_candidates {self.n_candidates} and batch {self.batch} must be at least 1")
+        if self.n_keep is not None and self.n_keep < 1:
+            raise ValueError(f"n_keep {self.n_keep} must be at least 1 or None")
+        if self.cone_edges < 3 or self.friction <= 0.0:
+            raise ValueError(f"cone_edges {self.cone_edges} must be >= 3 and friction {self.friction} > 0")
+        if self.qp_every < 1 or self.qp_iterations < 1 or self.qp_steps < 1 or self.refine_steps < 0:
+            raise ValueError("qp_every, qp_iterations and qp_steps must be at least 1, refine_steps at least 0")

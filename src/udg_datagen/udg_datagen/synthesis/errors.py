@@ -1,0 +1,17 @@
+"""Errors of grasp synthesis that a user can cause."""
+
+from __future__ import annotations
+
+from udg_description.errors import UdgError
+
+
+class GraspObjectError(UdgError):
+    """A mesh that no grasp can be computed for: open, empty, inverted beyond repair, or not finite."""
+
+
+class StrategyError(UdgError):
+    """An unknown strategy, or one whose contacts the hand does not have."""
+
+
+class HandModelError(UdgError):
+    """A hand description that lacks something or contradicts itself."""

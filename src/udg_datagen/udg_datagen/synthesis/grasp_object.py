@@ -1,0 +1,103 @@
+"""What the synthesiser needs to know of an object: its surface as a signed distance, its convex hull, its mass centre."""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+import open3d as o3d
+import trimesh
+
+from udg_datagen.synthesis.errors import GraspObjectError
+from udg_datagen.synthesis.sdf import SdfGrid
+
+
+class GraspObject:
+    """One rigid object in its own frame.
+
+    Args:
+        mesh: closed surface in metres, outward normals (inverted winding is repaired).
+        name: shown in errors and stored with the grasps.
+        com: centre of mass (3,) [m] in the mesh frame; the mesh's own (uniform density) if None.
+        grid_nodes: nodes of the distance grid along each axis.
+        padding: how far the grid reaches beyond the mesh [m].
+
+    Raises:
+        GraspObjectError: mesh empty, not finite, open beyond repair or without volume.
+    """
+
+    def __init__(
+        self,
+        mesh: trimesh.Trimesh,
+        *,
+        name: str = "object",
+        com: np.ndarray | None = None,
+        grid_nodes: int = 64,
+        padding: float = 0.025,
+    ) -> None:
+        self.name = name
+        self.mesh = _checked(mesh, name)
+        self.com = np.array(self.mesh.center_mass if com is None else com, dtype=np.float64)
+        self.extents = np.asarray(self.mesh.extents, dtype=np.float64)
+        self.diagonal = float(np.linalg.norm(self.extents))
+        self._scene = o3d.t.geometry.RaycastingScene(nthreads=1)
+        self._scene.add_triangles(
+            o3d.core.Tensor(np.asarray(self.mesh.vertices, dtype=np.float32)),
+            o3d.core.Tensor(np.asarray(self.mesh.faces, dtype=np.uint32)),
+        )
+        self.sdf = self._grid(grid_nodes, padding)
+
+    @property
+    def key(self) -> str:
+        """Hash of the geometry: names the object in a grasp file."""
+        digest = hashlib.sha256()
+        digest.update(np.round(np.asarray(self.mesh.vertices), 6).astype(np.float64).tobytes())
+        digest.update(np.asarray(self.mesh.faces).astype(np.int64).tobytes())
+        return digest.hexdigest()[:16]
+
+    def distance(self, points: np.ndarray) -> np.ndarray:
+        """Exact signed distance (...) [m], positive outside, of `points` (..., 3) in the object frame."""
+        tensor = o3d.core.Tensor(np.ascontiguousarray(points, dtype=np.float32))
+        return self._scene.compute_signed_distance(tensor, nthreads=1, nsamples=1).numpy()
+
+    def hull_samples(self, n: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        """Area-uniform points (n, 3) [m] on the convex hull and its outward normals (n, 3) there."""
+        hull = self.mesh.convex_hull
+        area = hull.area_faces
+        face = rng.choice(len(area), size=n, p=area / area.sum())
+        u, v = rng.random((2, n))
+        flip = u + v > 1.0
+        u, v = np.where(flip, 1.0 - u, u), np.where(flip, 1.0 - v, v)
+        a, b, c = (hull.vertices[hull.faces[face, k]] for k in range(3))
+        points = a + u[:, None] * (b - a) + v[:, None] * (c - a)
+        normals = np.asarray(hull.face_normals)[face]
+        outward = np.einsum("ij,ij->i", normals, points - hull.center_mass)
+        return points, np.where(outward[:, None] < 0.0, -normals, normals)
+
+    def _grid(self, nodes: int, padding: float) -> SdfGrid:
+        lower = self.mesh.bounds[0] - padding
+        step = (self.mesh.bounds[1] + padding - lower) / (nodes - 1)
+        axes = [lower[k] + step[k] * np.arange(nodes) for k in range(3)]
+        points = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).astype(np.float32)
+        values = self.distance(points)
+        gradients = np.stack(np.gradient(values, *[float(s) for s in step]), axis=-1)
+        gradients /= np.maximum(np.linalg.norm(gradients, axis=-1, keepdims=True), 1e-6)
+        return SdfGrid(values, gradients.astype(np.float32), lower, step)
+
+
+def _checked(mesh: trimesh.Trimesh, name: str) -> trimesh.Trimesh:
+    if len(mesh.faces) == 0:
+        raise GraspObjectError(f"object '{name}': the mesh has no faces; a closed triangle mesh in metres is needed")
+    if not np.isfinite(mesh.vertices).all():
+        raise GraspObjectError(f"object '{name}': the mesh has vertices that are not finite")
+    checked = trimesh.Trimesh(vertices=mesh.vertices, faces=mesh.faces, process=False)
+    if not checked.is_watertight:
+        checked.merge_vertices()
+        checked.fill_holes()
+    if not checked.is_watertight:
+        raise GraspObjectError(f"object '{name}': the mesh is not closed; repair it so that it encloses a volume")
+    if checked.volume < 0.0:
+        checked.invert()
+    if checked.volume < 1e-9:
+        raise GraspObjectError(f"object '{name}': volume {checked.volume:.2e} m^3 is too small; is the mesh in metres?")
+    return checked

@@ -1,0 +1,53 @@
+"""Opening the fingers: joints whose hand reaches the grasp pose along the palm normal without touching the object."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from udg_datagen.synthesis.config import SynthesisConfig
+from udg_datagen.synthesis.hand import HandModel
+from udg_datagen.synthesis.initial import HandPose
+from udg_datagen.synthesis.sdf import SdfGrid
+
+_RETREATS = (0.0, 0.015, 0.03, 0.05, 0.075)  # [m] where the path is looked at
+_LEARNING_RATE = 0.05  # [rad]
+_HOLD = 0.002  # weight of staying near the grasp, against cm^2
+
+
+class Pregrasp(NamedTuple):
+    q: Tensor  # (B, n) [rad]
+    clearance: Tensor  # (B,) [m] smallest distance of a sphere to the object along the path
+
+
+def open_hand(
+    sdf: SdfGrid, hand: HandModel, pose: HandPose, active: tuple[int, ...], up: Tensor, offset: float,
+    config: SynthesisConfig,
+) -> Pregrasp:
+    """Joints of the open hand for grasps `pose`, by gradient descent on the joints alone."""
+    origin = pose.origin(hand)
+    palm = pose.R @ hand.palm_normal
+    shift = -torch.tensor(_RETREATS, device=hand.device)[:, None] * palm[:, None]  # (B, K, 3)
+    wanted = (hand.sphere_radius + config.pregrasp_clearance).expand(len(_RETREATS), -1).clone()
+    tips = torch.isin(hand.sphere_link, hand.contact_link[torch.tensor(active, device=hand.device)])
+    wanted[0, tips] += config.pregrasp_tip_clearance - config.pregrasp_clearance
+    q = pose.q.clone()
+    first, second = torch.zeros_like(q), torch.zeros_like(q)
+    for k in range(config.pregrasp_steps):
+        state = hand.forward(origin, pose.R, q)
+        points = hand.sphere_points(state)
+        distance, normal = sdf.nearest(points[:, None] + shift[:, :, None])
+        depth = 100.0 * (wanted - distance).clamp(min=0.0)
+        gradient = -2.0 * (depth[..., None] * normal).sum(1)
+        sunk = 100.0 * (hand.sphere_radius + config.margin_table - (points @ up + offset)).clamp(min=0.0)
+        gradient = gradient - 2.0 * sunk[..., None] * up
+        step = hand.joint_gradient(state, hand.pull_spheres(points, gradient)) + _HOLD * (q - pose.q)
+        first, second = 0.8 * first + 0.2 * step, 0.95 * second + 0.05 * step.square()
+        rate = _LEARNING_RATE * (1.0 - 0.9 * k / config.pregrasp_steps)
+        q = q - rate * (first / (1.0 - 0.8 ** (k + 1))) / ((second / (1.0 - 0.95 ** (k + 1))).sqrt() + 1e-4)
+        q = torch.minimum(torch.maximum(q, hand.lower), hand.upper)
+    points = hand.sphere_points(hand.forward(origin, pose.R, q))
+    distance, _ = sdf.nearest(points[:, None] + shift[:, :, None])
+    return Pregrasp(q, (distance - hand.sphere_radius).flatten(1).amin(-1))

@@ -1,0 +1,83 @@
+"""The lower level: contact forces in linearised friction cones that best produce given wrenches.
+
+Wrenches are (force, torque / length scale) about the centre of mass, both in the object frame.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+
+def target_wrenches(device: str = "cpu") -> Tensor:
+    """The J = 12 unit wrenches (12, 6): plus and minus force along, and torque about, each axis."""
+    eye = torch.eye(6, device=device)
+    return torch.cat([eye, -eye])
+
+
+def reference_axes(normals: Tensor) -> Tensor:
+    """For each normal (..., 3) the coordinate axis (..., 3) least aligned with it: fixes the tangents' sense."""
+    return torch.nn.functional.one_hot(normals.abs().argmin(-1), 3).to(normals.dtype)
+
+
+def contact_frames(normals: Tensor, reference: Tensor) -> Tensor:
+    """Frames (..., 3, 3) whose columns are the inward normal (-normals) and two tangents; differentiable."""
+    inward = -normals
+    first = reference - (reference * inward).sum(-1, keepdim=True) * inward
+    first = first / first.norm(dim=-1, keepdim=True).clamp(min=1e-6)
+    return torch.stack([inward, first, torch.linalg.cross(inward, first)], dim=-1)
+
+
+def cone_edges(friction: float, n_edges: int, device: str = "cpu") -> Tensor:
+    """Edges (n_edges, 3) of the friction pyramid with unit normal force, in the contact frame."""
+    angle = torch.arange(n_edges, device=device) * (2.0 * math.pi / n_edges)
+    return torch.stack([torch.ones_like(angle), friction * torch.cos(angle), friction * torch.sin(angle)], dim=-1)
+
+
+def grasp_matrix(points: Tensor, frames: Tensor, com: Tensor, scale: float, edges: Tensor) -> Tensor:
+    """Wrench basis (B, 6, C * E) of contacts at `points` (B, C, 3) with `frames` (B, C, 3, 3)."""
+    forces = frames[:, :, None] @ edges[..., None]  # (B, C, E, 3, 1)
+    forces = forces.squeeze(-1)
+    arms = (points - com)[:, :, None].expand_as(forces)
+    wrench = torch.cat([forces, torch.linalg.cross(arms, forces) / scale], dim=-1)
+    return wrench.flatten(1, 2).transpose(1, 2)
+
+
+def solve_forces(A: Tensor, targets: Tensor, penalty: float, iterations: int, start: Tensor | None = None) -> Tensor:
+    """Minimises |w - A a|^2 + penalty |a|^2 over a >= 0 by accelerated projected gradient (FISTA).
+
+    `A` (B, 6, k), `targets` (J, 6) or (B, J, 6), `start` (B, J, k); returns a (B, J, k). The step comes from the
+    Frobenius norm of A A', an upper bound of its largest eigenvalue: a power iteration under-estimates and diverges.
+    """
+    if targets.dim() == 2:
+        targets = targets.expand(A.shape[0], -1, -1)
+    At = A.transpose(1, 2)
+    bound = (A @ At).flatten(1).norm(dim=1) + penalty
+    step = (1.0 / bound.clamp(min=1e-6))[:, None, None]
+    H = At @ A + penalty * torch.eye(A.shape[2], device=A.device)
+    b = targets @ A
+    a = torch.zeros((A.shape[0], targets.shape[1], A.shape[2]), device=A.device) if start is None else start
+    y, t = a, 1.0
+    for _ in range(iterations):
+        new = (y - step * (y @ H - b)).clamp_(min=0.0)
+        t_new = 0.5 * (1.0 + math.sqrt(1.0 + 4.0 * t * t))
+        y = new + ((t - 1.0) / t_new) * (new - a)
+        a, t = new, t_new
+    return a
+
+
+def local_forces(a: Tensor, edges: Tensor, n_contacts: int) -> Tensor:
+    """Forces (B, J, C, 3) in the contact frames from edge weights a (B, J, C * E)."""
+    return a.unflatten(-1, (n_contacts, edges.shape[0])) @ edges
+
+
+def wrench_residual(
+    points: Tensor, frames: Tensor, forces: Tensor, targets: Tensor, com: Tensor, scale: float
+) -> Tensor:
+    """Residual w - G f (B, J, 6) of local `forces` (B, J, C, 3); differentiable in points and frames."""
+    world = torch.einsum("bcxy,bjcy->bjcx", frames, forces)
+    arms = (points - com)[:, None].expand_as(world)
+    torque = torch.linalg.cross(arms, world).sum(2) / scale
+    return targets - torch.cat([world.sum(2), torque], dim=-1)
