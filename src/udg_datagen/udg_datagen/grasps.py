@@ -114,7 +114,7 @@ class GraspSet:
         poses[:, :3, 3] -= self.pregrasp_distance * poses[:, :3, :3] @ self.palm_normal_hand
         return poses
 
-    def select(self, index: np.ndarray | Sequence[int] | slice) -> GraspSet:
+    def take(self, index: np.ndarray | Sequence[int] | slice) -> GraspSet:
         """The grasps at `index` (integers or booleans), in that order."""
         if not isinstance(index, slice):
             index = np.asarray(index)

@@ -6,7 +6,7 @@ from udg_datagen.synthesis.grasp_object import GraspObject
 from udg_datagen.synthesis.hand import HandModel, HandSpec
 from udg_datagen.synthesis.strategies import STRATEGIES
 from udg_datagen.synthesis.synthesize import synthesize
-from udg_datagen.synthesis.xhand import xhand_spec
+from udg_datagen.synthesis.xhand import xhand, xhand_spec
 
 __all__ = [
     "STRATEGIES",
@@ -18,5 +18,6 @@ __all__ = [
     "StrategyError",
     "SynthesisConfig",
     "synthesize",
+    "xhand",
     "xhand_spec",
 ]

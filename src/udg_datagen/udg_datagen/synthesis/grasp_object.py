@@ -7,6 +7,7 @@ import hashlib
 import numpy as np
 import open3d as o3d
 import trimesh
+from udg_sim.objects import ObjectModel
 
 from udg_datagen.synthesis.errors import GraspObjectError
 from udg_datagen.synthesis.sdf import SdfGrid
@@ -46,6 +47,11 @@ class GraspObject:
             o3d.core.Tensor(np.asarray(self.mesh.faces, dtype=np.uint32)),
         )
         self.sdf = self._grid(grid_nodes, padding)
+
+    @classmethod
+    def from_model(cls, model: ObjectModel) -> GraspObject:
+        """An object of the library, whose centre of mass is the origin."""
+        return cls(model.mesh, name=model.id, com=np.zeros(3))
 
     @property
     def key(self) -> str:

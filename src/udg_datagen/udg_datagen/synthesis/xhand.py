@@ -9,7 +9,7 @@ from udg_description.frames import GRASP_CENTER_HAND, PALM_NORMAL_HAND
 from udg_description.layout import HAND_JOINTS, Side
 from udg_description.urdf import Primitive, load_urdf
 
-from udg_datagen.synthesis.hand import HandSpec
+from udg_datagen.synthesis.hand import HandModel, HandSpec
 
 # Thumb across the palm, fingers half closed: an open hand around a medium object [rad].
 _PRESHAPE = (1.25, 0.3, 0.4, 0.0, 0.6, 0.5, 0.6, 0.5, 0.6, 0.5, 0.6, 0.5)
@@ -18,6 +18,11 @@ _GUARD_CENTER = ((0.0, 0.0, 0.015), (0.0, 0.0, 0.055), (0.0, 0.0, 0.1))
 _GUARD_RADIUS = (0.042, 0.045, 0.055)
 _THUMB = "thumb"
 _PALM_EDGE_RADIUS = 0.012  # [m] of the spheres that fill a box
+
+
+def xhand(side: Side, device: str = "cpu") -> HandModel:
+    """The XHand of `side`, ready for `synthesize`."""
+    return HandModel(xhand_spec(side), device)
 
 
 @lru_cache(maxsize=2)
