@@ -1,0 +1,311 @@
+"""One control cycle: measured state and newest chunk in, one safe command and a report out. Knows no ROS."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from types import MappingProxyType
+
+import numpy as np
+
+from udg_control.errors import RefusedError
+from udg_control.follower import MAX_SUBSTEPS, NS_PER_S, ChunkFollower, FollowerConfig, SmoothMove
+from udg_control.safety import Reason, SafetyConfig, SafetyFilter
+from udg_description.layout import HOME_Q, JOINT_NAMES, N_JOINTS
+from udg_description.limits import JointLimits
+
+
+class Mode(Enum):
+    """What the controller is doing."""
+
+    DISABLED = "disabled"
+    STOPPED = "emergency_stop"
+    WAITING = "waiting"  # enabled, nothing to follow: holds
+    FOLLOWING = "following"
+    HOMING = "homing"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ControllerConfig:
+    """Parameters of the controller."""
+
+    safety: SafetyConfig = field(default_factory=SafetyConfig)
+    follower: FollowerConfig = field(default_factory=FollowerConfig)
+    max_chunk_age_s: float = field(
+        default=0.4,
+        metadata={"description": "a chunk older than this is stale: the arms brake and hold [s]", "range": (0.1, 5.0)},
+    )
+    max_gap_s: float = field(
+        default=0.5,
+        metadata={
+            "description": "a longer pause between states is a leap of the clock: re-synchronise [s]",
+            "range": (0.05, 10.0),
+        },
+    )
+    chunk_position_slack_rad: float = field(
+        default=0.2,
+        metadata={
+            "description": "chunk points further outside the position limits reject the chunk [rad]",
+            "range": (0.0, 1.0),
+        },
+    )
+    chunk_speed_slack: float = field(
+        default=3.0,
+        metadata={
+            "description": "a chunk that needs more than this multiple of a velocity limit is rejected",
+            "range": (1.0, 20.0),
+        },
+    )
+    home_speed: float = field(
+        default=0.2, metadata={"description": "share of the velocity limits used to move home", "range": (0.01, 1.0)}
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class CycleReport:
+    """What a cycle did."""
+
+    mode: Mode
+    reason: Reason | None = None  # why the robot was held, None: it was not
+    detail: str = ""
+    chunk_age_s: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cycle:
+    """The command (36,) [rad] of a cycle, None while no state has ever been measured, and its report."""
+
+    command: np.ndarray | None
+    report: CycleReport
+
+
+class Controller:
+    """Ties follower, safety filter and watchdogs together. Disabled at the start."""
+
+    def __init__(self, config: ControllerConfig, limits: JointLimits) -> None:
+        self.config = config
+        self.filter = SafetyFilter(config.safety, limits)
+        self.follower = ChunkFollower(
+            config.follower,
+            lower=limits.lower,
+            upper=limits.upper,
+            velocity=self.filter.velocity,
+            acceleration=self.filter.acceleration,
+        )
+        self.mode = Mode.DISABLED
+        self._move: SmoothMove | None = None
+        self._home_requested = False
+        self._sync_due = True
+        self._last_ns: int | None = None
+        self._chunk_ns: int | None = None  # stamp of the chunk that is being followed or was last judged
+        self._pending: tuple[np.ndarray, int] | None = None
+
+    # --- requests ---------------------------------------------------------------------------------------------------
+
+    def enable(self) -> None:
+        """Follow chunks from now on, starting at the measured state; releases a latched emergency stop."""
+        self.filter.enable()
+        self._pending = None
+        self._abandon()
+        self.mode = Mode.WAITING
+        self._sync_due = True
+
+    def disable(self) -> None:
+        """Hold from now on. A latched emergency stop stays latched."""
+        self.filter.disable()
+        self._pending = None
+        self._abandon()
+        self.mode = Mode.STOPPED if self.filter.stopped else Mode.DISABLED
+
+    def emergency_stop(self) -> None:
+        """Hold at once and until `enable`."""
+        self.filter.emergency_stop()
+        self._pending = None
+        self._abandon()
+        self.mode = Mode.STOPPED
+
+    def home(self) -> None:
+        """Move smoothly to the home configuration, joint by joint straight: keep the way clear.
+
+        Raises RefusedError while control is not enabled.
+        """
+        if not self.filter.enabled:
+            raise RefusedError(f"home: control is '{self.mode.value}'; call /control/enable first")
+        self._pending = None
+        self._abandon()
+        self._home_requested = True
+        self.mode = Mode.HOMING
+
+    def set_chunk(self, chunk: np.ndarray, stamp_ns: int, names: Sequence[str] = JOINT_NAMES) -> None:
+        """Take the newest action chunk (K, 36) [rad]; K = 0 means "nothing to do". It is judged in the next cycle."""
+        if names is not JOINT_NAMES and tuple(names) != JOINT_NAMES:
+            self.reject_chunk(Reason.JOINT_NAMES)
+        else:
+            self._pending = (chunk, stamp_ns)
+
+    def reject_chunk(self, reason: Reason) -> None:
+        """Count a chunk that could not even be read; brake and hold."""
+        self.filter.counts[reason] += 1
+        self._drop_chunk()
+
+    def wants_chunk(self, now_ns: int) -> bool:
+        """Whether, in lockstep, the command of `now_ns` needs the chunk of the same stamp."""
+        following = self.mode in (Mode.WAITING, Mode.FOLLOWING)
+        return following and now_ns % self.config.follower.step_ns == 0 and self._newest_chunk_ns() != now_ns
+
+    @property
+    def counts(self) -> Mapping[Reason, int]:
+        """How often each reason has held the robot or rejected a chunk."""
+        return MappingProxyType(self.filter.counts)
+
+    def _newest_chunk_ns(self) -> int | None:
+        return self._pending[1] if self._pending is not None else self._chunk_ns
+
+    def _abandon(self) -> None:
+        """Brake and hold: no move, no chunk that is being followed. A chunk that is yet to be judged stays."""
+        self._move = None
+        self._home_requested = False
+        self._chunk_ns = None
+        self.follower.stop()
+        if self.mode in (Mode.FOLLOWING, Mode.HOMING):
+            self.mode = Mode.WAITING
+
+    def _drop_chunk(self) -> None:
+        self._pending = None
+        if self.mode is Mode.FOLLOWING:
+            self.mode = Mode.WAITING
+            self.follower.stop()
+
+    # --- the cycle --------------------------------------------------------------------------------------------------
+
+    def cycle(self, q_measured: np.ndarray, stamp_ns: int, now_ns: int | None = None) -> Cycle:
+        """Return the command in answer to the state `q_measured` (36,) [rad] measured at `stamp_ns`.
+
+        `now_ns` is the time of the command, by default that of the state. Never raises: an unknown error stops.
+        """
+        try:
+            return self._cycle(q_measured, stamp_ns, stamp_ns if now_ns is None else now_ns)
+        except Exception as error:  # whatever it is, the arms must not go on
+            self.emergency_stop()
+            self.filter.counts[Reason.INTERNAL_ERROR] += 1
+            report = CycleReport(mode=self.mode, reason=Reason.INTERNAL_ERROR, detail=repr(error))
+            return Cycle(command=self.filter.command, report=report)
+
+    def reject_state(self, detail: str) -> Cycle:
+        """Hold because the measured state can't be used."""
+        self.filter.counts[Reason.BAD_STATE] += 1
+        return self._hold(Reason.BAD_STATE, detail)
+
+    def miss_chunk(self) -> None:
+        """Note that the chunk did not come in time: brake and hold."""
+        self.reject_chunk(Reason.STALE_CHUNK)
+
+    def _cycle(self, q_measured: np.ndarray, stamp_ns: int, now_ns: int) -> Cycle:
+        if np.shape(q_measured) != (N_JOINTS,) or not np.isfinite(q_measured).all():
+            return self.reject_state("the measured state is not 36 finite numbers")
+        first = self.filter.command is None
+        leap = self._last_ns is not None and not 0 <= now_ns - self._last_ns <= self.config.max_gap_s * NS_PER_S
+        if leap:
+            self.filter.counts[Reason.CLOCK_JUMP] += 1
+            self._abandon()
+        if first or leap or self._sync_due:
+            self.follower.sync(self.filter.sync(q_measured))
+            self._sync_due = False
+        periods = 1 if first or leap else self._periods_since_last(now_ns)
+        if periods == 0:  # the same state again: the same command again
+            return Cycle(command=self.filter.command, report=self._report(now_ns))
+        self._last_ns = now_ns
+        if not self.filter.enabled:
+            return self._hold(Reason.EMERGENCY_STOP if self.filter.stopped else Reason.DISABLED)
+
+        rejected = self._choose_reference(now_ns)
+        verdict = self.filter.judge(
+            self.follower.advance(now_ns, periods),
+            q_measured,
+            dt_s=periods * self.config.follower.period_s,
+            state_age_s=(now_ns - stamp_ns) / NS_PER_S,
+        )
+        if verdict.reason is not None:
+            return self._hold(verdict.reason, verdict.detail)
+        if self._move is not None and now_ns >= self._move.end_ns and self.follower.at_rest:
+            self._abandon()
+        return Cycle(command=verdict.command, report=self._report(now_ns, rejected))
+
+    def _periods_since_last(self, now_ns: int) -> int:
+        """Return how many periods to advance: 0 for the same state again, few after a long pause."""
+        if self._last_ns is None:
+            return 1
+        return min(round((now_ns - self._last_ns) / self.config.follower.period_ns), MAX_SUBSTEPS)
+
+    def _hold(self, reason: Reason, detail: str = "") -> Cycle:
+        """Stand still at the last safe command; a move home ends, a chunk is taken up again from there."""
+        if self._move is not None or self._home_requested:
+            self._abandon()
+        if self.filter.command is not None:
+            self.follower.hold_at(self.filter.command)
+        return Cycle(command=self.filter.command, report=CycleReport(mode=self.mode, reason=reason, detail=detail))
+
+    def _report(self, now_ns: int, reason: Reason | None = None) -> CycleReport:
+        age_s = None
+        if self.mode is Mode.FOLLOWING and self._chunk_ns is not None:
+            age_s = (now_ns - self._chunk_ns) / NS_PER_S
+        return CycleReport(mode=self.mode, reason=reason, chunk_age_s=age_s)
+
+    # --- what to follow ---------------------------------------------------------------------------------------------
+
+    def _choose_reference(self, now_ns: int) -> Reason | None:
+        """Give the follower what it is to follow now; return why a chunk was rejected, None if none was."""
+        if self.mode is Mode.HOMING:
+            self._pending = None
+            if self._home_requested and self.follower.at_rest:
+                self._home_requested = False
+                self._move = self.follower.move_to(HOME_Q, now_ns, self.config.home_speed)
+            return None
+        reason = self._take_pending(now_ns)
+        if reason is None and self.mode is Mode.FOLLOWING and self._chunk_ns is not None:
+            reason = Reason.STALE_CHUNK if self._too_old(self._chunk_ns, now_ns) else None
+        if reason is not None:
+            self.reject_chunk(reason)
+        return reason
+
+    def _take_pending(self, now_ns: int) -> Reason | None:
+        if self._pending is None:
+            return None
+        chunk, stamp_ns = self._pending
+        if stamp_ns > now_ns:  # its state is yet to come
+            return Reason.FUTURE_CHUNK if self._too_old(now_ns, stamp_ns) else None
+        self._pending = None
+        if self._chunk_ns is not None and stamp_ns < self._chunk_ns:
+            return None  # a newer one is there already
+        self._chunk_ns = stamp_ns
+        if self._too_old(stamp_ns, now_ns):
+            return Reason.STALE_CHUNK
+        reason = self._judge_chunk(chunk, stamp_ns, now_ns)
+        if reason is not None:
+            return reason
+        if len(chunk):
+            self.mode = Mode.FOLLOWING
+            self.follower.follow(chunk, stamp_ns, now_ns)
+        else:
+            self._drop_chunk()
+        return None
+
+    def _too_old(self, stamp_ns: int, now_ns: int) -> bool:
+        return now_ns - stamp_ns > self.config.max_chunk_age_s * NS_PER_S
+
+    def _judge_chunk(self, chunk: np.ndarray, stamp_ns: int, now_ns: int) -> Reason | None:
+        """Reject what is no action at all; small excess is left to the follower."""
+        if np.ndim(chunk) != 2 or np.shape(chunk)[1] != N_JOINTS:
+            return Reason.LENGTH
+        if not np.isfinite(chunk).all():
+            return Reason.NOT_FINITE
+        slack = self.config.chunk_position_slack_rad
+        if ((chunk < self.filter.lower - slack) | (chunk > self.filter.upper + slack)).any():
+            return Reason.POSITION
+        step_ns = self.config.follower.step_ns
+        ahead = chunk[max(0, (now_ns - stamp_ns) // step_ns) :]  # points that are still to come
+        way = np.abs(np.diff(ahead, axis=0, prepend=self.follower.command[None]))
+        if (way > self.config.chunk_speed_slack * self.filter.velocity * self.config.follower.step_s).any():
+            return Reason.VELOCITY
+        return None

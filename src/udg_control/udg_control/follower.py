@@ -1,0 +1,211 @@
+"""From action chunks at 10 Hz to commands at 100 Hz, shaped to what the joints can do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+
+from udg_control.errors import SafetyConfigError
+from udg_description.layout import N_JOINTS
+
+NS_PER_S = 1_000_000_000
+MAX_SUBSTEPS = 5  # after a longer gap the command moves on as if only so many periods had passed
+INSIDE = 1.0 - 1e-6  # share of the filter's limits that the follower uses, so that rounding never meets the filter
+
+
+class Reference(Protocol):
+    """Where the joints should be, as a function of time."""
+
+    def at(self, time_ns: int) -> np.ndarray:
+        """Return the positions (36,) [rad] wanted at `time_ns`."""
+
+
+class ChunkReference:
+    """Linear interpolation from a start through the points of a chunk; the last point stays."""
+
+    def __init__(self, start: np.ndarray, start_ns: int, chunk: np.ndarray, chunk_ns: np.ndarray) -> None:
+        """`start` (36,) at `start_ns`; `chunk` (K, 36) [rad] due at `chunk_ns` (K,); past points are left out."""
+        later = chunk_ns > start_ns
+        if len(chunk) and not later.any():
+            start = chunk[-1]
+        self._times_ns = np.concatenate([[start_ns], chunk_ns[later]])
+        self._points = np.concatenate([start[None], chunk[later]])
+
+    def at(self, time_ns: int) -> np.ndarray:
+        """Return the interpolated positions (36,) [rad]."""
+        after = int(np.searchsorted(self._times_ns, time_ns, side="right"))
+        if after == 0:
+            return self._points[0]
+        if after == len(self._times_ns):
+            return self._points[-1]
+        begin_ns, end_ns = int(self._times_ns[after - 1]), int(self._times_ns[after])
+        share = (time_ns - begin_ns) / (end_ns - begin_ns)
+        return self._points[after - 1] + share * (self._points[after] - self._points[after - 1])
+
+
+class SmoothMove:
+    """From rest at `start` to rest at `end`, all joints together, by a polynomial of fifth degree."""
+
+    def __init__(
+        self, start: np.ndarray, end: np.ndarray, start_ns: int, velocity: np.ndarray, acceleration: np.ndarray
+    ) -> None:
+        """No joint exceeds `velocity` (36,) [rad/s] or `acceleration` (36,) [rad/s^2]."""
+        distance = np.abs(end - start)
+        # The largest slope of 10 s^3 - 15 s^4 + 6 s^5 is 15/8, its largest second derivative 10/sqrt(3).
+        by_velocity = (15.0 / 8.0) * distance / velocity
+        by_acceleration = np.sqrt((10.0 / np.sqrt(3.0)) * distance / acceleration)
+        self.duration_s = float(np.maximum(by_velocity, by_acceleration).max())
+        self.end_ns = start_ns + round(self.duration_s * NS_PER_S)
+        self._start, self._end, self._start_ns = start, end, start_ns
+
+    def at(self, time_ns: int) -> np.ndarray:
+        """Return the positions (36,) [rad]."""
+        elapsed_s = (time_ns - self._start_ns) / NS_PER_S
+        s = min(max(elapsed_s / self.duration_s, 0.0), 1.0) if self.duration_s > 0.0 else 1.0
+        return self._start + (10.0 * s**3 - 15.0 * s**4 + 6.0 * s**5) * (self._end - self._start)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FollowerConfig:
+    """Times of the command stream."""
+
+    period_s: float = field(default=0.01, metadata={"description": "time between commands [s]", "range": (0.001, 0.1)})
+    step_s: float = field(
+        default=0.1, metadata={"description": "time between the points of a chunk [s]", "range": (0.01, 1.0)}
+    )
+
+    def __post_init__(self) -> None:
+        """Check the numbers. Raises SafetyConfigError."""
+        if not 0.0 < self.period_s <= self.step_s:
+            raise SafetyConfigError(f"follower: period_s is {self.period_s}; valid: above 0, at most step_s")
+
+    @property
+    def period_ns(self) -> int:
+        """Time between commands [ns]."""
+        return round(self.period_s * NS_PER_S)
+
+    @property
+    def step_ns(self) -> int:
+        """Time between the points of a chunk [ns]."""
+        return round(self.step_s * NS_PER_S)
+
+
+class ChunkFollower:
+    """Follows a reference within position, velocity and acceleration limits.
+
+    The command given at time t is the position to be reached one period later. Where the reference is feasible the
+    command lies on it; where it is not, each joint follows as fast as its limits allow, and always so that it can
+    still stop before its position limit.
+    """
+
+    def __init__(
+        self,
+        config: FollowerConfig,
+        *,
+        lower: np.ndarray,
+        upper: np.ndarray,
+        velocity: np.ndarray,
+        acceleration: np.ndarray,
+    ) -> None:
+        """Limits (36,) each, in [rad], [rad/s], [rad/s^2]."""
+        self.config = config
+        self.clamped_points = 0  # chunk points that lay outside the position limits
+        self.limited_steps = 0  # commands that a velocity or acceleration limit kept off the reference
+        self._lower, self._upper = lower, upper
+        self._velocity_limit = velocity * INSIDE
+        self._acceleration_limit = acceleration * INSIDE
+        self._command = np.zeros(N_JOINTS)
+        self._velocity = np.zeros(N_JOINTS)
+        self._reference: Reference | None = None
+
+    @property
+    def command(self) -> np.ndarray:
+        """The last command (36,) [rad]."""
+        return self._command
+
+    @property
+    def at_rest(self) -> bool:
+        """Whether the last command stood still."""
+        return not self._velocity.any()
+
+    def sync(self, command: np.ndarray) -> None:
+        """Stand still at `command` (36,) [rad], forget the reference."""
+        self.hold_at(command)
+        self._reference = None
+
+    def hold_at(self, command: np.ndarray) -> None:
+        """Stand still at `command` (36,) [rad], but go on with the reference from there."""
+        self._command = np.array(command)
+        self._velocity = np.zeros(N_JOINTS)
+
+    def stop(self) -> None:
+        """Brake within the limits, then hold."""
+        self._reference = None
+
+    def follow(self, chunk: np.ndarray, stamp_ns: int, now_ns: int) -> None:
+        """Follow the chunk (K, 36) [rad] from the last command on: point i is due at stamp + (i + 1) * step_s.
+
+        Points outside the position limits are brought inside and counted.
+        """
+        inside = np.clip(chunk, self._lower, self._upper)
+        self.clamped_points += int((inside != chunk).any(axis=1).sum())
+        due_ns = stamp_ns + self.config.step_ns * np.arange(1, len(chunk) + 1)
+        self._reference = ChunkReference(self._command, now_ns, inside, due_ns)
+
+    def move_to(self, end: np.ndarray, now_ns: int, speed: float) -> SmoothMove:
+        """Move to `end` (36,) [rad] and rest there, with the share `speed` of the velocity limits."""
+        end = np.clip(end, self._lower, self._upper)
+        move = SmoothMove(self._command, end, now_ns, self._velocity_limit * speed, self._acceleration_limit * speed)
+        self._reference = move
+        return move
+
+    def advance(self, now_ns: int, periods: int = 1) -> np.ndarray:
+        """Return the command (36,) [rad] for `now_ns`, `periods` (0 to MAX_SUBSTEPS) after the last one."""
+        for back in range(periods - 1, -1, -1):
+            self._substep(now_ns - back * self.config.period_ns)
+        return self._command
+
+    def _substep(self, now_ns: int) -> None:
+        dt_s = self.config.period_s
+        if self._reference is None:
+            wanted = np.zeros(N_JOINTS)
+        else:
+            here = self._reference.at(now_ns)
+            there = self._reference.at(now_ns + self.config.period_ns)
+            error = here - self._command
+            wanted = (there - here) / dt_s + np.sign(error) * _stopping_speed(
+                np.abs(error), self._acceleration_limit, dt_s
+            )
+        most = self._acceleration_limit * dt_s
+        low = np.maximum.reduce(
+            [
+                self._velocity - most,
+                -self._velocity_limit,
+                -_stopping_speed(self._command - self._lower, self._acceleration_limit, dt_s),
+            ]
+        )
+        high = np.minimum.reduce(
+            [
+                self._velocity + most,
+                self._velocity_limit,
+                _stopping_speed(self._upper - self._command, self._acceleration_limit, dt_s),
+            ]
+        )
+        velocity = np.minimum(np.maximum(wanted, low), high)
+        if np.abs(velocity - wanted).max() > 1e-6:
+            self.limited_steps += 1
+        self._command = np.clip(self._command + velocity * dt_s, self._lower, self._upper)
+        self._velocity = velocity
+
+
+def _stopping_speed(distance: np.ndarray, acceleration: np.ndarray, dt_s: float) -> np.ndarray:
+    """Return the speed [rad/s] from which steps of dt_s that slow down by `acceleration` end exactly at `distance`.
+
+    Speeds n a dt, (n - 1) a dt, ..., a dt cover n (n + 1) / 2 a dt^2; between whole n the speed is linear.
+    """
+    unit = acceleration * dt_s
+    scaled = np.maximum(distance, 0.0) / (unit * dt_s)
+    n = np.maximum(np.ceil(np.sqrt(0.25 + 2.0 * scaled) - 0.5), 1.0)
+    return (scaled / n + 0.5 * (n - 1.0)) * unit

@@ -1,0 +1,241 @@
+"""The safety filter: the last gate before the devices. No command outside the limits leaves it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+
+import numpy as np
+
+from udg_control.errors import SafetyConfigError
+from udg_description.layout import JOINT_NAMES, N_JOINTS, SIDES, part_indices
+from udg_description.limits import JointLimits
+
+
+class Reason(Enum):
+    """Why a command, a chunk or a state was rejected and the robot held."""
+
+    DISABLED = "disabled"
+    EMERGENCY_STOP = "emergency_stop"
+    BAD_STATE = "bad_state"  # measured state: wrong names, wrong length or not finite
+    STALE_STATE = "stale_state"
+    LENGTH = "wrong_length"
+    JOINT_NAMES = "wrong_joint_names"
+    NOT_FINITE = "not_finite"
+    POSITION = "position_limit"
+    VELOCITY = "velocity_limit"
+    ACCELERATION = "acceleration_limit"
+    STEP = "step_from_measured"
+    BAD_CHUNK = "bad_chunk"  # message content: times, lengths of points
+    STALE_CHUNK = "stale_chunk"
+    FUTURE_CHUNK = "future_chunk"
+    CLOCK_JUMP = "clock_jump"  # time went back or made a leap: re-synchronised
+    INTERNAL_ERROR = "internal_error"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SafetyConfig:
+    """Limits of ours that come on top of the robot's."""
+
+    velocity_scale: float = field(
+        default=1.0,
+        metadata={"description": "share of the joints' velocity limits that may be used", "range": (0.01, 1.0)},
+    )
+    acceleration_scale: float = field(
+        default=1.0,
+        metadata={"description": "share of the joints' acceleration limits that may be used", "range": (0.01, 1.0)},
+    )
+    arm_step_rad: float = field(
+        default=0.3,
+        metadata={
+            "description": "largest distance of an arm joint's command from its measured position [rad]",
+            "range": (0.01, 1.0),
+        },
+    )
+    hand_step_rad: float = field(
+        default=1.2,
+        metadata={
+            "description": "the same of a hand joint [rad]; wide, because squeezing commands beyond the contact",
+            "range": (0.01, 3.0),
+        },
+    )
+    max_state_age_s: float = field(
+        default=0.1, metadata={"description": "a measured state older than this is stale [s]", "range": (0.01, 1.0)}
+    )
+
+    def __post_init__(self) -> None:
+        """Check the numbers. Raises SafetyConfigError."""
+        for name, (low, high) in ((f, m.metadata["range"]) for f, m in self.__dataclass_fields__.items()):
+            value = getattr(self, name)
+            if not low <= value <= high:
+                raise SafetyConfigError(f"safety: {name} is {value}; valid: {low} to {high}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """What may leave: the command (36,) [rad], and why it is not the one that was asked for (None: it is)."""
+
+    command: np.ndarray
+    reason: Reason | None = None
+    detail: str = ""
+
+    @property
+    def accepted(self) -> bool:
+        """Whether the command that was asked for passed."""
+        return self.reason is None
+
+
+class SafetyFilter:
+    """Passes a command or holds the last safe one. Disabled at the start; fails closed.
+
+    What leaves is always finite and inside the position limits, moves no joint faster than its velocity limit and
+    changes no joint's velocity faster than its acceleration limit, except for a stop, which is immediate. `sync`, too,
+    may move the command at once: to where the joints are measured, that is without pulling at them.
+    """
+
+    _EPSILON_RAD = 1e-9
+    _EPSILON_RAD_S = 1e-6
+
+    def __init__(self, config: SafetyConfig, limits: JointLimits) -> None:
+        self.config = config
+        self.velocity = limits.velocity * config.velocity_scale  # (36,) [rad/s]
+        self.acceleration = limits.acceleration * config.acceleration_scale  # (36,) [rad/s^2]
+        self.lower, self.upper = limits.lower, limits.upper
+        self.step = np.full(N_JOINTS, config.hand_step_rad)
+        for side in SIDES:
+            self.step[part_indices(f"{side}_arm")] = config.arm_step_rad
+        self.counts: Counter[Reason] = Counter()
+        self._enabled = False
+        self._stopped = False
+        self._command: np.ndarray | None = None
+        self._velocity = np.zeros(N_JOINTS)
+        self._dt_s = 0.0
+
+    # --- state ------------------------------------------------------------------------------------------------------
+
+    @property
+    def enabled(self) -> bool:
+        """Whether commands may pass."""
+        return self._enabled and not self._stopped
+
+    @property
+    def stopped(self) -> bool:
+        """Whether an emergency stop is latched."""
+        return self._stopped
+
+    @property
+    def command(self) -> np.ndarray | None:
+        """The last command that left (36,) [rad], None before the first state."""
+        return self._command
+
+    def enable(self) -> None:
+        """Let commands pass again; also releases a latched emergency stop."""
+        self._enabled, self._stopped = True, False
+
+    def disable(self) -> None:
+        """Hold from now on."""
+        self._enabled = False
+        self._velocity = np.zeros(N_JOINTS)
+
+    def emergency_stop(self) -> None:
+        """Hold from now on, until `enable`."""
+        self._stopped = True
+        self.disable()
+
+    def sync(self, q_measured: np.ndarray) -> np.ndarray:
+        """Make the measured position (36,) [rad], brought inside the limits, the last safe command at rest."""
+        self._command = _read_only(np.clip(q_measured, self.lower, self.upper))
+        self._velocity = np.zeros(N_JOINTS)
+        self._dt_s = 0.0
+        return self._command
+
+    def hold(self, reason: Reason, detail: str = "") -> Verdict:
+        """Count the reason and hold the last safe command. Needs a `sync` before."""
+        assert self._command is not None, "sync before the first command"
+        self.counts[reason] += 1
+        self._velocity = np.zeros(N_JOINTS)
+        return Verdict(command=self._command, reason=reason, detail=detail)
+
+    # --- the gate ---------------------------------------------------------------------------------------------------
+
+    def judge(
+        self,
+        command: np.ndarray,
+        q_measured: np.ndarray,
+        *,
+        dt_s: float,
+        state_age_s: float = 0.0,
+        names: Sequence[str] = JOINT_NAMES,
+    ) -> Verdict:
+        """Return the command (36,) [rad] if it is safe, else the last safe one with the reason.
+
+        `dt_s` is the time since the last command; `q_measured` (36,) [rad] the newest measured state.
+        """
+        if self._stopped:
+            return self.hold(Reason.EMERGENCY_STOP)
+        if not self._enabled:
+            return self.hold(Reason.DISABLED)
+        failure = (
+            self._judge_state(q_measured, state_age_s)
+            or self._judge_form(command, names)
+            or self._judge_motion(command, q_measured, dt_s)
+        )
+        if failure is not None:
+            return self.hold(*failure)
+        assert self._command is not None, "sync before the first command"
+        self._velocity = (command - self._command) / dt_s
+        self._dt_s = dt_s
+        self._command = _read_only(np.array(command, dtype=np.float64))
+        return Verdict(command=self._command)
+
+    def _judge_state(self, q_measured: np.ndarray, state_age_s: float) -> tuple[Reason, str] | None:
+        if np.shape(q_measured) != (N_JOINTS,) or not np.isfinite(q_measured).all():
+            return Reason.BAD_STATE, "the measured state is not 36 finite numbers"
+        if not state_age_s <= self.config.max_state_age_s:
+            return Reason.STALE_STATE, f"the state is {state_age_s:.3f} s old ({self.config.max_state_age_s} s allowed)"
+        return None
+
+    def _judge_form(self, command: np.ndarray, names: Sequence[str]) -> tuple[Reason, str] | None:
+        if np.shape(command) != (N_JOINTS,):
+            return Reason.LENGTH, f"a command of shape {np.shape(command)}; valid: ({N_JOINTS},)"
+        if names is not JOINT_NAMES and tuple(names) != JOINT_NAMES:
+            return Reason.JOINT_NAMES, "joint names that aren't the layout's, in its order"
+        if not np.isfinite(command).all():
+            return Reason.NOT_FINITE, f"{_joint(~np.isfinite(command))} is not finite"
+        return None
+
+    def _judge_motion(self, command: np.ndarray, q_measured: np.ndarray, dt_s: float) -> tuple[Reason, str] | None:
+        outside = (command < self.lower) | (command > self.upper)
+        if outside.any():
+            return Reason.POSITION, f"{_joint(outside)} outside its limits"
+        if not dt_s > 0.0:
+            return Reason.STALE_STATE, "no time has passed since the last command"
+        assert self._command is not None, "sync before the first command"
+        velocity = (command - self._command) / dt_s
+        fast = np.abs(velocity) > self.velocity + self._EPSILON_RAD_S
+        if fast.any():
+            return Reason.VELOCITY, f"{_joint(fast)} above its velocity limit"
+        # Mean velocities of two intervals belong to their middles; after a stop the interval before is as long.
+        between_s = 0.5 * (dt_s + (self._dt_s or dt_s))
+        change = np.abs(velocity - self._velocity)
+        hard = change > self.acceleration * between_s + self._EPSILON_RAD_S
+        if hard.any():
+            return Reason.ACCELERATION, f"{_joint(hard)} above its acceleration limit"
+        far = np.abs(command - q_measured) > self.step
+        # A command that brings a far joint nearer must pass, else a blocked arm could never be freed.
+        far &= np.abs(command - q_measured) > np.abs(self._command - q_measured) + self._EPSILON_RAD
+        if far.any():
+            return Reason.STEP, f"{_joint(far)} too far from its measured position"
+        return None
+
+
+def _joint(mask: np.ndarray) -> str:
+    """Name the first joint that the mask (36,) marks."""
+    return JOINT_NAMES[int(np.argmax(mask))]
+
+
+def _read_only(values: np.ndarray) -> np.ndarray:
+    values.flags.writeable = False
+    return values
