@@ -7,6 +7,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 exec 1>&2
 
 VENV=.venv
+PIP_LOG=$VENV/udg-pip.log
 STAMP_PYTHON=$VENV/.udg-python-stamp
 STAMP_BUILD=build/.udg-build-stamp
 TORCH_CPU_INDEX=https://download.pytorch.org/whl/cpu
@@ -23,6 +24,7 @@ libusb-1.0.so.0=libusb-1.0-0
 
 say() { echo "[setup] $*"; }
 fail() { echo "[setup] error: $*"; exit 1; }
+source_env() { set +u; . tools/env.sh; set -u; }  # colcon's scripts use unset variables
 digest() { sha256sum "$@" | sha256sum | cut -d' ' -f1; }
 
 apt_install() {  # packages...: install them, or say how
@@ -85,7 +87,12 @@ make_venv() {  # ros mode
     echo "$1" > $VENV/.udg-ros
 }
 
-pip_install() { $VENV/bin/python -m pip install -q --disable-pip-version-check -c constraints.txt "$@"; }
+pip_install() { $VENV/bin/python -m pip install --disable-pip-version-check -c constraints.txt "$@" > $PIP_LOG 2>&1; }
+
+pip_fail() {  # what
+    grep -v '^WARNING' $PIP_LOG | tail -8
+    fail "pip could not install $1 (all of it in $PIP_LOG): check the network and the free space, then run make again"
+}
 
 install_torch() {  # the CPU build where there is no NVIDIA driver: a tenth of the download
     local version index=()
@@ -95,20 +102,19 @@ install_torch() {  # the CPU build where there is no NVIDIA driver: a tenth of t
         if $VENV/bin/python -c "import urllib.request as u; u.urlopen('$TORCH_CPU_INDEX/torch/', timeout=5)" 2>/dev/null; then
             index=(--extra-index-url "$TORCH_CPU_INDEX")
         fi
-        pip_install "${index[@]}" "torch==$version+cpu" 2>/dev/null && return
+        pip_install "${index[@]}" "torch==$version+cpu" && return
         say "no CPU build of torch $version within reach: taking the larger one from PyPI"
     fi
-    pip_install "torch==$version"
+    pip_install "torch==$version" || pip_fail torch
 }
 
 install_python_packages() {  # ros mode
     say "Python packages (some minutes on the first run)"
     local files=(-r tools/requirements-dev.txt)
     if [ "$1" = pypi ]; then files+=(-r tools/requirements-ros.txt); fi
-    install_torch || fail "pip could not install torch; check the network, then run make again"
+    install_torch
     $VENV/bin/python tools/requirements.py > $VENV/.udg-requirements.txt
-    pip_install "${files[@]}" -r $VENV/.udg-requirements.txt ||
-        fail "pip could not install the packages above; check the network and the free space, then run make again"
+    pip_install "${files[@]}" -r $VENV/.udg-requirements.txt || pip_fail "the Python packages"
 }
 
 check_import() {  # what is set up must load: Python module, remedy
@@ -130,24 +136,22 @@ elif ros_is_sourced; then
     say "using ROS $ROS_DISTRO as sourced"
 fi
 
-wanted="$(cat tools/setup.sh tools/requirements*.txt constraints.txt src/*/setup.cfg | sha256sum | cut -d' ' -f1) $ROS"
+wanted="$(cat tools/requirements*.txt constraints.txt src/*/setup.cfg | sha256sum | cut -d' ' -f1) $ROS"
 if [ "$(cat $STAMP_PYTHON 2>/dev/null)" != "$wanted" ]; then
     install_system_libraries
     if [ ! -x $VENV/bin/python ]; then make_venv "$ROS"; fi
     install_python_packages "$ROS"
-    # shellcheck disable=SC1091
-    . tools/env.sh
+    source_env
     check_import rclpy "make distclean and try again, or source a ROS 2 installation"
     check_import open3d "install the library it names with apt-get"
     check_import sapien "install the library it names with apt-get"
     echo "$wanted" > $STAMP_PYTHON
 fi
 
-wanted="$(digest src/*/package.xml src/*/setup.py src/*/setup.cfg) $(ls launch config src/*/resource | sha256sum | cut -d' ' -f1) $PWD"
+wanted="$(digest src/*/package.xml src/*/setup.py src/*/setup.cfg) $(find launch config -type f | sort | sha256sum | cut -d' ' -f1) $PWD"
 if [ "$(cat $STAMP_BUILD 2>/dev/null)" != "$wanted" ] || [ ! -f install/local_setup.bash ]; then
     say "colcon build"
-    # shellcheck disable=SC1091
-    . tools/env.sh
+    source_env
     mkdir -p build
     colcon --log-base log build --symlink-install --base-paths src --event-handlers console_cohesion- > build/colcon.log 2>&1 ||
         { tail -30 build/colcon.log; fail "colcon build failed, see build/colcon.log"; }
