@@ -1,0 +1,75 @@
+# udg: `make` lists the targets. Each sets up what it needs first (tools/setup.sh) and skips what is there.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+ENV := set +u; . tools/env.sh; set -u;
+
+# make sim
+TRIALS ?= 10
+OBJECTS ?=
+SEED ?= 0
+OUT ?= out/sim
+CHECKPOINT ?=
+# make demos, make train
+EPISODES ?= 200
+DATA ?= out/demos
+GRASPS ?= out/grasps
+RUN ?= out/train
+PRESET ?= edge
+# appended to the command as it is
+ARGS ?=
+# make test
+PYTEST_ARGS ?=
+
+.PHONY: help setup sim bench-tick test lint colcon-test grasps demos train rviz clean distclean
+
+help:  ## list the targets and their variables
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
+	@echo
+	@echo "Variables: TRIALS=10 OBJECTS=id,id|mesh.obj@0.1 SEED=0 OUT=out/sim CHECKPOINT=folder (sim);"
+	@echo "           EPISODES=200 OBJECTS SEED GRASPS DATA (grasps, demos); DATA RUN PRESET=edge (train);"
+	@echo "           PYTEST_ARGS (test); ARGS (more options of the command); UDG_PYTHON=python3.11 (setup)"
+
+setup:  ## system libraries, .venv, ROS 2, colcon workspace: only what is missing
+	@bash tools/setup.sh
+
+sim: setup  ## trials in lockstep through the ROS nodes; last line: JSON of the result
+	@$(ENV) exec python -m udg_bringup.sim_trials --trials $(TRIALS) --seed $(SEED) --out "$(OUT)" \
+		$(if $(OBJECTS),--objects "$(OBJECTS)") $(if $(CHECKPOINT),--checkpoint "$(CHECKPOINT)") $(ARGS)
+
+bench-tick: setup  ## time from depth image to command on 2 cores; last line: JSON
+	@$(ENV) exec python -m udg_bringup.bench_tick $(if $(CHECKPOINT),--checkpoint "$(CHECKPOINT)") $(ARGS)
+
+test: lint  ## set-up, linters and all tests
+	@$(ENV) OMP_NUM_THREADS=1 exec python -m pytest -q -n 2 $(PYTEST_ARGS)
+
+lint: setup  ## ruff, mypy and the rules of the tree
+	@$(ENV) ruff check . && mypy && python tools/check_tree.py
+
+colcon-test: setup  ## the same tests, package by package, the ROS way
+	@$(ENV) colcon --log-base log test --base-paths src --event-handlers console_cohesion- --return-code-on-test-failure; \
+		colcon test-result --verbose
+
+grasps: setup  ## synthesise grasps for OBJECTS into GRASPS
+	@$(ENV) exec python -m udg_datagen.grasps --out "$(GRASPS)" --seed $(SEED) $(if $(OBJECTS),--objects "$(OBJECTS)") $(ARGS)
+
+demos: setup  ## record EPISODES demonstrations into DATA
+	@$(ENV) exec python -m udg_datagen.demos --grasps "$(GRASPS)" --out "$(DATA)" --episodes $(EPISODES) --seed $(SEED) \
+		$(if $(OBJECTS),--objects "$(OBJECTS)") $(ARGS)
+
+train: setup  ## train PRESET on DATA into RUN (resumes)
+	@$(ENV) exec python -m udg_policy.train --data "$(DATA)" --out "$(RUN)" --preset $(PRESET) --seed $(SEED) $(ARGS)
+
+rviz: setup  ## the simulation with RViz (needs a full ROS installation)
+	@$(ENV) command -v ros2 >/dev/null || { echo "rviz needs a full ROS 2 installation: source it, then make distclean rviz"; exit 2; }; \
+		exec ros2 launch udg_sim sim.launch.py rviz:=true $(ARGS)
+
+clean:  ## remove the colcon workspace and caches
+	@rm -rf build install log .pytest_cache .mypy_cache .ruff_cache
+	@find src tools launch -name __pycache__ -prune -exec rm -rf {} +
+	@find src -name '*.egg-info' -prune -exec rm -rf {} +
+
+distclean: clean  ## clean, and remove the virtual environment
+	@rm -rf .venv

@@ -1,0 +1,114 @@
+"""Check the rules of the source tree that the linters do not know; print what breaks them and exit 1.
+
+- A tracked file is at most 8 MB.
+- No text names a folder of a developer's machine.
+- Imports between the packages go one way, and what a package imports is declared in its setup.cfg.
+"""
+
+from __future__ import annotations
+
+import ast
+import configparser
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+MAX_BYTES = 8 * 1024 * 1024
+MACHINE_PATH = re.compile(rb"(?<![\w.$}/-])/(?:work|farm|home|Users|root)/(?!<)[\w.]")
+ALLOWED_PACKAGES = {
+    "udg_description": set[str](),
+    "udg_sim": {"udg_description"},
+    "udg_perception": {"udg_description"},
+    "udg_control": {"udg_description"},
+    "udg_policy": {"udg_description"},
+    "udg_datagen": {"udg_description", "udg_sim", "udg_perception", "udg_control", "udg_policy"},
+    "udg_bringup": {"udg_description", "udg_sim", "udg_perception", "udg_control", "udg_policy", "udg_datagen"},
+}
+DISTRIBUTION_OF = {"PIL": "pillow", "yaml": "pyyaml", "cv2": "opencv-python"}  # import name -> name on PyPI where they differ
+
+
+def tracked_files(root: Path) -> list[Path]:
+    """Return the files of the working tree that git knows."""
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=root, check=True, capture_output=True).stdout
+    files = [root / name for name in listed.decode().split("\0") if name]
+    return [path for path in files if path.is_file() and not path.is_symlink()]
+
+
+def size_problems(root: Path, files: list[Path]) -> Iterator[str]:
+    """Yield the files above the size limit."""
+    for path in files:
+        if path.stat().st_size > MAX_BYTES:
+            yield f"{path.relative_to(root)}: {path.stat().st_size / 1e6:.1f} MB, at most {MAX_BYTES / 1e6:.1f} MB are tracked"
+
+
+def machine_path_problems(root: Path, files: list[Path]) -> Iterator[str]:
+    """Yield the text lines that name a folder of a developer's machine."""
+    for path in files:
+        data = path.read_bytes()
+        if b"\0" in data[:8192]:
+            continue
+        for number, line in enumerate(data.split(b"\n"), start=1):
+            found = MACHINE_PATH.search(line)
+            if found:
+                yield f"{path.relative_to(root)}:{number}: names a folder of one machine: {found.group().decode()}..."
+
+
+def imported_modules(source: str) -> Iterator[tuple[int, str]]:
+    """Yield line and top-level name of each absolute import in `source`, also those inside functions."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield node.lineno, alias.name.split(".")[0]
+        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+            yield node.lineno, node.module.split(".")[0]
+
+
+def declared_distributions(setup_cfg: Path) -> set[str]:
+    """Return the normalised names in `install_requires` and in all extras of one package."""
+    config = configparser.ConfigParser()
+    config.read(setup_cfg, encoding="utf-8")
+    lines = config["options"].get("install_requires", "").split("\n")
+    if config.has_section("options.extras_require"):
+        lines += [line for value in config["options.extras_require"].values() for line in value.split("\n")]
+    names = (re.match(r"[\w.-]+", line.strip()) for line in lines)
+    return {name.group().lower().replace("_", "-") for name in names if name}
+
+
+def import_problems(root: Path, files: list[Path]) -> Iterator[str]:
+    """Yield imports against the one-way rule and third-party imports that the package does not declare."""
+    for package, allowed in ALLOWED_PACKAGES.items():
+        folder = root / "src" / package / package
+        declared = declared_distributions(root / "src" / package / "setup.cfg")
+        for path in files:
+            if path.suffix != ".py" or folder not in path.parents:
+                continue
+            for line, module in imported_modules(path.read_text(encoding="utf-8")):
+                where = f"{path.relative_to(root)}:{line}"
+                if module == package or module in sys.stdlib_module_names:
+                    continue
+                if module in ALLOWED_PACKAGES and module not in allowed:
+                    yield f"{where}: {package} must not import {module}, only {', '.join(sorted(allowed)) or 'none of ours'}"
+                elif folder / "ros" in path.parents and module not in ALLOWED_PACKAGES:
+                    continue  # ROS comes from package.xml
+                elif DISTRIBUTION_OF.get(module, module).lower().replace("_", "-") not in declared:
+                    yield f"{where}: {module} is not in install_requires of src/{package}/setup.cfg"
+
+
+def problems(root: Path) -> list[str]:
+    """Return all broken rules of the tree below `root`, one line each."""
+    files = tracked_files(root)
+    return [*size_problems(root, files), *machine_path_problems(root, files), *import_problems(root, files)]
+
+
+def main() -> int:
+    """Check the tree that this file belongs to."""
+    found = problems(Path(__file__).resolve().parent.parent)
+    for line in found:
+        print(line)
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
