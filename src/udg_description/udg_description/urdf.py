@@ -15,16 +15,19 @@ from udg_description.errors import RobotModelError
 from udg_description.transforms import make_transform, rpy_to_matrix
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Primitive:
-    """A collision shape. size [m]: box = full edges (3,), sphere = (radius,), cylinder = (radius, length along z)."""
+    """A collision shape. size [m]: box = full edges (3,), sphere = (radius,), cylinder and capsule = (radius, length of z).
 
-    kind: Literal["box", "sphere", "cylinder"]
+    A capsule's length is that of its axis, without the round ends. URDF files have none: see shapes.merge_capsules.
+    """
+
+    kind: Literal["box", "sphere", "cylinder", "capsule"]
     size: tuple[float, ...]
     T_link_shape: np.ndarray
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Inertial:
     """Mass [kg], centre of mass [m] in the link, inertia (3, 3) [kg m^2] about it in the link's axes."""
 
@@ -33,14 +36,14 @@ class Inertial:
     inertia: np.ndarray
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Link:
     name: str
     primitives: tuple[Primitive, ...]
     inertial: Inertial | None
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Joint:
     """lower, upper [rad], velocity [rad/s], effort [Nm]; infinite where the URDF says nothing."""
 
@@ -56,7 +59,7 @@ class Joint:
     effort: float
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Urdf:
     path: Path
     links: dict[str, Link]

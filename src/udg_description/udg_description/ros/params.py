@@ -117,7 +117,7 @@ def _to_ros(value: object) -> object:
     return value
 
 
-def _from_ros(value: object, hint: object, optional: bool = False) -> object:
+def _from_ros(value: Any, hint: Any, optional: bool = False) -> object:
     """Return the parameter's value as the field's type; raise TypeError or ValueError where it isn't one."""
     if optional and value == "":
         return None
