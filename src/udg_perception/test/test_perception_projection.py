@@ -1,0 +1,97 @@
+"""Depth images become points of the world, cropped to the box."""
+
+import numpy as np
+import pytest
+
+from udg_description.camera import CameraModel, default_cameras
+from udg_perception.errors import DepthImageError
+from udg_perception.projection import CropProjector
+
+BOX_MIN, BOX_MAX = np.array([0.3, -0.65, 0.0]), np.array([0.95, 0.65, 0.6])
+CAMERAS = pytest.mark.parametrize("camera", default_cameras(), ids=lambda camera: camera.name)
+
+
+def pinhole(T_world_camera: np.ndarray) -> CameraModel:
+    return CameraModel(
+        name="pinhole",
+        width=5,
+        height=3,
+        fx=10.0,
+        fy=10.0,
+        cx=2.0,
+        cy=1.0,
+        distortion=(0.0,) * 8,
+        T_world_camera=T_world_camera,
+    )
+
+
+def plane_depth_mm(camera: CameraModel, height_m: float) -> np.ndarray:
+    """Depth image of the plane z = height_m of the world, 0 where it is not in front of the camera."""
+    slope = camera.rays() @ camera.T_world_camera[2, :3]
+    with np.errstate(divide="ignore"):
+        depth_mm = np.rint((height_m - camera.T_world_camera[2, 3]) / slope * 1000.0)
+    return np.where((depth_mm > 0) & (depth_mm < 65535), depth_mm, 0).astype(np.uint16)
+
+
+def test_hand_computed_points() -> None:
+    # Camera at (1, 2, 3) looking down: camera x = world x, camera y = -world y, camera z = -world z.
+    T_world_camera = np.array([[1.0, 0, 0, 1], [0, -1, 0, 2], [0, 0, -1, 3], [0, 0, 0, 1]])
+    depth_mm = np.zeros((3, 5), dtype=np.uint16)
+    depth_mm[1, 2] = 2000  # the centre: straight down by 2 m
+    depth_mm[0, 4] = 1000  # 2 px right, 1 px up: (0.2, 0.1) m per metre
+    points = CropProjector(pinhole(T_world_camera), np.full(3, -10.0), np.full(3, 10.0))(depth_mm)
+    np.testing.assert_allclose(points, [[1.2, 2.1, 2.0], [1.0, 2.0, 1.0]], atol=1e-6)
+    assert points.dtype == np.float32
+
+
+def test_only_points_inside_the_box_come_out() -> None:
+    T_world_camera = np.array([[1.0, 0, 0, 1], [0, -1, 0, 2], [0, 0, -1, 3], [0, 0, 0, 1]])
+    projector = CropProjector(pinhole(T_world_camera), np.array([0.0, 0.0, 1.0]), np.array([2.0, 4.0, 2.0]))
+    for depth, expected in ((999, 0), (1000, 15), (2000, 15), (2001, 0), (0, 0), (65535, 0)):
+        assert len(projector(np.full((3, 5), depth, dtype=np.uint16))) == expected
+
+
+@CAMERAS
+def test_a_plane_comes_back_flat_in_spite_of_the_distortion(camera: CameraModel) -> None:
+    points = CropProjector(camera, BOX_MIN, BOX_MAX)(plane_depth_mm(camera, 0.1))
+    assert len(points) > 20_000
+    np.testing.assert_allclose(points[:, 2], 0.1, atol=0.0006)  # half a millimetre of rounding along a slanted ray
+
+
+@CAMERAS
+def test_points_fall_back_into_their_pixels_and_keep_their_depth(camera: CameraModel) -> None:
+    depth_mm = np.random.default_rng(0).integers(600, 2500, size=(camera.height, camera.width)).astype(np.uint16)
+    points = CropProjector(camera, BOX_MIN, BOX_MAX)(depth_mm)
+    pixels = camera.project_world(points.astype(np.float64))
+    nearest = np.rint(pixels).astype(int)
+    np.testing.assert_allclose(pixels, nearest, atol=0.01)
+    T_camera_world = np.linalg.inv(camera.T_world_camera)
+    z_mm = 1000.0 * (points @ T_camera_world[2, :3] + T_camera_world[2, 3])
+    np.testing.assert_allclose(z_mm, depth_mm[nearest[:, 1], nearest[:, 0]], atol=0.01)
+
+
+@CAMERAS
+def test_the_crop_keeps_exactly_the_pixels_whose_point_is_inside(camera: CameraModel) -> None:
+    depth_mm = np.random.default_rng(1).integers(600, 2500, size=(camera.height, camera.width)).astype(np.uint16)
+    points = CropProjector(camera, BOX_MIN, BOX_MAX)(depth_mm)
+    rays = camera.rays().reshape(-1, 3)
+    everything = (rays * (depth_mm.reshape(-1, 1) / 1000.0)) @ camera.T_world_camera[:3, :3].T
+    everything += camera.T_world_camera[:3, 3]
+    inside = ((everything >= BOX_MIN) & (everything <= BOX_MAX)).all(axis=1)
+    assert len(points) == inside.sum()
+    np.testing.assert_allclose(np.sort(points[:, 1]), np.sort(everything[inside, 1]), atol=1e-6)
+
+
+@CAMERAS
+def test_an_image_without_measurements_gives_no_points(camera: CameraModel) -> None:
+    points = CropProjector(camera, BOX_MIN, BOX_MAX)(np.zeros((camera.height, camera.width), dtype=np.uint16))
+    assert points.shape == (0, 3)
+
+
+@pytest.mark.parametrize(
+    "depth_mm", [np.zeros((640, 576), np.uint16), np.zeros((576, 640), np.float32), np.zeros(10, np.uint16), None]
+)
+def test_a_wrong_image_is_refused_with_what_would_be_valid(depth_mm: np.ndarray) -> None:
+    projector = CropProjector(default_cameras()[0], BOX_MIN, BOX_MAX)
+    with pytest.raises(DepthImageError, match=r"'left_camera'.*valid: shape \(576, 640\).*uint16"):
+        projector(depth_mm)

@@ -1,0 +1,103 @@
+"""Depth image -> points in `world`, cropped to a box, for one fixed camera.
+
+A pixel with ray direction d (world, scaled so that the camera's z is 1) and camera centre c sees p = c + depth * d.
+The part of that line inside the crop box is one interval of depths, known before any image arrives. So cropping is a
+comparison of integers, and only the pixels that pass it are turned into points.
+"""
+
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from udg_description.camera import CameraModel
+from udg_perception.errors import DepthImageError
+
+Float32 = NDArray[np.float32]
+
+_MM_PER_M = 1000.0
+_MAX_DEPTH_MM = 65535
+_BLOCK_PX = 32
+
+
+class CropProjector:
+    """Turns depth images of one camera into the points inside an axis-aligned box of the world.
+
+    Args:
+        camera: intrinsics with distortion, and T_world_camera.
+        box_min: (3,) lower corner of the box [m, world].
+        box_max: (3,) upper corner of the box [m, world].
+    """
+
+    def __init__(self, camera: CameraModel, box_min: NDArray[np.float64], box_max: NDArray[np.float64]) -> None:
+        self._camera_name = camera.name
+        self._shape = (camera.height, camera.width)
+        T_world_camera = np.asarray(camera.T_world_camera, dtype=np.float64)
+        self._center_world = T_world_camera[:3, 3].astype(np.float32)
+        directions_world = camera.rays().reshape(-1, 3) @ T_world_camera[:3, :3].T
+        nearest_mm, farthest_mm = _depths_inside_box_mm(T_world_camera[:3, 3], directions_world, box_min, box_max)
+        in_blocks = _pixels_in_blocks(camera.height, camera.width)
+        pixels = in_blocks[(nearest_mm <= farthest_mm)[in_blocks]]
+        self._pixels = pixels
+        self._nearest_mm = nearest_mm[pixels].astype(np.uint16)
+        self._farthest_mm = farthest_mm[pixels].astype(np.uint16)
+        self._directions_per_mm = (directions_world[pixels] / _MM_PER_M).astype(np.float32)
+
+    def __call__(self, depth_mm: NDArray[np.uint16]) -> Float32:
+        """Return the points inside the box; neighbours in the order are neighbours in the image.
+
+        Args:
+            depth_mm: (H, W) uint16, distance along the optical axis [mm]; 0 where nothing was measured.
+
+        Returns:
+            (N, 3) float32 [m, world].
+
+        Raises:
+            DepthImageError: another shape or type.
+        """
+        self._check(depth_mm)
+        depths = depth_mm.reshape(-1).take(self._pixels)
+        hits = np.flatnonzero((depths >= self._nearest_mm) & (depths <= self._farthest_mm))
+        points_world = self._directions_per_mm[hits]
+        points_world *= depths[hits, None].astype(np.float32)
+        points_world += self._center_world
+        return points_world
+
+    def _check(self, depth_mm: NDArray[np.uint16]) -> None:
+        shape = getattr(depth_mm, "shape", None)
+        dtype = getattr(depth_mm, "dtype", None)
+        if shape != self._shape or dtype != np.uint16:
+            raise DepthImageError(
+                f"depth image of camera '{self._camera_name}' has shape {shape} and type {dtype}; "
+                f"valid: shape {self._shape} (height, width) and type uint16 (millimetres, 0 = no measurement)"
+            )
+
+
+@lru_cache(maxsize=4)
+def _pixels_in_blocks(height: int, width: int) -> NDArray[np.intp]:
+    """Indices of all pixels of a row-major image, one square block after the other."""
+    row, column = np.divmod(np.arange(height * width), width)
+    return np.lexsort((column // _BLOCK_PX, row // _BLOCK_PX))
+
+
+def _depths_inside_box_mm(
+    origin_world: NDArray[np.float64],
+    directions_world: NDArray[np.float64],
+    box_min: NDArray[np.float64],
+    box_max: NDArray[np.float64],
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Interval of whole-millimetre depths for which each ray is inside the box (slab method).
+
+    Returns nearest and farthest (N,), with nearest > farthest where the ray never is, or its direction is not finite.
+    """
+    # A component of exactly zero would give 0/0 on a face of the box; a tiny one gives the same interval without.
+    safe = np.where(directions_world == 0.0, 1e-12, directions_world)
+    at_min = (np.asarray(box_min) - origin_world) / safe
+    at_max = (np.asarray(box_max) - origin_world) / safe
+    nearest = np.minimum(at_min, at_max).max(axis=1)
+    farthest = np.maximum(at_min, at_max).min(axis=1)
+    nearest_mm = np.maximum(np.ceil(nearest * _MM_PER_M), 1.0)
+    farthest_mm = np.minimum(np.floor(farthest * _MM_PER_M), _MAX_DEPTH_MM)
+    never = ~(nearest_mm <= farthest_mm)  # also true for NaN
+    nearest_mm[never], farthest_mm[never] = 1.0, 0.0
+    return nearest_mm, farthest_mm

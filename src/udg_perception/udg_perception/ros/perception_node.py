@@ -1,0 +1,177 @@
+"""The perception node: two depth images and the joint states in, /scene_cloud out."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from rclpy.node import Node
+from sensor_msgs.msg import CameraInfo, Image, JointState
+
+from udg_description.camera import CameraModel, default_cameras, read_cameras
+from udg_description.errors import UdgError
+from udg_description.layout import SIDES, Side
+from udg_description.model import RobotModel
+from udg_description.ros import convert, topics
+from udg_description.ros.diagnostics import Diagnostics, InputMonitor, Level, Status
+from udg_description.ros.params import declare
+from udg_description.ros.spin import run_node
+from udg_perception.errors import PerceptionConfigError
+from udg_perception.matching import FrameMatcher, MatchedFrame, MatcherConfig
+from udg_perception.scene_cloud import SceneCloudBuilder, SceneCloudConfig, SceneCloudStats
+
+_JOINT_STATE_QUEUE = 20  # a cloud takes longer than the period of the joint states
+_REPORT_PERIOD_S = 5.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class PerceptionNodeConfig:
+    """Parameters of the perception node."""
+
+    lockstep: bool = field(
+        default=False, metadata={"description": "inputs of one moment have equal stamps and none is lost"}
+    )
+    camera_config: str | None = field(
+        default=None, metadata={"description": "file of the cameras' poses and intrinsics; empty = the default cameras"}
+    )
+    stale_after_s: float = field(
+        default=1.0, metadata={"description": "an input older than this is silent [s]", "range": (0.05, 60.0)}
+    )
+    scene_cloud: SceneCloudConfig = field(default_factory=SceneCloudConfig)
+    matcher: MatcherConfig = field(default_factory=MatcherConfig)
+
+
+class PerceptionNode(Node):
+    """Matches images and joint states by their stamps and publishes a cloud for each match, with the images' stamp.
+
+    The intrinsics are those of the camera_info messages, the poses those of the camera file.
+    """
+
+    def __init__(self) -> None:
+        super().__init__("perception")
+        self.config = declare(self, PerceptionNodeConfig)
+        lockstep = self.config.lockstep
+        self._cameras = _cameras_by_side(self.config.camera_config)
+        self._builder = SceneCloudBuilder(self.config.scene_cloud, list(self._cameras.values()), RobotModel())
+        self._matcher = FrameMatcher(MatcherConfig.exact() if lockstep else self.config.matcher, SIDES)
+        self._infos: dict[Side, CameraInfo] = {}
+        self._error: UdgError | None = None
+        self._stats: SceneCloudStats | None = None
+
+        self._cloud = topics.publish(self, topics.SCENE_CLOUD)
+        self._diagnostics = Diagnostics(self)
+        self._inputs: list[InputMonitor] = []
+        for side in SIDES:
+            self._listen(topics.DEPTH_IMAGE[side], self._image_callback(side), lockstep=lockstep)
+            self._listen(topics.CAMERA_INFO[side], self._info_callback(side), lockstep=lockstep)
+        self._listen(topics.JOINT_STATES, self._on_joint_state, depth=_JOINT_STATE_QUEUE)
+        self._diagnostics.add(topics.SCENE_CLOUD.name, self._status)
+
+    # --- inputs -----------------------------------------------------------------------------------------------------
+
+    def _listen(
+        self, topic: topics.Topic, take: Callable, *, lockstep: bool = False, depth: int | None = None
+    ) -> None:
+        """Subscribe; each message is counted, taken in, and followed by a look for a complete moment."""
+        monitor = self._diagnostics.watch(topic, max_age_s=self.config.stale_after_s)
+        self._inputs.append(monitor)
+
+        def on_message(message: object) -> None:
+            monitor.tick()
+            try:
+                take(message)
+                self._publish_newest()
+            except UdgError as error:
+                self._report(error, topic)
+
+        topics.subscribe(self, topic, on_message, lockstep=lockstep, depth=depth)
+
+    def _image_callback(self, side: Side) -> Callable[[Image], None]:
+        def on_image(message: Image) -> None:
+            depth_mm = convert.image_to_depth(message)
+            self._matcher.add_image(side, convert.stamp_to_ns(message.header.stamp), depth_mm)
+
+        return on_image
+
+    def _info_callback(self, side: Side) -> Callable[[CameraInfo], None]:
+        def on_info(message: CameraInfo) -> None:
+            known = self._infos.get(side)
+            if known is None or _intrinsics(known) != _intrinsics(message):
+                camera = convert.info_to_camera(message, self._cameras[side])
+                if not _equal_intrinsics(camera, self._cameras[side]):
+                    self._cameras[side] = camera
+                    self._builder = self._builder.with_cameras(list(self._cameras.values()))
+                    self.get_logger().info(f"intrinsics of {camera.name} taken from {topics.CAMERA_INFO[side].name}")
+                self._infos[side] = message
+
+        return on_info
+
+    def _on_joint_state(self, message: JointState) -> None:
+        q = convert.joint_state_to_q(message)
+        self._matcher.add_joint_state(convert.stamp_to_ns(message.header.stamp), q)
+
+    # --- output -----------------------------------------------------------------------------------------------------
+
+    def _publish_newest(self) -> None:
+        if len(self._infos) < len(SIDES):
+            return
+        frame = self._matcher.take()
+        if frame is not None:
+            self._publish_cloud(frame)
+
+    def _publish_cloud(self, frame: MatchedFrame) -> None:
+        cloud = self._builder.build(frame.depths, frame.q)
+        self._cloud.publish(convert.points_to_cloud(cloud.points, frame.stamp_ns))
+        self._stats = cloud.stats
+        self._error = None
+
+    # --- diagnostics ------------------------------------------------------------------------------------------------
+
+    def _report(self, error: UdgError, topic: topics.Topic) -> None:
+        self._error = error
+        message = f"no cloud: {topic.name}: {error}"
+        self.get_logger().error(message, throttle_duration_sec=_REPORT_PERIOD_S)
+
+    def _status(self) -> Status:
+        """State of the output: an error names each silent input with its age."""
+        values: dict[str, object] = {}
+        if self._stats is not None:
+            values = {f"{stage}_ms": f"{ms:.2f}" for stage, ms in self._stats.ms.items()} | self._stats.counts
+        silent = [_silence(monitor) for monitor in self._inputs if monitor.stale]
+        if silent:
+            return Status(level=Level.ERROR, message="no cloud: " + "; ".join(silent), values=values)
+        if self._error is not None:
+            return Status(level=Level.ERROR, message=f"no cloud: {self._error}", values=values)
+        return Status(values=values)
+
+
+def _silence(monitor: InputMonitor) -> str:
+    age_s = monitor.age_s
+    return f"nothing on {monitor.name} yet" if age_s is None else f"{monitor.name} is silent for {age_s:.1f} s"
+
+
+def _cameras_by_side(path: str | None) -> dict[Side, CameraModel]:
+    """Cameras of the file (the default ones when None), left first."""
+    cameras = {camera.name: camera for camera in (default_cameras() if path is None else read_cameras(path))}
+    wanted = {side: f"{side}_camera" for side in SIDES}
+    if set(cameras) != set(wanted.values()):
+        raise PerceptionConfigError(
+            f"camera file {path} has cameras {sorted(cameras)}; valid: exactly {sorted(wanted.values())}"
+        )
+    return {side: cameras[name] for side, name in wanted.items()}
+
+
+def _intrinsics(message: CameraInfo) -> tuple[object, ...]:
+    return (message.width, message.height, message.distortion_model, tuple(message.k), tuple(message.d))
+
+
+def _equal_intrinsics(a: CameraModel, b: CameraModel) -> bool:
+    names = ("width", "height", "fx", "fy", "cx", "cy", "distortion")
+    return all(getattr(a, name) == getattr(b, name) for name in names)
+
+
+def main() -> int:
+    """Run the node until it is stopped; the process's exit code."""
+    return run_node(PerceptionNode)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
