@@ -259,32 +259,37 @@ def set_mass_properties(body: Any, mass_kg: float, com: np.ndarray, inertia: np.
 def primitive_shapes(primitives: Sequence[Primitive], T_body_link: np.ndarray, material: Any) -> list[Any]:
     """Collision shapes of a link's primitives; a cylinder with a sphere of its radius at each end is a capsule."""
     physx = sapien().physx
-    spheres = [p for p in primitives if p.kind == "sphere"]
-    used: set[int] = set()
+    capsules = capsule_ends(primitives)
+    used = {id(end) for ends in capsules.values() for end in ends}
     shapes = []
     for primitive in primitives:
+        if id(primitive) in used:
+            continue
         T = T_body_link @ primitive.T_link_shape
         if primitive.kind == "box":
             shape = physx.PhysxCollisionShapeBox(np.array(primitive.size) / 2, material)
-        elif primitive.kind == "cylinder":
-            radius, length = primitive.size
-            ends = [_sphere_at_end(primitive, sign, spheres) for sign in (-1, 1)]
-            if all(end is not None for end in ends):
-                used.update(id(end) for end in ends)
-                shape = physx.PhysxCollisionShapeCapsule(radius, length / 2, material)
-                T = T @ _X_TO_Z
-            else:
-                shape = convex_shape(_cylinder_points(radius, length), material)
+        elif primitive.kind == "sphere":
+            shape = physx.PhysxCollisionShapeSphere(primitive.size[0], material)
+        elif id(primitive) in capsules:
+            shape = physx.PhysxCollisionShapeCapsule(primitive.size[0], primitive.size[1] / 2, material)
+            T = T @ _X_TO_Z
         else:
-            continue
+            shape = convex_shape(_cylinder_points(*primitive.size), material)
         shape.local_pose = to_pose(T)
         shapes.append(shape)
-    for sphere in spheres:
-        if id(sphere) not in used:
-            shape = physx.PhysxCollisionShapeSphere(sphere.size[0], material)
-            shape.local_pose = to_pose(T_body_link @ sphere.T_link_shape)
-            shapes.append(shape)
     return shapes
+
+
+def capsule_ends(primitives: Sequence[Primitive]) -> dict[int, tuple[Primitive, Primitive]]:
+    """By id() of each cylinder that has a sphere of its radius at both ends: the two spheres."""
+    spheres = [p for p in primitives if p.kind == "sphere"]
+    capsules = {}
+    for cylinder in primitives:
+        if cylinder.kind == "cylinder":
+            lower, upper = (_sphere_at_end(cylinder, sign, spheres) for sign in (-1, 1))
+            if lower is not None and upper is not None:
+                capsules[id(cylinder)] = (lower, upper)
+    return capsules
 
 
 def _sphere_at_end(cylinder: Primitive, sign: int, spheres: Sequence[Primitive]) -> Primitive | None:

@@ -8,6 +8,7 @@ from udg_description.errors import UdgError
 from udg_description.frames import BASE_LINK, T_world_base
 from udg_description.layout import HOME_Q, JOINT_NAMES, N_JOINTS, SIDES, part_indices
 from udg_description.limits import joint_limits
+from udg_description.transforms import rotation_angle
 
 from udg_sim.build import Drive, build_articulation, build_object, build_table
 from udg_sim.engine import from_pose, make_material, make_scene, to_pose
@@ -200,15 +201,16 @@ class World:
         body.set_angular_velocity(np.zeros(3))
 
     def settle(self, max_s: float = 3.0, still_s: float = 0.1) -> bool:
-        """Steps until the object has been still for still_s; whether that was so within max_s."""
-        quiet = 0
-        for _ in range(int(max_s * self.config.physics_hz)):
-            self.step()
-            velocity = self.object_velocity
-            still = np.linalg.norm(velocity[:3]) < 2e-3 and np.linalg.norm(velocity[3:]) < 2e-2
-            quiet = quiet + 1 if still else 0
-            if quiet >= still_s * self.config.physics_hz:
+        """Steps until the object has moved less than 0.2 mm and 0.005 rad in still_s; whether that was within max_s."""
+        before = self.T_world_object
+        window = max(1, round(still_s * self.config.physics_hz))
+        for _ in range(int(max_s / still_s)):
+            self.step(window)
+            after = self.T_world_object
+            shift = np.linalg.norm(after[:3, 3] - before[:3, 3])
+            if shift < 2e-4 and rotation_angle(before[:3, :3], after[:3, :3]) < 5e-3:
                 return True
+            before = after
         return False
 
     def contacts(self, min_force_n: float = 1e-3) -> list[Contact]:

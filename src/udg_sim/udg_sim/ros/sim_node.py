@@ -1,0 +1,249 @@
+"""The sim node: the robot's devices and cameras, simulated, behind the same topics."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+from rclpy.clock import Clock, ClockType
+from rclpy.node import Node
+from rosgraph_msgs.msg import Clock as ClockMessage
+from sensor_msgs.msg import JointState
+from std_msgs.msg import String
+from std_srvs.srv import Trigger
+
+from udg_description.errors import UdgError
+from udg_description.layout import SIDES
+from udg_description.ros import convert, diagnostics, topics
+from udg_description.ros.params import declare
+from udg_description.ros.spin import run_node
+from udg_sim.ros.session import COMMAND_HZ, SimSession, TrialSpec
+
+TRIAL_STATUS = topics.Topic(name="/sim/trial_status", type=String, depth=10, latched=True)
+WATCH_PERIOD_S = 0.5
+MAX_LAG_S = 0.25  # further behind than this, real time is given up and the lag reported
+
+
+@dataclass(frozen=True, kw_only=True)
+class SimNodeConfig:
+    """Parameters of the sim node that are fixed at its start."""
+
+    lockstep: bool = field(default=True, metadata={"description": "step only when the command for the time has come"})
+    noise: bool = field(default=True, metadata={"description": "Kinect-like noise on the depth images"})
+    image_hz: int = field(
+        default=10,
+        metadata={"description": "rate of the depth images in real time [1/s]", "choices": (10, 20, 25)},
+    )
+    autostart: bool = field(
+        default=True, metadata={"description": "begin the first trial at once; else stand still until /sim/reset"}
+    )
+    trial_time_s: float = field(
+        default=0.0,
+        metadata={"description": "in lockstep, halt so long after the start [s]; 0 = never", "range": (0.0, 90.0)},
+    )
+    command_deadline_s: float = field(
+        default=5.0,
+        metadata={"description": "report a command that takes longer than this [s]", "range": (0.5, 600.0)},
+    )
+
+
+class SimNode(Node):
+    """Publishes clock, joint states and depth images; applies joint commands; /sim/reset loads the next trial.
+
+    The trial is named by the parameters `object`, `seed` and `trial`, read at the start and at each reset.
+    In lockstep the world stands still until the command with the stamp of its state has come, and for good when the
+    trial is over (success, or `trial_time_s`), until the next reset.
+    """
+
+    def __init__(self, make_session: Callable[[SimNodeConfig], SimSession] | None = None) -> None:
+        super().__init__("sim")
+        self.config = declare(self, SimNodeConfig)
+        self.declare_parameter("object", "box_06")
+        self.declare_parameter("seed", 0)
+        self.declare_parameter("trial", 0)
+        self._session = (make_session or _make_session)(self.config)
+        self._commanded: np.ndarray | None = None  # newest command, real time only
+        self._image_sent_s = math.nan
+        self._tick_ms = math.nan
+        self._late_reported = False
+
+        lockstep = self.config.lockstep
+        self._clock_out = topics.publish(self, topics.CLOCK)
+        self._joint_states = topics.publish(self, topics.SIM_JOINT_STATES)
+        self._images = [topics.publish(self, topics.DEPTH_IMAGE[side], lockstep=lockstep) for side in SIDES]
+        self._infos = [topics.publish(self, topics.CAMERA_INFO[side], lockstep=lockstep) for side in SIDES]
+        self._status = topics.publish(self, TRIAL_STATUS)
+        topics.subscribe(self, topics.SIM_JOINT_COMMAND, self._on_command)
+        self.create_service(Trigger, topics.SIM_RESET.name, self._on_reset)
+
+        self._diagnostics = diagnostics.Diagnostics(self)
+        self._command_monitor = diagnostics.InputMonitor(
+            topics.SIM_JOINT_COMMAND.name, max_age_s=self.config.command_deadline_s
+        )
+        self._diagnostics.add("joint command", self._command_monitor.status)
+
+        if self.config.autostart:
+            self._begin(self._trial_spec())
+        steady = Clock(clock_type=ClockType.STEADY_TIME)
+        if lockstep:
+            self.create_timer(WATCH_PERIOD_S, self._watch, clock=steady)
+        else:
+            self.create_timer(1.0 / COMMAND_HZ, self._run_to_now, clock=steady)
+
+    # --- trials -----------------------------------------------------------------------------------------------------
+
+    def _trial_spec(self) -> TrialSpec:
+        return TrialSpec(
+            object=str(self.get_parameter("object").value),
+            seed=int(self.get_parameter("seed").value),
+            trial=int(self.get_parameter("trial").value),
+        )
+
+    def _begin(self, spec: TrialSpec) -> None:
+        self._session.load(spec)
+        self._commanded = None
+        self._tick_ms = math.nan
+        self._anchor_s = time.monotonic()
+        if self.config.lockstep:
+            self._publish_state()
+
+    def _on_reset(self, _request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        """Begin the trial that the parameters name; on an error the old one goes on."""
+        try:
+            spec = self._trial_spec()
+            self._begin(spec)
+        except UdgError as error:
+            response.success, response.message = False, str(error)
+            return response
+        response.success, response.message = True, f"{spec.object}, seed {spec.seed}, trial {spec.trial}"
+        return response
+
+    # --- commands ---------------------------------------------------------------------------------------------------
+
+    def _on_command(self, message: JointState) -> None:
+        arrived_s = time.monotonic()
+        self._command_monitor.tick()
+        try:
+            q_target = convert.joint_state_to_q(message)
+        except UdgError as error:
+            self.get_logger().error(f"{topics.SIM_JOINT_COMMAND.name}: {error}", throttle_duration_sec=1.0)
+            return
+        if not np.isfinite(q_target).all():
+            self.get_logger().error(
+                f"{topics.SIM_JOINT_COMMAND.name}: a position is not a number; ignored", throttle_duration_sec=1.0
+            )
+            return
+        if not self.config.lockstep:
+            self._commanded = q_target
+            return
+        session = self._session
+        if not session.running or convert.stamp_to_ns(message.header.stamp) != session.stamp_ns:
+            return  # an answer to an earlier trial, or a second one to this state
+        if session.is_tick:
+            self._tick_ms = 1e3 * (arrived_s - self._image_sent_s)
+        session.advance(q_target)
+        self._publish_state()
+
+    def _watch(self) -> None:
+        """Lockstep: repeat the state for a neighbour that came late, report a command that does not come."""
+        if not self._session.running:
+            return
+        waited_s = time.monotonic() - self._sent_s
+        if waited_s < 2.0 * WATCH_PERIOD_S:
+            return
+        if waited_s > self.config.command_deadline_s and not self._late_reported:
+            self._late_reported = True
+            self.get_logger().error(
+                f"no {topics.SIM_JOINT_COMMAND.name} for the state of {self._session.stamp_ns * 1e-9:.2f} s "
+                f"since {waited_s:.1f} s (is control enabled? is /action_chunk there?); still waiting"
+            )
+        self._repeat_state()
+
+    # --- state ------------------------------------------------------------------------------------------------------
+
+    def _publish_state(self) -> None:
+        self._sent_s = time.monotonic()
+        self._late_reported = False
+        stamp_ns = self._session.stamp_ns
+        self._clock_out.publish(ClockMessage(clock=convert.ns_to_stamp(stamp_ns)))
+        is_tick = self._session.is_tick
+        if is_tick:
+            self._publish_images(stamp_ns)
+        self._publish_joint_states(stamp_ns)
+        if is_tick or not self._session.running:
+            self._publish_status()
+
+    def _repeat_state(self) -> None:
+        stamp_ns = self._session.stamp_ns
+        self._clock_out.publish(ClockMessage(clock=convert.ns_to_stamp(stamp_ns)))
+        if self._session.is_tick:
+            self._send_images(stamp_ns)
+        self._publish_joint_states(stamp_ns)
+
+    def _publish_images(self, stamp_ns: int) -> None:
+        self._depths = self._session.depths()
+        self._send_images(stamp_ns)
+
+    def _send_images(self, stamp_ns: int) -> None:
+        messages = []
+        for side, camera, depth_mm in zip(SIDES, self._session.cameras, self._depths, strict=True):
+            frame_id = f"{side}_depth_camera_link"
+            messages.append(
+                (
+                    convert.depth_to_image(depth_mm, stamp_ns, frame_id),
+                    convert.camera_to_info(camera, stamp_ns, frame_id),
+                )
+            )
+        self._image_sent_s = time.monotonic()
+        for (image, info), image_out, info_out in zip(messages, self._images, self._infos, strict=True):
+            info_out.publish(info)
+            image_out.publish(image)
+
+    def _publish_joint_states(self, stamp_ns: int) -> None:
+        self._joint_states.publish(convert.q_to_joint_state(self._session.q, stamp_ns, self._session.qd))
+
+    def _publish_status(self) -> None:
+        status = self._session.status(image_sent_s=self._image_sent_s, tick_ms=self._tick_ms)
+        self._status.publish(String(data=status.to_json()))
+
+    # --- real time --------------------------------------------------------------------------------------------------
+
+    def _run_to_now(self) -> None:
+        """Real time: advance to the wall clock with the newest command there is."""
+        session = self._session
+        if not session.loaded:
+            return
+        lag_s = time.monotonic() - self._anchor_s - session.time_s
+        if lag_s > MAX_LAG_S:
+            self._anchor_s += lag_s
+            lag_s = 0.0
+            self.get_logger().warning(
+                f"the simulation was {MAX_LAG_S:.2f} s behind the wall clock and goes on from now",
+                throttle_duration_sec=5.0,
+            )
+        image_commands = COMMAND_HZ // self.config.image_hz
+        while session.time_s <= time.monotonic() - self._anchor_s:
+            session.advance(self._commanded)
+            stamp_ns = session.stamp_ns
+            self._clock_out.publish(ClockMessage(clock=convert.ns_to_stamp(stamp_ns)))
+            if round(session.time_s * COMMAND_HZ) % image_commands == 0:
+                self._publish_images(stamp_ns)
+            self._publish_joint_states(stamp_ns)
+            if session.is_tick:
+                self._publish_status()
+
+
+def _make_session(config: SimNodeConfig) -> SimSession:
+    return SimSession.create(noise=config.noise, trial_time_s=config.trial_time_s if config.lockstep else 0.0)
+
+
+def main() -> int:
+    """Run the node until it is stopped; the process's exit code."""
+    return run_node(SimNode)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

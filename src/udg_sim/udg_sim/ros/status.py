@@ -1,0 +1,40 @@
+"""What the sim node tells about the running trial, as JSON on /sim/trial_status."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialStatus:
+    """State of one trial at one tick."""
+
+    object: str  # library id or file specification
+    seed: int
+    trial: int
+    start_s: float  # simulated time at which the trial began
+    time_s: float  # since the start
+    object_z_m: float  # height of the object's centre of mass in world
+    raised_m: float  # above its place at the start
+    success: bool
+    done: bool  # success or time over: the simulation will not step further in this trial
+    q: list[float]  # (36,) measured [rad]
+    T_world_object: list[list[float]]  # (4, 4)
+    image_sent_s: float  # monotonic clock at which this tick's depth images left
+    tick_ms: float  # images -> command of the previous tick, NaN before the first one
+
+    def to_json(self) -> str:
+        """One line of JSON; a tick time that is not known yet becomes null."""
+        record = asdict(self)
+        if self.tick_ms != self.tick_ms:
+            record["tick_ms"] = None
+        return json.dumps(record)
+
+    @classmethod
+    def from_json(cls, text: str) -> TrialStatus:
+        """Read what `to_json` wrote."""
+        record = json.loads(text)
+        if record["tick_ms"] is None:
+            record["tick_ms"] = float("nan")
+        return cls(**record)
