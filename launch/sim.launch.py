@@ -1,0 +1,67 @@
+"""The simulated robot with perception, policy and control: `ros2 launch udg_sim sim.launch.py`.
+
+Which nodes run with which parameters is said in udg_bringup.graph; this file has the arguments.
+"""
+
+from pathlib import Path
+
+from ament_index_python.packages import get_package_share_directory
+from launch.actions import DeclareLaunchArgument, OpaqueFunction, Shutdown
+from launch.substitutions import LaunchConfiguration
+from launch_ros.actions import Node
+
+from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
+from udg_bringup.graph import NodeDescription, SimGraphConfig, rviz_graph, sim_graph
+
+DEFAULT = SimGraphConfig()
+BOOLEANS = ["true", "false"]
+
+
+def generate_launch_description() -> LaunchDescription:
+    """Declare the arguments; the nodes follow from their values."""
+    return LaunchDescription(
+        [
+            DeclareLaunchArgument("checkpoint", default_value="", description="folder of the policy; '' = the shipped"),
+            DeclareLaunchArgument("object", default_value=DEFAULT.object, description="library id or path.obj@0.1"),
+            DeclareLaunchArgument("seed", default_value=str(DEFAULT.seed), description="placement and noise, >= 0"),
+            DeclareLaunchArgument(
+                "lockstep", default_value="false", choices=BOOLEANS, description="step only when the command has come"
+            ),
+            DeclareLaunchArgument("noise", default_value="true", choices=BOOLEANS, description="noise on depth images"),
+            DeclareLaunchArgument(
+                "rviz", default_value="false", choices=BOOLEANS, description="RViz and the TF tree it needs"
+            ),
+            OpaqueFunction(function=_nodes),
+        ]
+    )
+
+
+def _nodes(context: LaunchContext) -> list[LaunchDescriptionEntity]:
+    value = {name: LaunchConfiguration(name).perform(context) for name in context.launch_configurations}
+    if not value["seed"].isdecimal():
+        raise ValueError(f"argument seed:={value['seed']}; valid: a whole number, 0 or more")
+    config = SimGraphConfig(
+        checkpoint=value["checkpoint"],
+        object=value["object"],
+        seed=int(value["seed"]),
+        lockstep=value["lockstep"] == "true",
+        noise=value["noise"] == "true",
+    )
+    nodes = sim_graph(config)
+    if value["rviz"] == "true":
+        rviz_file = Path(get_package_share_directory("udg_sim")) / "config" / "udg.rviz"
+        nodes += rviz_graph(str(rviz_file))
+    return [_action(node) for node in nodes]
+
+
+def _action(node: NodeDescription) -> Node:
+    return Node(
+        name=node.name,
+        package=node.package,
+        executable=node.executable,
+        parameters=[dict(node.parameters)] if node.parameters else [],
+        remappings=list(node.remaps.items()),
+        arguments=list(node.arguments),
+        output="screen",
+        on_exit=Shutdown(reason=f"node {node.name} ended"),
+    )

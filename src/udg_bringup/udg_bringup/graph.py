@@ -1,0 +1,136 @@
+"""The one description of which nodes run with which parameters.
+
+Both `launch/sim.launch.py` (one process per node) and `udg_bringup.compose` (all nodes in one process) are built
+from it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from udg_description.camera import CameraModel, default_cameras
+from udg_description.layout import SIDES
+from udg_description.transforms import matrix_to_quat_wxyz
+from udg_description.urdf import urdf_path
+
+LOCKSTEP_DEADLINE_S = 60.0
+"""How long control waits for a chunk in lockstep [s]: a slow machine must give the same result as a fast one."""
+
+Value = bool | int | float | str | list[float] | list[str]
+"""What a ROS parameter can hold here."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class NodeDescription:
+    """One node: how to start it as an executable and how to load it as a class."""
+
+    name: str
+    package: str
+    executable: str  # console script of the package
+    module: str = ""  # importable module that holds the class; "" = not to be composed
+    class_name: str = ""  # subclass of rclpy.node.Node without constructor arguments
+    arguments: tuple[str, ...] = ()  # further words of the executable's command line
+    parameters: Mapping[str, Value] = field(default_factory=dict)
+    remaps: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Make the mappings read-only."""
+        object.__setattr__(self, "parameters", MappingProxyType(dict(self.parameters)))
+        object.__setattr__(self, "remaps", MappingProxyType(dict(self.remaps)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class SimGraphConfig:
+    """What can be chosen of the simulated graph; everything else is the node's own default."""
+
+    checkpoint: str = ""  # folder of the policy's checkpoint, "" = the shipped one
+    object: str = "box_06"  # library id or path.obj@0.1 of the first trial
+    seed: int = 0
+    trial: int = 0
+    lockstep: bool = True  # the simulation waits for each command; False = real time
+    noise: bool = True  # Kinect-like depth noise
+    autostart: bool = True  # False: the simulation stands still until /sim/reset
+    trial_time_s: float = 0.0  # the lockstep simulation halts after so much simulated time, 0 = never
+
+
+def sim_graph(config: SimGraphConfig) -> tuple[NodeDescription, ...]:
+    """Nodes of the simulated robot; the simulation comes last, when its neighbours listen already."""
+    return (
+        NodeDescription(
+            name="perception",
+            package="udg_perception",
+            executable="perception_node",
+            module="udg_perception.ros.perception_node",
+            class_name="PerceptionNode",
+            parameters={"lockstep": config.lockstep},
+        ),
+        NodeDescription(
+            name="policy",
+            package="udg_policy",
+            executable="policy_node",
+            module="udg_policy.ros.policy_node",
+            class_name="PolicyNode",
+            parameters={"checkpoint": config.checkpoint},
+        ),
+        NodeDescription(
+            name="control",
+            package="udg_control",
+            executable="control_node",
+            module="udg_control.ros.control_node",
+            class_name="ControlNode",
+            parameters={"lockstep": config.lockstep, "chunk_deadline_s": LOCKSTEP_DEADLINE_S},
+        ),
+        NodeDescription(
+            name="sim",
+            package="udg_sim",
+            executable="sim_node",
+            module="udg_sim.ros.sim_node",
+            class_name="SimNode",
+            parameters={
+                "object": config.object,
+                "seed": config.seed,
+                "trial": config.trial,
+                "lockstep": config.lockstep,
+                "noise": config.noise,
+                "autostart": config.autostart,
+                "trial_time_s": config.trial_time_s,
+            },
+        ),
+    )
+
+
+def rviz_graph(rviz_file: str) -> tuple[NodeDescription, ...]:
+    """RViz and the TF tree that it shows; executables of a full ROS installation."""
+    cameras = tuple(_camera_frame(side, camera) for side, camera in zip(SIDES, default_cameras(), strict=True))
+    return (
+        NodeDescription(
+            name="robot_state_publisher",
+            package="robot_state_publisher",
+            executable="robot_state_publisher",
+            parameters={"robot_description": Path(urdf_path()).read_text(encoding="utf-8")},
+        ),
+        *cameras,
+        NodeDescription(name="rviz", package="rviz2", executable="rviz2", arguments=("-d", rviz_file)),
+    )
+
+
+def _camera_frame(side: str, camera: CameraModel) -> NodeDescription:
+    """Publish the pose of a camera's optical frame in world."""
+    w, x, y, z = (repr(float(v)) for v in matrix_to_quat_wxyz(camera.T_world_camera[:3, :3]))
+    px, py, pz = (repr(float(v)) for v in camera.T_world_camera[:3, 3])
+    place = ("--x", px, "--y", py, "--z", pz, "--qx", x, "--qy", y, "--qz", z, "--qw", w)
+    return NodeDescription(
+        name=f"{side}_camera_frame",
+        package="tf2_ros",
+        executable="static_transform_publisher",
+        arguments=(*place, "--frame-id", "world", "--child-frame-id", f"{side}_depth_camera_link"),
+    )
+
+
+def parameter_file(nodes: tuple[NodeDescription, ...]) -> dict[str, Any]:
+    """Content of a ROS parameter file (YAML) with one section per node that has parameters."""
+    return {node.name: {"ros__parameters": dict(node.parameters)} for node in nodes if node.parameters}

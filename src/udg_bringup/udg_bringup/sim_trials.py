@@ -1,0 +1,209 @@
+"""Grasp trials in simulation, through the ROS graph: `python -m udg_bringup.sim_trials --trials 10`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from udg_bringup.compose import add_graph_arguments
+from udg_bringup.film import Film
+from udg_bringup.graph import SimGraphConfig, sim_graph
+from udg_bringup.outputs import whole_folder
+from udg_bringup.report import TrialRecord, by_object, html_page, percentiles_ms
+from udg_bringup.ros.running import RunningGraph, isolate, running
+from udg_bringup.ros.trial_client import TrialClient, trial_client
+from udg_description.errors import UdgError, cli
+from udg_policy.checkpoint import read_config, shipped_checkpoint
+from udg_sim.objects import ObjectLibrary
+from udg_sim.ros.session import TrialSpec
+from udg_sim.ros.status import TrialStatus
+
+RESULT_FILE = "result.json"
+MAX_TRIAL_S = 90.0
+
+
+class TrialsError(UdgError):
+    """An argument of the run that can't be used."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialsConfig:
+    """One run of trials."""
+
+    trials: int = 10
+    objects: tuple[str, ...] = ()  # library ids or path.obj@0.1; () = those that the checkpoint was trained on
+    seed: int = 0
+    time_limit_s: float = 12.0  # simulated time of one trial
+    checkpoint: Path | None = None  # None = the shipped one
+    lockstep: bool = True
+    noise: bool = True
+    video: bool = True
+    processes: bool = False
+    out: Path = Path("out/sim")
+
+    def __post_init__(self) -> None:
+        """Check the numbers."""
+        if self.trials < 1:
+            raise TrialsError(f"--trials is {self.trials}; valid: 1 or more")
+        if self.seed < 0:
+            raise TrialsError(f"--seed is {self.seed}; valid: 0 or more")
+        if not 1.0 <= self.time_limit_s <= MAX_TRIAL_S:
+            raise TrialsError(f"--time-limit is {self.time_limit_s}; valid: from 1 to {MAX_TRIAL_S:.0f} seconds")
+
+
+def run_trials(config: TrialsConfig) -> dict[str, object]:
+    """Run the trials, write film and report to `config.out`, return the summary. Raises UdgError."""
+    checkpoint = config.checkpoint or shipped_checkpoint()
+    trained_on = read_config(checkpoint).train_objects
+    objects = config.objects or tuple(trained_on)
+    if not objects:
+        raise TrialsError(f"checkpoint {checkpoint} does not name its training objects; name some with --objects")
+    library = ObjectLibrary()
+    for name in objects:
+        library.get(name)
+    specs = [
+        TrialSpec(object=objects[i % len(objects)], seed=config.seed, trial=i) for i in range(config.trials)
+    ]
+    graph_config = SimGraphConfig(
+        checkpoint=str(checkpoint),
+        object=specs[0].object,
+        seed=config.seed,
+        lockstep=config.lockstep,
+        noise=config.noise,
+        autostart=False,
+        trial_time_s=config.time_limit_s if config.lockstep else 0.0,
+    )
+    isolate()
+    with whole_folder(config.out, RESULT_FILE) as folder:
+        film = Film(folder, library) if config.video else None
+        with running(sim_graph(graph_config), processes=config.processes) as graph:
+            records, by_stage_ms = _run_all(graph, specs, config.time_limit_s, film)
+        if film is not None:
+            film.close()
+        summary = summarise(records)
+        (folder / RESULT_FILE).write_text(json.dumps(summary) + "\n", encoding="utf-8")
+        page = html_page(
+            title="Grasp trials in simulation",
+            records=records,
+            settings=_settings(config, checkpoint),
+            by_stage_ms=by_stage_ms,
+            video=film.name if film else None,
+        )
+        (folder / "report.html").write_text(page, encoding="utf-8")
+    return summary
+
+
+def summarise(records: Sequence[TrialRecord]) -> dict[str, object]:
+    """Return what the last line of the output says."""
+    tick_ms = np.concatenate([record.tick_ms for record in records])
+    return {
+        "trials": len(records),
+        "successes": sum(record.success for record in records),
+        "by_object": by_object(records),
+        "tick_ms": percentiles_ms(tick_ms),
+    }
+
+
+def _settings(config: TrialsConfig, checkpoint: Path) -> dict[str, object]:
+    return {
+        "checkpoint": checkpoint.name,
+        "seed": config.seed,
+        "time limit [s]": config.time_limit_s,
+        "simulation": "lockstep" if config.lockstep else "real time",
+        "depth noise": "on" if config.noise else "off",
+        "nodes": "one process each" if config.processes else "one process for all",
+    }
+
+
+def _run_all(
+    graph: RunningGraph, specs: Sequence[TrialSpec], time_limit_s: float, film: Film | None
+) -> tuple[list[TrialRecord], dict[str, np.ndarray]]:
+    records = []
+    with trial_client(graph) as client:
+        for spec in specs:
+            record = run_trial(client, spec, time_limit_s, film)
+            records.append(record)
+            print(_progress(record, len(specs)), flush=True)
+        return records, client.stages.by_stage_ms()
+
+
+def run_trial(client: TrialClient, spec: TrialSpec, time_limit_s: float, film: Film | None) -> TrialRecord:
+    """Run one trial to success or the end of its simulated time."""
+    statuses: list[TrialStatus] = []
+
+    def on_status(status: TrialStatus) -> bool:
+        statuses.append(status)
+        return not status.success and status.time_s < time_limit_s
+
+    began_s = time.monotonic()
+    client.begin(spec)
+    last = client.watch(spec, on_status)
+    client.end()
+    wall_s = time.monotonic() - began_s
+    tick_ms = np.array([status.tick_ms for status in statuses])
+    return TrialRecord(
+        object=spec.object,
+        seed=spec.seed,
+        trial=spec.trial,
+        success=last.success,
+        raised_m=max(status.raised_m for status in statuses),
+        time_s=last.time_s,
+        wall_s=wall_s,
+        tick_ms=tick_ms[np.isfinite(tick_ms)],
+        pictures=film.add(statuses) if film is not None else (),
+    )
+
+
+def _progress(record: TrialRecord, trials: int) -> str:
+    what = "lifted" if record.success else "not lifted"
+    p50 = percentiles_ms(record.tick_ms)["p50"]
+    return (
+        f"trial {record.trial + 1}/{trials} {record.object}: {what} after {record.time_s:.1f} s "
+        f"(raised {record.raised_m:.3f} m; {record.wall_s:.0f} s of wall clock, tick {p50} ms)"
+    )
+
+
+def main() -> None:
+    """Run grasp trials in simulation, through the ROS graph; the last line printed is one JSON object."""
+    cli(_main)
+
+
+def _main() -> None:
+    default = TrialsConfig()
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("--trials", type=int, default=default.trials, help="number of trials (default: 10)")
+    parser.add_argument(
+        "--objects", default="", help="ids or path.obj@0.1, with commas (default: the checkpoint's training set)"
+    )
+    parser.add_argument("--time-limit", type=float, default=default.time_limit_s, help="simulated seconds a trial")
+    parser.add_argument("--out", type=Path, default=default.out, help="folder of film and report (default: out/sim)")
+    parser.add_argument("--lockstep", action=argparse.BooleanOptionalAction, default=True, help="else real time")
+    parser.add_argument("--video", action=argparse.BooleanOptionalAction, default=True, help="write the film")
+    add_graph_arguments(parser)
+    options = parser.parse_args()
+    summary = run_trials(
+        TrialsConfig(
+            trials=options.trials,
+            objects=tuple(name.strip() for name in options.objects.split(",") if name.strip()),
+            seed=options.seed,
+            time_limit_s=options.time_limit,
+            checkpoint=Path(options.checkpoint) if options.checkpoint else None,
+            lockstep=options.lockstep,
+            noise=options.noise,
+            video=options.video,
+            processes=options.processes,
+            out=options.out,
+        )
+    )
+    print(f"report: {options.out / 'report.html'}")
+    print(json.dumps(summary), flush=True)
+
+
+if __name__ == "__main__":
+    main()
