@@ -105,9 +105,7 @@ class FrameMatcher:
             stamps = {stamp_ns for stamp_ns in stamps if stamp_ns >= earliest_ns}
         return sorted(stamps, reverse=True)
 
-    def _image_near(
-        self, images: deque[tuple[int, NDArray[np.uint16]]], stamp_ns: int
-    ) -> NDArray[np.uint16] | None:
+    def _image_near(self, images: deque[tuple[int, NDArray[np.uint16]]], stamp_ns: int) -> NDArray[np.uint16] | None:
         """Newest image that is not after the stamp, if within the tolerance."""
         oldest_ns = stamp_ns - round(self._config.image_tolerance_s * NS_PER_S)
         for image_ns, depth_mm in reversed(images):

@@ -67,9 +67,7 @@ class PerceptionNode(Node):
 
     # --- inputs -----------------------------------------------------------------------------------------------------
 
-    def _listen(
-        self, topic: topics.Topic, take: Callable, *, lockstep: bool = False, depth: int | None = None
-    ) -> None:
+    def _listen(self, topic: topics.Topic, take: Callable, *, lockstep: bool = False, depth: int | None = None) -> None:
         """Subscribe; each message is counted, taken in, and followed by a look for a complete moment."""
         monitor = self._diagnostics.watch(topic, max_age_s=self.config.stale_after_s)
         self._inputs.append(monitor)
