@@ -1,1 +1,1 @@
-"""The grasp policy: data format, network, training and inference."""
+"""The grasp policy: dataset format, network, training and inference. No ROS outside udg_policy.ros."""

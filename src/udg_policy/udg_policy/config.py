@@ -1,0 +1,246 @@
+"""Configuration of the policy and its presets: `paper`, `edge`, `debug`."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from udg_policy.errors import ConfigError
+
+
+def _require(ok: bool, message: str) -> None:
+    if not ok:
+        raise ConfigError(message)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ObservationConfig:
+    """Which points of the scene cloud reach the network and with which features."""
+
+    n_seen: int = 512  # points seen by the cameras; 0 with n_robot 0 = the whole cloud as it is
+    n_robot: int = 128  # imaged robot points a side, the nearest to the grasp centre first
+    n_whole: int = 0  # points of the whole cloud, without classes (paper: 2048); excludes n_seen and n_robot
+    frames: tuple[str, ...] = ("world", "left", "right")  # frames of the coordinates of each point
+    label_feature: bool = True  # one-hot label of a point: seen, left robot, right robot
+    proprioception: bool = True  # token with hand poses and hand joints
+
+    def __post_init__(self) -> None:
+        split = self.n_seen > 0 and self.n_robot > 0 and self.n_whole == 0
+        whole = self.n_seen == 0 and self.n_robot == 0 and self.n_whole > 0
+        _require(split or whole, "observation: give n_seen and n_robot, or n_whole alone")
+        _require(set(self.frames) <= {"world", "left", "right"} and len(self.frames) > 0,
+                 f"observation.frames: {self.frames}; valid are world, left, right")
+        _require("world" in self.frames, "observation.frames must contain world")
+
+    @property
+    def n_points(self) -> int:
+        """Points of one observation."""
+        return self.n_whole if self.n_whole > 0 else self.n_seen + 2 * self.n_robot
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncoderConfig:
+    """Two set-abstraction layers (paper V-B)."""
+
+    centres_1: tuple[int, int] = (192, 32)  # centres of layer 1: seen, robot a side; (n_whole, 0) without classes
+    neighbours_1: int = 16  # the point itself included
+    widths_1: tuple[int, ...] = (32, 64)
+    centres_2: tuple[int, int] = (80, 24)
+    neighbours_2: int = 16
+    widths_2: tuple[int, ...] = (128,)
+    batch_norm: bool = False
+
+    def __post_init__(self) -> None:
+        _require(self.neighbours_1 > 0 and self.neighbours_2 > 0, "encoder: neighbours must be positive")
+        _require(len(self.widths_1) > 0 and len(self.widths_2) > 0, "encoder: widths must not be empty")
+        _require(self.centres_2[0] <= self.centres_1[0] and self.centres_2[1] <= self.centres_1[1],
+                 "encoder: centres_2 must not exceed centres_1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DecoderConfig:
+    """Decoder-only transformer with learnable action queries (paper V-C)."""
+
+    width: int = 128
+    heads: int = 4
+    layers: int = 2
+    mlp_ratio: int = 4
+    chunk: int = 8  # action steps of 0.1 s
+    attention: str = "unidirectional"  # or "full": point tokens attend to queries too (ablation)
+    head: str = "truncated_normal"  # or "regression" (ablation)
+    sigma_least: float = 0.02  # of the normalised range [-1, 1]
+    sigma_initial: float = 0.25
+
+    def __post_init__(self) -> None:
+        _require(self.width % self.heads == 0, "decoder: width must be divisible by heads")
+        _require(self.attention in ("unidirectional", "full"), f"decoder.attention: {self.attention!r}")
+        _require(self.head in ("truncated_normal", "regression"), f"decoder.head: {self.head!r}")
+        _require(0.0 < self.sigma_least < self.sigma_initial, "decoder: 0 < sigma_least < sigma_initial")
+        _require(self.chunk >= 1 and self.layers >= 1, "decoder: chunk and layers must be at least 1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """Optimisation, augmentation and loss."""
+
+    batch: int = 64
+    steps: int = 20_000
+    learning_rate: float = 1.5e-3
+    learning_rate_final: float = 1.0e-5
+    warmup_steps: int = 200
+    weight_decay: float = 0.02
+    gradient_clip: float = 1.0
+    ema_decay: float = 0.999
+    bf16: bool = True
+    validation_share: float = 0.05
+    validation_split: str = "episode"  # or "object"
+    nll_weight: float = 0.1  # of the truncated normal's NLL a dimension
+    nll_start: float = 0.1  # share of the training before which the NLL is off (L1 warm start)
+    l1_weight: float = 1.0  # of the weighted L1 of the mean
+    # physical errors that count as one in the L1
+    unit_position_m: float = 0.02
+    unit_rotation_rad: float = 0.15
+    unit_joint_rad: float = 0.2
+    step_decay: float = 0.9  # weight of a chunk step relative to the step before
+    mirror: bool = True
+    point_noise_m: float = 0.001  # a seen point
+    cloud_noise_m: float = 0.002  # all seen points together
+    hand_noise_m: float = 0.005  # measured hand position
+    hand_noise_rad: float = 0.03  # measured hand rotation
+    joint_noise_rad: float = 0.02  # measured hand joints
+    bounds_margin: float = 0.1  # of the range of the data
+
+    def __post_init__(self) -> None:
+        _require(self.batch >= 1 and self.steps >= 1, "train: batch and steps must be at least 1")
+        _require(0.0 <= self.validation_share < 1.0, "train.validation_share must be in [0, 1)")
+        _require(self.validation_split in ("episode", "object"), f"train.validation_split: {self.validation_split!r}")
+        _require(0.0 <= self.ema_decay < 1.0, "train.ema_decay must be in [0, 1)")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PolicyConfig:
+    """Everything that defines a policy and its training."""
+
+    name: str = "edge"
+    action_space: str = "wrist_relative"  # or "joint_absolute"
+    observation: ObservationConfig = field(default_factory=ObservationConfig)
+    encoder: EncoderConfig = field(default_factory=EncoderConfig)
+    decoder: DecoderConfig = field(default_factory=DecoderConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+
+    def __post_init__(self) -> None:
+        _require(self.action_space in ("wrist_relative", "joint_absolute"), f"action_space: {self.action_space!r}")
+        sizes, encoder = self.observation, self.encoder
+        if sizes.n_whole > 0:
+            _require(encoder.centres_1[1] == 0 and encoder.centres_2[1] == 0,
+                     "encoder: centres of robot points need observation.n_robot")
+            _require(encoder.centres_1[0] <= sizes.n_whole, "encoder: more centres than points")
+        else:
+            _require(encoder.centres_1[0] <= sizes.n_seen and encoder.centres_1[1] <= sizes.n_robot,
+                     "encoder: more centres than points")
+
+
+def _edge() -> PolicyConfig:
+    return PolicyConfig()
+
+
+def _paper() -> PolicyConfig:
+    # Paper section V. Not given there, and chosen: widths (64-64-128, 128-128-256), decoder width 256, 4 layers, chunk 8.
+    return PolicyConfig(
+        name="paper",
+        action_space="joint_absolute",
+        observation=ObservationConfig(n_seen=0, n_robot=0, n_whole=2048, frames=("world",), label_feature=False,
+                                      proprioception=False),
+        encoder=EncoderConfig(centres_1=(2048, 0), neighbours_1=32, widths_1=(64, 64, 128), centres_2=(256, 0),
+                              neighbours_2=32, widths_2=(128, 128, 256), batch_norm=True),
+        decoder=DecoderConfig(width=256, heads=8, layers=4),
+        train=TrainConfig(batch=32, learning_rate=3e-4, nll_weight=1.0, nll_start=0.0, l1_weight=0.0, mirror=False,
+                          point_noise_m=0.0, cloud_noise_m=0.0, hand_noise_m=0.0, hand_noise_rad=0.0,
+                          joint_noise_rad=0.0),
+    )
+
+
+def _debug() -> PolicyConfig:
+    return PolicyConfig(
+        name="debug",
+        observation=ObservationConfig(n_seen=64, n_robot=16),
+        encoder=EncoderConfig(centres_1=(32, 8), neighbours_1=4, widths_1=(16, 16), centres_2=(16, 4), neighbours_2=4,
+                              widths_2=(32,)),
+        decoder=DecoderConfig(width=32, heads=2, layers=1, chunk=4),
+        train=TrainConfig(batch=8, steps=20, warmup_steps=2, ema_decay=0.5, bf16=False, validation_share=0.25),
+    )
+
+
+_PRESETS = {"paper": _paper, "edge": _edge, "debug": _debug}
+
+
+def preset_names() -> tuple[str, ...]:
+    """Names that `preset` accepts."""
+    return tuple(_PRESETS)
+
+
+def preset(name: str) -> PolicyConfig:
+    """The configuration called `name`; ConfigError names the valid ones."""
+    if name not in _PRESETS:
+        raise ConfigError(f"preset {name!r} does not exist; valid are {', '.join(_PRESETS)}")
+    return _PRESETS[name]()
+
+
+def to_dict(config: PolicyConfig) -> dict[str, Any]:
+    """Plain values, for JSON."""
+    return dataclasses.asdict(config)
+
+
+def _build(cls: type, values: dict[str, Any], base: Any, where: str) -> Any:
+    fields = {f.name: f for f in dataclasses.fields(cls)}
+    unknown = sorted(set(values) - set(fields))
+    if unknown:
+        raise ConfigError(f"{where}: unknown key {unknown[0]!r}; valid are {', '.join(sorted(fields))}")
+    changes: dict[str, Any] = {}
+    for key, value in values.items():
+        old = getattr(base, key)
+        place = f"{where}.{key}"
+        if dataclasses.is_dataclass(old):
+            if not isinstance(value, dict):
+                raise ConfigError(f"{place}: expected a mapping, got {value!r}")
+            changes[key] = _build(type(old), value, old, place)
+        elif isinstance(old, tuple):
+            if not isinstance(value, list | tuple):
+                raise ConfigError(f"{place}: expected a list, got {value!r}")
+            changes[key] = tuple(value)
+        elif isinstance(old, bool) or isinstance(value, bool):
+            if not (isinstance(old, bool) and isinstance(value, bool)):
+                raise ConfigError(f"{place}: expected {type(old).__name__}, got {value!r}")
+            changes[key] = value
+        elif isinstance(old, float):
+            if not isinstance(value, int | float):
+                raise ConfigError(f"{place}: expected a number, got {value!r}")
+            changes[key] = float(value)
+        elif not isinstance(value, type(old)):
+            raise ConfigError(f"{place}: expected {type(old).__name__}, got {value!r}")
+        else:
+            changes[key] = value
+    return dataclasses.replace(base, **changes)
+
+
+def from_dict(values: dict[str, Any], base: PolicyConfig | None = None) -> PolicyConfig:
+    """`base` (default: the defaults) with the values of a nested mapping; unknown keys are refused."""
+    return _build(PolicyConfig, values, base if base is not None else PolicyConfig(), "policy")
+
+
+def load_yaml(path: str | Path, base: PolicyConfig) -> PolicyConfig:
+    """`base` overridden by a YAML file (config/policy.yaml: only what differs)."""
+    path = Path(path)
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}: not valid YAML: {error}") from error
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path}: expected a mapping at the top")
+    return from_dict(values, base)

@@ -1,0 +1,98 @@
+"""Inference: scene cloud and joint angles in, a chunk of joint targets out. The same for node, benchmark, rollouts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from udg_description.layout import N_JOINTS
+from udg_description.limits import joint_limits
+
+from udg_policy.checkpoint import Checkpoint, load_checkpoint
+from udg_policy.dataset import LABEL_RIGHT, LABEL_SEEN
+from udg_policy.errors import ObservationError
+from udg_policy.hands import grasp_frames_np
+from udg_policy.observation import point_features, proprioception
+from udg_policy.point_set import PointSampler
+from udg_policy.representation import decode
+from udg_policy.truncated_normal import truncated_normal_mode
+
+MIN_SEEN_POINTS = 8  # fewer: there is no object to act on, the chunk holds the measured pose
+
+
+class PolicyEngine:
+    """A loaded policy. Deterministic: the same observation gives the same chunk."""
+
+    def __init__(self, checkpoint: Checkpoint) -> None:
+        self.config = checkpoint.config
+        self.checkpoint = checkpoint
+        self._bounds = checkpoint.bounds
+        self._network = checkpoint.network().requires_grad_(False)
+        self._sampler = PointSampler(self.config.observation, self.config.encoder)
+
+    @classmethod
+    def load(cls, folder: str | Path) -> PolicyEngine:
+        """The policy of a checkpoint folder; CheckpointError says what does not fit."""
+        return cls(load_checkpoint(folder))
+
+    @property
+    def chunk(self) -> int:
+        """Steps of 0.1 s in a chunk."""
+        return self.config.decoder.chunk
+
+    @staticmethod
+    def sees_object(points: np.ndarray) -> bool:
+        """Whether a cloud (M, 4) has enough seen points to act on."""
+        return int(np.count_nonzero(points[:, 3] == LABEL_SEEN)) >= MIN_SEEN_POINTS
+
+    def act(self, points: np.ndarray, q: np.ndarray) -> np.ndarray:
+        """Chunk (K, 36) of absolute joint targets [rad], one each 0.1 s, finite and within the limits.
+
+        points (M, 4) float: x, y, z [m, world], label; q (36,) measured joint angles [rad]. Without an object the
+        chunk holds q. Raises ObservationError on a wrong shape, values that are not finite, unknown labels.
+        """
+        return self.act_batch(np.asarray(points)[None], np.asarray(q)[None])[0]
+
+    @torch.inference_mode()
+    def act_batch(self, points: np.ndarray, q: np.ndarray) -> np.ndarray:
+        """Chunks (B, K, 36) for several observations: points (B, M, 4), q (B, 36)."""
+        points, q = np.asarray(points), np.asarray(q, dtype=np.float64)
+        self._check(points, q)
+        hold = np.repeat(joint_limits().clip(q)[:, None], self.chunk, axis=1)
+        active = [i for i in range(len(q)) if self.sees_object(points[i])]
+        if not active:
+            return hold
+        mu = self._predict(points[active], q[active])
+        actions = self._bounds.denormalise(truncated_normal_mode(mu).numpy())
+        for row, i in enumerate(active):
+            chunk = decode(self.config.action_space, actions[row], q[i])
+            if np.isfinite(chunk).all():
+                hold[i] = chunk
+        return hold
+
+    def _predict(self, points: np.ndarray, q: np.ndarray) -> Tensor:
+        """Parameter mu (B, K, 36) of the normalised actions."""
+        T_grasp = np.stack([grasp_frames_np(one) for one in q])
+        sets = [self._sampler(cloud, T[:, :3, 3]) for cloud, T in zip(points, T_grasp, strict=True)]
+        xyz, labels, neighbours_1, neighbours_2 = (torch.from_numpy(np.stack(column))
+                                                   for column in zip(*sets, strict=True))
+        frames = torch.from_numpy(T_grasp.astype(np.float32))
+        features = point_features(self.config.observation, xyz, labels, frames)
+        state = proprioception(self.config.observation, features, labels, frames,
+                               torch.from_numpy(q.astype(np.float32)))
+        return self._network(features, state, neighbours_1.long(), neighbours_2.long()).mu
+
+    def _check(self, points: np.ndarray, q: np.ndarray) -> None:
+        if points.ndim != 3 or points.shape[-1] != 4 or points.shape[1] == 0:
+            raise ObservationError(f"scene cloud: shape {points.shape[1:]}, expected (points, 4): x, y, z, label")
+        if q.ndim != 2 or q.shape[-1] != N_JOINTS or len(q) != len(points):
+            raise ObservationError(f"joint angles: shape {q.shape[1:]}, expected ({N_JOINTS},)")
+        if not np.isfinite(points).all():
+            raise ObservationError(f"scene cloud: {np.count_nonzero(~np.isfinite(points))} values are not finite")
+        if not np.isfinite(q).all():
+            raise ObservationError(f"joint angles: joint {int(np.argmax(~np.isfinite(q).all(axis=0)))} is not finite")
+        labels = points[..., 3]
+        if not np.isin(labels, np.arange(LABEL_RIGHT + 1)).all():
+            raise ObservationError("scene cloud: unknown labels; valid are 0 seen, 1 left robot, 2 right robot")

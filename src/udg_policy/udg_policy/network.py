@@ -1,0 +1,205 @@
+"""The policy network: PointNet++ encoder and decoder-only transformer with action queries (paper V-B, V-C)."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from udg_description.layout import N_JOINTS
+
+from udg_policy.config import PolicyConfig
+from udg_policy.observation import coordinate_width, feature_width, proprioception_width
+from udg_policy.point_set import PointSampler
+
+OFFSET_SCALE = 4.0  # offsets within a group are small: brought to the size of the coordinates
+
+
+class ActionDistribution(NamedTuple):
+    """Truncated normal on [-1, 1] of each normalised action, mu and sigma (B, K, 36); sigma None for regression."""
+
+    mu: Tensor
+    sigma: Tensor | None
+
+
+_SAME_WIDTH_INTEGER = {torch.bfloat16: torch.int16, torch.float32: torch.int32}
+
+
+class _GroupMax(torch.autograd.Function):
+    """Maximum over dim 1; the gradient goes to each element that equals the maximum.
+
+    The mask is made and applied as integers of the same width: five times quicker on a CPU than torch.where.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        most = x.amax(dim=1)
+        ctx.save_for_backward(x, most)
+        return most
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        x, most = ctx.saved_tensors
+        integer = _SAME_WIDTH_INTEGER[x.dtype]
+        mask = x.view(integer).clone()
+        mask.eq_(most.view(integer).unsqueeze(1)).neg_()  # all bits where equal
+        mask.bitwise_and_(grad.contiguous().view(integer).unsqueeze(1))
+        return mask.view(x.dtype)
+
+
+def group_max(x: Tensor) -> Tensor:
+    """Maximum over the neighbours: (R, k, C) -> (R, C)."""
+    quick = torch.is_grad_enabled() and x.requires_grad and x.dtype in _SAME_WIDTH_INTEGER
+    return _GroupMax.apply(x) if quick else x.amax(dim=1)
+
+
+def gather_rows(x: Tensor, index: Tensor) -> Tensor:
+    """Rows x (B, N, C) picked by index (B, M, k) -> (B, M, k, C)."""
+    batch, n, width = x.shape
+    flat = index + n * torch.arange(batch)[:, None, None]
+    return x.reshape(batch * n, width).index_select(0, flat.flatten()).view(*index.shape, width)
+
+
+class SharedMlp(nn.Module):
+    """1x1 convolutions on rows (channels last); the last ReLU is left to the caller, after the maximum."""
+
+    def __init__(self, inputs: int, widths: tuple[int, ...], batch_norm: bool) -> None:
+        super().__init__()
+        sizes = (inputs, *widths)
+        self.linears = nn.ModuleList(nn.Linear(a, b, bias=not batch_norm)
+                                     for a, b in zip(sizes[:-1], sizes[1:], strict=True))
+        self.norms = nn.ModuleList(nn.BatchNorm1d(width) for width in widths) if batch_norm else None
+
+    def forward(self, rows: Tensor) -> Tensor:
+        """(R, inputs) -> (R, widths[-1]), before the last ReLU."""
+        last = len(self.linears) - 1
+        for i, linear in enumerate(self.linears):
+            rows = linear(rows)
+            if self.norms is not None:
+                rows = self.norms[i](rows)
+            if i < last:
+                rows = F.relu(rows)
+        return rows
+
+
+class SetAbstraction(nn.Module):
+    """Groups of neighbours -> shared MLP -> maximum -> ReLU (ReLU and maximum commute)."""
+
+    def __init__(self, coordinates: int, features: int, widths: tuple[int, ...], batch_norm: bool) -> None:
+        super().__init__()
+        self.coordinates = coordinates
+        self.mlp = SharedMlp(coordinates + features, widths, batch_norm)
+
+    def forward(self, features: Tensor, learned: Tensor | None, centres: Tensor, neighbours: Tensor) -> Tensor:
+        """Features (B, M, widths[-1]) of M centres.
+
+        features (B, N, f): coordinates first, without gradient. learned (B, N, g), with gradient, stands in for
+        features as the input beside the offsets. centres (M,) slots; neighbours (B, M, k).
+        """
+        batch, m, k = neighbours.shape
+        own = features if learned is None else features[..., : self.coordinates]
+        with torch.no_grad():
+            grouped = gather_rows(own, neighbours)
+            offsets = grouped[..., : self.coordinates] - features[:, centres, None, : self.coordinates]
+            offsets.mul_(OFFSET_SCALE)
+        if learned is not None:
+            grouped = gather_rows(learned, neighbours)
+        rows = torch.cat([offsets.to(grouped.dtype), grouped], dim=-1).view(batch * m * k, -1)
+        return F.relu(group_max(self.mlp(rows).view(batch * m, k, -1))).view(batch, m, -1)
+
+
+class DecoderLayer(nn.Module):
+    """Pre-norm layer: tokens attend to the memory and to themselves in one attention, then an MLP."""
+
+    def __init__(self, width: int, heads: int, mlp_ratio: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.scale = (width // heads) ** -0.5
+        self.norm_memory = nn.LayerNorm(width)
+        self.norm_token = nn.LayerNorm(width)
+        self.norm_mlp = nn.LayerNorm(width)
+        self.query = nn.Linear(width, width)
+        self.key_value = nn.Linear(width, 2 * width)
+        self.out = nn.Linear(width, width)
+        self.mlp = nn.Sequential(nn.Linear(width, mlp_ratio * width), nn.GELU(), nn.Linear(mlp_ratio * width, width))
+
+    def _split(self, x: Tensor) -> Tensor:
+        return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+
+    def forward(self, tokens: Tensor, memory: Tensor | None) -> Tensor:
+        """tokens (B, n, width) attend to memory (B, m, width), if any, and to one another."""
+        normed = self.norm_token(tokens)
+        context = normed if memory is None else torch.cat([self.norm_memory(memory), normed], dim=1)
+        key, value = self.key_value(context).chunk(2, dim=-1)
+        # Plain products: for this few queries quicker on a CPU than the fused attention and its backward.
+        scores = self._split(self.query(normed)) @ self._split(key).transpose(-1, -2)
+        weights = (scores.float() * self.scale).softmax(dim=-1).to(value.dtype)
+        attended = weights @ self._split(value)
+        tokens = tokens + self.out(attended.transpose(1, 2).flatten(2))
+        return tokens + self.mlp(self.norm_mlp(tokens))
+
+
+class PolicyNetwork(nn.Module):
+    """Points and proprioception -> distribution over a chunk of normalised actions."""
+
+    def __init__(self, config: PolicyConfig) -> None:
+        super().__init__()
+        self.config = config
+        encoder, decoder = config.encoder, config.decoder
+        sampler = PointSampler(config.observation, encoder)
+        self.register_buffer("centres_1", torch.from_numpy(sampler.centres_1), persistent=False)
+        self.register_buffer("centres_2", torch.from_numpy(sampler.centres_2), persistent=False)
+        coordinates = coordinate_width(config.observation)
+        self.coordinates = coordinates
+        self.layer_1 = SetAbstraction(coordinates, feature_width(config.observation), encoder.widths_1,
+                                      encoder.batch_norm)
+        self.layer_2 = SetAbstraction(coordinates, encoder.widths_1[-1], encoder.widths_2, encoder.batch_norm)
+        self.token = nn.Linear(encoder.widths_2[-1] + coordinates, decoder.width)
+        inputs = proprioception_width(config.observation)
+        self.state = nn.Sequential(nn.Linear(inputs, decoder.width), nn.GELU(),
+                                   nn.Linear(decoder.width, decoder.width)) if inputs > 0 else None
+        self.queries = nn.Parameter(torch.randn(decoder.chunk, decoder.width) * 0.5)
+        self.layers = nn.ModuleList(DecoderLayer(decoder.width, decoder.heads, decoder.mlp_ratio)
+                                    for _ in range(decoder.layers))
+        self.norm = nn.LayerNorm(decoder.width)
+        self.has_sigma = decoder.head == "truncated_normal"
+        self.head = nn.Sequential(nn.Linear(decoder.width, decoder.width), nn.GELU(),
+                                  nn.Linear(decoder.width, N_JOINTS * (2 if self.has_sigma else 1)))
+        nn.init.normal_(self.head[-1].weight, std=0.01)
+        nn.init.zeros_(self.head[-1].bias)
+        # softplus(raw + shift) + least = initial at raw = 0
+        self.sigma_shift = math.log(math.expm1(decoder.sigma_initial - decoder.sigma_least))
+
+    def encode(self, features: Tensor, proprioception: Tensor, neighbours_1: Tensor, neighbours_2: Tensor) -> Tensor:
+        """Point tokens (and the state's token) (B, C2 [+ 1], width); no query enters here."""
+        coordinates = features[..., : self.coordinates]
+        first = self.layer_1(features, None, self.centres_1, neighbours_1)
+        centres = coordinates[:, self.centres_1]
+        second = self.layer_2(centres, first, self.centres_2, neighbours_2)
+        memory = self.token(torch.cat([second, centres[:, self.centres_2].to(second.dtype)], dim=-1))
+        if self.state is not None:
+            memory = torch.cat([memory, self.state(proprioception)[:, None]], dim=1)
+        return memory
+
+    def forward(self, features: Tensor, proprioception: Tensor, neighbours_1: Tensor,
+                neighbours_2: Tensor) -> ActionDistribution:
+        """features (B, N, f), proprioception (B, p), neighbours (B, C1, k1) and (B, C2, k2) int64."""
+        memory = self.encode(features, proprioception, neighbours_1, neighbours_2)
+        tokens = self.queries.to(memory.dtype).expand(len(features), -1, -1)
+        if self.config.decoder.attention == "unidirectional":
+            if self.state is not None:
+                tokens = tokens + memory[:, -1:]
+            for layer in self.layers:
+                tokens = layer(tokens, memory)
+        else:
+            tokens = torch.cat([memory, tokens], dim=1)
+            for layer in self.layers:
+                tokens = layer(tokens, None)
+            tokens = tokens[:, -self.config.decoder.chunk:]
+        out = self.head(self.norm(tokens)).float()
+        if not self.has_sigma:
+            return ActionDistribution(out, None)
+        mu, raw = out.chunk(2, dim=-1)
+        return ActionDistribution(mu, F.softplus(raw + self.sigma_shift) + self.config.decoder.sigma_least)

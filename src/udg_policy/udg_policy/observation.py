@@ -1,0 +1,62 @@
+"""The network's inputs from points, labels and joint angles: one function for training and inference."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from udg_description.layout import N_HAND_JOINTS
+
+from udg_policy import rotations
+from udg_policy.config import ObservationConfig
+from udg_policy.dataset import LABEL_RIGHT, LABEL_SEEN
+from udg_policy.representation import HANDS, joint_scale
+
+WORLD_ORIGIN = (0.6, 0.0, 0.0)  # [m] middle of the object area
+WORLD_SCALE_M = 0.25
+HAND_SCALE_M = 0.15
+N_LABELS = LABEL_RIGHT + 1
+
+
+def coordinate_width(config: ObservationConfig) -> int:
+    """Coordinates of a point in all frames."""
+    return 3 * len(config.frames)
+
+
+def feature_width(config: ObservationConfig) -> int:
+    """Features of a point: coordinates in all frames, and the label."""
+    return coordinate_width(config) + (N_LABELS if config.label_feature else 0)
+
+
+def proprioception_width(config: ObservationConfig) -> int:
+    """Numbers of the proprioception token, 0 without one."""
+    return 2 * (9 + N_HAND_JOINTS) + coordinate_width(config) if config.proprioception else 0
+
+
+def point_features(config: ObservationConfig, points_world: Tensor, labels: Tensor, T_grasp: Tensor) -> Tensor:
+    """(B, N, feature_width) of points (B, N, 3) [m], labels (B, N) and grasp frames T_world_grasp (B, 2, 4, 4)."""
+    columns = []
+    T_grasp_world = rotations.inverse(T_grasp)
+    for frame in config.frames:
+        if frame == "world":
+            columns.append((points_world - torch.tensor(WORLD_ORIGIN)) / WORLD_SCALE_M)
+        else:
+            side = 0 if frame == "left" else 1
+            columns.append(rotations.transform_points(T_grasp_world[:, side], points_world) / HAND_SCALE_M)
+    if config.label_feature:
+        columns.append(torch.stack([labels == label for label in range(N_LABELS)], dim=-1).to(points_world.dtype))
+    return torch.cat(columns, dim=-1)
+
+
+def proprioception(config: ObservationConfig, features: Tensor, labels: Tensor, T_grasp: Tensor, q: Tensor) -> Tensor:
+    """(B, proprioception_width): hand poses, hand joints and the mean of the seen points in each frame."""
+    batch = len(q)
+    if not config.proprioception:
+        return q.new_zeros(batch, 0)
+    position = (T_grasp[..., :3, 3] - torch.tensor(WORLD_ORIGIN)) / WORLD_SCALE_M
+    rotation = T_grasp[..., :3, :2].flatten(-2)
+    scaled = joint_scale(q)
+    seen = (labels == LABEL_SEEN).to(features.dtype)
+    weights = seen / seen.sum(dim=1, keepdim=True).clamp_min(1.0)
+    mean_seen = (weights[:, None] @ features[..., : coordinate_width(config)])[:, 0]
+    return torch.cat([position.flatten(1), rotation.flatten(1), scaled[:, HANDS[0]], scaled[:, HANDS[1]], mean_seen],
+                     dim=-1)

@@ -1,0 +1,59 @@
+"""Data-parallel training by processes on one machine: gradients are averaged over gloo."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+from torch import nn
+
+
+@dataclass(frozen=True)
+class Parallel:
+    """Place of this process among all that train; alone by default."""
+
+    rank: int = 0
+    size: int = 1
+
+    @staticmethod
+    @contextmanager
+    def join(rank: int, size: int, port: int) -> Iterator[Parallel]:
+        """Meet the other processes on this machine; leave them at the end."""
+        dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=size)
+        try:
+            yield Parallel(rank, size)
+        finally:
+            dist.destroy_process_group()
+
+    @staticmethod
+    def spawn(work: Callable[..., None], size: int, *arguments: Any) -> None:
+        """Run work(rank, size, port, *arguments) in `size` processes and wait for them; tensors are shared."""
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        mp.spawn(work, (size, port, *arguments), nprocs=size)
+
+    def agree(self, value: float) -> float:
+        """The first process's value."""
+        if self.size == 1:
+            return value
+        shared = torch.tensor([value], dtype=torch.float64)
+        dist.broadcast(shared, src=0)
+        return float(shared)
+
+    def average_gradients(self, network: nn.Module) -> None:
+        """Replace each gradient by its mean over the processes."""
+        if self.size == 1:
+            return
+        gradients = [p.grad for p in network.parameters() if p.grad is not None]
+        flat = torch.cat([g.flatten() for g in gradients])
+        dist.all_reduce(flat)
+        flat /= self.size
+        for gradient, part in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
+            gradient.copy_(part.view_as(gradient))

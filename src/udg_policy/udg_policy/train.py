@@ -1,0 +1,343 @@
+"""Training: `python -m udg_policy.train --data DIR --preset edge --out DIR --minutes 40 --seed 0 [--resume]`."""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import dataclasses
+import json
+import math
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save as save_tensors
+from torch import Tensor
+from torch.utils.tensorboard import SummaryWriter
+from tqdm import tqdm
+from udg_description.errors import cli
+
+from udg_policy.checkpoint import Checkpoint, git_hash, save_checkpoint
+from udg_policy.config import PolicyConfig, load_yaml, preset, preset_names, to_dict
+from udg_policy.dataset import EpisodeDataset, write_atomically
+from udg_policy.errors import CheckpointError, ConfigError
+from udg_policy.frame_store import FrameStore, load_frames
+from udg_policy.loss import Losses, errors_by_kind, l1_weights, policy_loss
+from udg_policy.network import PolicyNetwork
+from udg_policy.parallel import Parallel
+
+STATE_NAME = "train_state.safetensors"
+_LOG_EVERY = 50
+_VALIDATIONS = 20
+_VALIDATION_VIEWS = 1024
+_SAVE_EVERY_S = 120.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """What one training run is about, apart from the policy's configuration."""
+
+    out: Path
+    seed: int = 0
+    minutes: float | None = None  # budget of wall time; None: config.train.steps decides
+    resume: bool = False
+    data_hash: str = ""
+    quiet: bool = False
+    stop_at_step: int | None = None  # end early, as an interruption would, state saved
+
+    def __post_init__(self) -> None:
+        if self.minutes is not None and not self.minutes > 0.0:
+            raise ConfigError(f"minutes: {self.minutes}, must be positive")
+
+
+class Split(NamedTuple):
+    """Views to train on and to validate on, and the objects of the training episodes."""
+
+    train: Tensor
+    validation: Tensor
+    train_objects: tuple[str, ...]
+
+
+def split_views(store: FrameStore, seed: int) -> Split:
+    """Split by episode or by object; the same seed gives the same split."""
+    train = store.config.train
+    objects = store.object_of_episode
+    names = sorted(set(objects)) if train.validation_split == "object" else list(range(len(objects)))
+    order = np.random.default_rng(seed).permutation(len(names))
+    held_out = {names[i] for i in order[: int(round(train.validation_share * len(names)))]}
+    held = [(objects[i] if train.validation_split == "object" else i) in held_out for i in range(len(objects))]
+    mask = torch.tensor(held)
+    episodes = torch.arange(len(objects))
+    training = store.views(episodes[~mask], mirrored=train.mirror)
+    if len(training) == 0:
+        raise ConfigError(f"train: no episode is left to train on ({len(objects)} in the dataset)")
+    names_left = tuple(sorted({objects[i] for i in range(len(objects)) if not held[i]}))
+    return Split(training, store.views(episodes[mask], mirrored=False), names_left)
+
+
+def step_generator(seed: int, *numbers: int) -> torch.Generator:
+    """A generator that depends on the seed and the numbers alone, so that nothing needs to be stored to resume."""
+    state = np.random.SeedSequence([seed, *numbers]).generate_state(2, np.uint32)
+    return torch.Generator().manual_seed(int(state[0]) << 32 | int(state[1]))
+
+
+def views_of_step(views: Tensor, step: int, batch: int, seed: int) -> Tensor:
+    """The batch of a step: a permutation of the views an epoch."""
+    if len(views) <= batch:
+        return views[torch.randint(len(views), (batch,), generator=step_generator(seed, 0, step))]
+    per_epoch = len(views) // batch
+    order = torch.randperm(len(views), generator=step_generator(seed, 1, step // per_epoch))
+    start = step % per_epoch * batch
+    return views[order[start:start + batch]]
+
+
+class Trainer:
+    """Network, optimiser and moving average of one run."""
+
+    def __init__(self, config: PolicyConfig, store: FrameStore, run: Run, parallel: Parallel) -> None:
+        self.config, self.store, self.run, self.parallel = config, store, run, parallel
+        self.split = split_views(store, run.seed)
+        self.bounds = store.bounds(self.split.train)
+        self.weights = l1_weights(config, self.bounds)
+        torch.manual_seed(run.seed)
+        self.network = PolicyNetwork(config)
+        matrices = [p for p in self.network.parameters() if p.ndim >= 2]
+        others = [p for p in self.network.parameters() if p.ndim < 2]
+        train = config.train
+        self.optimiser = torch.optim.AdamW([{"params": matrices, "weight_decay": train.weight_decay},
+                                            {"params": others, "weight_decay": 0.0}],
+                                           lr=train.learning_rate, betas=(0.9, 0.98), foreach=True)
+        self.average = {name: tensor.detach().clone() for name, tensor in self.network.state_dict().items()}
+        self.step = 0
+        self.elapsed_s = 0.0
+
+    def learning_rate(self, progress: float) -> float:
+        """Linear warm-up by step, then a cosine over the progress [0, 1]."""
+        train = self.config.train
+        warm = min(1.0, (self.step + 1) / max(train.warmup_steps, 1))
+        cosine = 0.5 * (1.0 + math.cos(math.pi * min(progress, 1.0)))
+        return warm * (train.learning_rate_final + (train.learning_rate - train.learning_rate_final) * cosine)
+
+    def progress(self, elapsed_s: float) -> float:
+        """Share of the training that is done: by time if there is a budget of time, else by step."""
+        if self.run.minutes is not None:
+            return elapsed_s / (60.0 * self.run.minutes)
+        return self.step / self.config.train.steps
+
+    def train_step(self, progress: float) -> Losses:
+        """One optimisation step."""
+        train, parallel = self.config.train, self.parallel
+        views = views_of_step(self.split.train, self.step, train.batch, self.run.seed)[parallel.rank::parallel.size]
+        batch = self.store.batch(views, self.bounds, step_generator(self.run.seed, 2, self.step, parallel.rank))
+        for group in self.optimiser.param_groups:
+            group["lr"] = self.learning_rate(progress)
+        self.network.train()
+        with torch.autocast("cpu", torch.bfloat16, enabled=train.bf16):
+            distribution = self.network(*batch[:4])
+        losses = policy_loss(self.config, distribution, batch.actions, self.weights, progress)
+        self.optimiser.zero_grad(set_to_none=True)
+        losses.total.backward()
+        parallel.average_gradients(self.network)
+        torch.nn.utils.clip_grad_norm_(self.network.parameters(), train.gradient_clip)
+        self.optimiser.step()
+        self.step += 1
+        self._update_average()
+        return Losses(*(value.detach() for value in losses))
+
+    @torch.no_grad()
+    def _update_average(self) -> None:
+        decay = min(self.config.train.ema_decay, (1 + self.step) / (10 + self.step))
+        state = self.network.state_dict()
+        floats = [name for name, tensor in state.items() if tensor.is_floating_point()]
+        torch._foreach_lerp_([self.average[name] for name in floats], [state[name] for name in floats], 1.0 - decay)
+        for name in set(state) - set(floats):
+            self.average[name].copy_(state[name])
+
+    @torch.no_grad()
+    def validate(self) -> dict[str, float]:
+        """Losses and errors of the averaged weights on the held-out episodes; empty without any."""
+        views = self.split.validation
+        if len(views) == 0:
+            return {}
+        views = views[torch.linspace(0, len(views) - 1, min(len(views), _VALIDATION_VIEWS)).long()]
+        network = PolicyNetwork(self.config)
+        network.load_state_dict(self.average)
+        network.eval()
+        sums: dict[str, float] = {}
+        for part in views.split(self.config.train.batch):
+            batch = self.store.batch(part, self.bounds)
+            distribution = network(*batch[:4])
+            losses = policy_loss(self.config, distribution, batch.actions, self.weights, 1.0)
+            values = {"l1": float(losses.l1), "nll": float(losses.nll),
+                      **errors_by_kind(distribution, batch.actions, self.bounds)}
+            for name, value in values.items():
+                sums[name] = sums.get(name, 0.0) + value * len(part) / len(views)
+        return sums
+
+    # State for --resume: one file, written atomically.
+
+    def _tensors(self) -> dict[str, Tensor]:
+        tensors = {f"network.{k}": v for k, v in self.network.state_dict().items()}
+        tensors |= {f"average.{k}": v for k, v in self.average.items()}
+        for name, parameter in self.network.named_parameters():
+            for key, value in self.optimiser.state.get(parameter, {}).items():
+                tensors[f"optimiser.{key}.{name}"] = value
+        return tensors
+
+    def save_state(self) -> None:
+        """Write what --resume needs."""
+        header = {"step": self.step, "elapsed_s": self.elapsed_s, "seed": self.run.seed,
+                  "data_hash": self.run.data_hash, "config": to_dict(self.config)}
+        data = save_tensors({k: v.detach().clone().contiguous() for k, v in self._tensors().items()},
+                            metadata={"train": json.dumps(header)})
+        write_atomically(self.run.out / STATE_NAME, data)
+
+    def load_state(self) -> None:
+        """Continue from the state in the output folder; CheckpointError if it is of another run."""
+        path = self.run.out / STATE_NAME
+        if not path.is_file():
+            raise CheckpointError(f"{path}: nothing to resume there")
+        try:
+            with safe_open(path, framework="pt") as file:
+                header = json.loads(file.metadata()["train"])
+                tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a mapping)
+        except (SafetensorError, KeyError, TypeError, json.JSONDecodeError, OSError) as error:
+            raise CheckpointError(f"{path}: not a readable training state: {error}") from error
+        same = {"seed": self.run.seed, "data_hash": self.run.data_hash,
+                "config": json.loads(json.dumps(to_dict(self.config)))}
+        for key, value in same.items():
+            if header.get(key) != value:
+                raise CheckpointError(f"{path}: is of a run with another {key}; resume needs the same one")
+        self.network.load_state_dict({k[len("network."):]: v for k, v in tensors.items() if k.startswith("network.")})
+        self.average = {k[len("average."):]: v.clone() for k, v in tensors.items() if k.startswith("average.")}
+        for name, parameter in self.network.named_parameters():
+            state = {key: tensors[f"optimiser.{key}.{name}"].clone() for key in ("step", "exp_avg", "exp_avg_sq")
+                     if f"optimiser.{key}.{name}" in tensors}
+            if state:
+                self.optimiser.state[parameter] = state
+        self.step, self.elapsed_s = int(header["step"]), float(header["elapsed_s"])
+
+    def checkpoint(self, figures: dict[str, Any]) -> Checkpoint:
+        """The averaged weights as a checkpoint."""
+        return Checkpoint(config=self.config, bounds=self.bounds,
+                          weights={k: v.detach().clone() for k, v in self.average.items()},
+                          data_hash=self.run.data_hash, git_hash=git_hash(), train_objects=self.split.train_objects,
+                          figures=figures)
+
+
+def train(config: PolicyConfig, store: FrameStore, run: Run, parallel: Parallel | None = None) -> list[float]:
+    """Train to the end of the budget, write state and checkpoint into run.out; the loss of each step done here."""
+    parallel = parallel if parallel is not None else Parallel()
+    trainer = Trainer(config, store, run, parallel)
+    if run.resume:
+        trainer.load_state()
+    leader = parallel.rank == 0
+    if leader:
+        run.out.mkdir(parents=True, exist_ok=True)
+    writer = SummaryWriter(str(run.out / "tensorboard")) if leader else None
+    bar = tqdm(total=100.0, unit="%", disable=run.quiet or not leader, bar_format="{l_bar}{bar}| {elapsed} {postfix}")
+    start, first_step = time.monotonic() - trainer.elapsed_s, trainer.step
+    first_s, last_save, losses, next_validation = trainer.elapsed_s, time.monotonic(), [], 0.0
+    recent = torch.zeros(0)
+    figures: dict[str, Any] = {}
+    while True:
+        trainer.elapsed_s = time.monotonic() - start
+        progress = parallel.agree(trainer.progress(trainer.elapsed_s))
+        done = progress >= 1.0 or trainer.step == run.stop_at_step
+        if leader and (progress >= next_validation or done):
+            figures = {f"validation_{k}": v for k, v in trainer.validate().items()}
+            next_validation = progress + 1.0 / _VALIDATIONS
+            for name, value in figures.items():
+                writer.add_scalar(name.replace("_", "/", 1), value, trainer.step)
+            if not run.quiet:
+                tqdm.write(f"step {trainer.step}: " + ", ".join(f"{k[11:]} {v:.4f}" for k, v in figures.items()))
+        if done:
+            break
+        loss = trainer.train_step(progress)
+        losses.append(float(loss.total))
+        if leader and trainer.step % _LOG_EVERY == 0:
+            rate = (trainer.step - first_step) * config.train.batch / (time.monotonic() - start - first_s)
+            recent = torch.tensor(losses[-_LOG_EVERY:])
+            for name, value in {"loss": recent.mean(), "l1": loss.l1, "nll": loss.nll,
+                                "learning_rate": trainer.learning_rate(progress), "samples_per_s": rate}.items():
+                writer.add_scalar(f"train/{name}", float(value), trainer.step)
+            bar.n = round(100.0 * progress, 1)
+            bar.set_postfix_str(f"step {trainer.step} loss {float(recent.mean()):.4f} {rate:.0f} samples/s")
+        if leader and time.monotonic() - last_save > _SAVE_EVERY_S:
+            trainer.save_state()
+            save_checkpoint(run.out, trainer.checkpoint({**figures, "steps": trainer.step}))
+            last_save = time.monotonic()
+    if leader:
+        bar.close()
+        writer.close()
+        trainer.save_state()
+        rate = (trainer.step - first_step) * config.train.batch / max(time.monotonic() - start - first_s, 1e-9)
+        save_checkpoint(run.out, trainer.checkpoint({
+            **figures, "steps": trainer.step, "minutes": round(trainer.elapsed_s / 60.0, 2),
+            "samples_per_s": round(rate, 1), "frames": store.n_frames, "episodes": len(store.object_of_episode)}))
+    return losses
+
+
+def keep_large_blocks() -> None:
+    """Let glibc keep freed large blocks: the same activations are allocated each step (page faults cost 20 %)."""
+    try:
+        libc = ctypes.CDLL("libc.so.6")
+        libc.mallopt(-3, 1 << 30)  # M_MMAP_THRESHOLD
+        libc.mallopt(-1, (1 << 31) - 1)  # M_TRIM_THRESHOLD
+    except (OSError, AttributeError):
+        return
+
+
+def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="udg_policy.train", description="Train a grasp policy.")
+    parser.add_argument("--data", type=Path, required=True, help="folder of episodes")
+    parser.add_argument("--out", type=Path, required=True, help="folder for the checkpoint, the state and the logs")
+    parser.add_argument("--preset", default="edge", help=f"one of {', '.join(preset_names())}")
+    parser.add_argument("--config", type=Path, help="YAML that overrides the preset")
+    parser.add_argument("--minutes", type=float, help="budget of wall time; default: the preset's number of steps")
+    parser.add_argument("--steps", type=int, help="number of steps, where no minutes are given")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--processes", type=int, default=2, help="training processes, one core each")
+    parser.add_argument("--resume", action="store_true", help="continue the run in --out")
+    return parser.parse_args(argv)
+
+
+def _worker(rank: int, size: int, port: int, config: PolicyConfig, store: FrameStore, run: Run) -> None:
+    torch.set_num_threads(1)
+    keep_large_blocks()
+    with Parallel.join(rank, size, port) as parallel:
+        train(config, store, run, parallel)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Command line."""
+    arguments = _arguments(argv)
+    config = preset(arguments.preset)
+    if arguments.config is not None:
+        config = load_yaml(arguments.config, config)
+    if arguments.steps is not None:
+        config = dataclasses.replace(config, train=dataclasses.replace(config.train, steps=arguments.steps))
+    dataset = EpisodeDataset(arguments.data)
+    run = Run(out=arguments.out, seed=arguments.seed, minutes=arguments.minutes, resume=arguments.resume,
+              data_hash=dataset.hash())
+    start = time.monotonic()
+    store = load_frames(dataset, config, processes=max(1, min(arguments.processes, os.cpu_count() or 1)))
+    print(f"{len(dataset)} episodes, {store.n_frames} frames, prepared in {time.monotonic() - start:.0f} s", flush=True)
+    if arguments.processes <= 1:
+        torch.set_num_threads(1)
+        keep_large_blocks()
+        train(config, store, run)
+    else:
+        Parallel.spawn(_worker, arguments.processes, config, store, run)
+    print(f"checkpoint: {arguments.out}")
+    return 0
+
+
+if __name__ == "__main__":
+    cli(main)
