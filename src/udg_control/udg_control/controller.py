@@ -201,6 +201,13 @@ class Controller:
         """Note that the chunk did not come in time: brake and hold."""
         self.reject_chunk(Reason.STALE_CHUNK)
 
+    def miss_state(self) -> None:
+        """Note that no state comes any more: stop, and start from the measured state when there is one again."""
+        self.filter.counts[Reason.STALE_STATE] += 1
+        self._pending = None
+        self._abandon()
+        self._sync_due = True
+
     def _cycle(self, q_measured: np.ndarray, stamp_ns: int, now_ns: int) -> Cycle:
         if np.shape(q_measured) != (N_JOINTS,) or not np.isfinite(q_measured).all():
             return self.reject_state("the measured state is not 36 finite numbers")

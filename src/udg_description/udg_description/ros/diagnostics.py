@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
-from rclpy.clock import Clock, ClockType
+from rclpy.clock import Clock, ClockType  # type: ignore[attr-defined]  # its place in Humble and Jazzy
 from rclpy.node import Node
 
 from udg_description.ros import topics

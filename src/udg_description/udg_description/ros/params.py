@@ -6,13 +6,14 @@ import dataclasses
 import math
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
 from rclpy.exceptions import ParameterException
 from rclpy.node import Node
+from rclpy.parameter import Parameter
 
 from udg_description.errors import UdgError
 
@@ -34,22 +35,87 @@ def declare(node: Node, config_type: type[Config], *, default: Config | None = N
     Raises ParameterValueError naming node, parameter, value and what would be valid.
     """
     hints = typing.get_type_hints(config_type)
-    values: dict[str, object] = {}
-    for field in dataclasses.fields(config_type):
+    values: dict[str, Any] = {}
+    for field in dataclasses.fields(config_type):  # type: ignore[arg-type]
         name = prefix + field.name
-        start = _default_of(field) if default is None else getattr(default, field.name)
+        start = getattr(default, field.name) if default is not None else _default_of(field)
         hint = hints[field.name]
         if dataclasses.is_dataclass(hint):
-            values[field.name] = declare(node, hint, default=start, prefix=f"{name}.")
+            values[field.name] = declare(node, typing.cast(type, hint), default=start, prefix=f"{name}.")
         else:
-            values[field.name] = _declare_one(node, name, hint, start, field.metadata)
+            values[field.name] = _declare_one(node, name, start, _Rule.of(name, hint, field))
     try:
         return config_type(**values)
     except (UdgError, ValueError) as error:
         raise ParameterValueError(f"node {node.get_name()}: parameters of {config_type.__name__}: {error}") from error
 
 
-def _default_of(field: dataclasses.Field[object]) -> object:
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Rule:
+    """Which values a parameter may have."""
+
+    convert: Callable[[Any], Any]  # ROS value -> field value; raises TypeError or ValueError
+    kind: str
+    description: str
+    low: float | None
+    high: float | None
+    choices: tuple[Any, ...]
+
+    @classmethod
+    def of(cls, name: str, hint: object, field: dataclasses.Field[Any]) -> _Rule:
+        low, high = field.metadata.get("range", (None, None))
+        literal = typing.get_args(hint) if typing.get_origin(hint) is typing.Literal else ()
+        return cls(
+            convert=_converter(hint),
+            kind=hint.__name__ if isinstance(hint, type) and not typing.get_origin(hint) else str(hint),
+            description=field.metadata.get("description", name),
+            low=low,
+            high=high,
+            choices=tuple(field.metadata.get("choices", literal)),
+        )
+
+    @property
+    def valid(self) -> str:
+        """The valid values in words."""
+        if self.choices:
+            return "one of " + ", ".join(repr(choice) for choice in self.choices)
+        if self.low is None and self.high is None:
+            return self.kind
+        if self.high is None:
+            return f"{self.kind} >= {self.low}"
+        if self.low is None:
+            return f"{self.kind} <= {self.high}"
+        return f"{self.kind} from {self.low} to {self.high}"
+
+    def allows(self, element: object) -> bool:
+        """Whether a value, or an element of a tuple, is finite, inside the range and one of the choices."""
+        if isinstance(element, (int, float)):
+            if not math.isfinite(element):
+                return False
+            if (self.low is not None and element < self.low) or (self.high is not None and element > self.high):
+                return False
+        return not self.choices or element in self.choices
+
+    def descriptor(self, parameter: Parameter) -> ParameterDescriptor:
+        """What ROS tools show of the parameter."""
+        descriptor = ParameterDescriptor(
+            name=parameter.name,
+            type=parameter.type_.value,
+            description=self.description,
+            additional_constraints=self.valid,
+            read_only=True,
+        )
+        if self.low is not None and self.high is not None:
+            if parameter.type_ is Parameter.Type.INTEGER:
+                first, last = math.ceil(self.low), math.floor(self.high)
+                descriptor.integer_range = [IntegerRange(from_value=first, to_value=last, step=1)]
+            if parameter.type_ is Parameter.Type.DOUBLE:
+                low, high = float(self.low), float(self.high)
+                descriptor.floating_point_range = [FloatingPointRange(from_value=low, to_value=high, step=0.0)]
+        return descriptor
+
+
+def _default_of(field: dataclasses.Field[Any]) -> object:
     """Return the field's own default; a field without one is a mistake in the program."""
     if field.default is not dataclasses.MISSING:
         return field.default
@@ -58,56 +124,24 @@ def _default_of(field: dataclasses.Field[object]) -> object:
     raise TypeError(f"field {field.name!r} has no default: a node's configuration needs one for each field")
 
 
-def _declare_one(node: Node, name: str, hint: object, default: object, metadata: Mapping[str, object]) -> object:
-    base, optional = _without_none(hint)
-    low, high = metadata.get("range", (None, None))
-    choices = metadata.get("choices", typing.get_args(base) if typing.get_origin(base) is typing.Literal else ())
-    valid = _valid_text(base, low, high, choices)
-
-    def fail(value: object) -> ParameterValueError:
-        return ParameterValueError(f"node {node.get_name()}: parameter '{name}' is {value!r}; valid: {valid}")
-
+def _declare_one(node: Node, name: str, default: object, rule: _Rule) -> object:
+    where = f"node {node.get_name()}: parameter '{name}'"
     try:
-        raw = node.declare_parameter(name, _to_ros(default), ParameterDescriptor(dynamic_typing=True)).value
+        parameter = node.declare_parameter(name, _to_ros(default), ParameterDescriptor(dynamic_typing=True))
     except ParameterException as error:
-        raise ParameterValueError(f"node {node.get_name()}: parameter '{name}': {error}; valid: {valid}") from error
+        raise ParameterValueError(f"{where}: {error}; valid: {rule.valid}") from error
     try:
-        value = _from_ros(raw, base, optional)
-    except (TypeError, ValueError) as error:
-        raise fail(raw) from error
-    for number in value if isinstance(value, tuple) else (value,):
-        if isinstance(number, float) and not math.isfinite(number):
-            raise fail(value)
-        if (low is not None and number < low) or (high is not None and number > high):
-            raise fail(value)
-        if choices and number not in choices:
-            raise fail(value)
-    description = ParameterDescriptor(
-        name=name,
-        type=node.get_parameter(name).type_.value,
-        description=metadata.get("description", name),
-        additional_constraints=valid,
-        read_only=True,
-    )
-    if base is int and low is not None and high is not None:
-        description.integer_range = [IntegerRange(from_value=int(low), to_value=int(high), step=1)]
-    if isinstance(raw, float) and low is not None and high is not None:
-        description.floating_point_range = [FloatingPointRange(from_value=float(low), to_value=float(high), step=0.0)]
-    node.set_descriptor(name, description)
+        value = rule.convert(parameter.value)
+        allowed = all(rule.allows(element) for element in (value if isinstance(value, tuple) else (value,)))
+    except (TypeError, ValueError):
+        allowed = False
+    if not allowed:
+        raise ParameterValueError(f"{where} is {parameter.value!r}; valid: {rule.valid}")
+    node.set_descriptor(name, rule.descriptor(parameter))
     return value
 
 
-def _without_none(hint: object) -> tuple[object, bool]:
-    """Return the type without `| None`, and whether None is allowed."""
-    if typing.get_origin(hint) in (typing.Union, types.UnionType):
-        rest = [arg for arg in typing.get_args(hint) if arg is not type(None)]
-        if len(rest) == 1 and rest[0] in (str, Path):
-            return rest[0], True
-        raise TypeError(f"type {hint} has no ROS parameter type; `str | None` and `Path | None` have")
-    return hint, False
-
-
-def _to_ros(value: object) -> object:
+def _to_ros(value: Any) -> Any:  # noqa: ANN401 - whatever a field holds
     if value is None:
         return ""
     if isinstance(value, Path):
@@ -117,40 +151,39 @@ def _to_ros(value: object) -> object:
     return value
 
 
-def _from_ros(value: Any, hint: Any, optional: bool = False) -> object:
-    """Return the parameter's value as the field's type; raise TypeError or ValueError where it isn't one."""
-    if optional and value == "":
-        return None
-    origin = typing.get_origin(hint)
-    if origin is tuple:
-        if isinstance(value, str) or not hasattr(value, "__len__"):
-            raise TypeError("not a list")
-        element_types = typing.get_args(hint)
-        if len(element_types) == 2 and element_types[1] is Ellipsis:
-            element_types = (element_types[0],) * len(value)
-        return tuple(_from_ros(v, t) for v, t in zip(value, element_types, strict=True))
-    if origin is typing.Literal:
-        return value
-    if hint is float and isinstance(value, (int, float)) and not isinstance(value, bool):
-        return float(value)
-    if hint is int and isinstance(value, int) and not isinstance(value, bool):
-        return value
-    if hint is Path and isinstance(value, str):
-        return Path(value)
-    if hint in (bool, str) and isinstance(value, hint):
-        return value
-    raise TypeError(f"not a {getattr(hint, '__name__', hint)}")
+def _converter(hint: Any) -> Callable[[Any], Any]:  # noqa: ANN401 - type hints have no common type
+    """Return the function from a parameter's value to a field of type `hint`; TypeError where there is none."""
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        rest = [argument for argument in arguments if argument is not type(None)]
+        if len(rest) == 1 and rest[0] in (str, Path):
+            convert = _converter(rest[0])
+            return lambda value: None if value == "" else convert(value)
+    elif origin is typing.Literal:
+        return lambda value: value
+    elif origin is tuple:
+        if len(arguments) == 2 and arguments[1] is Ellipsis:
+            convert = _converter(arguments[0])
+            return lambda values: tuple(convert(value) for value in _listed(values))
+        converters = [_converter(argument) for argument in arguments]
+        return lambda values: tuple(c(v) for c, v in zip(converters, _listed(values), strict=True))
+    elif hint is float:
+        return lambda value: float(_checked(value, (int, float)))
+    elif hint is Path:
+        return lambda value: Path(_checked(value, (str,)))
+    elif hint in (bool, int, str):
+        return lambda value: _checked(value, (hint,))
+    raise TypeError(f"{hint} has no ROS parameter type")
 
 
-def _valid_text(base: object, low: float | None, high: float | None, choices: tuple[object, ...]) -> str:
-    """Say in words which values are valid."""
-    if choices:
-        return "one of " + ", ".join(repr(choice) for choice in choices)
-    kind = str(base) if typing.get_origin(base) is not None else base.__name__
-    if low is None and high is None:
-        return kind
-    if high is None:
-        return f"{kind} >= {low}"
-    if low is None:
-        return f"{kind} <= {high}"
-    return f"{kind} from {low} to {high}"
+def _checked(value: Any, kinds: tuple[type, ...]) -> Any:  # noqa: ANN401 - returns what it got
+    """Return the value if it is of one of the types; a bool is no number."""
+    if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
+        raise TypeError(f"not a {kinds[0].__name__}")
+    return value
+
+
+def _listed(values: Any) -> list[Any]:  # noqa: ANN401 - whatever the parameter holds
+    if isinstance(values, str) or not hasattr(values, "__len__"):
+        raise TypeError("not a list")
+    return list(values)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import rclpy
+import rclpy.utilities
 from rclpy.context import Context
 from rclpy.executors import Executor, ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
@@ -36,7 +37,7 @@ def run_node(make_node: Callable[[], Node], args: Sequence[str] | None = None) -
         executor.shutdown()
         if node is not None:
             node.destroy_node()
-        rclpy.try_shutdown()
+        rclpy.utilities.try_shutdown()
     return 0
 
 
