@@ -57,23 +57,20 @@ class ScriptedWorld:
         return T
 
 
-class Cube:
-    """Just enough of an object model for the placement."""
-
-    id = "cube"
-    size_class = "medium"
-    stable_poses = [np.eye(4)]
-    stable_probabilities = np.ones(1)
-    longest_edge = 0.06
-
-
 class OneObject:
     """A library of one object."""
 
-    def get(self, spec: str) -> Cube:
+    def get(self, spec: str) -> str:
         if spec != "cube":
             raise UnknownObjectError(f"object {spec!r} is not in the library; valid ids: cube")
-        return Cube()
+        return spec
+
+
+def place(_model: object, rng: np.random.Generator) -> np.ndarray:
+    """Somewhere on the table."""
+    T_world_object = np.eye(4)
+    T_world_object[:3, 3] = [0.6, rng.uniform(-0.4, 0.4), 0.03]
+    return T_world_object
 
 
 class FlatRig:
@@ -169,6 +166,7 @@ class Bench:
             world=self.world,
             rig=FlatRig(),
             trial_time_s=config.trial_time_s,
+            place=place,
         )
 
     def close(self) -> None:

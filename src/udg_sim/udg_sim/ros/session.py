@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +13,7 @@ from udg_description.layout import HOME_Q
 from udg_sim.depth import DepthRig, KinectNoise
 from udg_sim.objects import ObjectLibrary, ObjectModel
 from udg_sim.ros.status import TrialStatus
-from udg_sim.trial import LiftRule, sample_placement
+from udg_sim.trial import LiftTracker, sample_placement
 from udg_sim.world import World, WorldConfig
 
 PHYSICS_HZ = 240
@@ -60,12 +61,14 @@ class SimSession:
         world: World,
         rig: DepthRig,
         trial_time_s: float,
+        place: Callable[[ObjectModel, np.random.Generator], np.ndarray] = sample_placement,
     ) -> None:
         self.cameras: tuple[CameraModel, ...] = rig.cameras
         self._library = library
         self._world = world
         self._rig = rig
         self._trial_time_s = trial_time_s
+        self._place = place
         self._start_ns = -TRIAL_SPAN_NS
         self._command = 0
         self.loaded = False  # whether a trial has begun
@@ -84,12 +87,14 @@ class SimSession:
         """Put the robot at home and the trial's object on the table. Raises UdgError; then the old trial stays."""
         model: ObjectModel = self._library.get(spec.object)
         rng = np.random.default_rng([spec.seed, spec.trial])
-        T_world_object = sample_placement(model, rng)
+        T_world_object = self._place(model, rng)
         self._rig.reset(int(rng.integers(2**31)))
         self._world.reset(HOME_Q, model, T_world_object)
         self._spec = spec
         self._model = model
-        self._rule = LiftRule(self._world.T_world_object[2, 3])
+        self._start_z_m = float(self._world.T_world_object[2, 3])
+        self._lift = LiftTracker()
+        self._lift.update(0.0, self._start_z_m)
         self._start_ns = (self._start_ns // TRIAL_SPAN_NS + 1 + self._elapsed_spans()) * TRIAL_SPAN_NS
         self._command = 0
         self.loaded = True
@@ -116,7 +121,7 @@ class SimSession:
     @property
     def success(self) -> bool:
         """Whether the object has been up for long enough."""
-        return self._rule.success
+        return self._lift.success
 
     @property
     def done(self) -> bool:
@@ -149,7 +154,7 @@ class SimSession:
         steps = physics_steps(self._command + 1) - physics_steps(self._command)
         self._world.step(steps)
         self._command += 1
-        self._rule.update(self.time_s, self._world.T_world_object[2, 3])
+        self._lift.update(self.time_s, self._world.T_world_object[2, 3])
 
     def status(self, *, image_sent_s: float, tick_ms: float) -> TrialStatus:
         """State of the trial for whoever judges it."""
@@ -161,7 +166,7 @@ class SimSession:
             start_s=self._start_ns * 1e-9,
             time_s=self.time_s,
             object_z_m=float(T_world_object[2, 3]),
-            raised_m=float(self._rule.raised_m),
+            raised_m=float(T_world_object[2, 3]) - self._start_z_m,
             success=self.success,
             done=self.done,
             q=self._world.q.tolist(),
