@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+
 from udg_description.arm_kinematics import hand_pose, nearest_hand_ik
 from udg_description.frames import GRASP_CENTER_HAND
 from udg_description.layout import HOME_Q, part_indices
@@ -19,7 +20,7 @@ def _cloud(rng: np.random.Generator, ball: np.ndarray, q: np.ndarray, n_seen: in
     sizes = {"left": (CLOUD_POINTS - n_seen) // 2, "right": CLOUD_POINTS - n_seen - (CLOUD_POINTS - n_seen) // 2}
     for label, (side, n) in enumerate(sizes.items(), start=1):
         links = [pose[:3, 3] for name, pose in poses.items() if name.startswith(f"{side}_hand")]
-        points.append(np.array(links)[rng.integers(len(links), size=n)] + 0.005 * rng.normal(size=(n, 3)))
+        points.append(np.array(links)[rng.integers(len(links), size=n)] + 0.02 * rng.normal(size=(n, 3)))
         labels.append(np.full(n, label))
     return np.concatenate(points).astype(np.float16), np.concatenate(labels).astype(np.uint8)
 

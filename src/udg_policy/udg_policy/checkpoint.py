@@ -19,8 +19,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor
-from udg_description.layout import JOINT_NAMES, N_JOINTS
 
+from udg_description.layout import JOINT_NAMES, N_JOINTS
 from udg_policy.config import PolicyConfig, from_dict, to_dict
 from udg_policy.dataset import write_atomically
 from udg_policy.errors import CheckpointError, ConfigError
@@ -146,8 +146,11 @@ def _read_description(path: Path) -> dict[str, Any]:
             raise CheckpointError(f"{path}: key {key!r} is missing")
     names = description["joint_names"]
     if tuple(names) != JOINT_NAMES:
-        first = next((f"joint {i} is {a!r}, here {b!r}" for i, (a, b) in enumerate(zip(names, JOINT_NAMES, strict=False))
-                      if a != b), f"{len(names)} joints, here {N_JOINTS}")
+        differing = (i for i, (a, b) in enumerate(zip(names, JOINT_NAMES, strict=False)) if a != b)
+        i = next(differing, None)
+        first = f"{len(names)} joints, here {N_JOINTS}"
+        if i is not None:
+            first = f"joint {i} is {names[i]!r}, here {JOINT_NAMES[i]!r}"
         raise CheckpointError(f"{path}: made for another joint layout: {first}")
     return description
 

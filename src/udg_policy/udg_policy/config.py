@@ -149,7 +149,8 @@ def _edge() -> PolicyConfig:
 
 
 def _paper() -> PolicyConfig:
-    # Paper section V. Not given there, and chosen: widths (64-64-128, 128-128-256), decoder width 256, 4 layers, chunk 8.
+    # Paper section V. Not given there, and chosen: widths (64-64-128, 128-128-256), decoder width 256, 4 layers,
+    # chunk 8.
     return PolicyConfig(
         name="paper",
         action_space="joint_absolute",
@@ -195,7 +196,7 @@ def to_dict(config: PolicyConfig) -> dict[str, Any]:
     return dataclasses.asdict(config)
 
 
-def _build(cls: type, values: dict[str, Any], base: Any, where: str) -> Any:
+def _build(cls: type, values: dict[str, Any], base: object, where: str) -> Any:  # noqa: ANN401 (an instance of cls)
     fields = {f.name: f for f in dataclasses.fields(cls)}
     unknown = sorted(set(values) - set(fields))
     if unknown:

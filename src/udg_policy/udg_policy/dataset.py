@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from udg_description.layout import JOINT_NAMES, N_JOINTS
 
+from udg_description.layout import JOINT_NAMES, N_JOINTS
 from udg_policy.errors import DatasetError
 
 SCHEMA_VERSION = 1
@@ -103,7 +103,7 @@ class EpisodeWriter:
             temporary.unlink(missing_ok=True)
         return path
 
-    def finish(self, **values: Any) -> Path:
+    def finish(self, **values: object) -> Path:
         """Write the manifest of everything in the folder, with further JSON `values` (config, git hash, ...)."""
         dataset = EpisodeDataset(self.folder)
         episodes = []

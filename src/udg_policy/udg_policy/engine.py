@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
+
 from udg_description.layout import N_JOINTS
 from udg_description.limits import joint_limits
-
 from udg_policy.checkpoint import Checkpoint, load_checkpoint
 from udg_policy.dataset import LABEL_RIGHT, LABEL_SEEN
 from udg_policy.errors import ObservationError

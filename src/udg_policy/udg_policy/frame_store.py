@@ -1,6 +1,6 @@
 """A dataset in memory, ready for training: sub-sampled points with neighbours, hand poses, chunks of targets.
 
-View i < F is frame i, view F + i its mirror image. Batches are made deterministically from view numbers and a generator.
+View i < F is frame i, view F + i its mirror image. A batch follows from view numbers and a generator alone.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
-from udg_description.layout import SIDES, mirror_q
 
+from udg_description.layout import SIDES, mirror_q
 from udg_policy import rotations
 from udg_policy.config import PolicyConfig, TrainConfig
 from udg_policy.dataset import LABEL_LEFT, LABEL_SEEN, Episode, EpisodeDataset

@@ -7,6 +7,7 @@ from functools import lru_cache
 import numpy as np
 import torch
 from torch import Tensor
+
 from udg_description.frames import GRASP_CENTER_HAND, HAND_LINK
 from udg_description.layout import SIDES
 from udg_description.model import RobotModel

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import FunctionCtx
 from torch.nn import functional as F
-from udg_description.layout import N_JOINTS
 
+from udg_description.layout import N_JOINTS
 from udg_policy.config import PolicyConfig
 from udg_policy.observation import coordinate_width, feature_width, proprioception_width
 from udg_policy.point_set import PointSampler
@@ -34,13 +35,13 @@ class _GroupMax(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:
+    def forward(ctx: FunctionCtx, x: Tensor) -> Tensor:
         most = x.amax(dim=1)
         ctx.save_for_backward(x, most)
         return most
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> Tensor:
+    def backward(ctx: FunctionCtx, grad: Tensor) -> Tensor:
         x, most = ctx.saved_tensors
         integer = _SAME_WIDTH_INTEGER[x.dtype]
         mask = x.view(integer).clone()

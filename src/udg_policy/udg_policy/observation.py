@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from udg_description.layout import N_HAND_JOINTS
 
+from udg_description.layout import N_HAND_JOINTS
 from udg_policy import rotations
 from udg_policy.config import ObservationConfig
 from udg_policy.dataset import LABEL_RIGHT, LABEL_SEEN

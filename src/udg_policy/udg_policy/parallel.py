@@ -6,7 +6,6 @@ import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -32,7 +31,7 @@ class Parallel:
             dist.destroy_process_group()
 
     @staticmethod
-    def spawn(work: Callable[..., None], size: int, *arguments: Any) -> None:
+    def spawn(work: Callable[..., None], size: int, *arguments: object) -> None:
         """Run work(rank, size, port, *arguments) in `size` processes and wait for them; tensors are shared."""
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))

@@ -12,8 +12,8 @@ from typing import NamedTuple
 import fpsample
 import numpy as np
 from scipy.spatial import cKDTree
-from udg_description.layout import SIDES
 
+from udg_description.layout import SIDES
 from udg_policy.config import EncoderConfig, ObservationConfig
 from udg_policy.dataset import LABEL_LEFT, LABEL_RIGHT, LABEL_SEEN
 from udg_policy.errors import ObservationError

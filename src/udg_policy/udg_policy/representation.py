@@ -1,8 +1,8 @@
 """Action spaces: what the network predicts for each step of a chunk, and how that becomes joint targets.
 
-An action has 36 numbers in the layout of the joints. `joint_absolute`: the joint targets [rad]. `wrist_relative`: in the
-six places of an arm stand the target of the hand, position [m] and rotation vector [rad] of the grasp frame, relative to
-the measured grasp frame and expressed in it; in the twelve places of a hand stand its joint targets [rad].
+An action has 36 numbers in the layout of the joints. `joint_absolute`: the joint targets [rad]. `wrist_relative`: in
+the six places of an arm stands the target of the hand, position [m] and rotation vector [rad] of the grasp frame,
+relative to the measured grasp frame and expressed in it; in the twelve places of a hand stand its joint targets [rad].
 The network sees actions scaled to [-1, 1] by bounds (K, 36) that the checkpoint keeps.
 """
 
@@ -13,11 +13,11 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor
+
 from udg_description.arm_kinematics import arm_jacobian, hand_pose, nearest_hand_ik
 from udg_description.layout import N_JOINTS, SIDES, Side, mirror_q, part_indices
 from udg_description.limits import joint_limits
 from udg_description.transforms import make_transform, matrix_to_rotvec, rotvec_to_matrix
-
 from udg_policy import rotations
 from udg_policy.hands import T_grasp_hand, grasp_frames_np
 
@@ -99,13 +99,13 @@ def decode(space: str, actions: np.ndarray, q: np.ndarray) -> np.ndarray:
     if space == "wrist_relative":
         T_now = grasp_frames_np(q)
         for index, side in enumerate(SIDES):
-            arm = ARMS[index]
-            seed = limits.clip(q)[arm]
-            for step in range(len(actions)):
-                relative = actions[step, arm]
-                T_target = T_now[index] @ make_transform(rotvec_to_matrix(relative[3:]), relative[:3])
-                seed = follow_pose(side, T_target @ T_grasp_hand()[index], seed)
-                targets[step, arm] = seed
+            relative = targets[:, ARMS[index]]
+            T_grasp_target = make_transform(rotvec_to_matrix(relative[:, 3:]), relative[:, :3])
+            T_world_hand = T_now[index] @ T_grasp_target @ T_grasp_hand()[index]
+            seed = limits.clip(q)[ARMS[index]]
+            for step in range(len(targets)):
+                seed = follow_pose(side, T_world_hand[step], seed)
+                targets[step, ARMS[index]] = seed
     return limits.clip(targets)
 
 

@@ -21,8 +21,8 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
-from udg_description.errors import cli
 
+from udg_description.errors import cli
 from udg_policy.checkpoint import Checkpoint, git_hash, save_checkpoint
 from udg_policy.config import PolicyConfig, load_yaml, preset, preset_names, to_dict
 from udg_policy.dataset import EpisodeDataset, write_atomically

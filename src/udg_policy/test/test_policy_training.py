@@ -1,0 +1,98 @@
+"""Training: overfits a small set, resumes to the same curve, splits, and refuses another run's state."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from synthetic import make_episode
+
+from udg_policy.config import PolicyConfig, preset
+from udg_policy.engine import PolicyEngine
+from udg_policy.errors import CheckpointError, ConfigError
+from udg_policy.frame_store import FrameStore, frames_of
+from udg_policy.train import Run, main, split_views, train
+
+
+def config_of(**changes: object) -> PolicyConfig:
+    config = preset("debug")
+    return dataclasses.replace(config, train=dataclasses.replace(config.train, **changes))
+
+
+@pytest.fixture(scope="module")
+def store() -> FrameStore:
+    return frames_of([make_episode(i, steps=5) for i in range(4)], config_of(steps=4))
+
+
+def run_of(out: Path, **changes: object) -> Run:
+    return Run(out=out, quiet=True, **changes)
+
+
+def test_two_steps_and_two_resumed_equal_four(store: FrameStore, tmp_path: Path) -> None:
+    config = store.config
+    whole = train(config, store, run_of(tmp_path / "whole"))
+    first = train(config, store, run_of(tmp_path / "parts", stop_at_step=2))
+    second = train(config, store, run_of(tmp_path / "parts", resume=True))
+    assert first + second == whole and len(whole) == 4
+    weights = [(tmp_path / name / "weights.safetensors").read_bytes() for name in ("whole", "parts")]
+    assert weights[0] == weights[1]
+
+
+def test_the_seed_decides_the_curve(store: FrameStore, tmp_path: Path) -> None:
+    first, second, other = (train(store.config, store, run_of(tmp_path / str(i), seed=seed))
+                            for i, seed in enumerate((0, 0, 1)))
+    assert first == second != other
+
+
+def test_state_of_another_run_is_refused(store: FrameStore, tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="nothing to resume"):
+        train(store.config, store, run_of(tmp_path, resume=True))
+    train(store.config, store, run_of(tmp_path))
+    with pytest.raises(CheckpointError, match="another seed"):
+        train(store.config, store, run_of(tmp_path, resume=True, seed=3))
+    path = tmp_path / "train_state.safetensors"
+    path.write_bytes(path.read_bytes()[:500])
+    with pytest.raises(CheckpointError, match="not a readable training state"):
+        train(store.config, store, run_of(tmp_path, resume=True))
+
+
+def test_a_small_set_is_overfitted(tmp_path: Path) -> None:
+    config = config_of(steps=500, batch=16, mirror=False, validation_share=0.0, ema_decay=0.0, warmup_steps=10,
+                       learning_rate=3e-3, point_noise_m=0.0, cloud_noise_m=0.0, hand_noise_m=0.0,
+                       hand_noise_rad=0.0, joint_noise_rad=0.0)
+    episodes = [make_episode(i, steps=8) for i in range(2)]
+    torch.set_num_threads(1)
+    train(config, frames_of(episodes, config), run_of(tmp_path))
+    engine = PolicyEngine.load(tmp_path)
+    errors = []
+    for episode in episodes:
+        cloud = np.concatenate([episode.cloud_xyz.astype(np.float32), episode.cloud_label[..., None]], axis=-1)
+        errors.append(np.abs(engine.act_batch(cloud, episode.q)[:, 0] - episode.target).mean())
+    assert np.mean(errors) < 0.01
+
+
+def test_splits_keep_episodes_and_objects_apart() -> None:
+    episodes = []
+    for i in range(6):
+        episode = make_episode(i, steps=2)
+        episodes.append(dataclasses.replace(episode, meta={**episode.meta, "object": f"object_{i // 2}"}))
+    for kind in ("episode", "object"):
+        config = config_of(validation_share=0.34, validation_split=kind)
+        store = frames_of(episodes, config)
+        split = split_views(store, seed=0)
+        def episodes_of(views: torch.Tensor, store: FrameStore = store) -> set[int]:
+            return set(store.episode[views % store.n_frames].tolist())
+
+        assert not episodes_of(split.train) & episodes_of(split.validation)
+        assert len(episodes_of(split.validation)) == 2
+        if kind == "object":
+            held = {store.object_of_episode[e] for e in episodes_of(split.validation)}
+            assert not held & set(split.train_objects)
+
+
+def test_bad_arguments_are_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="valid are paper, edge, debug"):
+        main(["--data", str(tmp_path), "--out", str(tmp_path), "--preset", "huge"])
+    with pytest.raises(ConfigError, match="must be positive"):
+        Run(out=tmp_path, minutes=0.0)
