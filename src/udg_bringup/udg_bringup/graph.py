@@ -12,6 +12,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from udg_bringup.checkpoints import checkpoint_folder
 from udg_description.camera import CameraModel, default_cameras
 from udg_description.layout import SIDES
 from udg_description.transforms import matrix_to_quat_wxyz
@@ -48,7 +49,7 @@ class SimGraphConfig:
     """What can be chosen of the simulated graph; everything else is the node's own default."""
 
     checkpoint: str = ""  # folder of the policy's checkpoint, "" = the shipped one
-    object: str = "box_06"  # library id or path.obj@0.1 of the first trial
+    object: str = "soda_can"  # library id or path.obj@0.1 of the first trial
     seed: int = 0
     trial: int = 0
     lockstep: bool = True  # the simulation waits for each command; False = real time
@@ -58,7 +59,7 @@ class SimGraphConfig:
 
 
 def sim_graph(config: SimGraphConfig) -> tuple[NodeDescription, ...]:
-    """Nodes of the simulated robot; the simulation comes last, when its neighbours listen already."""
+    """Nodes of the simulated robot; the simulation comes last, when its neighbours listen already. Raises UdgError."""
     return (
         NodeDescription(
             name="perception",
@@ -74,7 +75,7 @@ def sim_graph(config: SimGraphConfig) -> tuple[NodeDescription, ...]:
             executable="policy_node",
             module="udg_policy.ros.policy_node",
             class_name="PolicyNode",
-            parameters={"checkpoint": config.checkpoint},
+            parameters={"checkpoint": str(checkpoint_folder(config.checkpoint))},
         ),
         NodeDescription(
             name="control",

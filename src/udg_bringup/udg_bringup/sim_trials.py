@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from udg_bringup.checkpoints import checkpoint_folder
 from udg_bringup.compose import add_graph_arguments
 from udg_bringup.film import Film
 from udg_bringup.graph import SimGraphConfig, sim_graph
@@ -19,7 +20,7 @@ from udg_bringup.report import TrialRecord, by_object, html_page, percentiles_ms
 from udg_bringup.ros.running import RunningGraph, isolate, running
 from udg_bringup.ros.trial_client import TrialClient, trial_client
 from udg_description.errors import UdgError, cli
-from udg_policy.checkpoint import read_config, shipped_checkpoint
+from udg_policy.checkpoint import load_checkpoint
 from udg_sim.objects import ObjectLibrary
 from udg_sim.ros.session import TrialSpec
 from udg_sim.ros.status import TrialStatus
@@ -59,9 +60,9 @@ class TrialsConfig:
 
 def run_trials(config: TrialsConfig) -> dict[str, object]:
     """Run the trials, write film and report to `config.out`, return the summary. Raises UdgError."""
-    checkpoint = config.checkpoint or shipped_checkpoint()
-    trained_on = read_config(checkpoint).train_objects
-    objects = config.objects or tuple(trained_on)
+    checkpoint = checkpoint_folder(config.checkpoint)
+    train_objects = load_checkpoint(checkpoint).train_objects  # always, so that a bad checkpoint is told at once
+    objects = config.objects or train_objects
     if not objects:
         raise TrialsError(f"checkpoint {checkpoint} does not name its training objects; name some with --objects")
     library = ObjectLibrary()

@@ -61,7 +61,7 @@ class SimNode(Node):
     def __init__(self, make_session: Callable[[SimNodeConfig], SimSession] | None = None) -> None:
         super().__init__("sim")
         self.config = declare(self, SimNodeConfig)
-        self.declare_parameter("object", "box_06")
+        self.declare_parameter("object", "soda_can")
         self.declare_parameter("seed", 0)
         self.declare_parameter("trial", 0)
         self._session = (make_session or _make_session)(self.config)

@@ -1,0 +1,52 @@
+"""The description of the graph."""
+
+from __future__ import annotations
+
+import importlib.util
+
+import pytest
+
+from udg_bringup.checkpoints import NoCheckpointError, checkpoint_folder
+from udg_bringup.graph import SimGraphConfig, parameter_file, rviz_graph, sim_graph
+
+CONFIG = SimGraphConfig(checkpoint="some/checkpoint", object="mug", seed=7)
+
+
+def test_every_node_of_the_simulation_exists_as_a_module() -> None:
+    for node in sim_graph(CONFIG):
+        assert importlib.util.find_spec(node.module) is not None, node.module
+        assert node.module.startswith(f"{node.package}.ros.")
+
+
+def test_the_parameter_file_carries_the_choices_to_the_nodes() -> None:
+    parameters = parameter_file(sim_graph(CONFIG))
+    assert parameters["sim"]["ros__parameters"]["object"] == "mug"
+    assert parameters["sim"]["ros__parameters"]["seed"] == 7
+    assert parameters["policy"]["ros__parameters"]["checkpoint"] == "some/checkpoint"
+    lockstep = {name: section["ros__parameters"].get("lockstep") for name, section in parameters.items()}
+    assert lockstep["sim"] is lockstep["perception"] is lockstep["control"] is True
+
+
+def test_a_description_cannot_be_changed() -> None:
+    node = sim_graph(CONFIG)[0]
+    with pytest.raises(TypeError):
+        node.parameters["lockstep"] = False  # type: ignore[index]
+
+
+def test_rviz_comes_with_the_frames_of_both_cameras() -> None:
+    nodes = {node.name: node for node in rviz_graph("udg.rviz")}
+    assert {"left_camera_frame", "right_camera_frame", "robot_state_publisher", "rviz"} == set(nodes)
+    assert "<robot" in str(nodes["robot_state_publisher"].parameters["robot_description"])
+    words = nodes["left_camera_frame"].arguments
+    place = {name: words[words.index(name) + 1] for name in ("--x", "--y", "--z")}
+    assert {name: float(value) for name, value in place.items()} == {"--x": 1.2, "--y": 1.2, "--z": 0.6}
+
+
+def test_an_asked_checkpoint_goes_before_the_shipped_one() -> None:
+    assert str(checkpoint_folder("some/where")) == "some/where"
+
+
+def test_without_a_shipped_checkpoint_the_error_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("udg_bringup.checkpoints.SHIPPED", ("data", "none"))
+    with pytest.raises(NoCheckpointError, match="none"):
+        checkpoint_folder("")

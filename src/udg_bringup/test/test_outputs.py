@@ -1,0 +1,81 @@
+"""Output folders and the report page."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from udg_bringup.outputs import OutputError, whole_folder
+from udg_bringup.report import TrialRecord, by_object, html_page, percentiles_ms
+
+
+def record(name: str, trial: int, success: bool) -> TrialRecord:
+    """A trial of three ticks with one picture."""
+    return TrialRecord(
+        object=name,
+        seed=0,
+        trial=trial,
+        success=success,
+        raised_m=0.2 if success else 0.01,
+        time_s=6.0,
+        wall_s=8.0,
+        tick_ms=np.array([40.0, 50.0, 60.0]),
+        pictures=(np.zeros((24, 32, 3), dtype=np.uint8),),
+    )
+
+
+def test_a_folder_appears_whole_and_replaces_an_earlier_one(tmp_path: Path) -> None:
+    out = tmp_path / "a" / "out"
+    for text in ("one", "two"):
+        with whole_folder(out, "result.json") as work:
+            (work / "result.json").write_text(text, encoding="utf-8")
+        assert [path.name for path in out.iterdir()] == ["result.json"]
+        assert (out / "result.json").read_text(encoding="utf-8") == text
+    assert [path.name for path in out.parent.iterdir()] == ["out"]
+
+
+def test_an_error_leaves_nothing_new_and_keeps_the_old(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    with whole_folder(out, "result.json") as work:
+        (work / "result.json").write_text("old", encoding="utf-8")
+    with pytest.raises(ZeroDivisionError), whole_folder(out, "result.json") as work:
+        (work / "result.json").write_text("new", encoding="utf-8")
+        raise ZeroDivisionError
+    assert (out / "result.json").read_text(encoding="utf-8") == "old"
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_a_folder_with_something_else_in_it_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").write_text("years of work", encoding="utf-8")
+    with pytest.raises(OutputError, match=re.escape(str(tmp_path))), whole_folder(tmp_path, "result.json"):
+        pass
+    assert (tmp_path / "thesis.tex").exists()
+
+
+def test_trials_are_counted_by_object_in_order() -> None:
+    records = [record("b", 0, True), record("a", 1, False), record("b", 2, False)]
+    assert by_object(records) == {"b": {"trials": 2, "successes": 1}, "a": {"trials": 1, "successes": 0}}
+    assert list(by_object(records)) == ["b", "a"]
+
+
+def test_percentiles_of_nothing_are_null() -> None:
+    assert percentiles_ms(np.empty(0)) == {"p50": None, "p99": None}
+    assert percentiles_ms(np.array([10.0, 20.0, 30.0]))["p50"] == 20.0
+
+
+def test_the_page_stands_alone_and_escapes_names() -> None:
+    page = html_page(
+        title="Trials",
+        records=[record("<cube>.obj@0.1", 0, True), record("can", 1, False)],
+        settings={"seed": 0},
+        by_stage_ms={"image_to_cloud": np.array([20.0])},
+        video="trials.mp4",
+    )
+    assert "<b>1 of 2</b>" in page
+    assert "&lt;cube&gt;.obj@0.1" in page and "<cube>" not in page
+    assert page.count("data:image/jpeg;base64,") == 2
+    assert not re.search(r"(src|href)=['\"]?https?:", page)
+    assert "<svg" in page
