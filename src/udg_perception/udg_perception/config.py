@@ -20,6 +20,8 @@ class SceneCloudConfig:
 
     crop_min: tuple[float, float, float] = (0.30, -0.65, 0.006)  # lower corner of the crop box [m, world]
     crop_max: tuple[float, float, float] = (0.95, 0.65, 0.60)  # upper corner of the crop box [m, world]
+    neighbor_step_m: float = 0.020  # neighbouring pixels of one surface differ in depth by less than this
+    min_neighbors: int = 2  # of a pixel's 4 neighbours; with fewer on its surface it is a flying pixel and dropped
     self_filter_margin_m: float = 0.010  # a point closer than this to the robot's surface is the robot's
     outlier_max_points: int = 4096  # more seen points than this are thinned evenly first: bounds the time
     outlier_neighbors: int = 16  # neighbours in the outlier statistics, the point itself included
@@ -32,6 +34,8 @@ class SceneCloudConfig:
             corner = getattr(self, name)
             self._require(name, len(corner) == 3 and all(map(math.isfinite, corner)), "three finite numbers [m]")
         self._require("crop_max", all(np.less(self.crop_min, self.crop_max)), f"above crop_min = {self.crop_min}")
+        self._require("neighbor_step_m", 0.001 <= self.neighbor_step_m <= 1.0, "0.001 to 1 m")
+        self._require("min_neighbors", 0 <= self.min_neighbors <= 4, "0 to 4")
         self._require("self_filter_margin_m", 0.0 <= self.self_filter_margin_m <= 0.1, "0 to 0.1 m")
         self._require("outlier_max_points", self.outlier_max_points >= 1, "at least 1")
         self._require("outlier_neighbors", self.outlier_neighbors >= 2, "at least 2")

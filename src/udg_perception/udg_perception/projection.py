@@ -3,6 +3,9 @@
 A pixel with ray direction d (world, scaled so that the camera's z is 1) and camera centre c sees p = c + depth * d.
 The part of that line inside the crop box is one interval of depths, known before any image arrives. So cropping is a
 comparison of integers, and only the pixels that pass it are turned into points.
+
+Flying pixels, which a time-of-flight camera sees in the air between a near edge and what is behind it, are left out: a
+pixel counts when enough of its four neighbours are about as deep.
 """
 
 from functools import lru_cache
@@ -27,21 +30,33 @@ class CropProjector:
         camera: intrinsics with distortion, and T_world_camera.
         box_min: (3,) lower corner of the box [m, world].
         box_max: (3,) upper corner of the box [m, world].
+        neighbor_step_m: largest difference of depth to a neighbouring pixel on the same surface [m].
+        min_neighbors: a pixel with fewer of its four neighbours on the same surface is dropped; 0 keeps all.
     """
 
-    def __init__(self, camera: CameraModel, box_min: NDArray[np.float64], box_max: NDArray[np.float64]) -> None:
+    def __init__(
+        self,
+        camera: CameraModel,
+        box_min: NDArray[np.float64],
+        box_max: NDArray[np.float64],
+        *,
+        neighbor_step_m: float,
+        min_neighbors: int,
+    ) -> None:
         self._camera_name = camera.name
         self._shape = (camera.height, camera.width)
         T_world_camera = np.asarray(camera.T_world_camera, dtype=np.float64)
         self._center_world = T_world_camera[:3, 3].astype(np.float32)
         directions_world = camera.rays().reshape(-1, 3) @ T_world_camera[:3, :3].T
         nearest_mm, farthest_mm = _depths_inside_box_mm(T_world_camera[:3, 3], directions_world, box_min, box_max)
-        in_blocks = _pixels_in_blocks(camera.height, camera.width)
+        in_blocks = _inner_pixels_in_blocks(camera.height, camera.width)
         pixels = in_blocks[(nearest_mm <= farthest_mm)[in_blocks]]
         self._pixels = pixels
         self._nearest_mm = nearest_mm[pixels].astype(np.uint16)
         self._farthest_mm = farthest_mm[pixels].astype(np.uint16)
         self._directions_per_mm = (directions_world[pixels] / _MM_PER_M).astype(np.float32)
+        self._neighbor_step_mm = round(neighbor_step_m * _MM_PER_M)
+        self._min_neighbors = min_neighbors
 
     def __call__(self, depth_mm: NDArray[np.uint16]) -> Float32:
         """Return the points inside the box; neighbours in the order are neighbours in the image.
@@ -56,12 +71,24 @@ class CropProjector:
             DepthImageError: another shape or type.
         """
         self._check(depth_mm)
-        depths = depth_mm.reshape(-1).take(self._pixels)
+        flat_mm = depth_mm.reshape(-1)
+        depths = flat_mm.take(self._pixels)
         hits = np.flatnonzero((depths >= self._nearest_mm) & (depths <= self._farthest_mm))
+        hits = hits[self._count_neighbors(flat_mm, self._pixels[hits]) >= self._min_neighbors]
         points_world = self._directions_per_mm[hits]
         points_world *= depths[hits, None].astype(np.float32)
         points_world += self._center_world
         return points_world
+
+    def _count_neighbors(self, flat_mm: NDArray[np.uint16], pixels: NDArray[np.intp]) -> NDArray[np.uint8]:
+        """How many of the four neighbours of each pixel are about as deep as it."""
+        own_mm = flat_mm.take(pixels).astype(np.int32)
+        width = self._shape[1]
+        count = np.zeros(len(pixels), dtype=np.uint8)
+        for offset in (-width, -1, 1, width):
+            difference_mm = flat_mm.take(pixels + offset) - own_mm
+            count += np.abs(difference_mm, out=difference_mm) <= self._neighbor_step_mm
+        return count
 
     def _check(self, depth_mm: NDArray[np.uint16]) -> None:
         shape = getattr(depth_mm, "shape", None)
@@ -74,10 +101,12 @@ class CropProjector:
 
 
 @lru_cache(maxsize=4)
-def _pixels_in_blocks(height: int, width: int) -> NDArray[np.intp]:
-    """Indices of all pixels of a row-major image, one square block after the other."""
+def _inner_pixels_in_blocks(height: int, width: int) -> NDArray[np.intp]:
+    """Indices of all pixels of a row-major image but its border, one square block after the other."""
     row, column = np.divmod(np.arange(height * width), width)
-    return np.lexsort((column // _BLOCK_PX, row // _BLOCK_PX))
+    in_blocks = np.lexsort((column // _BLOCK_PX, row // _BLOCK_PX))
+    is_inner = (row > 0) & (row < height - 1) & (column > 0) & (column < width - 1)
+    return in_blocks[is_inner[in_blocks]]
 
 
 def _depths_inside_box_mm(

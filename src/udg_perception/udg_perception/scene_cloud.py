@@ -85,9 +85,18 @@ class SceneCloudBuilder:
     def _set_cameras(self, cameras: Sequence[CameraModel]) -> None:
         if not cameras:
             raise CameraCountError("scene cloud: no camera was given; valid: at least one")
-        crop_min, crop_max = np.array(self._config.crop_min), np.array(self._config.crop_max)
+        config = self._config
         self._camera_names = [camera.name for camera in cameras]
-        self._projectors = [CropProjector(camera, crop_min, crop_max) for camera in cameras]
+        self._projectors = [
+            CropProjector(
+                camera,
+                np.array(config.crop_min),
+                np.array(config.crop_max),
+                neighbor_step_m=config.neighbor_step_m,
+                min_neighbors=config.min_neighbors,
+            )
+            for camera in cameras
+        ]
 
     def build(self, depths: Sequence[NDArray[np.uint16]], q: ArrayLike) -> SceneCloud:
         """Make the cloud of one moment.
