@@ -12,7 +12,7 @@ from udg_policy.config import PolicyConfig, preset
 from udg_policy.engine import PolicyEngine
 from udg_policy.errors import CheckpointError, ConfigError
 from udg_policy.frame_store import FrameStore, frames_of
-from udg_policy.train import Run, main, split_views, train
+from udg_policy.train import Run, run_command, split_views, train
 
 
 def config_of(**changes: object) -> PolicyConfig:
@@ -93,6 +93,6 @@ def test_splits_keep_episodes_and_objects_apart() -> None:
 
 def test_bad_arguments_are_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="valid are paper, edge, debug"):
-        main(["--data", str(tmp_path), "--out", str(tmp_path), "--preset", "huge"])
+        run_command(["--data", str(tmp_path), "--out", str(tmp_path), "--preset", "huge"])
     with pytest.raises(ConfigError, match="must be positive"):
         Run(out=tmp_path, minutes=0.0)

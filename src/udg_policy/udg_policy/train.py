@@ -315,8 +315,8 @@ def _worker(rank: int, size: int, port: int, config: PolicyConfig, store: FrameS
         train(config, store, run, parallel)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Command line."""
+def run_command(argv: Sequence[str] | None = None) -> int:
+    """The command with its arguments; the exit code."""
     arguments = _arguments(argv)
     config = preset(arguments.preset)
     if arguments.config is not None:
@@ -339,5 +339,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
+def main() -> None:
+    """Command line: errors of the user are printed as one line."""
+    cli(run_command)
+
+
 if __name__ == "__main__":
-    cli(main)
+    main()
