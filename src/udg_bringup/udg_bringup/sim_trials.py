@@ -6,6 +6,7 @@ import argparse
 import json
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import numpy as np
 
 from udg_bringup.checkpoints import checkpoint_folder
 from udg_bringup.compose import add_graph_arguments
-from udg_bringup.film import Film
+from udg_bringup.film import FILM_NAME, Film, filming
 from udg_bringup.graph import SimGraphConfig, sim_graph
 from udg_bringup.outputs import whole_folder
 from udg_bringup.report import TrialRecord, by_object, html_page, percentiles_ms
@@ -82,11 +83,11 @@ def run_trials(config: TrialsConfig) -> dict[str, object]:
     )
     isolate()
     with whole_folder(config.out, RESULT_FILE) as folder:
-        film = Film(folder, library) if config.video else None
-        with running(sim_graph(graph_config), processes=config.processes) as graph:
+        with (
+            filming(folder, library) if config.video else nullcontext() as film,
+            running(sim_graph(graph_config), processes=config.processes) as graph,
+        ):
             records, by_stage_ms = _run_all(graph, specs, config.time_limit_s, film)
-        if film is not None:
-            film.close()
         summary = summarise(records)
         (folder / RESULT_FILE).write_text(json.dumps(summary) + "\n", encoding="utf-8")
         page = html_page(
@@ -94,7 +95,7 @@ def run_trials(config: TrialsConfig) -> dict[str, object]:
             records=records,
             settings=_settings(config, checkpoint),
             by_stage_ms=by_stage_ms,
-            video=film.name if film else None,
+            video=FILM_NAME if config.video else None,
         )
         (folder / "report.html").write_text(page, encoding="utf-8")
     return summary
