@@ -3,17 +3,33 @@
 A scene of another kind (one floating hand, say) is made of the same functions as World.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+
 from udg_description.frames import TABLE
 from udg_description.transforms import make_transform, rotvec_to_matrix
 from udg_description.urdf import Inertial, Joint, Primitive, Urdf, load_urdf
-
 from udg_sim.engine import convex_shape, from_pose, sapien, to_pose
 from udg_sim.objects import ObjectModel
+
+if TYPE_CHECKING:
+    from sapien import Entity, Scene
+    from sapien.physx import (
+        PhysxArticulation,
+        PhysxArticulationJoint,
+        PhysxArticulationLinkComponent,
+        PhysxCollisionShape,
+        PhysxMaterial,
+        PhysxRigidBaseComponent,
+        PhysxRigidBodyComponent,
+        PhysxRigidDynamicComponent,
+        PhysxRigidStaticComponent,
+    )
 
 TABLE_THICKNESS = 0.05  # [m]
 FLOATING_JOINTS = ("float_x", "float_y", "float_z", "float_rx", "float_ry", "float_rz")
@@ -35,12 +51,12 @@ class Drive(NamedTuple):
 class Articulation:
     """A simulated part of the robot, its joints in the order that was asked for."""
 
-    body: Any
+    body: PhysxArticulation
     joint_names: tuple[str, ...]
-    joints: list[Any]
+    joints: list[PhysxArticulationJoint]
     order: np.ndarray  # place of each named joint in SAPIEN's own order
-    links: dict[str, Any]  # SAPIEN link by the name of the URDF link it starts with
-    shape_names: dict[Any, str]  # URDF link of each collision shape
+    links: dict[str, PhysxArticulationLinkComponent]  # SAPIEN link by the name of the URDF link it starts with
+    shape_names: dict[PhysxCollisionShape, str]  # URDF link of each collision shape
     _scratch: np.ndarray = field(init=False)
 
     def __post_init__(self) -> None:
@@ -84,10 +100,10 @@ class Articulation:
 
 
 def build_articulation(
-    scene: Any,
+    scene: Scene,
     root: str,
     joint_names: Sequence[str],
-    material: Any,
+    material: PhysxMaterial,
     *,
     urdf: Urdf | None = None,
     T_world_root: np.ndarray | None = None,
@@ -134,16 +150,16 @@ class _TreeBuilder:
         self,
         urdf: Urdf,
         children: Mapping[str, list[Joint]],
-        material: Any,
+        material: PhysxMaterial,
         collision_groups: Callable[[str], tuple[int, int, int, int]] | None,
     ) -> None:
         self.urdf = urdf
         self.children = children
         self.material = material
         self.collision_groups = collision_groups
-        self.entities: list[Any] = []
-        self.links: list[Any] = []
-        self.shape_names: dict[Any, str] = {}
+        self.entities: list[Entity] = []
+        self.links: list[PhysxArticulationLinkComponent] = []
+        self.shape_names: dict[PhysxCollisionShape, str] = {}
 
     def add_root(self, root: str, floating: bool) -> None:
         parent = None
@@ -165,7 +181,9 @@ class _TreeBuilder:
             link.joint.type = "fixed"
             self._fill(link, root)
 
-    def _new_link(self, name: str, parent: Any) -> Any:
+    def _new_link(
+        self, name: str, parent: PhysxArticulationLinkComponent | None
+    ) -> PhysxArticulationLinkComponent:
         entity = sapien().Entity()
         entity.name = name
         link = sapien().physx.PhysxArticulationLinkComponent(parent)
@@ -178,8 +196,8 @@ class _TreeBuilder:
         self.links.append(link)
         return link
 
-    def _fill(self, link: Any, name: str) -> None:
-        """Gives `link` the shapes and masses of the URDF link `name` and of all fixed to it; goes on to its children."""
+    def _fill(self, link: PhysxArticulationLinkComponent, name: str) -> None:
+        """Gives `link` shapes and masses of the URDF link `name` and of all fixed to it; goes on to the children."""
         rigid: list[tuple[str, np.ndarray]] = [(name, np.eye(4))]
         moving: list[tuple[Joint, np.ndarray]] = []
         for part, T_link_part in rigid:  # grows while it is walked
@@ -213,7 +231,13 @@ def _point_inertial() -> Inertial:
 
 
 def _set_joint(
-    link: Any, name: str, kind: str, T_parent_joint: np.ndarray, axis: np.ndarray, lower: float, upper: float
+    link: PhysxArticulationLinkComponent,
+    name: str,
+    kind: str,
+    T_parent_joint: np.ndarray,
+    axis: np.ndarray,
+    lower: float,
+    upper: float,
 ) -> None:
     """SAPIEN's joints move about (or along) the x axis of the joint frame."""
     R_joint_axis = make_transform(_rotation_to(axis))
@@ -234,7 +258,7 @@ def _rotation_to(axis: np.ndarray) -> np.ndarray:
     return rotvec_to_matrix(cross / sine * np.arctan2(sine, cosine))
 
 
-def _set_inertial(body: Any, inertials: Sequence[tuple[np.ndarray, Inertial]]) -> None:
+def _set_inertial(body: PhysxRigidBodyComponent, inertials: Sequence[tuple[np.ndarray, Inertial]]) -> None:
     """Mass, centre of mass and principal inertia of several parts, each given in its own frame."""
     mass = sum(part.mass for _, part in inertials)
     coms = [T[:3, :3] @ part.com + T[:3, 3] for T, part in inertials]
@@ -246,7 +270,9 @@ def _set_inertial(body: Any, inertials: Sequence[tuple[np.ndarray, Inertial]]) -
     set_mass_properties(body, mass, com, inertia)
 
 
-def set_mass_properties(body: Any, mass_kg: float, com: np.ndarray, inertia: np.ndarray) -> None:
+def set_mass_properties(
+    body: PhysxRigidBodyComponent, mass_kg: float, com: np.ndarray, inertia: np.ndarray
+) -> None:
     """Mass, centre of mass (3,) and inertia (3, 3) about it, in the body's axes."""
     values, axes = np.linalg.eigh(inertia)
     if np.linalg.det(axes) < 0:
@@ -256,12 +282,14 @@ def set_mass_properties(body: Any, mass_kg: float, com: np.ndarray, inertia: np.
     body.set_inertia(np.maximum(values, 1e-9).astype(np.float32))
 
 
-def primitive_shapes(primitives: Sequence[Primitive], T_body_link: np.ndarray, material: Any) -> list[Any]:
+def primitive_shapes(
+    primitives: Sequence[Primitive], T_body_link: np.ndarray, material: PhysxMaterial
+) -> list[PhysxCollisionShape]:
     """Collision shapes of a link's primitives; a cylinder with a sphere of its radius at each end is a capsule."""
     physx = sapien().physx
     capsules = capsule_ends(primitives)
     used = {id(end) for ends in capsules.values() for end in ends}
-    shapes = []
+    shapes: list[PhysxCollisionShape] = []
     for primitive in primitives:
         if id(primitive) in used:
             continue
@@ -274,7 +302,7 @@ def primitive_shapes(primitives: Sequence[Primitive], T_body_link: np.ndarray, m
             shape = physx.PhysxCollisionShapeCapsule(primitive.size[0], primitive.size[1] / 2, material)
             T = T @ _X_TO_Z
         else:
-            shape = convex_shape(_cylinder_points(*primitive.size), material)
+            shape = convex_shape(_cylinder_points(primitive.size[0], primitive.size[1]), material)
         shape.local_pose = to_pose(T)
         shapes.append(shape)
     return shapes
@@ -308,14 +336,14 @@ def _cylinder_points(radius: float, length: float, segments: int = 32) -> np.nda
 
 
 def build_object(
-    scene: Any,
+    scene: Scene,
     model: ObjectModel,
-    material: Any,
+    material: PhysxMaterial,
     T_world_object: np.ndarray,
     *,
     mass_kg: float | None = None,
     position_iterations: int = 15,
-) -> Any:
+) -> PhysxRigidDynamicComponent:
     """Adds the object from its convex parts: real mass and inertia, no damping. Returns the SAPIEN body."""
     body = sapien().physx.PhysxRigidDynamicComponent()
     for part in model.convex_parts:
@@ -328,10 +356,13 @@ def build_object(
     body.set_solver_position_iterations(position_iterations)
     body.set_solver_velocity_iterations(1)
     body.name = "object"
-    return _add(scene, body, "object", T_world_object)
+    _add(scene, body, "object", T_world_object)
+    return body
 
 
-def build_table(scene: Any, material: Any, collision_groups: tuple[int, int, int, int] = (1, 1, 0, 0)) -> Any:
+def build_table(
+    scene: Scene, material: PhysxMaterial, collision_groups: tuple[int, int, int, int] = (1, 1, 0, 0)
+) -> PhysxRigidStaticComponent:
     """Adds the table: a static box whose top is z = 0. Returns the SAPIEN body."""
     size = np.array([TABLE.x_max - TABLE.x_min, TABLE.y_max - TABLE.y_min, TABLE_THICKNESS])
     shape = sapien().physx.PhysxCollisionShapeBox(size / 2, material)
@@ -339,13 +370,13 @@ def build_table(scene: Any, material: Any, collision_groups: tuple[int, int, int
     body = sapien().physx.PhysxRigidStaticComponent()
     body.attach(shape)
     body.name = "table"
-    return _add(scene, body, "table", make_transform(translation=TABLE.center - [0, 0, TABLE_THICKNESS / 2]))
+    _add(scene, body, "table", make_transform(translation=TABLE.center - [0, 0, TABLE_THICKNESS / 2]))
+    return body
 
 
-def _add(scene: Any, body: Any, name: str, T_world_body: np.ndarray) -> Any:
+def _add(scene: Scene, body: PhysxRigidBaseComponent, name: str, T_world_body: np.ndarray) -> None:
     entity = sapien().Entity()
     entity.name = name
     entity.add_component(body)
     entity.pose = to_pose(T_world_body)
     scene.add_entity(entity)
-    return body

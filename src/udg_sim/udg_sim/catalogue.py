@@ -111,7 +111,7 @@ def _l_block(x: float, y: float, z: float, thickness: float) -> Shape:
 
 
 def _spec(
-    id: str, category: str, split: str, size_class: str, density: float, build: Callable[..., Shape], *args: float
+    id: str, category: str, split: str, size_class: str, density: float, build: Callable[..., Shape], *args: object
 ) -> ObjectSpec:
     return ObjectSpec(
         id=id, category=category, split=split, size_class=size_class, density=density, build=partial(build, *args)
@@ -154,7 +154,7 @@ def _medium_train() -> list[ObjectSpec]:
         _spec("squeeze_bottle", "bottle", *train, WOOD, _squeeze_bottle),
         _spec("jar", "jar", *train, FILLED, _jar, 0.038, 0.10),
         _spec("hex_prism", "prism", *train, WOOD, shapes.prism, 6, 0.036, 0.11),
-        _spec("pear", "superquadric", *train, WOOD, shapes.superquadric, 0.07, 0.07, 0.11, 1.2, 1.0),
+        _spec("fig", "superquadric", *train, WOOD, shapes.superquadric, 0.07, 0.07, 0.11, 1.2, 1.0),
         _spec("soap", "superquadric", *train, PLASTIC, shapes.superquadric, 0.11, 0.065, 0.055, 0.5, 0.6),
         _spec("egg", "ellipsoid", *train, FILLED, shapes.ellipsoid, 0.07, 0.07, 0.095),
         _spec("cup", "cup", *train, PLASTIC, _cup, 0.029, 0.039, 0.10),

@@ -1,11 +1,18 @@
 """Access to SAPIEN's physics without its renderer: no graphics device is needed."""
 
+from __future__ import annotations
+
 import warnings
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
+
 from udg_description.transforms import matrix_to_quat_wxyz
+
+if TYPE_CHECKING:
+    from sapien import Pose, Scene
+    from sapien.physx import PhysxCollisionShapeConvexMesh, PhysxMaterial
 
 COOKING_SCALE = 100.0
 """Convex meshes are cooked this much larger and scaled back: PhysX drops vertices closer than 0.7 mm to the hull."""
@@ -19,29 +26,29 @@ def sapien() -> ModuleType:
     return module
 
 
-def to_pose(T: np.ndarray) -> Any:
+def to_pose(T: np.ndarray) -> Pose:
     """SAPIEN pose of a rigid transform (4, 4)."""
     return sapien().Pose(np.asarray(T[:3, 3], dtype=float), matrix_to_quat_wxyz(T[:3, :3]))
 
 
-def from_pose(pose: Any) -> np.ndarray:
+def from_pose(pose: Pose) -> np.ndarray:
     """Rigid transform (4, 4), float64, of a SAPIEN pose."""
     return np.asarray(pose.to_transformation_matrix(), dtype=float)
 
 
-def make_material(friction: float) -> Any:
+def make_material(friction: float) -> PhysxMaterial:
     """Material without restitution; the friction of a pair is the mean of its two materials'."""
     return sapien().physx.PhysxMaterial(friction, friction, 0.0)
 
 
-def convex_shape(vertices: np.ndarray, material: Any) -> Any:
+def convex_shape(vertices: np.ndarray, material: PhysxMaterial) -> PhysxCollisionShapeConvexMesh:
     """Collision shape of the hull of `vertices` (N, 3) [m], all of its vertices kept."""
     scale = np.full(3, 1.0 / COOKING_SCALE)
     cooked = np.asarray(COOKING_SCALE * vertices, dtype=np.float32)
     return sapien().physx.PhysxCollisionShapeConvexMesh(vertices=cooked, scale=scale, material=material)
 
 
-def make_scene(physics_hz: float, gravity: np.ndarray) -> Any:
+def make_scene(physics_hz: float, gravity: np.ndarray) -> Scene:
     """Empty scene with physics alone, deterministic."""
     physx = sapien().physx
     config = physx.PhysxSceneConfig()

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 import trimesh
+
 from udg_description.errors import UdgError
 
 SUFFIXES = (".obj", ".stl", ".ply", ".off", ".glb", ".gltf")

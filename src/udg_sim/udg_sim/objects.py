@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 import numpy as np
 import trimesh
-from udg_description.errors import UdgError
 
+from udg_description.errors import UdgError
 from udg_sim.cache import cache_dir, cached_arrays
 from udg_sim.catalogue import ObjectSpec, builtin_specs
 from udg_sim.convex import decompose, fit_hull
@@ -136,7 +136,8 @@ def geometry_key(mesh: trimesh.Trimesh) -> str:
 
 def _builtin(spec: ObjectSpec) -> ObjectModel:
     shape = spec.build()
-    return _prepare(shape, spec.id, spec.category, spec.split, spec.size_class, spec.density * shape.mesh.volume, "")
+    mass_kg = spec.density * float(shape.mesh.volume)
+    return _prepare(shape, spec.id, spec.category, spec.split, spec.size_class, mass_kg, "")
 
 
 def _from_file(spec: str) -> ObjectModel:

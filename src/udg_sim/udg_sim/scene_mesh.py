@@ -5,9 +5,9 @@ from typing import NamedTuple
 
 import numpy as np
 import trimesh
+
 from udg_description.model import RobotModel
 from udg_description.urdf import Primitive
-
 from udg_sim.build import capsule_ends
 
 

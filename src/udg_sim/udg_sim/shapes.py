@@ -100,7 +100,8 @@ def cylinder(radius: float, height: float, chamfer: float = 0.0) -> Shape:
     """Upright cylinder, both rims chamfered by `chamfer`."""
     if chamfer <= 0:
         return solid_lathe([(radius, 0.0), (radius, height)])
-    return solid_lathe([(radius - chamfer, 0), (radius, chamfer), (radius, height - chamfer), (radius - chamfer, height)])
+    rim = radius - chamfer
+    return solid_lathe([(rim, 0.0), (radius, chamfer), (radius, height - chamfer), (rim, height)])
 
 
 def box(x: float, y: float, z: float) -> Shape:
@@ -240,13 +241,12 @@ def union(shapes: Sequence[Shape]) -> Shape:
 def arc_handle(radius: float, thickness: float, span: float = np.pi, links: int = 6) -> Shape:
     """Handle: a bent bar in the x-z plane, open towards -x, bar thickness `thickness`, made of convex links."""
     angle = np.linspace(-span / 2, span / 2, links + 1)
+    depths = (-thickness / 2, thickness / 2)
+    widths = (-0.6 * thickness, 0.6 * thickness)
     rim = []
     for a in angle:
         out = np.array([np.cos(a), 0.0, np.sin(a)])
-        rim.append([out * (radius + i) + [0.0, j, 0.0] for i in (-thickness / 2, thickness / 2) for j in _sides(thickness)])
+        rim.append([out * (radius + i) + [0.0, j, 0.0] for i in depths for j in widths])
     parts = [convex(np.array(a + b)) for a, b in zip(rim[:-1], rim[1:], strict=True)]
     return union(parts)
 
-
-def _sides(thickness: float) -> tuple[float, float]:
-    return (-0.6 * thickness, 0.6 * thickness)

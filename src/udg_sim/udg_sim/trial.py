@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+
 from udg_description.errors import UdgError
 from udg_description.frames import OBJECT_AREA, Area
 from udg_description.transforms import make_transform, rotation_angle, rotvec_to_matrix
-
 from udg_sim.build import build_object, build_table
 from udg_sim.engine import from_pose, make_material, make_scene
 from udg_sim.objects import ObjectModel
@@ -122,7 +122,7 @@ def sample_placement(
 
 
 def settle_on_table(model: ObjectModel, T_world_object: np.ndarray, max_s: float = 3.0) -> np.ndarray | None:
-    """Pose (4, 4) in which an object let go 1 mm above the given pose comes to rest on the empty table; None: it won't."""
+    """Pose (4, 4) in which an object let go 1 mm above the given pose comes to rest on the empty table; else None."""
     scene = make_scene(_SETTLE_HZ, np.array([0.0, 0.0, -9.81]))
     material = make_material(model.friction)
     build_table(scene, material)

@@ -1,18 +1,23 @@
 """The simulated cell: robot, table and one object in SAPIEN, driven by joint targets."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+
 from udg_description.errors import UdgError
 from udg_description.frames import BASE_LINK, T_world_base
 from udg_description.layout import HOME_Q, JOINT_NAMES, N_JOINTS, SIDES, part_indices
 from udg_description.limits import joint_limits
 from udg_description.transforms import rotation_angle
-
 from udg_sim.build import Drive, build_articulation, build_object, build_table
 from udg_sim.engine import from_pose, make_material, make_scene, to_pose
 from udg_sim.objects import FRICTION, ObjectModel
+
+if TYPE_CHECKING:
+    from sapien.physx import PhysxCollisionShape, PhysxRigidDynamicComponent
 
 GRAVITY = np.array([0.0, 0.0, -9.81])  # [m/s^2]
 _LINKS_ON_TABLE = ("base_link", "base_link_inertia", "shoulder_link")
@@ -45,7 +50,8 @@ class WorldConfig:
         for name in ("physics_hz", "arm_stiffness", "wrist_stiffness", "hand_stiffness", "stiffness_scale"):
             if not getattr(self, name) > 0:
                 raise SimError(f"WorldConfig.{name} is {getattr(self, name)}, must be > 0")
-        for name in ("arm_damping_time_s", "hand_damping", "hand_armature", "arm_armature", "damping_scale", "friction"):
+        dampings = ("arm_damping_time_s", "hand_damping", "damping_scale")
+        for name in (*dampings, "hand_armature", "arm_armature", "friction"):
             if not getattr(self, name) >= 0:
                 raise SimError(f"WorldConfig.{name} is {getattr(self, name)}, must be >= 0")
         if self.position_iterations < 1:
@@ -111,7 +117,7 @@ class World:
         self._table = build_table(self._scene, material, (1, 1, 1 << _TABLE_BIT, 0))
         drives = config.drives()
         self._sides = []
-        self._shape_names: dict[Any, str] = {shape: "table" for shape in self._table.collision_shapes}
+        self._shape_names: dict[PhysxCollisionShape, str] = {shape: "table" for shape in self._table.collision_shapes}
         for side in SIDES:
             part = part_indices(side)
             articulation = build_articulation(
@@ -127,7 +133,7 @@ class World:
             articulation.set_state(q[part])
             self._sides.append((part, articulation))
             self._shape_names.update(articulation.shape_names)
-        self._object: Any = None
+        self._object: PhysxRigidDynamicComponent | None = None
         if object is not None:
             self._object = build_object(
                 self._scene,
@@ -228,7 +234,7 @@ class World:
                 merged.append(Contact(a, b, total, np.mean([position for _, position in points], axis=0)))
         return sorted(merged, key=lambda contact: -contact.force_n)
 
-    def _the_object(self) -> Any:
+    def _the_object(self) -> PhysxRigidDynamicComponent:
         if self._object is None:
             raise SimError("the simulated cell has no object; give one to World.reset")
         return self._object

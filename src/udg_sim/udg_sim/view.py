@@ -1,0 +1,132 @@
+"""Ray casting through a camera: pixels that may see something, and what their rays hit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from udg_description.camera import CameraModel
+from udg_description.frames import TABLE
+
+if TYPE_CHECKING:
+    from open3d.t.geometry import RaycastingScene
+
+Box = tuple[Sequence[float], Sequence[float]]
+"""Axis-aligned box in the world: (min, max) corners [m]."""
+_TILE_PX = 8
+
+
+class Hits(NamedTuple):
+    """Pixels (K,) whose ray hit nearer than what was known: depth (K,) [m], unit normal of the face in the frame of
+    the triangles (K, 3), place of the face (K,), cosine of incidence (K,)."""
+
+    pixels: np.ndarray
+    depth: np.ndarray
+    normals: np.ndarray
+    faces: np.ndarray
+    cosine: np.ndarray
+
+
+class View:
+    """What never changes about a camera and the window of it that is rendered: rays, the table's depth, tiles."""
+
+    def __init__(self, camera: CameraModel, box: Box | None = None) -> None:
+        self.camera = camera
+        self.origin = np.asarray(camera.T_world_camera[:3, 3], dtype=float)
+        directions = (camera.rays() @ camera.T_world_camera[:3, :3].T).astype(np.float32)  # length: depth 1
+        inside = np.ones(directions.shape[:2], dtype=bool) if box is None else self._rays_through(directions, box)
+        self.window = _bounding_window(inside)
+        self.shape = inside[self.window].shape
+        self.inside = None if box is None else inside[self.window].ravel()
+        self.directions = np.ascontiguousarray(directions[self.window].reshape(-1, 3))
+        self.ray_norm = np.linalg.norm(self.directions, axis=1)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            depth = -self.origin[2] / self.directions[:, 2].astype(float)
+            hit = self.origin[:2] + depth[:, None] * self.directions[:, :2]
+            on_table = (depth > 0) & TABLE.contains(hit) & inside[self.window].ravel()
+        self.table_depth = np.where(on_table, depth, np.inf).astype(np.float32)
+        self.table_cosine = np.abs(self.directions[:, 2]) / self.ray_norm
+        if self.inside is None or self.inside.any():
+            self._make_tiles()
+
+    def _rays_through(self, directions: np.ndarray, box: Box) -> np.ndarray:
+        with np.errstate(divide="ignore", invalid="ignore"):
+            t = (np.array(box, dtype=float)[:, None, None, :] - self.origin) / directions
+        near, far = t.min(axis=0).max(axis=-1), t.max(axis=0).min(axis=-1)
+        return (near <= far) & (far > 0)
+
+    def _make_tiles(self) -> None:
+        """Square tiles of pixels in image order: mean direction of each, greatest angle of a pixel to it."""
+        h, w = self.shape
+        rows, columns = np.divmod(np.arange(h * w), w)
+        tile = (rows // _TILE_PX) * -(-w // _TILE_PX) + columns // _TILE_PX
+        self._pixels_by_tile = np.argsort(tile, kind="stable")
+        sizes = np.bincount(tile)
+        self._tile_start = np.concatenate([[0], np.cumsum(sizes)])
+        unit = self.directions / self.ray_norm[:, None]
+        sums = np.stack([np.bincount(tile, unit[:, k]) for k in range(3)], axis=1)
+        self._tile_direction = (sums / np.linalg.norm(sums, axis=1, keepdims=True)).astype(np.float32)
+        cosine = np.einsum("ij,ij->i", unit, self._tile_direction[tile])
+        self._tile_angle = float(np.arccos(np.clip(cosine.min(), -1, 1)))
+
+    def may_hit(self, centers_world: np.ndarray, radii: np.ndarray) -> np.ndarray:
+        """Indices of the pixels whose tile may see one of the spheres (S, 3), (S,), and which are inside the box."""
+        if self.inside is not None and not self.inside.any():
+            return np.empty(0, dtype=int)
+        offset = centers_world - self.origin
+        distance = np.linalg.norm(offset, axis=1)
+        sine = np.minimum(radii / np.maximum(distance, 1e-9), 1.0)
+        half = np.where(sine < 1, np.arcsin(sine) + self._tile_angle, np.pi)
+        limit = np.cos(np.minimum(half, np.pi)).astype(np.float32)
+        axis = (offset / np.maximum(distance, 1e-9)[:, None]).astype(np.float32)
+        tiles = np.flatnonzero((self._tile_direction @ axis.T >= limit).any(axis=1))
+        pieces = [self._pixels_by_tile[self._tile_start[k] : self._tile_start[k + 1]] for k in tiles]
+        pixels = np.concatenate(pieces) if pieces else np.empty(0, dtype=int)
+        return pixels if self.inside is None else pixels[self.inside[pixels]]
+
+
+def _bounding_window(mask: np.ndarray) -> tuple[slice, slice]:
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    if len(rows) == 0:
+        return slice(0, 1), slice(0, 1)
+    return slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+
+
+def ray_scene(vertices: np.ndarray, faces: np.ndarray) -> RaycastingScene:
+    """Open3D scene of triangles for one thread; its tree is built at the first cast."""
+    import open3d
+
+    scene = open3d.t.geometry.RaycastingScene(nthreads=1)
+    scene.add_triangles(
+        open3d.core.Tensor.from_numpy(np.ascontiguousarray(vertices, dtype=np.float32)),
+        open3d.core.Tensor.from_numpy(np.ascontiguousarray(faces, dtype=np.uint32)),
+    )
+    return scene
+
+
+def cast(
+    view: View, scene: RaycastingScene, T_world_mesh: np.ndarray | None, pixels: np.ndarray, depth: np.ndarray
+) -> Hits:
+    """Casts the rays of some pixels; those that hit nearer than `depth` (H*W,) [m].
+
+    T_world_mesh: pose of the scene's triangles; None: they are in the world.
+    """
+    import open3d
+
+    rays = np.empty((len(pixels), 6), dtype=np.float32)
+    if T_world_mesh is None:
+        rays[:, :3] = view.origin
+        rays[:, 3:] = view.directions[pixels]
+    else:
+        R, p = T_world_mesh[:3, :3], T_world_mesh[:3, 3]
+        rays[:, :3] = R.T @ (view.origin - p)
+        rays[:, 3:] = view.directions[pixels] @ R.astype(np.float32)
+    result = scene.cast_rays(open3d.core.Tensor.from_numpy(rays), nthreads=1)
+    hit = result["t_hit"].numpy()
+    nearer = np.flatnonzero(hit < depth[pixels])
+    chosen = pixels[nearer]
+    normals = result["primitive_normals"].numpy()[nearer]
+    cosine = np.abs(np.einsum("ij,ij->i", normals, rays[nearer, 3:])) / view.ray_norm[chosen]
+    return Hits(chosen, hit[nearer], normals, result["primitive_ids"].numpy()[nearer], cosine)
