@@ -129,15 +129,14 @@ class PerceptionNode(Node):
         self.get_logger().error(message, throttle_duration_sec=_REPORT_PERIOD_S)
 
     def _status(self) -> Status:
-        """State of the output: an error names each silent input with its age."""
+        """State of the output: an error tells of bad inputs, and names silent ones with their age."""
         values: dict[str, object] = {}
         if self._stats is not None:
             values = {f"{stage}_ms": f"{ms:.2f}" for stage, ms in self._stats.ms.items()} | self._stats.counts
-        silent = [_silence(monitor) for monitor in self._inputs if monitor.stale]
-        if silent:
-            return Status(level=Level.ERROR, message="no cloud: " + "; ".join(silent), values=values)
-        if self._error is not None:
-            return Status(level=Level.ERROR, message=f"no cloud: {self._error}", values=values)
+        problems = [] if self._error is None else [str(self._error)]
+        problems += [_silence(monitor) for monitor in self._inputs if monitor.stale]
+        if problems:
+            return Status(level=Level.ERROR, message="no cloud: " + "; ".join(problems), values=values)
         return Status(values=values)
 
 

@@ -1,0 +1,218 @@
+"""The perception node in a graph of its own: images and joint state in, cloud out; a missing camera is an error."""
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from itertools import count
+
+import numpy as np
+import pytest
+
+rclpy = pytest.importorskip("rclpy", reason="needs ROS 2")
+
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus  # noqa: E402
+from rclpy.executors import SingleThreadedExecutor  # noqa: E402
+from rclpy.node import Node  # noqa: E402
+from rclpy.parameter import Parameter  # noqa: E402
+from sensor_msgs.msg import PointCloud2  # noqa: E402
+
+from udg_description.camera import CameraModel, default_cameras, write_cameras  # noqa: E402
+from udg_description.errors import UdgError  # noqa: E402
+from udg_description.layout import HOME_Q, SIDES  # noqa: E402
+from udg_description.ros import convert, topics  # noqa: E402
+from udg_perception.ros.perception_node import PerceptionNode  # noqa: E402
+
+pytestmark = pytest.mark.ros
+
+DOMAIN_ID = 20 + os.getpid() % 80
+DEADLINE_S = 20.0
+STALE_AFTER_S = 0.8
+STAMP_NS = 1_234_500_000_000
+CAMERAS = dict(zip(SIDES, default_cameras(), strict=True))
+
+
+class Neighbours(Node):
+    """What is around the perception node: cameras, robot, and listeners."""
+
+    def __init__(self, lockstep: bool) -> None:
+        super().__init__("neighbours")
+        self.clouds: list[PointCloud2] = []
+        self.statuses: dict[str, DiagnosticStatus] = {}
+        self.images = {side: topics.publish(self, topics.DEPTH_IMAGE[side], lockstep=lockstep) for side in SIDES}
+        self.infos = {side: topics.publish(self, topics.CAMERA_INFO[side], lockstep=lockstep) for side in SIDES}
+        self.joints = topics.publish(self, topics.JOINT_STATES)
+        topics.subscribe(self, topics.SCENE_CLOUD, self.clouds.append)
+        topics.subscribe(self, topics.DIAGNOSTICS, self._on_diagnostics)
+
+    def _on_diagnostics(self, message: DiagnosticArray) -> None:
+        self.statuses.update({status.name: status for status in message.status})
+
+    def publish_camera(self, side: str, stamp_ns: int, depth_mm: np.ndarray) -> None:
+        camera = CAMERAS[side]
+        self.infos[side].publish(convert.camera_to_info(camera, stamp_ns, f"{side}_depth_camera_link"))
+        self.images[side].publish(convert.depth_to_image(depth_mm, stamp_ns, f"{side}_depth_camera_link"))
+
+    def publish_joints(self, stamp_ns: int, q: np.ndarray) -> None:
+        self.joints.publish(convert.q_to_joint_state(q, stamp_ns))
+
+
+class Graph:
+    """The perception node and its neighbours, spun by hand."""
+
+    def __init__(self, lockstep: bool) -> None:
+        self.node = PerceptionNode()
+        self.neighbours = Neighbours(lockstep)
+        self._executor = SingleThreadedExecutor()
+        self._executor.add_node(self.node)
+        self._executor.add_node(self.neighbours)
+        publishers = [*self.neighbours.images.values(), *self.neighbours.infos.values(), self.neighbours.joints]
+        self.spin_until(lambda: all(publisher.get_subscription_count() for publisher in publishers), "connections")
+        self.spin_until(lambda: self.neighbours.count_publishers(topics.SCENE_CLOUD.name) == 1, "/scene_cloud")
+
+    def spin_until(self, is_done: Callable[[], bool], what: str, publish: Callable[[], None] | None = None) -> None:
+        """Spin until it is done; `publish` is called again and again, for a sensor's messages may be lost."""
+        deadline = time.monotonic() + DEADLINE_S
+        next_s = 0.0
+        while not is_done():
+            assert time.monotonic() < deadline, f"waited {DEADLINE_S} s for {what}"
+            if publish is not None and time.monotonic() >= next_s:
+                publish()
+                next_s = time.monotonic() + 0.2
+            self._executor.spin_once(timeout_sec=0.05)
+
+    def status(self, name: str) -> DiagnosticStatus:
+        return self.neighbours.statuses.get(f"perception: {name}", DiagnosticStatus())
+
+    def destroy(self) -> None:
+        self._executor.shutdown()
+        self.node.destroy_node()
+        self.neighbours.destroy_node()
+
+
+@pytest.fixture
+def graph(request: pytest.FixtureRequest) -> Iterator[Graph]:
+    """In real time, or what an indirect parameter `lockstep` says."""
+    lockstep = getattr(request, "param", False)
+    arguments = ["--ros-args", "-p", f"lockstep:={str(lockstep).lower()}", "-p", f"stale_after_s:={STALE_AFTER_S}"]
+    rclpy.init(args=arguments, domain_id=DOMAIN_ID)
+    graph = Graph(lockstep)
+    yield graph
+    graph.destroy()
+    rclpy.shutdown()
+
+
+@pytest.fixture
+def ros() -> Iterator[Callable[..., None]]:
+    """Start ROS with parameters."""
+
+    def start(**parameters: object) -> None:
+        words = [word for name, value in parameters.items() for word in ("-p", f"{name}:={value}")]
+        rclpy.init(args=["--ros-args", *words], domain_id=DOMAIN_ID)
+
+    yield start
+    rclpy.try_shutdown()
+
+
+def depth_of_a_wall_mm(camera: CameraModel) -> np.ndarray:
+    """A wall across the optical axis at the object area's distance, in the middle of the image."""
+    depth_mm = np.zeros((camera.height, camera.width), dtype=np.uint16)
+    depth_mm[280:320, 300:340] = 1400
+    return depth_mm
+
+
+def publish_all(graph: Graph, stamp_ns: int, depth_mm: np.ndarray | None = None) -> None:
+    """Images (of a wall where none is given), camera infos and joint states of one moment."""
+    for side in SIDES:
+        wall_mm = depth_of_a_wall_mm(CAMERAS[side])
+        graph.neighbours.publish_camera(side, stamp_ns, wall_mm if depth_mm is None else depth_mm)
+    graph.neighbours.publish_joints(stamp_ns, HOME_Q)
+
+
+@pytest.mark.parametrize("graph", [True, False], ids=["lockstep", "real_time"], indirect=True)
+def test_a_cloud_has_the_stamp_of_its_images(graph: Graph) -> None:
+    graph.spin_until(lambda: bool(graph.neighbours.clouds), "a cloud", lambda: publish_all(graph, STAMP_NS))
+    cloud = graph.neighbours.clouds[0]
+    assert convert.stamp_to_ns(cloud.header.stamp) == STAMP_NS
+    assert cloud.header.frame_id == "world"
+    points = convert.cloud_to_points(cloud)
+    assert points.shape == (2048, 4)
+    assert set(np.unique(points[:, 3])) == {0.0, 1.0, 2.0}
+    seen = points[points[:, 3] == 0, :3]
+    depths = [(seen - c.T_world_camera[:3, 3]) @ c.T_world_camera[:3, 2] for c in CAMERAS.values()]
+    assert np.minimum(*(np.abs(depth - 1.4) for depth in depths)).max() < 1e-4
+
+
+def test_a_silent_camera_is_an_error_with_its_topic_and_age(graph: Graph) -> None:
+    left, right = topics.DEPTH_IMAGE["left"].name, topics.DEPTH_IMAGE["right"].name
+    graph.spin_until(lambda: bool(graph.neighbours.clouds), "a cloud", lambda: publish_all(graph, STAMP_NS))
+    stamps_ns = count(STAMP_NS, 10**8)
+
+    def publish_all_but_the_right_camera() -> None:
+        stamp_ns = next(stamps_ns)
+        graph.neighbours.publish_camera("left", stamp_ns, depth_of_a_wall_mm(CAMERAS["left"]))
+        graph.neighbours.publish_joints(stamp_ns, HOME_Q)
+
+    def is_reported() -> bool:
+        return f"{right} is silent for " in graph.status(topics.SCENE_CLOUD.name).message
+
+    graph.spin_until(is_reported, "an error that names the right camera", publish_all_but_the_right_camera)
+    status = graph.status(topics.SCENE_CLOUD.name)
+    assert status.level == DiagnosticStatus.ERROR
+    assert left not in status.message
+    values = {item.key: item.value for item in graph.status(right).values}
+    assert float(values["age_s"]) > STALE_AFTER_S
+
+
+def test_a_camera_that_never_spoke_is_an_error(graph: Graph) -> None:
+    expected = f"nothing on {topics.DEPTH_IMAGE['left'].name} yet"
+    graph.spin_until(lambda: expected in graph.status(topics.SCENE_CLOUD.name).message, expected)
+    assert graph.status(topics.SCENE_CLOUD.name).level == DiagnosticStatus.ERROR
+
+
+def test_a_wrong_image_is_reported_and_does_not_stop_the_node(graph: Graph) -> None:
+    small = np.zeros((10, 20), dtype=np.uint16)
+    stamps_ns = count(STAMP_NS, 10**8)
+
+    def is_reported() -> bool:
+        return "shape (10, 20)" in graph.status(topics.SCENE_CLOUD.name).message
+
+    graph.spin_until(is_reported, "an error with the shape", lambda: publish_all(graph, next(stamps_ns), small))
+    graph.spin_until(lambda: bool(graph.neighbours.clouds), "a cloud", lambda: publish_all(graph, next(stamps_ns)))
+    graph.spin_until(
+        lambda: graph.status(topics.SCENE_CLOUD.name).level == DiagnosticStatus.OK,
+        "all is well again",
+        lambda: publish_all(graph, next(stamps_ns)),
+    )
+
+
+def test_a_missing_camera_file_is_an_error_that_names_it(ros: Callable[..., None]) -> None:
+    ros(camera_config="/nowhere/cameras.yaml")
+    with pytest.raises(UdgError, match="/nowhere/cameras.yaml"):
+        PerceptionNode()
+
+
+def test_a_camera_file_with_other_cameras_is_refused(
+    ros: Callable[..., None], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    path = tmp_path_factory.mktemp("cameras") / "cameras.yaml"
+    write_cameras(path, [CAMERAS["left"]])
+    ros(camera_config=path)
+    with pytest.raises(UdgError, match=r"\['left_camera'\]; valid: exactly \['left_camera', 'right_camera'\]"):
+        PerceptionNode()
+
+
+def test_a_bad_parameter_is_an_error_that_names_it(ros: Callable[..., None]) -> None:
+    ros(**{"scene_cloud.outlier_neighbors": 1})
+    with pytest.raises(UdgError, match="outlier_neighbors = 1; valid: at least 2"):
+        PerceptionNode()
+
+
+def test_all_settings_are_parameters(ros: Callable[..., None]) -> None:
+    ros(**{"scene_cloud.crop_min": "[0.4, -0.5, 0.01]", "matcher.period_s": 0.2})
+    node = PerceptionNode()
+    try:
+        assert node.config.scene_cloud.crop_min == (0.4, -0.5, 0.01)
+        assert node.get_parameter("matcher.period_s").value == 0.2
+        assert node.get_parameter("lockstep").type_ == Parameter.Type.BOOL
+    finally:
+        node.destroy_node()
