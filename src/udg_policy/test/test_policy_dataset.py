@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from synthetic import make_episode
 
 from udg_policy.dataset import Episode, EpisodeDataset, EpisodeWriter, read_episode
 from udg_policy.errors import DatasetError
+from udg_policy.synthetic import make_episode
 
 
 def test_an_episode_is_read_back_as_written(tmp_path: Path) -> None:

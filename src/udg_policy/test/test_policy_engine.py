@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from synthetic import make_episode
 
 from udg_description.layout import HOME_Q
 from udg_description.limits import joint_limits
@@ -24,6 +23,7 @@ from udg_policy.engine import PolicyEngine
 from udg_policy.errors import CheckpointError, ObservationError
 from udg_policy.frame_store import frames_of
 from udg_policy.network import PolicyNetwork
+from udg_policy.synthetic import make_episode
 
 
 @pytest.fixture(scope="module")

@@ -5,13 +5,13 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from synthetic import make_episode
 
 from udg_description.layout import mirror_q
 from udg_policy.config import PolicyConfig, TrainConfig, preset
 from udg_policy.dataset import Episode
 from udg_policy.frame_store import FrameStore, frames_of
 from udg_policy.representation import decode
+from udg_policy.synthetic import make_episode
 
 
 def mirrored(episode: Episode) -> Episode:

@@ -5,11 +5,11 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from synthetic import make_episode
 
 from udg_policy.config import preset, preset_names
 from udg_policy.frame_store import Batch, FrameStore, frames_of
 from udg_policy.network import PolicyNetwork, group_max
+from udg_policy.synthetic import make_episode
 
 
 @pytest.fixture(scope="module")

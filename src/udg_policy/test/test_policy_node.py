@@ -21,7 +21,6 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from std_srvs.srv import Trigger
-from synthetic import make_episode
 from trajectory_msgs.msg import JointTrajectory
 from visualization_msgs.msg import MarkerArray
 
@@ -36,6 +35,7 @@ from udg_policy.fingertips import fingertip_paths
 from udg_policy.frame_store import frames_of
 from udg_policy.network import PolicyNetwork
 from udg_policy.ros.policy_node import PolicyNode, path_markers
+from udg_policy.synthetic import make_episode
 
 pytestmark = pytest.mark.ros
 

@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from synthetic import make_episode
 
 from udg_policy.config import PolicyConfig, preset
 from udg_policy.engine import PolicyEngine
 from udg_policy.errors import CheckpointError, ConfigError
 from udg_policy.frame_store import FrameStore, frames_of
+from udg_policy.synthetic import make_episode
 from udg_policy.train import Run, run_command, split_views, train
 
 

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 import torch
-from synthetic import make_episode
 
 from udg_description.layout import HOME_Q, mirror_q, part_indices
 from udg_description.limits import joint_limits
@@ -17,6 +16,7 @@ from udg_policy.representation import (
     follow_pose,
     mirror_actions,
 )
+from udg_policy.synthetic import make_episode
 
 SPACES = ("wrist_relative", "joint_absolute")
 CHUNK = 4

@@ -1,4 +1,4 @@
-"""Episodes without a simulator: the nearer hand moves to a ball and closes, then lifts it."""
+"""Episodes without a simulator, for tests and measurements: a hand moves to a ball, closes and lifts it."""
 
 from __future__ import annotations
 
