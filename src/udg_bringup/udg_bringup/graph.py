@@ -75,7 +75,7 @@ def sim_graph(config: SimGraphConfig) -> tuple[NodeDescription, ...]:
             executable="policy_node",
             module="udg_policy.ros.policy_node",
             class_name="PolicyNode",
-            parameters={"checkpoint": str(checkpoint_folder(config.checkpoint))},
+            parameters={"checkpoint": str(checkpoint_folder(config.checkpoint)), "lockstep": config.lockstep},
         ),
         NodeDescription(
             name="control",
