@@ -84,6 +84,9 @@ def arm_jacobian(side: Side, q: np.ndarray) -> np.ndarray:
 
 def _ik_solutions(side: Side, T_world_flange: np.ndarray) -> np.ndarray:
     T_controller_flange = _T_CONTROLLER_WORLD[side] @ np.asarray(T_world_flange, dtype=float)
+    # The solver finds nothing for a rotation with rounding errors of single precision.
+    u, _, vt = np.linalg.svd(T_controller_flange[:3, :3])
+    T_controller_flange[:3, :3] = u @ vt
     solutions = ur5e.inverse_kinematics(np.ascontiguousarray(T_controller_flange))
     found = np.array(solutions, dtype=float).reshape(-1, 6)
     return found[np.all(np.isfinite(found), axis=1)]
