@@ -192,9 +192,11 @@ class Controller:
             report = CycleReport(mode=self.mode, reason=Reason.INTERNAL_ERROR, detail=repr(error))
             return Cycle(command=self.filter.command, report=report)
 
-    def reject_state(self, detail: str) -> Cycle:
+    def reject_state(self, detail: str, now_ns: int) -> Cycle:
         """Hold because the measured state can't be used."""
         self.filter.counts[Reason.BAD_STATE] += 1
+        if self._last_ns is not None and not self._is_leap(now_ns):
+            self._last_ns = now_ns
         return self._hold(Reason.BAD_STATE, detail)
 
     def miss_chunk(self) -> None:
@@ -210,9 +212,9 @@ class Controller:
 
     def _cycle(self, q_measured: np.ndarray, stamp_ns: int, now_ns: int) -> Cycle:
         if np.shape(q_measured) != (N_JOINTS,) or not np.isfinite(q_measured).all():
-            return self.reject_state("the measured state is not 36 finite numbers")
+            return self.reject_state("the measured state is not 36 finite numbers", now_ns)
         first = self.filter.command is None
-        leap = self._last_ns is not None and not 0 <= now_ns - self._last_ns <= self.config.max_gap_s * NS_PER_S
+        leap = self._is_leap(now_ns)
         if leap:
             self.filter.counts[Reason.CLOCK_JUMP] += 1
             self._abandon()
@@ -238,6 +240,10 @@ class Controller:
         if self._move is not None and now_ns >= self._move.end_ns and self.follower.at_rest:
             self._abandon()
         return Cycle(command=verdict.command, report=self._report(now_ns, rejected))
+
+    def _is_leap(self, now_ns: int) -> bool:
+        """Whether the clock went back, or on by more than a pause."""
+        return self._last_ns is not None and not 0 <= now_ns - self._last_ns <= self.config.max_gap_s * NS_PER_S
 
     def _periods_since_last(self, now_ns: int) -> int:
         """Return how many periods to advance: 0 for the same state again, few after a long pause."""

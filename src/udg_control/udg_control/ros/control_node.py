@@ -95,7 +95,7 @@ class ControlNode(Node):
     def _on_bad_state(self, detail: str, stamp_ns: int) -> None:
         self._state_monitor.tick()
         self._last_state_s = time.monotonic()
-        self._send(self.controller.reject_state(detail), stamp_ns)
+        self._send(self.controller.reject_state(detail, stamp_ns), stamp_ns)
 
     def _on_chunk(self, message: JointTrajectory) -> None:
         self._chunk_monitor.tick()
