@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ import pytest
 pytest.importorskip("rclpy", reason="needs ROS")
 
 import rclpy
+import yaml
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
@@ -24,7 +26,7 @@ from sensor_msgs.msg import JointState
 from std_msgs.msg import Bool
 from std_srvs.srv import Trigger
 
-from udg_control.ros.control_node import ControlNode
+from udg_control.ros.control_node import ControlNode, ControlNodeConfig
 from udg_description.layout import HOME_Q, JOINT_NAMES
 from udg_description.ros import convert, topics
 from udg_description.ros.params import ParameterValueError
@@ -257,3 +259,23 @@ def test_a_bad_parameter_is_one_clear_error() -> None:
     with pytest.raises(ParameterValueError, match=r"controller.safety.arm_step_rad.*0\.01 to 1\.0"):
         with running(controller__safety__arm_step_rad=7.0):
             pass
+
+
+def test_the_shipped_overrides_for_the_robot_are_accepted() -> None:
+    path = Path(__file__).parents[3] / "config" / "safety.yaml"
+    contents = yaml.safe_load(path.read_text(encoding="utf-8"))["control"]["ros__parameters"]
+    overrides = {key.replace(".", "__"): value for key, value in flattened(contents).items()}
+    with running(**overrides) as (_, control):
+        default = ControlNodeConfig()
+        assert control.config != default
+        assert control.config.controller.safety.velocity_scale < default.controller.safety.velocity_scale
+        declared = set(control._parameters)  # a key that nobody declares would be ignored in silence
+        assert set(flattened(contents)) <= declared
+
+
+def flattened(values: dict[str, object], prefix: str = "") -> dict[str, object]:
+    """Nested parameters by their dotted names."""
+    flat: dict[str, object] = {}
+    for key, value in values.items():
+        flat.update(flattened(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value})
+    return flat

@@ -1,0 +1,174 @@
+"""Parameters, topics, diagnostics, and the end of a node."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import pytest
+
+pytest.importorskip("rclpy", reason="needs ROS")
+
+import rclpy
+from rclpy.context import Context
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+from rclpy.qos import DurabilityPolicy, ReliabilityPolicy
+
+from udg_description.errors import UdgError
+from udg_description.ros import diagnostics, params, topics
+from udg_description.ros.spin import run_node
+
+pytestmark = pytest.mark.ros
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inner:
+    """A nested configuration."""
+
+    share: float = field(default=0.5, metadata={"description": "a share", "range": (0.0, 1.0)})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outer:
+    """One field of each kind."""
+
+    rate_hz: float = field(default=10.0, metadata={"description": "rate [1/s]", "range": (0.1, None)})
+    count: int = field(default=3, metadata={"range": (0, 9)})
+    on: bool = True
+    mode: Literal["fast", "slow"] = "fast"
+    path: Path | None = None
+    names: tuple[str, ...] = ()
+    center: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    size: int = field(default=10, metadata={"choices": (10, 20)})
+    inner: Inner = field(default_factory=Inner)
+
+    def __post_init__(self) -> None:
+        if self.count == 7:
+            raise ValueError("count may not be 7")
+
+
+@pytest.fixture
+def context(monkeypatch: pytest.MonkeyPatch) -> Iterator[Context]:
+    monkeypatch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
+    context = Context()
+    rclpy.init(context=context, domain_id=30 + os.getpid() % 70)
+    yield context
+    rclpy.shutdown(context=context)
+
+
+def declare(context: Context, **values: object) -> Outer:
+    overrides = [Parameter(name.replace("__", "."), value=value) for name, value in values.items()]
+    node = Node("tested", context=context, parameter_overrides=overrides)
+    try:
+        return params.declare(node, Outer)
+    finally:
+        node.destroy_node()
+
+
+def test_without_overrides_the_defaults_come_back(context: Context) -> None:
+    assert declare(context) == Outer()
+
+
+def test_overrides_of_every_kind_arrive(context: Context) -> None:
+    config = declare(
+        context,
+        rate_hz=5,
+        count=4,
+        on=False,
+        mode="slow",
+        path="/tmp/a",
+        names=["a", "b"],
+        center=[1.0, 2.0, 3.0],
+        size=20,
+        inner__share=1,
+    )
+    assert config == Outer(
+        rate_hz=5.0,
+        count=4,
+        on=False,
+        mode="slow",
+        path=Path("/tmp/a"),
+        names=("a", "b"),
+        center=(1.0, 2.0, 3.0),
+        size=20,
+        inner=Inner(share=1.0),
+    )
+    assert isinstance(config.rate_hz, float) and isinstance(config.inner.share, float)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "valid"),
+    [
+        ("rate_hz", 0.0, "float >= 0.1"),
+        ("rate_hz", float("nan"), "float >= 0.1"),
+        ("rate_hz", True, "float >= 0.1"),
+        ("count", 10, "int from 0 to 9"),
+        ("count", 2.5, "int from 0 to 9"),
+        ("on", 1, "bool"),
+        ("mode", "medium", "'fast', 'slow'"),
+        ("path", 3, "Path"),
+        ("names", "a", "str"),
+        ("center", [1.0, 2.0], "float"),
+        ("size", 15, "10, 20"),
+        ("inner.share", 1.5, "from 0.0 to 1.0"),
+    ],
+)
+def test_a_bad_value_is_named_with_what_is_valid(context: Context, name: str, value: object, valid: str) -> None:
+    with pytest.raises(params.ParameterValueError) as caught:
+        declare(context, **{name.replace(".", "__"): value})
+    message = str(caught.value)
+    assert "node tested" in message and f"'{name}'" in message and valid in message and "\n" not in message
+
+
+def test_what_the_dataclass_refuses_becomes_a_user_error(context: Context) -> None:
+    with pytest.raises(params.ParameterValueError, match="count may not be 7"):
+        declare(context, count=7)
+
+
+def test_parameters_show_description_and_range_and_are_read_only(context: Context) -> None:
+    node = Node("shown", context=context)
+    params.declare(node, Outer)
+    shown = node.describe_parameter("inner.share")
+    assert shown.description == "a share" and shown.floating_point_range[0].to_value == 1.0
+    assert not node.set_parameters([Parameter("inner.share", value=0.2)])[0].successful
+    node.destroy_node()
+
+
+def test_each_topic_and_service_is_in_the_table_once() -> None:
+    names = [entry.name for entry in (*topics.TOPICS, *topics.SERVICES)]
+    assert len(names) == len(set(names)) == 13 + 6
+
+
+def test_sensor_data_is_best_effort_but_reliable_in_lockstep() -> None:
+    image = topics.DEPTH_IMAGE["left"]
+    assert image.qos().reliability is ReliabilityPolicy.BEST_EFFORT
+    assert image.qos(lockstep=True).reliability is ReliabilityPolicy.RELIABLE
+    assert topics.JOINT_STATES.qos().reliability is ReliabilityPolicy.RELIABLE
+    assert topics.EMERGENCY_STOP.qos().durability is DurabilityPolicy.TRANSIENT_LOCAL
+
+
+def test_an_input_monitor_tells_silence_from_slowness() -> None:
+    now = [100.0]
+    monitor = diagnostics.InputMonitor("/x", max_age_s=0.5, min_rate_hz=5.0, clock=lambda: now[0])
+    assert monitor.stale and monitor.status().level is diagnostics.Level.STALE
+    for _ in range(10):
+        now[0] += 0.1
+        monitor.tick()
+    status = monitor.status()
+    assert status.level is diagnostics.Level.OK and status.values["rate_hz"] == "10.0"
+    now[0] += 0.4
+    assert monitor.status().level is diagnostics.Level.WARN
+    now[0] += 0.2
+    assert monitor.stale and "silent for 0.6 s" in monitor.status().message
+
+
+def test_a_user_error_ends_a_node_with_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    def make_node() -> Node:
+        raise UdgError("the checkpoint is not there")
+
+    assert run_node(make_node) == 2
+    assert capsys.readouterr().err == "error: the checkpoint is not there\n"
