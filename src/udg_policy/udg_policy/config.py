@@ -47,9 +47,9 @@ class EncoderConfig:
     """Two set-abstraction layers (paper V-B)."""
 
     centres_1: tuple[int, int] = (192, 32)  # centres of layer 1: seen, robot a side; (n_whole, 0) without classes
-    neighbours_1: int = 16  # the point itself included
+    neighbours_1: int = 8  # the point itself included
     widths_1: tuple[int, ...] = (32, 64)
-    centres_2: tuple[int, int] = (80, 24)
+    centres_2: tuple[int, int] = (64, 16)
     neighbours_2: int = 16
     widths_2: tuple[int, ...] = (128,)
     batch_norm: bool = False
@@ -111,7 +111,7 @@ class TrainConfig:
     cloud_noise_m: float = 0.002  # all seen points together
     hand_noise_m: float = 0.005  # measured hand position
     hand_noise_rad: float = 0.03  # measured hand rotation
-    joint_noise_rad: float = 0.02  # measured hand joints
+    joint_noise_rad: float = 0.01  # measured hand joints
     bounds_margin: float = 0.1  # of the range of the data
 
     def __post_init__(self) -> None:

@@ -28,6 +28,7 @@ from udg_policy.dataset import STEP_S
 from udg_policy.engine import PolicyEngine
 from udg_policy.errors import CheckpointError
 from udg_policy.fingertips import FINGERS, fingertip_paths
+from udg_policy.player import ChunkPlayer, PlayerConfig
 
 _REPORT_PERIOD_S = 5.0
 _KEPT_STATES = 200  # 2 s of joint states
@@ -51,6 +52,7 @@ class PolicyNodeConfig:
     stale_after_s: float = field(
         default=1.0, metadata={"description": "an input older than this is silent [s]", "range": (0.05, 60.0)}
     )
+    player: PlayerConfig = field(default_factory=PlayerConfig)
     markers: bool = field(default=True, metadata={"description": "publish the predicted fingertip paths"})
 
 
@@ -64,6 +66,7 @@ class PolicyNode(Node):
         self.engine = engine if engine is not None else self._load()
         self.running = self.config.start
         self.act_ms = 0.0
+        self._player = ChunkPlayer(self.config.player)
         self._states: OrderedDict[int, np.ndarray] = OrderedDict()  # stamp [ns] -> q
         self._waiting: tuple[int, np.ndarray] | None = None  # stamp and points of a cloud without its joint state
         self._error: UdgError | None = None
@@ -89,6 +92,7 @@ class PolicyNode(Node):
     def _serve(self, service: topics.ServiceName, running: bool) -> None:
         def serve(_request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
             self.running = running
+            self._player.reset()
             response.success, response.message = True, "running" if running else "stopped"
             return response
 
@@ -147,15 +151,23 @@ class PolicyNode(Node):
         start_s = time.monotonic()
         chunk: np.ndarray | None = None
         try:
-            if self.engine.sees_object(points):
-                chunk = self.engine.act(points, q)
+            chunk = self._act(points, q)
             self._error = None
         except UdgError as error:
+            self._player.reset()
             self._report(error)
         self.act_ms = 1e3 * (time.monotonic() - start_s)
         self._publish(chunk, stamp_ns)
         if chunk is not None and self.config.markers and self._markers.get_subscription_count() > 0:
             self._markers.publish(path_markers(chunk, stamp_ns))
+
+    def _act(self, points: np.ndarray, q: np.ndarray) -> np.ndarray | None:
+        if not self._player.wants_chunk:
+            return self._player.step()
+        if not self.engine.sees_object(points):
+            self._player.reset()
+            return None
+        return self._player.step(self.engine.act(points, q))
 
     def _publish(self, chunk: np.ndarray | None, stamp_ns: int) -> None:
         self._chunks.publish(convert.chunk_to_trajectory(chunk, stamp_ns, STEP_S))
