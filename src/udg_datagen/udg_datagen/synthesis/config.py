@@ -15,7 +15,7 @@ class SynthesisConfig:
     Weights of distances are per cm^2: a weight of 150 costs 1.5 for one contact 1 mm off.
     """
 
-    strategy: str = "whole"
+    strategy: str = "whole_hand"
     n_candidates: int = 500
     n_keep: int | None = None  # lowest energies kept; None keeps every candidate that passes the gates
     batch: int = 250  # candidates optimised together

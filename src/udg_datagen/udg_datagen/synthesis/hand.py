@@ -1,7 +1,7 @@
 """One hand as flat tensors: kinematic tree, collision spheres, fingertip contacts; quick forward and reverse passes.
 
 The reverse pass turns gradients at points of the hand into gradients of pose and joints by force balance: sum force and
-moment over the links that a joint moves, project on its axis. It is about twice as quick as automatic differentiation.
+moment over the links that a joint moves, project on its axis; quicker than automatic differentiation.
 Link 0 is the hand link (root); link k > 0 is the child of joint k - 1.
 """
 
@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
+from udg_description.transforms import skew
 
 from udg_datagen.synthesis.errors import HandModelError
 
@@ -34,6 +35,8 @@ class HandSpec:
     sphere_radius: np.ndarray  # (s,) [m]
     guard_center: np.ndarray  # (g, 3) [m] in the hand frame: wrist, kept off table and object like the spheres
     guard_radius: np.ndarray  # (g,) [m]
+    surface_link: np.ndarray  # (m,) points on the surface of the collision geometry, for the final check
+    surface_point: np.ndarray  # (m, 3) [m] in the link frame
     contact_names: tuple[str, ...]
     contact_link: np.ndarray  # (c,)
     contact_center: np.ndarray  # (c, 3) [m] centre of the pad's sphere in the link frame
@@ -58,13 +61,18 @@ class HandSpec:
 class HandState(NamedTuple):
     """Poses of all links of a batch, in the frame of the root pose."""
 
-    R: Tensor  # (B, n + 1, 3, 3)
-    o: Tensor  # (B, n + 1, 3) [m]
-    axis: Tensor  # (B, n, 3)
+    X: Tensor  # (B, 3, L * 4) rotation columns and origin of each link, side by side
+    R: Tensor  # (B, L, 3, 3)
+    o: Tensor  # (B, L, 3) [m]
+    axis: Tensor  # (B, n, 3) joint axes
 
 
 class HandModel:
-    """`HandSpec` as float32 tensors on one device."""
+    """`HandSpec` as float32 tensors on one device.
+
+    Points of the hand are columns of X @ W with a constant W (4 L, k) that holds their link coordinates: one matrix
+    product for all; the reverse pass is the product with W transposed. Points have the layout (B, 3, k).
+    """
 
     def __init__(self, spec: HandSpec, device: str = "cpu") -> None:
         self.spec = spec
@@ -88,28 +96,34 @@ class HandModel:
         self._level_parents = [parent[level] for level in self._levels]
 
         R_fix = tensor(spec.T_parent_joint[:, :3, :3])
-        K = tensor(_skew(np.asarray(spec.axis, dtype=np.float64)))
-        eye = torch.eye(3, device=device)
-        self._local_const = R_fix @ (eye + K @ K)
+        K = tensor(skew(np.asarray(spec.axis, dtype=np.float64)))
+        self._local_const = R_fix @ (torch.eye(3, device=device) + K @ K)
         self._local_sin = R_fix @ K
         self._local_cos = -R_fix @ K @ K
         self._offset = tensor(spec.T_parent_joint[:, :3, 3])
         self._axis = tensor(spec.axis)
 
         self.lower, self.upper, self.effort = tensor(spec.lower), tensor(spec.upper), tensor(spec.effort)
-        self.preshape = tensor(spec.preshape)
         self.grasp_center, self.palm_normal = tensor(spec.grasp_center), tensor(spec.palm_normal)
-        links = np.concatenate([spec.sphere_link, np.zeros(len(spec.guard_radius), dtype=np.int64)])
-        self.sphere_link = torch.as_tensor(links.astype(np.int64), device=device)
-        self._sphere_center = tensor(np.concatenate([spec.sphere_center, spec.guard_center]))
+        guards = np.zeros(len(spec.guard_radius), dtype=np.int64)
+        links = np.concatenate([spec.sphere_link, guards]).astype(np.int64)
+        self.sphere_link = torch.tensor(links, device=device)
         self.sphere_radius = tensor(np.concatenate([spec.sphere_radius, spec.guard_radius]))
-        self.contact_link = torch.as_tensor(np.asarray(spec.contact_link, dtype=np.int64), device=device)
-        self._contact_center = tensor(spec.contact_center)
+        self.contact_link = torch.tensor(np.asarray(spec.contact_link, dtype=np.int64), device=device)
         self.contact_radius = tensor(spec.contact_radius)
-        self._contact_axis = tensor(spec.contact_axis)
-        self.self_a, self.self_b = (
-            torch.as_tensor(np.asarray(s, dtype=np.int64), device=device) for s in spec.self_pairs
-        )
+        self.self_a, self.self_b = (torch.tensor(np.asarray(s, dtype=np.int64), device=device) for s in spec.self_pairs)
+
+        def columns(link: np.ndarray, xyz: np.ndarray, one: float) -> Tensor:
+            W = np.zeros((n + 1, 4, len(link)))
+            W[link, :3, np.arange(len(link))] = xyz
+            W[link, 3, np.arange(len(link))] = one
+            return tensor(W.reshape(4 * (n + 1), len(link)))
+
+        self.W_spheres = columns(links, np.concatenate([spec.sphere_center, spec.guard_center]), 1.0)
+        self.W_contacts = columns(spec.contact_link, spec.contact_center, 1.0)
+        self.W_axes = columns(spec.contact_link, spec.contact_axis, 0.0)
+        self.W_surface = columns(spec.surface_link, spec.surface_point, 1.0)
+        self.W_palm = columns(np.zeros(1, dtype=np.int64), np.asarray(spec.palm_normal)[None], 0.0)
 
         # moves[l, j] = 1 where joint j moves link l; the last column (root) moves all.
         moves = torch.zeros((n + 1, n + 1), device=device)
@@ -119,9 +133,7 @@ class HandModel:
             while walk > 0:
                 moves[link, walk - 1] = 1.0
                 walk = int(spec.parent_link[walk - 1])
-        self.moves = moves
-        self._sphere_moves = moves[self.sphere_link]
-        self._contact_moves = moves[self.contact_link]
+        self._moves = moves
 
     @property
     def n_joints(self) -> int:
@@ -139,43 +151,20 @@ class HandModel:
             all_R, all_o = torch.cat([all_R, R_link], 1), torch.cat([all_o, o_link], 1)
         all_R, all_o = all_R[:, self._to_link_order], all_o[:, self._to_link_order]
         axis = (all_R[:, 1:] * self._axis[:, None, :]).sum(-1)
-        return HandState(all_R, all_o, axis)
+        X = torch.cat([all_R, all_o[..., None]], dim=-1).permute(0, 2, 1, 3).reshape(len(q), 3, -1)
+        return HandState(X, all_R, all_o, axis)
 
-    def sphere_points(self, state: HandState) -> Tensor:
-        """Centres (B, S, 3) [m] of collision and guard spheres."""
-        return (state.R[:, self.sphere_link] * self._sphere_center[:, None, :]).sum(-1) + state.o[:, self.sphere_link]
+    def pose_gradient(self, state: HandState, X_gradient: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Force (B, 3), moment about the frame's origin (B, 3) on the whole hand, and joint gradient (B, n).
 
-    def contact_points(self, state: HandState) -> tuple[Tensor, Tensor]:
-        """Centres (B, C, 3) [m] of the pads' spheres and their outward axes (B, C, 3)."""
-        R = state.R[:, self.contact_link]
-        center = (R * self._contact_center[:, None, :]).sum(-1) + state.o[:, self.contact_link]
-        return center, (R * self._contact_axis[:, None, :]).sum(-1)
-
-    def pull_spheres(self, points: Tensor, gradient: Tensor) -> Tensor:
-        """Force and moment about the frame's origin (B, n + 1, 6) that act on the links each joint (last: root) moves."""
-        return _pull(points, gradient, None, self._sphere_moves)
-
-    def pull_contacts(self, points: Tensor, gradient: Tensor, moment: Tensor | None = None) -> Tensor:
-        """As `pull_spheres` for contact points (B, C, 3), with an optional free moment (B, C, 3)."""
-        return _pull(points, gradient, moment, self._contact_moves)
-
-    def joint_gradient(self, state: HandState, pull: Tensor) -> Tensor:
-        """Gradient (B, n) of the joints from `pull` (B, n + 1, 6)."""
-        force, moment = pull[:, :-1, :3], pull[:, :-1, 3:]
-        return (state.axis * (moment - torch.linalg.cross(state.o[:, 1:], force))).sum(-1)
-
-
-def _pull(points: Tensor, gradient: Tensor, moment: Tensor | None, moves: Tensor) -> Tensor:
-    turn = torch.linalg.cross(points, gradient)
-    if moment is not None:
-        turn = turn + moment
-    both = torch.cat([gradient, turn], dim=-1)  # (B, k, 6)
-    return (both.transpose(1, 2) @ moves).transpose(1, 2)
-
-
-def _skew(v: np.ndarray) -> np.ndarray:
-    out = np.zeros(v.shape[:-1] + (3, 3))
-    out[..., 0, 1], out[..., 0, 2] = -v[..., 2], v[..., 1]
-    out[..., 1, 0], out[..., 1, 2] = v[..., 2], -v[..., 0]
-    out[..., 2, 0], out[..., 2, 1] = -v[..., 1], v[..., 0]
-    return out
+        `X_gradient` (B, 3, 4 L) is the gradient with respect to `state.X`: sum over terms of G @ W.T for gradients G
+        (B, 3, k) of the points X @ W.
+        """
+        G = X_gradient.unflatten(-1, (-1, 4)).permute(0, 2, 1, 3)  # (B, L, 3, 4)
+        X = state.X.unflatten(-1, (-1, 4)).permute(0, 2, 1, 3)
+        N = (G[..., :, None, :] * X[..., None, :, :]).sum(-1)  # sum over points of g p'
+        moment = torch.stack([N[..., 2, 1] - N[..., 1, 2], N[..., 0, 2] - N[..., 2, 0], N[..., 1, 0] - N[..., 0, 1]], 1)
+        pull = torch.cat([G[..., 3].transpose(1, 2), moment], dim=1) @ self._moves  # (B, 6, n + 1)
+        force, turn = pull[:, :3].transpose(1, 2), pull[:, 3:].transpose(1, 2)
+        arm = torch.linalg.cross(state.o[:, 1:], force[:, :-1])
+        return force[:, -1], turn[:, -1], (state.axis * (turn[:, :-1] - arm)).sum(-1)

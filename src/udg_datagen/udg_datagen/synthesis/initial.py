@@ -77,7 +77,7 @@ def sample_starts(
 
     pose = HandPose(tensor(center), tensor(R), tensor(q))
     state = hand.forward(pose.origin(hand), pose.R, pose.q)
-    height = hand.sphere_points(state) @ tensor(table.up) + table.offset - hand.sphere_radius
+    height = tensor(table.up) @ (state.X @ hand.W_spheres) + table.offset - hand.sphere_radius
     sunk = (-height).clamp(min=0.0).sum(-1)
     best = torch.argsort(sunk, stable=True)[: config.n_candidates]
     return HandPose(pose.center[best], pose.R[best], pose.q[best])

@@ -18,6 +18,7 @@ from udg_datagen.synthesis.hand import HandModel, HandState
 from udg_datagen.synthesis.initial import HandPose, TablePlane
 
 _BETAS = (0.9, 0.99)
+_FINAL_QP_ITERATIONS = 200
 
 
 class Optimised(NamedTuple):
@@ -37,7 +38,9 @@ class Optimiser:
     ) -> None:
         self._sdf, self._hand, self._config = obj.sdf, hand, config
         device = hand.device
-        self._active = torch.tensor(active, device=device)
+        chosen = torch.tensor(active, device=device)
+        self._W_contacts, self._W_axes = hand.W_contacts[:, chosen], hand.W_axes[:, chosen]
+        self._contact_radius = hand.contact_radius[chosen]
         self._com = torch.as_tensor(obj.com, dtype=torch.float32, device=device)
         self._scale = obj.diagonal / 4.0
         self._up = torch.as_tensor(table.up, dtype=torch.float32, device=device)
@@ -45,7 +48,7 @@ class Optimiser:
         self._targets = wrench.target_wrenches(device)
         self._edges = wrench.cone_edges(config.friction, config.cone_edges, device)
         margin = torch.full_like(hand.sphere_radius, config.margin_object)
-        tips = hand.contact_link[self._active]
+        tips = hand.contact_link[chosen]
         margin[torch.isin(hand.sphere_link, tips)] = config.margin_active_tip
         self._object_radius = hand.sphere_radius + margin
         self._table_radius = hand.sphere_radius + config.margin_table
@@ -97,14 +100,14 @@ class Optimiser:
         A = wrench.grasp_matrix(points, frames, self._com, self._scale, self._edges)
         a = wrench.solve_forces(A, self._targets, config.force_penalty, config.qp_iterations, warm)
         a = torch.nan_to_num(a)
-        return a, wrench.local_forces(a, self._edges, len(self._active)), reference
+        return a, wrench.local_forces(a, self._edges, points.shape[1]), reference
 
     def _contacts(self, state: HandState) -> tuple[Tensor, Tensor, Tensor]:
-        center, _ = self._hand.contact_points(state)
-        center = center[:, self._active]
+        center = state.X @ self._W_contacts
         _, normal = self._sdf.trilinear(center)
+        points = (center - self._contact_radius * normal).transpose(1, 2)
+        normal = normal.transpose(1, 2)
         reference = wrench.reference_axes(normal)
-        points = center - self._hand.contact_radius[self._active][:, None] * normal
         return points, wrench.contact_frames(normal, reference), reference
 
     def _gradient(
@@ -118,67 +121,55 @@ class Optimiser:
     ) -> Tensor:
         """Gradient (B, 6 + n) with respect to translation, rotation about the grasp centre, and joints."""
         config, hand = self._config, self._hand
-        points = hand.sphere_points(state)
-        palm = energies.palm_direction(hand, state)
+        points, palm = state.X @ hand.W_spheres, state.X @ hand.W_palm
         inside = energies.penetration(self._sdf, points, self._object_radius)
         table = energies.table_penetration(
             points, self._table_radius, palm, self._up, self._offset, config.pregrasp_distance
         )
         own = energies.self_penetration(points, hand)
-        gradient = (
-            weight_penetration * inside.gradient + config.weight_table * table.gradient
-            + config.weight_self * own.gradient
-        )
-        pull = hand.pull_spheres(points, gradient)
+        gradient = weight_penetration * inside.gradient
+        gradient += config.weight_table * table.gradient
+        gradient += config.weight_self * own.gradient
+        X_gradient = gradient @ hand.W_spheres.T + config.weight_table * table.palm_gradient @ hand.W_palm.T
 
-        tip, axis = hand.contact_points(state)
-        tip_active = tip[:, self._active].detach().requires_grad_()
-        axis_active = axis[:, self._active].detach().requires_grad_()
-        loss = self._tip_energy(tip_active, axis_active, forces, reference, weight_contact)[0].sum()
-        tip_gradient, axis_gradient = torch.autograd.grad(loss, (tip_active, axis_active))
-        all_tips, moments = torch.zeros_like(tip), torch.zeros_like(tip)
-        all_tips[:, self._active] = tip_gradient
-        moments[:, self._active] = torch.linalg.cross(axis_active.detach(), axis_gradient)
-        pull = pull + hand.pull_contacts(tip, all_tips, moments)
+        tip = (state.X @ self._W_contacts).requires_grad_()
+        axis = (state.X @ self._W_axes).requires_grad_()
+        loss = self._tip_energy(tip, axis, forces, reference, weight_contact)[0].sum()
+        tip_gradient, axis_gradient = torch.autograd.grad(loss, (tip, axis))
+        X_gradient = X_gradient + tip_gradient @ self._W_contacts.T + axis_gradient @ self._W_axes.T
 
-        force, moment = pull[:, -1, :3], pull[:, -1, 3:]
-        moment = moment + config.weight_table * torch.linalg.cross(palm, table.palm_gradient)
-        turn = moment - torch.linalg.cross(center, force)
-        return torch.cat([force, turn, hand.joint_gradient(state, pull)], dim=-1)
+        force, moment, joints = hand.pose_gradient(state, X_gradient)
+        return torch.cat([force, moment - torch.linalg.cross(center, force), joints], dim=-1)
 
     def _tip_energy(
         self, tip: Tensor, axis: Tensor, forces: Tensor | None, reference: Tensor | None, weight_contact: float
     ) -> tuple[Tensor, Tensor]:
         """Energy (B,) of contact distance, pad alignment and wrench error; the wrench residual (B, J, 6)."""
         config = self._config
-        radius = self._hand.contact_radius[self._active]
         distance, normal = self._sdf.trilinear(tip)
-        energy = weight_contact * energies.contact_distance(distance - radius)
+        energy = weight_contact * energies.contact_distance(distance - self._contact_radius)
         energy = energy + config.weight_pad * energies.pad_alignment(axis, normal, config.pad_cosine)
         if forces is None or reference is None:
             return energy, torch.zeros(0)
-        frames = wrench.contact_frames(normal, reference)
-        residual = wrench.wrench_residual(
-            tip - radius[:, None] * normal, frames, forces, self._targets, self._com, self._scale
-        )
+        points = (tip - self._contact_radius * normal).transpose(1, 2)
+        frames = wrench.contact_frames(normal.transpose(1, 2), reference)
+        residual = wrench.wrench_residual(points, frames, forces, self._targets, self._com, self._scale)
         return energy + config.weight_wrench * residual.square().flatten(1).sum(-1), residual
 
     def _final_energy(self, pose: HandPose) -> tuple[Tensor, Tensor]:
-        """Energy with the final weights, the lower level solved to convergence."""
+        """Energy with the final weights, the lower level solved to convergence; the mean wrench residual."""
         config, hand = self._config, self._hand
         state = hand.forward(pose.origin(hand), pose.R, pose.q)
         points, frames, reference = self._contacts(state)
         A = wrench.grasp_matrix(points, frames, self._com, self._scale, self._edges)
-        a = wrench.solve_forces(A, self._targets, config.force_penalty, 200)
-        forces = wrench.local_forces(a, self._edges, len(self._active))
-        tip, axis = hand.contact_points(state)
+        a = wrench.solve_forces(A, self._targets, config.force_penalty, _FINAL_QP_ITERATIONS)
+        forces = wrench.local_forces(a, self._edges, points.shape[1])
         energy, residual = self._tip_energy(
-            tip[:, self._active], axis[:, self._active], forces, reference, config.weight_contact[1]
+            state.X @ self._W_contacts, state.X @ self._W_axes, forces, reference, config.weight_contact[1]
         )
         energy = energy + config.weight_wrench * config.force_penalty * a.square().flatten(1).sum(-1)
-        spheres = hand.sphere_points(state)
+        spheres, palm = state.X @ hand.W_spheres, state.X @ hand.W_palm
         inside = energies.penetration(self._sdf, spheres, self._object_radius).energy
-        palm = energies.palm_direction(hand, state)
         table = energies.table_penetration(
             spheres, self._table_radius, palm, self._up, self._offset, config.pregrasp_distance
         ).energy

@@ -8,12 +8,13 @@ import torch
 from torch import Tensor
 
 from udg_datagen.synthesis.config import SynthesisConfig
-from udg_datagen.synthesis.hand import HandModel
+from udg_datagen.synthesis.hand import HandModel, HandState
 from udg_datagen.synthesis.initial import HandPose
 from udg_datagen.synthesis.sdf import SdfGrid
 
 _RETREATS = (0.0, 0.015, 0.03, 0.05, 0.075)  # [m] where the path is looked at
 _LEARNING_RATE = 0.05  # [rad]
+_SHARES = (0.85, 0.7, 0.6, 0.5, 0.4, 0.3)  # of the opening that are tried, widest first
 _HOLD = 0.002  # weight of staying near the grasp, against cm^2
 
 
@@ -29,25 +30,40 @@ def open_hand(
     """Joints of the open hand for grasps `pose`, by gradient descent on the joints alone."""
     origin = pose.origin(hand)
     palm = pose.R @ hand.palm_normal
-    shift = -torch.tensor(_RETREATS, device=hand.device)[:, None] * palm[:, None]  # (B, K, 3)
+    shift = -palm[:, :, None, None] * torch.tensor(_RETREATS, device=hand.device)[:, None]  # (B, 3, K, 1)
     wanted = (hand.sphere_radius + config.pregrasp_clearance).expand(len(_RETREATS), -1).clone()
     tips = torch.isin(hand.sphere_link, hand.contact_link[torch.tensor(active, device=hand.device)])
     wanted[0, tips] += config.pregrasp_tip_clearance - config.pregrasp_clearance
+
+    def look(q: Tensor) -> tuple[HandState, Tensor, Tensor, Tensor]:
+        state = hand.forward(origin, pose.R, q)
+        points = state.X @ hand.W_spheres
+        distance, normal = sdf.nearest((points[:, :, None] + shift).flatten(2))
+        return state, points, distance.unflatten(-1, wanted.shape), normal.unflatten(-1, wanted.shape)
+
     q = pose.q.clone()
     first, second = torch.zeros_like(q), torch.zeros_like(q)
     for k in range(config.pregrasp_steps):
-        state = hand.forward(origin, pose.R, q)
-        points = hand.sphere_points(state)
-        distance, normal = sdf.nearest(points[:, None] + shift[:, :, None])
+        state, points, distance, normal = look(q)
         depth = 100.0 * (wanted - distance).clamp(min=0.0)
-        gradient = -2.0 * (depth[..., None] * normal).sum(1)
-        sunk = 100.0 * (hand.sphere_radius + config.margin_table - (points @ up + offset)).clamp(min=0.0)
-        gradient = gradient - 2.0 * sunk[..., None] * up
-        step = hand.joint_gradient(state, hand.pull_spheres(points, gradient)) + _HOLD * (q - pose.q)
+        gradient = -2.0 * (depth[:, None] * normal).sum(2)
+        sunk = 100.0 * (hand.sphere_radius + config.margin_table - (up @ points + offset)).clamp(min=0.0)
+        gradient = gradient - 2.0 * sunk[:, None] * up[:, None]
+        step = hand.pose_gradient(state, gradient @ hand.W_spheres.T)[2] + _HOLD * (q - pose.q)
         first, second = 0.8 * first + 0.2 * step, 0.95 * second + 0.05 * step.square()
         rate = _LEARNING_RATE * (1.0 - 0.9 * k / config.pregrasp_steps)
         q = q - rate * (first / (1.0 - 0.8 ** (k + 1))) / ((second / (1.0 - 0.95 ** (k + 1))).sqrt() + 1e-4)
         q = torch.minimum(torch.maximum(q, hand.lower), hand.upper)
-    points = hand.sphere_points(hand.forward(origin, pose.R, q))
-    distance, _ = sdf.nearest(points[:, None] + shift[:, :, None])
-    return Pregrasp(q, (distance - hand.sphere_radius).flatten(1).amin(-1))
+    # The descent overshoots: go back along the straight line to the grasp as far as the clearance allows.
+    best, missing = q, _missing(look(q)[2], wanted)
+    for share in _SHARES:
+        trial = pose.q + share * (q - pose.q)
+        enough = _missing(look(trial)[2], wanted) <= missing + 1e-4
+        best = torch.where(enough[:, None], trial, best)
+    clearance = (look(best)[2] - hand.sphere_radius).flatten(1).amin(-1)
+    return Pregrasp(best, clearance)
+
+
+def _missing(distance: Tensor, wanted: Tensor) -> Tensor:
+    """Largest lack of clearance (B,) [m], zero if all is met."""
+    return (wanted - distance).clamp(min=0.0).flatten(1).amax(-1)

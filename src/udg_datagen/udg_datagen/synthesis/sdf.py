@@ -1,8 +1,8 @@
 """Signed distance of one object on a regular grid, as torch tensors.
 
-Two look-ups: `nearest` (value and gradient of the nearest node, first-order Taylor) is five times quicker than
+Two look-ups: `nearest` (value and gradient of the nearest node, first-order Taylor) is several times quicker than
 `trilinear` and as precise away from edges; `trilinear` is differentiable in its gradient as well, which the rolling
-contact of a fingertip needs (its normal changes with its position).
+contact of a fingertip needs (its normal changes with its position). Points have the layout (B, 3, k).
 """
 
 from __future__ import annotations
@@ -22,53 +22,44 @@ class SdfGrid:
     def __init__(
         self, values: np.ndarray, gradients: np.ndarray, lower: np.ndarray, step: np.ndarray, device: str = "cpu"
     ) -> None:
-        self.shape = values.shape
+        def tensor(array: np.ndarray) -> Tensor:
+            return torch.tensor(np.asarray(array), dtype=torch.float32, device=device)
+
         packed = np.concatenate([values[..., None], gradients], axis=-1).reshape(-1, 4)
-        self._packed = torch.as_tensor(packed, dtype=torch.float32, device=device).contiguous()
-        self._lower = torch.as_tensor(lower, dtype=torch.float32, device=device)
-        self._step = torch.as_tensor(step, dtype=torch.float32, device=device)
-        self._last = torch.tensor([n - 1 for n in self.shape], dtype=torch.float32, device=device)
-        self._last_index = torch.tensor([n - 1 for n in self.shape], device=device)
-        self._stride = torch.tensor(
-            [self.shape[1] * self.shape[2], self.shape[2], 1], dtype=torch.int64, device=device
-        )
-        self._stride_f = self._stride.to(torch.float32)
+        self._packed = tensor(packed)
+        self._lower, self._step = tensor(lower)[:, None], tensor(step)[:, None]
+        self._inverse_step = 1.0 / self._step
+        self._shift = -self._lower * self._inverse_step
+        self._last = tensor([n - 1 for n in values.shape])[:, None]
+        strides = (values.shape[1] * values.shape[2], values.shape[2], 1)
+        self._strides = tensor(strides)
+        corners = [(i, j, k) for i in (0, 1) for j in (0, 1) for k in (0, 1)]
+        self._corners = tensor(corners).T  # (3, 8)
+        self._corner_shift = torch.tensor([int(np.dot(c, strides)) for c in corners], device=device)
 
     def nearest(self, points: Tensor) -> tuple[Tensor, Tensor]:
-        """Distance (...) [m] and unit gradient (..., 3) at `points` (..., 3); linear extension beyond the grid."""
-        flat = points.reshape(-1, 3)
-        node = ((flat - self._lower) / self._step).round_()
-        node = torch.minimum(node.clamp_(min=0.0), self._last)
-        index = (node @ self._stride_f).to(torch.int64)
-        packed = self._packed.index_select(0, index)
-        gradient = packed[:, 1:]
-        offset = flat - (self._lower + node * self._step)
-        distance = packed[:, 0] + (gradient * offset).sum(-1)
-        return distance.reshape(points.shape[:-1]), gradient.reshape(points.shape)
+        """Distance (B, k) [m] and unit gradient (B, 3, k) at `points` (B, 3, k); linear extension beyond the grid."""
+        node = torch.addcmul(self._shift, points, self._inverse_step).round_().clamp_(min=0.0)
+        node = torch.minimum(node, self._last)
+        index = torch.einsum("bxk,x->bk", node, self._strides).to(torch.int64)
+        packed = self._packed.index_select(0, index.reshape(-1)).reshape(*index.shape, 4)
+        gradient = packed[..., 1:].transpose(1, 2)
+        offset = points - torch.addcmul(self._lower, node, self._step)
+        return packed[..., 0] + (gradient * offset).sum(1), gradient
 
     def trilinear(self, points: Tensor) -> tuple[Tensor, Tensor]:
-        """Distance (...) [m] and unit gradient (..., 3) at `points` (..., 3), differentiable in `points`."""
-        flat = points.reshape(-1, 3)
-        position = (flat - self._lower) / self._step
+        """Distance (B, k) [m] and unit gradient (B, 3, k) at `points` (B, 3, k), differentiable in `points`."""
+        position = torch.addcmul(self._shift, points, self._inverse_step)
         inside = torch.minimum(position.clamp(min=0.0), self._last)
-        corner = torch.minimum(inside.detach().floor().to(torch.int64), self._last_index - 1)
-        fraction = inside - corner.to(inside.dtype)
-        total = torch.zeros((flat.shape[0], 4), dtype=flat.dtype, device=flat.device)
-        base = (corner * self._stride).sum(-1)
-        strides = self._stride.tolist()
-        for bits in range(8):
-            weight = torch.ones_like(fraction[:, 0])
-            shift = 0
-            for axis in range(3):
-                if bits >> axis & 1:
-                    weight = weight * fraction[:, axis]
-                    shift += strides[axis]
-                else:
-                    weight = weight * (1.0 - fraction[:, axis])
-            total = total + weight[:, None] * self._packed.index_select(0, base + shift)
-        gradient = total[:, 1:]
+        with torch.no_grad():
+            corner = torch.minimum(inside.floor(), self._last - 1.0)
+            index = torch.einsum("bxk,x->bk", corner, self._strides).to(torch.int64)
+            nodes = self._packed[index[..., None] + self._corner_shift]  # (B, k, 8, 4)
+        fraction = (inside - corner)[..., None]  # (B, 3, k, 1)
+        weights = (1.0 - self._corners[:, None] + (2.0 * self._corners[:, None] - 1.0) * fraction).prod(1)
+        total = (weights[..., None] * nodes).sum(2)  # (B, k, 4)
+        gradient = total[..., 1:].transpose(1, 2)
         # On the medial axis the interpolated gradient vanishes: a floor keeps the division finite.
-        gradient = gradient / gradient.norm(dim=-1, keepdim=True).clamp(min=1e-3)
-        beyond = flat - (self._lower + inside * self._step)
-        distance = total[:, 0] + (gradient.detach() * beyond).sum(-1)
-        return distance.reshape(points.shape[:-1]), gradient.reshape(points.shape)
+        gradient = gradient / gradient.norm(dim=1, keepdim=True).clamp(min=1e-3)
+        beyond = points - torch.addcmul(self._lower, inside, self._step)
+        return total[..., 0] + (gradient.detach() * beyond).sum(1), gradient

@@ -40,7 +40,7 @@ def squeeze(
     scaled so that a joint reaches `squeeze_effort_share` of its limit or a contact `squeeze_max_force`.
     """
     chosen = torch.tensor(active, device=hand.device)
-    centers = hand.contact_points(state)[0][:, chosen]
+    centers = (state.X @ hand.W_contacts[:, chosen]).transpose(1, 2)
     points = centers - hand.contact_radius[chosen][:, None] * normals
     frames = wrench.contact_frames(normals, wrench.reference_axes(normals))
     edges = wrench.cone_edges(config.friction, config.cone_edges, hand.device)
@@ -49,10 +49,16 @@ def squeeze(
     local = wrench.local_forces(weights[:, None], edges, len(active))[:, 0]
     forces = (frames @ local[..., None]).squeeze(-1)
 
-    all_points = torch.zeros((len(q), len(hand.contact_link), 3), device=hand.device)
-    all_forces = torch.zeros_like(all_points)
-    all_points[:, chosen], all_forces[:, chosen] = points, forces
-    torques = hand.joint_gradient(state, hand.pull_contacts(all_points, all_forces))
+    # The contact point is a point of its link: its gradient is that of the pad's centre plus a moment arm.
+    links = hand.contact_link[chosen]
+    R_link, o_link = state.R[:, links], state.o[:, links]
+    local_points = (R_link.transpose(-1, -2) @ (points - o_link)[..., None]).squeeze(-1)
+    X_gradient = torch.zeros((*state.R.shape[:2], 3, 4), device=hand.device)
+    X_gradient.index_add_(
+        1, links, forces[..., :, None] * torch.nn.functional.pad(local_points, (0, 1), value=1.0)[..., None, :]
+    )
+    X_gradient = X_gradient.permute(0, 2, 1, 3).flatten(2)
+    torques = hand.pose_gradient(state, X_gradient)[2]
     by_effort = (config.squeeze_effort_share * hand.effort / torques.abs().clamp(min=1e-9)).amin(-1)
     by_force = config.squeeze_max_force / forces.norm(dim=-1).amax(-1).clamp(min=1e-9)
     factor = torch.minimum(by_effort, by_force)

@@ -7,7 +7,7 @@ from udg_datagen.synthesis.errors import StrategyError
 STRATEGIES: dict[str, tuple[str, ...]] = {
     "pinch": ("thumb", "index"),
     "tripod": ("thumb", "index", "mid"),
-    "whole": ("thumb", "index", "mid", "ring", "pinky"),
+    "whole_hand": ("thumb", "index", "mid", "ring", "pinky"),
 }
 
 

@@ -10,7 +10,7 @@ import torch
 
 from udg_datagen.grasps import GraspSet
 from udg_datagen.synthesis.config import SynthesisConfig
-from udg_datagen.synthesis.energies import palm_direction, self_penetration
+from udg_datagen.synthesis.energies import self_penetration
 from udg_datagen.synthesis.grasp_object import GraspObject
 from udg_datagen.synthesis.hand import HandModel
 from udg_datagen.synthesis.initial import HandPose, TablePlane, sample_starts
@@ -82,19 +82,14 @@ def _finish(
     up = torch.as_tensor(table.up, dtype=torch.float32, device=hand.device)
     pose = result.pose
     state = hand.forward(pose.origin(hand), pose.R, pose.q)
-    spheres = hand.sphere_points(state)
-    centers = hand.contact_points(state)[0][:, chosen]
-    tip_distance = obj.distance(centers.cpu().numpy()) - hand.contact_radius[chosen].cpu().numpy()
-    depth, _ = obj.sdf.nearest(spheres)
-    near = (depth - hand.sphere_radius).amin(-1) < 0.003
-    penetration = np.zeros(len(spheres))
-    rows = np.flatnonzero(near.cpu().numpy())
-    exact = obj.distance(spheres[near].cpu().numpy()) - hand.sphere_radius.cpu().numpy()
-    penetration[rows] = np.maximum(-exact.min(axis=1), 0.0) if len(rows) else 0.0
-    height = spheres @ up + table.offset - hand.sphere_radius
-    rise = (palm_direction(hand, state) @ up).clamp(min=0.0)
-    clearance = (height - config.pregrasp_distance * rise[:, None]).amin(-1).cpu().numpy()
-    own = self_penetration(spheres, hand).energy
+    W_contacts, radius = hand.W_contacts[:, chosen], hand.contact_radius[chosen]
+    centers = state.X @ W_contacts
+    tip_distance = obj.distance(centers.transpose(1, 2).cpu().numpy()) - radius.cpu().numpy()
+    surface = state.X @ hand.W_surface
+    penetration = (-obj.sdf.nearest(surface)[0]).amax(-1).clamp(min=0.0).cpu().numpy()
+    rise = (up @ (state.X @ hand.W_palm)).clamp(min=0.0)
+    clearance = (up @ surface + table.offset - config.pregrasp_distance * rise).amin(-1).cpu().numpy()
+    own = self_penetration(state.X @ hand.W_spheres, hand).energy
     good = (
         result.alive.cpu().numpy()
         & (np.abs(tip_distance).max(axis=1) < config.max_tip_distance)
@@ -110,8 +105,9 @@ def _finish(
     index = torch.as_tensor(np.flatnonzero(good), device=hand.device)
     pose = HandPose(*(x[keep] for x in pose))
     state = hand.forward(pose.origin(hand), pose.R, pose.q)
-    centers = hand.contact_points(state)[0][:, chosen]
+    centers = state.X @ W_contacts
     _, normals = obj.sdf.trilinear(centers)
+    centers, normals = centers.transpose(1, 2), normals.transpose(1, 2)
     com = torch.as_tensor(obj.com, dtype=torch.float32, device=hand.device)
     squeezed = squeeze(hand, state, pose.q, active, normals, com, obj.diagonal / 4.0, config)
     T = np.tile(np.eye(4), (len(index), 1, 1))
@@ -137,7 +133,7 @@ def _finish(
         "penetration": penetration[good],
         "table_clearance": clearance[good],
         "approach_clearance": own_array(opened.clearance[keep]),
-        "contact_points_object": own_array(centers - hand.contact_radius[chosen][:, None] * normals),
+        "contact_points_object": own_array(centers - radius[:, None] * normals),
         "contact_forces_object": own_array(squeezed.forces),
     }
 
