@@ -70,9 +70,11 @@ class SelfFilter:
             members = slice(starts[tile], starts[tile] + _TILE_POINTS)
             points = points_world[members]
             c = np.flatnonzero(touched_capsules[tile])
-            is_robot[members] = _in_capsules(points, centers[c], axes[c], half_lengths[c], reach[c])
+            is_near = _in_capsules(points, centers[c], axes[c], half_lengths[c], reach[c])
             for index in np.flatnonzero(touched_rest[tile]):
-                is_robot[members] |= self._is_near_rest(index, Ts_world_rest[index], points)
+                left = np.flatnonzero(~is_near)
+                is_near[left] = self._is_near_rest(index, Ts_world_rest[index], points[left])
+            is_robot[members] = is_near
         return is_robot
 
     def _capsule_lines(self, Ts_world_link: NDArray[np.float64]) -> tuple[Float32, Float32]:
