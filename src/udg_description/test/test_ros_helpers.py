@@ -138,6 +138,14 @@ def test_parameters_show_description_and_range_and_are_read_only(context: Contex
     node.destroy_node()
 
 
+def test_an_undeclared_override_is_refused_by_name(context: Context) -> None:
+    node = Node("tested", context=context, parameter_overrides=[Parameter("cuont", value=3)])
+    params.declare(node, Outer)
+    with pytest.raises(params.ParameterValueError, match="node tested: unknown parameter 'cuont'; valid: count"):
+        params.refuse_unknown(node)
+    node.destroy_node()
+
+
 def test_each_topic_and_service_is_in_the_table_once() -> None:
     names = [entry.name for entry in (*topics.TOPICS, *topics.SERVICES)]
     assert len(names) == len(set(names)) == 13 + 6

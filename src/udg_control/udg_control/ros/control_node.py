@@ -24,7 +24,7 @@ from udg_description.errors import UdgError
 from udg_description.limits import joint_limits
 from udg_description.ros import convert, topics
 from udg_description.ros.diagnostics import Diagnostics, Level, Status
-from udg_description.ros.params import declare
+from udg_description.ros.params import declare, refuse_unknown
 from udg_description.ros.spin import run_node
 
 WATCH_PERIOD_S = 0.05
@@ -55,6 +55,7 @@ class ControlNode(Node):
     def __init__(self, *, context: Context | None = None, parameter_overrides: list[Parameter] | None = None) -> None:
         super().__init__("control", context=context, parameter_overrides=parameter_overrides)
         self.config = declare(self, ControlNodeConfig)
+        refuse_unknown(self)
         self.controller = Controller(self.config.controller, joint_limits())
         self._waiting: DeviceState | None = None  # lockstep: a state whose chunk has not come yet
         self._waiting_since_s = 0.0

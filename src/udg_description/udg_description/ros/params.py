@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import math
 import types
 import typing
@@ -48,6 +49,19 @@ def declare(node: Node, config_type: type[Config], *, default: Config | None = N
         return config_type(**values)
     except (UdgError, ValueError) as error:
         raise ParameterValueError(f"node {node.get_name()}: parameters of {config_type.__name__}: {error}") from error
+
+
+def refuse_unknown(node: Node) -> None:
+    """Refuse overrides that `node` has not declared: a misspelt parameter must not be ignored in silence.
+
+    Call it when everything is declared. Raises ParameterValueError naming the first one.
+    """
+    ours = ("use_sim_time", "start_type_description_service")
+    for name in sorted(getattr(node, "_parameter_overrides", {})):
+        if not node.has_parameter(name) and name not in ours and not name.startswith("qos_overrides."):
+            known = sorted(other for other in node.get_parameters_by_prefix("") if other not in ours)
+            close = difflib.get_close_matches(name, known, n=3, cutoff=0.4) or known
+            raise ParameterValueError(f"node {node.get_name()}: unknown parameter '{name}'; valid: {', '.join(close)}")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
