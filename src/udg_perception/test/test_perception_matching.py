@@ -120,6 +120,16 @@ def test_time_set_back_starts_anew_whichever_input_comes_first() -> None:
     assert (frame.stamp_ns, frame.q[0]) == (0, 1.0)
 
 
+def test_a_repeated_moment_is_given_out_again() -> None:
+    m = FrameMatcher(MatcherConfig.exact(), ["left", "right"])
+    for _ in range(2):
+        m.add_image("left", 100 * MS, image(1))
+        m.add_image("right", 100 * MS, image(2))
+        m.add_joint_state(100 * MS, np.zeros(36))
+        assert taken(m.take()).stamp_ns == 100 * MS
+        assert m.take() is None
+
+
 def test_time_set_back_starts_anew() -> None:
     m = matcher()
     for stamp_ms in (5000, 0):

@@ -48,7 +48,7 @@ class MatchedFrame:
 
 
 class FrameMatcher:
-    """Collects images and joint states as they come and gives out each moment once, the newest first.
+    """Collects images and joint states as they come and gives out each moment once, the newest.
 
     Args:
         config: tolerances.
@@ -67,9 +67,13 @@ class FrameMatcher:
         self._last_ns: int | None = None
 
     def add_image(self, camera: str, stamp_ns: int, depth_mm: NDArray[np.uint16]) -> None:
-        """Take in an image. A stamp before the camera's last one means that time was set back: older images go."""
+        """Take in an image.
+
+        A stamp before the camera's last one means that time was set back, an equal one that the moment is repeated (by
+        a simulation whose neighbour came late): older images are dropped and the moment is given out again.
+        """
         images = self._images[camera]
-        if images and stamp_ns < images[-1][0]:
+        if images and stamp_ns <= images[-1][0]:
             self._forget_images()
         images.append((stamp_ns, depth_mm))
 

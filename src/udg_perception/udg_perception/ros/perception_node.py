@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from rclpy.node import Node
 from sensor_msgs.msg import CameraInfo, Image, JointState
@@ -132,7 +133,8 @@ class PerceptionNode(Node):
         """State of the output: an error tells of bad inputs, and names silent ones with their age."""
         values: dict[str, object] = {}
         if self._stats is not None:
-            values = {f"{stage}_ms": f"{ms:.2f}" for stage, ms in self._stats.ms.items()} | self._stats.counts
+            values = {f"{stage}_ms": f"{ms:.2f}" for stage, ms in self._stats.ms.items()}
+            values.update(self._stats.counts)
         problems = [] if self._error is None else [str(self._error)]
         problems += [_silence(monitor) for monitor in self._inputs if monitor.stale]
         if problems:
@@ -147,7 +149,7 @@ def _silence(monitor: InputMonitor) -> str:
 
 def _cameras_by_side(path: str | None) -> dict[Side, CameraModel]:
     """Cameras of the file (the default ones when None), left first."""
-    cameras = {camera.name: camera for camera in (default_cameras() if path is None else read_cameras(path))}
+    cameras = {camera.name: camera for camera in (default_cameras() if path is None else read_cameras(Path(path)))}
     wanted = {side: f"{side}_camera" for side in SIDES}
     if set(cameras) != set(wanted.values()):
         raise PerceptionConfigError(
