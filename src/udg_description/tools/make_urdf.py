@@ -26,8 +26,8 @@ BASE_YAW = math.pi / 2  # base_link -> base_link_inertia (= the controller's bas
 FLANGE_HAND_XYZ = (0.0, 0.0, 0.023)  # wrist_3_link -> hand_link [m]
 FLANGE_HAND_RPY = {"left": (0.0, math.pi, 0.0), "right": (math.pi, 0.0, 0.0)}  # diag(-1,1,-1), diag(1,-1,-1)
 # Limits of position used for the arms [rad], right arm; the left arm's follow from the mirror law of layout.mirror_q.
-# The reference's narrow ranges, widened: they hold 26 % of hand poses sampled over the object area (tops, tilted, sides,
-# any palm direction), these hold 75.7 %, and the arm's whole ranges 76.1 %. The elbow stays up.
+# The reference's narrow ranges, widened: those hold 26 % of hand poses sampled over the object area (from the top,
+# tilted, from the side; any palm direction), these hold 75.7 %, and the arm's whole ranges 76.1 %. The elbow stays up.
 ARM_LIMITS_RIGHT = {
     "shoulder_pan_joint": (0.0, math.pi),
     "shoulder_lift_joint": (-2.6, 0.0),

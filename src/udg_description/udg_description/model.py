@@ -54,6 +54,16 @@ class RobotModel:
         """Length of q's last axis."""
         return len(self.joint_names)
 
+    @property
+    def moving_frames(self) -> tuple[int, ...]:
+        """For each link the moving frame that carries it: 0 is the root, i the i-th moving joint's child."""
+        return tuple(int(frame) for frame in self._np_link_frame)
+
+    @property
+    def parent_frames(self) -> tuple[int, ...]:
+        """For each moving frame its parent's number; the root's own is -1."""
+        return (-1, *self._np_parents)
+
     def hand(self, side: Side) -> RobotModel:
         """The hand of one side alone: root `{side}_hand_link`, its 12 joints, poses in the hand frame."""
         names = [f"{side}_{name}" for name in HAND_JOINTS]

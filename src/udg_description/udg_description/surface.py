@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from udg_description.errors import RobotModelError
-from udg_description.layout import HOME_Q, SIDES, mirror_q
+from udg_description.layout import HOME_Q, mirror_q
 from udg_description.model import RobotModel
 from udg_description.shapes import merge_capsules, sample_union, union_distance
 from udg_description.transforms import inverse, transform_points

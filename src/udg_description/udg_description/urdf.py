@@ -17,7 +17,7 @@ from udg_description.transforms import make_transform, rpy_to_matrix
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Primitive:
-    """A collision shape. size [m]: box = full edges (3,), sphere = (radius,), cylinder and capsule = (radius, length of z).
+    """A collision shape. size [m]: box = full edges (3,), sphere = (radius,), cylinder, capsule = (radius, z length).
 
     A capsule's length is that of its axis, without the round ends. URDF files have none: see shapes.merge_capsules.
     """
