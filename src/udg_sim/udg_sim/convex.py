@@ -20,7 +20,7 @@ def is_convex(mesh: trimesh.Trimesh) -> bool:
     return mesh.volume / mesh.convex_hull.volume > CONVEX_SHARE
 
 
-def decompose(mesh: trimesh.Trimesh, threshold: float = 0.03, max_parts: int = 48) -> tuple[trimesh.Trimesh, ...]:
+def decompose(mesh: trimesh.Trimesh, threshold: float = 0.03, max_parts: int = 96) -> tuple[trimesh.Trimesh, ...]:
     """Convex parts that cover the watertight `mesh`: itself if it is convex, else those of CoACD.
 
     `threshold` is CoACD's concavity in units of half the longest edge: 0.03 keeps 1.5 mm on a 0.1 m object.
@@ -32,7 +32,9 @@ def decompose(mesh: trimesh.Trimesh, threshold: float = 0.03, max_parts: int = 4
     coacd.set_log_level("error")
     source = coacd.Mesh(np.asarray(mesh.vertices), np.asarray(mesh.faces))
     with contextlib.redirect_stdout(io.StringIO()):
-        parts = coacd.run_coacd(source, threshold=threshold, max_convex_hull=max_parts, seed=0)
+        parts = coacd.run_coacd(
+            source, threshold=threshold, max_convex_hull=max_parts, mcts_iterations=30, mcts_nodes=10, seed=0
+        )
     sys.stdout.flush()
     return tuple(fit_hull(vertices) for vertices, _ in parts)
 

@@ -22,7 +22,7 @@ from udg_sim.stable import StablePose, stable_poses
 
 __all__ = ["MeshError", "ObjectLibrary", "ObjectModel", "SizeRange", "UnknownObjectError", "main"]
 
-PREPARATION = "1"
+PREPARATION = "2"
 """Version of the preparation (decomposition, stable poses): part of the cache key."""
 FRICTION = 0.8
 """Nominal friction coefficient of every object."""
