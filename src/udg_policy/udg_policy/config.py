@@ -196,7 +196,7 @@ def to_dict(config: PolicyConfig) -> dict[str, Any]:
     return dataclasses.asdict(config)
 
 
-def _build(cls: type, values: dict[str, Any], base: object, where: str) -> Any:  # noqa: ANN401 (an instance of cls)
+def _build(cls: type, values: dict[str, Any], base: Any, where: str) -> Any:  # noqa: ANN401 (instances of cls)
     fields = {f.name: f for f in dataclasses.fields(cls)}
     unknown = sorted(set(values) - set(fields))
     if unknown:

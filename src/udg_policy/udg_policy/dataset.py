@@ -54,7 +54,7 @@ class Episode:
         if frames == 0:
             raise DatasetError("episode: has no frames")
         for name, (dtype, shape) in _ARRAYS.items():
-            array = np.asarray(getattr(self, name), dtype=dtype)
+            array: np.ndarray = np.asarray(getattr(self, name), dtype=dtype)
             if array.shape != (frames, *shape):
                 raise DatasetError(f"episode: {name} has shape {array.shape}, expected {(frames, *shape)}")
             if not np.isfinite(array).all():

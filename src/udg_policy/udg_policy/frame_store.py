@@ -64,9 +64,10 @@ class _Preparer:
             cloud = np.concatenate([episode.cloud_xyz[t].astype(np.float32),
                                     episode.cloud_label[t][:, None].astype(np.float32)], axis=1)
             sets.append(sampler(cloud, centres[t]))
-        columns = [np.stack(column) for column in zip(*sets, strict=True)] if sets else [np.zeros(0)] * 4
-        return _Prepared(np.array(frames, dtype=np.int64), columns[0].astype(np.float16), *columns[1:], episode.q,
-                         episode.target, str(episode.meta.get("object", "")))
+        points, labels, neighbours_1, neighbours_2 = (
+            (np.stack(column) for column in zip(*sets, strict=True)) if sets else [np.zeros(0)] * 4)
+        return _Prepared(np.array(frames, dtype=np.int64), points.astype(np.float16), labels, neighbours_1,
+                         neighbours_2, episode.q, episode.target, str(episode.meta.get("object", "")))
 
 
 class _PathPreparer:

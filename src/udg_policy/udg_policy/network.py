@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import FunctionCtx
 from torch.nn import functional as F
 
 from udg_description.layout import N_JOINTS
@@ -35,13 +34,13 @@ class _GroupMax(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: FunctionCtx, x: Tensor) -> Tensor:
+    def forward(ctx: Any, x: Tensor) -> Tensor:  # noqa: ANN401 (torch's context has no type)
         most = x.amax(dim=1)
         ctx.save_for_backward(x, most)
         return most
 
     @staticmethod
-    def backward(ctx: FunctionCtx, grad: Tensor) -> Tensor:
+    def backward(ctx: Any, grad: Tensor) -> Tensor:  # noqa: ANN401
         x, most = ctx.saved_tensors
         integer = _SAME_WIDTH_INTEGER[x.dtype]
         mask = x.view(integer).clone()
@@ -145,6 +144,9 @@ class DecoderLayer(nn.Module):
 class PolicyNetwork(nn.Module):
     """Points and proprioception -> distribution over a chunk of normalised actions."""
 
+    centres_1: Tensor
+    centres_2: Tensor
+
     def __init__(self, config: PolicyConfig) -> None:
         super().__init__()
         self.config = config
@@ -166,10 +168,10 @@ class PolicyNetwork(nn.Module):
                                     for _ in range(decoder.layers))
         self.norm = nn.LayerNorm(decoder.width)
         self.has_sigma = decoder.head == "truncated_normal"
-        self.head = nn.Sequential(nn.Linear(decoder.width, decoder.width), nn.GELU(),
-                                  nn.Linear(decoder.width, N_JOINTS * (2 if self.has_sigma else 1)))
-        nn.init.normal_(self.head[-1].weight, std=0.01)
-        nn.init.zeros_(self.head[-1].bias)
+        last = nn.Linear(decoder.width, N_JOINTS * (2 if self.has_sigma else 1))
+        nn.init.normal_(last.weight, std=0.01)
+        nn.init.zeros_(last.bias)
+        self.head = nn.Sequential(nn.Linear(decoder.width, decoder.width), nn.GELU(), last)
         # softplus(raw + shift) + least = initial at raw = 0
         self.sigma_shift = math.log(math.expm1(decoder.sigma_initial - decoder.sigma_least))
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 from torch import nn
+from torch.multiprocessing.spawn import start_processes
 
 
 @dataclass(frozen=True)
@@ -32,11 +32,12 @@ class Parallel:
 
     @staticmethod
     def spawn(work: Callable[..., None], size: int, *arguments: object) -> None:
-        """Run work(rank, size, port, *arguments) in `size` processes and wait for them; tensors are shared."""
+        """Run work(rank, size, port, *arguments) in `size` processes and wait for them; the arguments are shared."""
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
-        mp.spawn(work, (size, port, *arguments), nprocs=size)
+        # Forked: the data are shared without a copy in /dev/shm, which is small in containers.
+        start_processes(work, (size, port, *arguments), nprocs=size, start_method="fork")
 
     def agree(self, value: float) -> float:
         """The first process's value."""

@@ -6,7 +6,7 @@ import numpy as np
 
 from udg_description.arm_kinematics import hand_pose, nearest_hand_ik
 from udg_description.frames import GRASP_CENTER_HAND
-from udg_description.layout import HOME_Q, part_indices
+from udg_description.layout import HOME_Q, Side, part_indices
 from udg_description.limits import joint_limits
 from udg_policy.dataset import CLOUD_POINTS, Episode
 from udg_policy.hands import robot_model
@@ -28,7 +28,7 @@ def _cloud(rng: np.random.Generator, ball: np.ndarray, q: np.ndarray, n_seen: in
 def make_episode(seed: int, steps: int = 24, n_seen: int = 300) -> Episode:
     """One episode of `steps` frames; everything follows from the seed."""
     rng = np.random.default_rng(seed)
-    side = "left" if rng.random() < 0.5 else "right"
+    side: Side = "left" if rng.random() < 0.5 else "right"
     sign = 1.0 if side == "left" else -1.0
     ball = np.array([rng.uniform(0.5, 0.6), sign * rng.uniform(0.1, 0.3), 0.05])
     limits = joint_limits()

@@ -19,8 +19,6 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as save_tensors
 from torch import Tensor
-from torch.utils.tensorboard import SummaryWriter
-from tqdm import tqdm
 
 from udg_description.errors import cli
 from udg_policy.checkpoint import Checkpoint, git_hash, save_checkpoint
@@ -28,6 +26,7 @@ from udg_policy.config import PolicyConfig, load_yaml, preset, preset_names, to_
 from udg_policy.dataset import EpisodeDataset, write_atomically
 from udg_policy.errors import CheckpointError, ConfigError
 from udg_policy.frame_store import FrameStore, load_frames
+from udg_policy.journal import Journal
 from udg_policy.loss import Losses, errors_by_kind, l1_weights, policy_loss
 from udg_policy.network import PolicyNetwork
 from udg_policy.parallel import Parallel
@@ -230,6 +229,14 @@ class Trainer:
                           data_hash=self.run.data_hash, git_hash=git_hash(), train_objects=self.split.train_objects,
                           figures=figures)
 
+    def save(self, validation: dict[str, float], samples_per_s: float) -> None:
+        """Write the state for --resume and the checkpoint, with its figures."""
+        self.save_state()
+        save_checkpoint(self.run.out, self.checkpoint({
+            "validation": {k: round(v, 5) for k, v in validation.items()}, "steps": self.step,
+            "minutes": round(self.elapsed_s / 60.0, 2), "samples_per_s": round(samples_per_s, 1),
+            "frames": self.store.n_frames, "episodes": len(self.store.object_of_episode), "seed": self.run.seed}))
+
 
 def train(config: PolicyConfig, store: FrameStore, run: Run, parallel: Parallel | None = None) -> list[float]:
     """Train to the end of the budget, write state and checkpoint into run.out; the loss of each step done here."""
@@ -240,47 +247,36 @@ def train(config: PolicyConfig, store: FrameStore, run: Run, parallel: Parallel 
     leader = parallel.rank == 0
     if leader:
         run.out.mkdir(parents=True, exist_ok=True)
-    writer = SummaryWriter(str(run.out / "tensorboard")) if leader else None
-    bar = tqdm(total=100.0, unit="%", disable=run.quiet or not leader, bar_format="{l_bar}{bar}| {elapsed} {postfix}")
-    start, first_step = time.monotonic() - trainer.elapsed_s, trainer.step
-    first_s, last_save, losses, next_validation = trainer.elapsed_s, time.monotonic(), [], 0.0
-    recent = torch.zeros(0)
-    figures: dict[str, Any] = {}
+    journal = Journal(run.out, leader, run.quiet)
+    start, first_step, first_s = time.monotonic() - trainer.elapsed_s, trainer.step, trainer.elapsed_s
+    last_save_s, next_validation = trainer.elapsed_s, 0.0
+    losses: list[float] = []
+    figures: dict[str, float] = {}
     while True:
         trainer.elapsed_s = time.monotonic() - start
         progress = parallel.agree(trainer.progress(trainer.elapsed_s))
         done = progress >= 1.0 or trainer.step == run.stop_at_step
         if leader and (progress >= next_validation or done):
-            figures = {f"validation_{k}": v for k, v in trainer.validate().items()}
+            figures = trainer.validate()
             next_validation = progress + 1.0 / _VALIDATIONS
-            for name, value in figures.items():
-                writer.add_scalar(name.replace("_", "/", 1), value, trainer.step)
-            if not run.quiet:
-                tqdm.write(f"step {trainer.step}: " + ", ".join(f"{k[11:]} {v:.4f}" for k, v in figures.items()))
+            journal.scalars("validation", figures, trainer.step)
+            journal.line(f"step {trainer.step}: " + ", ".join(f"{k} {v:.4f}" for k, v in figures.items()))
         if done:
             break
         loss = trainer.train_step(progress)
         losses.append(float(loss.total))
-        if leader and trainer.step % _LOG_EVERY == 0:
-            rate = (trainer.step - first_step) * config.train.batch / (time.monotonic() - start - first_s)
-            recent = torch.tensor(losses[-_LOG_EVERY:])
-            for name, value in {"loss": recent.mean(), "l1": loss.l1, "nll": loss.nll,
-                                "learning_rate": trainer.learning_rate(progress), "samples_per_s": rate}.items():
-                writer.add_scalar(f"train/{name}", float(value), trainer.step)
-            bar.n = round(100.0 * progress, 1)
-            bar.set_postfix_str(f"step {trainer.step} loss {float(recent.mean()):.4f} {rate:.0f} samples/s")
-        if leader and time.monotonic() - last_save > _SAVE_EVERY_S:
-            trainer.save_state()
-            save_checkpoint(run.out, trainer.checkpoint({**figures, "steps": trainer.step}))
-            last_save = time.monotonic()
-    if leader:
-        bar.close()
-        writer.close()
-        trainer.save_state()
         rate = (trainer.step - first_step) * config.train.batch / max(time.monotonic() - start - first_s, 1e-9)
-        save_checkpoint(run.out, trainer.checkpoint({
-            **figures, "steps": trainer.step, "minutes": round(trainer.elapsed_s / 60.0, 2),
-            "samples_per_s": round(rate, 1), "frames": store.n_frames, "episodes": len(store.object_of_episode)}))
+        if trainer.step % _LOG_EVERY == 0:
+            mean = sum(losses[-_LOG_EVERY:]) / len(losses[-_LOG_EVERY:])
+            journal.scalars("train", {"loss": mean, "l1": float(loss.l1), "nll": float(loss.nll), "samples_per_s": rate,
+                                      "learning_rate": trainer.learning_rate(progress)}, trainer.step)
+            journal.progress(progress, f"step {trainer.step} loss {mean:.4f} {rate:.0f} samples/s")
+        if leader and trainer.elapsed_s - last_save_s > _SAVE_EVERY_S:
+            trainer.save(figures, rate)
+            last_save_s = trainer.elapsed_s
+    journal.close()
+    if leader:
+        trainer.save(figures, rate if losses else 0.0)
     return losses
 
 
@@ -309,8 +305,6 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 def _worker(rank: int, size: int, port: int, config: PolicyConfig, store: FrameStore, run: Run) -> None:
-    torch.set_num_threads(1)
-    keep_large_blocks()
     with Parallel.join(rank, size, port) as parallel:
         train(config, store, run, parallel)
 
@@ -323,6 +317,8 @@ def run_command(argv: Sequence[str] | None = None) -> int:
         config = load_yaml(arguments.config, config)
     if arguments.steps is not None:
         config = dataclasses.replace(config, train=dataclasses.replace(config.train, steps=arguments.steps))
+    torch.set_num_threads(1)  # small products: processes are quicker than threads
+    keep_large_blocks()
     dataset = EpisodeDataset(arguments.data)
     run = Run(out=arguments.out, seed=arguments.seed, minutes=arguments.minutes, resume=arguments.resume,
               data_hash=dataset.hash())
@@ -330,8 +326,6 @@ def run_command(argv: Sequence[str] | None = None) -> int:
     store = load_frames(dataset, config, processes=max(1, min(arguments.processes, os.cpu_count() or 1)))
     print(f"{len(dataset)} episodes, {store.n_frames} frames, prepared in {time.monotonic() - start:.0f} s", flush=True)
     if arguments.processes <= 1:
-        torch.set_num_threads(1)
-        keep_large_blocks()
         train(config, store, run)
     else:
         Parallel.spawn(_worker, arguments.processes, config, store, run)
