@@ -58,8 +58,8 @@ def test_state_of_another_run_is_refused(store: FrameStore, tmp_path: Path) -> N
 
 
 def test_a_small_set_is_overfitted(tmp_path: Path) -> None:
-    config = config_of(steps=500, batch=16, mirror=False, validation_share=0.0, ema_decay=0.0, warmup_steps=10,
-                       learning_rate=3e-3, point_noise_m=0.0, cloud_noise_m=0.0, hand_noise_m=0.0,
+    config = config_of(steps=250, batch=16, mirror=False, validation_share=0.0, ema_decay=0.0, warmup_steps=10,
+                       learning_rate=5e-3, point_noise_m=0.0, cloud_noise_m=0.0, hand_noise_m=0.0,
                        hand_noise_rad=0.0, joint_noise_rad=0.0)
     episodes = [make_episode(i, steps=8) for i in range(2)]
     torch.set_num_threads(1)

@@ -42,6 +42,11 @@ class PolicyEngine:
         """Steps of 0.1 s in a chunk."""
         return self.config.decoder.chunk
 
+    @property
+    def train_objects(self) -> tuple[str, ...]:
+        """Names of the objects that the policy was trained on."""
+        return self.checkpoint.train_objects
+
     @staticmethod
     def sees_object(points: np.ndarray) -> bool:
         """Whether a cloud (M, 4) has enough seen points to act on."""
