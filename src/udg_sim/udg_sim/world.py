@@ -9,7 +9,7 @@ import numpy as np
 
 from udg_description.errors import UdgError
 from udg_description.frames import BASE_LINK, T_world_base
-from udg_description.layout import HOME_Q, JOINT_NAMES, N_JOINTS, SIDES, part_indices
+from udg_description.layout import HOME_Q, JOINT_NAMES, N_JOINTS, SIDES, Side, part_indices
 from udg_description.limits import joint_limits
 from udg_description.transforms import rotation_angle
 from udg_sim.build import Drive, build_articulation, build_object, build_table
@@ -182,6 +182,21 @@ class World:
     def qd(self) -> np.ndarray:
         """(36,) joint velocities [rad/s]."""
         return np.concatenate([articulation.qd for _, articulation in self._sides])
+
+    def link_poses(self, side: Side) -> dict[str, np.ndarray]:
+        """T_world_link (4, 4) of one side's movable links, as the physics has them."""
+        articulation = self._sides[SIDES.index(side)][1]
+        return {link: articulation.link_pose(link) for link in articulation.links}
+
+    def apply_joint_axis_torque(self, joint: str, torque: float) -> None:
+        """Pushes the link behind a joint about the joint's axis in the next step, from outside [Nm]."""
+        for _, articulation in self._sides:
+            if joint in articulation.joint_names:
+                moved = articulation.joints[articulation.joint_names.index(joint)]
+                axis = from_pose(moved.get_global_pose())[:3, 0]
+                moved.child_link.add_force_torque(np.zeros(3), torque * axis)
+                return
+        raise SimError(f"no joint {joint!r}; valid: {', '.join(JOINT_NAMES)}")
 
     @property
     def has_object(self) -> bool:
