@@ -175,6 +175,13 @@ class PolicyNetwork(nn.Module):
         # softplus(raw + shift) + least = initial at raw = 0
         self.sigma_shift = math.log(math.expm1(decoder.sigma_initial - decoder.sigma_least))
 
+    @torch.no_grad()
+    def start_from(self, mean: Tensor) -> None:
+        """Let an untrained head predict `mean` (36,), the mean normalised action of the data."""
+        last = self.head[-1]
+        assert isinstance(last, nn.Linear) and last.bias is not None
+        last.bias[:N_JOINTS] = mean
+
     def encode(self, features: Tensor, proprioception: Tensor, neighbours_1: Tensor, neighbours_2: Tensor) -> Tensor:
         """Point tokens (and the state's token) (B, C2 [+ 1], width); no query enters here."""
         coordinates = features[..., : self.coordinates]

@@ -36,6 +36,7 @@ _LOG_EVERY = 50
 _VALIDATIONS = 20
 _VALIDATION_VIEWS = 1024
 _SAVE_EVERY_S = 120.0
+_MEAN_VIEWS = 4096  # for the mean action that the network starts from
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,6 +107,8 @@ class Trainer:
         self.weights = l1_weights(config, self.bounds)
         torch.manual_seed(run.seed)
         self.network = PolicyNetwork(config)
+        some = self.split.train[:: max(1, len(self.split.train) // _MEAN_VIEWS)]
+        self.network.start_from(self.bounds.normalise(store.actions(some)).clamp(-1.0, 1.0).mean(dim=(0, 1)))
         matrices = [p for p in self.network.parameters() if p.ndim >= 2]
         others = [p for p in self.network.parameters() if p.ndim < 2]
         train = config.train
