@@ -31,7 +31,7 @@ class SynthesisConfig:
     weight_penetration: tuple[float, float] = (10.0, 100.0)  # [1/cm^2]
     weight_table: float = 30.0  # [1/cm^2]
     weight_self: float = 30.0  # [1/cm^2]
-    weight_pad: float = 2.0
+    weight_pad: float = 10.0
     weight_wrench: float = 1.0
     pad_cosine: float = 0.7  # the pad axis meets the surface normal within acos of this
     margin_object: float = 0.001  # [m] clearance asked of collision spheres

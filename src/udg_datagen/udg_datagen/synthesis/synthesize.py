@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict
 
 import numpy as np
@@ -28,6 +29,7 @@ def synthesize(
     T_table_object: np.ndarray | None = None,
     table_height: float = 0.0,
     seed: int = 0,
+    progress: Callable[[float], None] | None = None,
 ) -> GraspSet:
     """Grasps of `obj` as it lies at `T_table_object` on the table z = `table_height`, best (lowest energy) first.
 
@@ -36,6 +38,7 @@ def synthesize(
 
     Args:
         T_table_object: pose (4, 4) of the object; None lets it stand with its own z up, lowest point on the table.
+        progress: called after each batch with the share of candidates that are done.
     """
     config = SynthesisConfig() if config is None else config
     if T_table_object is None:
@@ -46,10 +49,13 @@ def synthesize(
     with torch.no_grad():
         starts = sample_starts(obj, hand, table, config, np.random.default_rng(seed))
     optimiser = Optimiser(obj, hand, active, table, config)
-    parts = [
-        _finish(optimiser.run(HandPose(*(x[k : k + config.batch] for x in starts))), obj, hand, active, table, config)
-        for k in range(0, len(starts.q), config.batch)
-    ]
+    parts = []
+    for begin in range(0, len(starts.q), config.batch):
+        end = min(begin + config.batch, len(starts.q))
+        result = optimiser.run(HandPose(*(x[begin:end] for x in starts)))
+        parts.append(_finish(result, obj, hand, active, table, config))
+        if progress is not None:
+            progress(end / len(starts.q))
     meta = {"object": obj.name, "seed": seed, "config": asdict(config)}
     arrays = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     order = np.argsort(arrays["energy"], kind="stable")[: config.n_keep]

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from importlib.resources import files
 
 import numpy as np
-import trimesh
 import yaml
 from udg_description.frames import GRASP_CENTER_HAND, PALM_NORMAL_HAND
 from udg_description.layout import HAND_JOINTS, Side
+from udg_description.shapes import area, sample_union, union_distance
 from udg_description.urdf import Primitive, load_urdf
 
-from udg_datagen.grasp_picture import primitive_mesh
 from udg_datagen.synthesis.hand import HandModel, HandSpec
+from udg_datagen.synthesis.sphere_cover import cover_with_spheres
 
 # Thumb across the palm, fingers half closed: an open hand around a medium object [rad].
 _PRESHAPE = (1.25, 0.3, 0.4, 0.0, 0.6, 0.5, 0.6, 0.5, 0.6, 0.5, 0.6, 0.5)
@@ -21,12 +22,15 @@ _PRESHAPE = (1.25, 0.3, 0.4, 0.0, 0.6, 0.5, 0.6, 0.5, 0.6, 0.5, 0.6, 0.5)
 _GUARD_CENTER = ((0.0, 0.0, 0.015), (0.0, 0.0, 0.055), (0.0, 0.0, 0.1))
 _GUARD_RADIUS = (0.042, 0.045, 0.055)
 _THUMB = "thumb"
-# Collision spheres: spacing in radii along capsules and boxes; overlap below which a sphere adds nothing [m].
-_SPACING = 1.2
-_SPACING_BACK = 2.5
-_SPACING_BOX = 0.8
-_SLIVER = 0.0012
-_SURFACE_DENSITY = 1.5e4  # [1/m^2] points for the final check
+_TIP_LINKS = ("_rota_link2", "_link2")
+# Collision spheres: growth, and what of the surface may stand out of them [m]; less at the tips, which touch.
+_GROW = 0.0015
+_GAP = 0.0015
+_GAP_TIP = 0.0015
+_BACK = -0.3  # palmar component of a normal below which the surface counts as the back of the hand
+_SURFACE_DENSITY = 2.0e4  # [1/m^2] points for the final check
+_LEAST_POINTS = 60
+_NORMAL_STEP = 1e-4  # [m]
 
 
 def xhand(side: Side, device: str = "cpu") -> HandModel:
@@ -41,12 +45,14 @@ def xhand_spec(side: Side) -> HandSpec:
     joints = [urdf.joints[f"{side}_{name}"] for name in HAND_JOINTS]
     links = [f"{side}_hand_link"] + [joint.child for joint in joints]
     index = {name: k for k, name in enumerate(links)}
-    shapes = [(index[name], shape) for name in links for shape in urdf.links[name].primitives]
+    rng = np.random.default_rng(0)
+    surfaces = [_surface(urdf.links[name].primitives, rng) for name in links]
     palmar_y = PALM_NORMAL_HAND[side][1]
-    spheres = _distinct([(link, *sphere) for link, shape in shapes
-                         for sphere in _spheres(shape, _spacing(links[link], shape, palmar_y))])
-    surface = [(link, _surface(shape, seed)) for seed, (link, shape) in enumerate(shapes)]
-    sphere_link = np.array([s[0] for s in spheres])
+    spheres = [
+        _spheres(name, urdf.links[name].primitives, *surface, palmar_y)
+        for name, surface in zip(links, surfaces, strict=True)
+    ]
+    sphere_link = np.repeat(np.arange(len(links)), [len(radii) for _, radii in spheres])
     contacts = _contacts(side)
     is_thumb = np.array([_THUMB in links[k] for k in sphere_link])
     near_thumb = np.array([links[k].endswith(("thumb_bend_link", "thumb_rota_link1")) for k in sphere_link])
@@ -60,12 +66,12 @@ def xhand_spec(side: Side) -> HandSpec:
         upper=np.array([joint.upper for joint in joints]),
         effort=np.array([joint.effort for joint in joints]),
         sphere_link=sphere_link,
-        sphere_center=np.stack([s[1] for s in spheres]),
-        sphere_radius=np.array([s[2] for s in spheres]),
+        sphere_center=np.concatenate([centers for centers, _ in spheres]),
+        sphere_radius=np.concatenate([radii for _, radii in spheres]),
         guard_center=np.array(_GUARD_CENTER),
         guard_radius=np.array(_GUARD_RADIUS),
-        surface_link=np.concatenate([np.full(len(points), link) for link, points in surface]),
-        surface_point=np.concatenate([points for _, points in surface]),
+        surface_link=np.repeat(np.arange(len(links)), [len(points) for points, _ in surfaces]),
+        surface_point=np.concatenate([points for points, _ in surfaces]),
         contact_names=tuple(c[0] for c in contacts),
         contact_link=np.array([index[c[1]] for c in contacts]),
         contact_center=np.stack([c[2] for c in contacts]),
@@ -88,41 +94,19 @@ def _contacts(side: Side) -> list[tuple[str, str, np.ndarray, float, np.ndarray]
     ]
 
 
-def _spacing(link: str, shape: Primitive, palmar_y: float) -> float:
-    """Spacing in radii along a capsule: wide on the backs of the fingers, which seldom meet the object."""
-    back = _THUMB not in link and palmar_y * shape.T_link_shape[1, 3] < -0.003
-    return _SPACING_BACK if back else _SPACING
+def _spheres(
+    link: str, shapes: Sequence[Primitive], surface: np.ndarray, normal: np.ndarray, palmar_y: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Spheres of a link that reach its surface, but for the back of palm and fingers, which seldom meets an object."""
+    front = np.full(len(surface), True) if _THUMB in link else palmar_y * normal[:, 1] > _BACK
+    tip = link.endswith(_TIP_LINKS)
+    return cover_with_spheres(shapes, surface[front], grow=0.0 if tip else _GROW, gap=_GAP_TIP if tip else _GAP)
 
 
-def _spheres(shape: Primitive, spacing: float) -> list[tuple[np.ndarray, float]]:
-    """Spheres that fill a primitive; the ends of a capsule come as spheres of their own."""
-    if shape.kind == "sphere":
-        return [(shape.T_link_shape[:3, 3], shape.size[0])]
-    if shape.kind == "cylinder":
-        radius, length = shape.size
-        count = max(int(np.ceil(length / (spacing * radius))) - 1, 0)
-        heights = (np.arange(count) + 1) / (count + 1) * length - length / 2
-        local = np.stack([np.zeros(count), np.zeros(count), heights], axis=-1)
-    else:
-        radius = min(shape.size) / 2
-        axes = [np.linspace(radius - e / 2, e / 2 - radius, int(np.ceil((e - 2 * radius) / (_SPACING_BOX * radius))) + 1)
-                for e in shape.size]
-        local = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3)
-    points = local @ shape.T_link_shape[:3, :3].T + shape.T_link_shape[:3, 3]
-    return [(p, radius) for p in points]
-
-
-def _distinct(spheres: list[tuple[int, np.ndarray, float]]) -> list[tuple[int, np.ndarray, float]]:
-    """Without spheres that another one of the same link contains but for a sliver."""
-    kept: list[tuple[int, np.ndarray, float]] = []
-    for link, center, radius in sorted(spheres, key=lambda s: -s[2]):
-        if not any(k == link and np.linalg.norm(c - center) + radius < r + _SLIVER for k, c, r in kept):
-            kept.append((link, center, radius))
-    return sorted(kept, key=lambda s: s[0])
-
-
-def _surface(shape: Primitive, seed: int) -> np.ndarray:
-    """Points on the surface of a primitive, in the link's frame."""
-    mesh = primitive_mesh(shape)
-    points, _ = trimesh.sample.sample_surface(mesh, max(8, round(mesh.area * _SURFACE_DENSITY)), seed=seed)
-    return np.asarray(points)
+def _surface(shapes: Sequence[Primitive], rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Points (m, 3) on the surface of a link and its normals (m, 3) there, in the link's frame."""
+    count = max(_LEAST_POINTS, round(_SURFACE_DENSITY * sum(area(shape) for shape in shapes)))
+    points = sample_union(shapes, count, rng)
+    steps = _NORMAL_STEP * np.eye(3)
+    normal = np.stack([union_distance(shapes, points + d) - union_distance(shapes, points - d) for d in steps], axis=-1)
+    return points, normal / np.maximum(np.linalg.norm(normal, axis=-1, keepdims=True), 1e-9)

@@ -1,0 +1,50 @@
+"""A few spheres for a link's primitives: those that together reach its surface, chosen greedily."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from udg_description.shapes import merge_capsules
+from udg_description.urdf import Primitive
+
+_SPACING = 0.4  # of a radius, between candidates
+_TARGET = 0.95  # share of the points to be covered
+_LEAST_GAIN = 0.02  # share of the points below which no further sphere is added
+
+
+def cover_with_spheres(
+    primitives: Sequence[Primitive], points: np.ndarray, *, grow: float, gap: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Centres (k, 3) and radii (k,) [m] of spheres inside the primitives, their radii grown by `grow`.
+
+    They reach to within `gap` [m] of nearly all `points` (n, 3), which lie on the surface in the link's frame.
+    """
+    candidates = [_candidates(primitive) for primitive in merge_capsules(primitives)]
+    centers = np.concatenate([c for c, _ in candidates])
+    radii = np.concatenate([np.full(len(c), r) for c, r in candidates]) + grow
+    covers = np.linalg.norm(points[:, None] - centers, axis=-1) <= radii + gap
+    left = np.ones(len(points), dtype=bool)
+    chosen: list[int] = []
+    while left.mean() > 1.0 - _TARGET:
+        gain = covers[left].sum(axis=0)
+        best = int(gain.argmax())
+        if gain[best] < max(1.0, _LEAST_GAIN * len(points)):
+            break
+        chosen.append(best)
+        left &= ~covers[:, best]
+    return centers[chosen], radii[chosen]
+
+
+def _candidates(shape: Primitive) -> tuple[np.ndarray, float]:
+    if shape.kind == "sphere":
+        return shape.T_link_shape[None, :3, 3], shape.size[0]
+    if shape.kind == "box":
+        radius, half = min(shape.size) / 2, np.array(shape.size) / 2
+        ranges = [h - radius for h in half]
+    else:
+        radius = shape.size[0]
+        ranges = [0.0, 0.0, max(shape.size[1] / 2 - (radius if shape.kind == "cylinder" else 0.0), 0.0)]
+    axes = [np.linspace(-e, e, 1 + int(np.ceil(2 * e / (_SPACING * radius)))) for e in ranges]
+    local = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3)
+    return local @ shape.T_link_shape[:3, :3].T + shape.T_link_shape[:3, 3], radius
