@@ -6,21 +6,20 @@ MAKEFLAGS += --no-print-directory
 
 ENV := set +u; . tools/env.sh; set -u;
 
-# make sim
+# sim, bench-tick
 TRIALS ?= 10
 OBJECTS ?=
 SEED ?= 0
 OUT ?= out/sim
 CHECKPOINT ?=
-# make demos, make train
-EPISODES ?= 200
+# grasps, demos, train
+OBJECT ?= cylinder_60
+EPISODES ?= 50
 DATA ?= out/demos
-GRASPS ?= out/grasps
 RUN ?= out/train
 PRESET ?= edge
-# appended to the command as it is
+# more options of the command, as they are
 ARGS ?=
-# make test
 PYTEST_ARGS ?=
 
 .PHONY: help setup sim bench-tick test lint colcon-test grasps demos train rviz clean distclean
@@ -28,9 +27,9 @@ PYTEST_ARGS ?=
 help:  ## list the targets and their variables
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
 	@echo
-	@echo "Variables: TRIALS=10 OBJECTS=id,id|mesh.obj@0.1 SEED=0 OUT=out/sim CHECKPOINT=folder (sim);"
-	@echo "           EPISODES=200 OBJECTS SEED GRASPS DATA (grasps, demos); DATA RUN PRESET=edge (train);"
-	@echo "           PYTEST_ARGS (test); ARGS (more options of the command); UDG_PYTHON=python3.11 (setup)"
+	@echo "Variables: TRIALS=10 OBJECTS=id,path.obj@0.1 SEED=0 OUT=out/sim CHECKPOINT=folder (sim, bench-tick)"
+	@echo "           OBJECT=id (grasps); OBJECTS SEED EPISODES=50 DATA=out/demos (demos); DATA RUN=out/train PRESET=edge (train)"
+	@echo "           ARGS=more options of the command; PYTEST_ARGS (test); UDG_PYTHON=python3.11 (setup)"
 
 setup:  ## system libraries, .venv, ROS 2, colcon workspace: only what is missing
 	@bash tools/setup.sh
@@ -52,14 +51,15 @@ colcon-test: setup  ## the same tests, package by package, the ROS way
 	@$(ENV) colcon --log-base log test --base-paths src --event-handlers console_cohesion- --return-code-on-test-failure; \
 		colcon test-result --verbose
 
-grasps: setup  ## synthesise grasps for OBJECTS into GRASPS
-	@$(ENV) exec python -m udg_datagen.grasps --out "$(GRASPS)" --seed $(SEED) $(if $(OBJECTS),--objects "$(OBJECTS)") $(ARGS)
+grasps: setup  ## synthesise grasps for OBJECT into out/grasps (ARGS="--side left --strategy tripod")
+	@$(ENV) mkdir -p out/grasps; exec python -m udg_datagen.grasp_command --object "$(OBJECT)" --seed $(SEED) \
+		--out "out/grasps/$(notdir $(OBJECT)).npz" $(ARGS)
 
-demos: setup  ## record EPISODES demonstrations into DATA
-	@$(ENV) exec python -m udg_datagen.demos --grasps "$(GRASPS)" --out "$(DATA)" --episodes $(EPISODES) --seed $(SEED) \
+demos: setup  ## record EPISODES demonstrations an object of OBJECTS into DATA (resumes)
+	@$(ENV) exec python -m udg_datagen.collect --out "$(DATA)" --episodes $(EPISODES) --seed $(SEED) \
 		$(if $(OBJECTS),--objects "$(OBJECTS)") $(ARGS)
 
-train: setup  ## train PRESET on DATA into RUN (resumes)
+train: setup  ## train PRESET on DATA into RUN (to go on: ARGS=--resume)
 	@$(ENV) exec python -m udg_policy.train --data "$(DATA)" --out "$(RUN)" --preset $(PRESET) --seed $(SEED) $(ARGS)
 
 rviz: setup  ## the simulation with RViz (needs a full ROS installation)

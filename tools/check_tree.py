@@ -26,7 +26,7 @@ ALLOWED_PACKAGES = {
     "udg_datagen": {"udg_description", "udg_sim", "udg_perception", "udg_control", "udg_policy"},
     "udg_bringup": {"udg_description", "udg_sim", "udg_perception", "udg_control", "udg_policy", "udg_datagen"},
 }
-DISTRIBUTION_OF = {"PIL": "pillow", "yaml": "pyyaml", "cv2": "opencv-python"}  # import name -> name on PyPI where they differ
+DISTRIBUTION_OF = {"PIL": "pillow", "yaml": "pyyaml", "cv2": "opencv-python"}  # where import and PyPI differ
 
 
 def tracked_files(root: Path) -> list[Path]:
@@ -40,7 +40,8 @@ def size_problems(root: Path, files: list[Path]) -> Iterator[str]:
     """Yield the files above the size limit."""
     for path in files:
         if path.stat().st_size > MAX_BYTES:
-            yield f"{path.relative_to(root)}: {path.stat().st_size / 1e6:.1f} MB, at most {MAX_BYTES / 1e6:.1f} MB are tracked"
+            megabytes = path.stat().st_size / 2**20
+            yield f"{path.relative_to(root)}: {megabytes:.1f} MB; valid: at most {MAX_BYTES / 2**20:.1f} MB"
 
 
 def machine_path_problems(root: Path, files: list[Path]) -> Iterator[str]:
@@ -89,7 +90,7 @@ def import_problems(root: Path, files: list[Path]) -> Iterator[str]:
                 if module == package or module in sys.stdlib_module_names:
                     continue
                 if module in ALLOWED_PACKAGES and module not in allowed:
-                    yield f"{where}: {package} must not import {module}, only {', '.join(sorted(allowed)) or 'none of ours'}"
+                    yield f"{where}: {package} must not import {module}; valid: {', '.join(sorted(allowed)) or 'none'}"
                 elif folder / "ros" in path.parents and module not in ALLOWED_PACKAGES:
                     continue  # ROS comes from package.xml
                 elif DISTRIBUTION_OF.get(module, module).lower().replace("_", "-") not in declared:

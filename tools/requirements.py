@@ -1,4 +1,4 @@
-"""Print what the packages in src/ need at run time, from their setup.cfg, one requirement a line, without the packages themselves."""
+"""Print what the packages in src/ need at run time, read from their setup.cfg, one requirement a line."""
 
 from __future__ import annotations
 
