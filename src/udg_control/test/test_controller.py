@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from udg_control.controller import Controller, ControllerConfig, Cycle, Mode
-from udg_control.errors import RefusedError
+from udg_control.errors import RefusedError, SafetyConfigError
 from udg_control.safety import Reason, SafetyConfig
 from udg_description.layout import HOME_Q, JOINT_NAMES
 from udg_description.limits import joint_limits
@@ -232,6 +232,11 @@ def test_home_is_reached_from_any_pose_within_the_limits() -> None:
 def test_home_is_refused_while_disabled() -> None:
     with pytest.raises(RefusedError, match="/control/enable"):
         make_controller(enabled=False).home()
+
+
+def test_a_parameter_outside_its_range_is_refused_by_name() -> None:
+    with pytest.raises(SafetyConfigError, match="ControllerConfig: home_speed is 2.0; valid: 0.01 to 1.0"):
+        ControllerConfig(home_speed=2.0)
 
 
 def test_an_unknown_error_stops(monkeypatch: pytest.MonkeyPatch) -> None:

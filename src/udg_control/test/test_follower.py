@@ -148,4 +148,4 @@ def test_smooth_move_keeps_its_speed_and_rests_at_both_ends() -> None:
 
 def test_a_period_longer_than_a_step_is_refused() -> None:
     with pytest.raises(SafetyConfigError, match="period_s"):
-        FollowerConfig(period_s=0.2)
+        FollowerConfig(period_s=0.05, step_s=0.02)

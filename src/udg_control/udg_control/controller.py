@@ -11,6 +11,7 @@ import numpy as np
 
 from udg_control.errors import RefusedError
 from udg_control.follower import MAX_SUBSTEPS, NS_PER_S, ChunkFollower, FollowerConfig, SmoothMove
+from udg_control.ranges import check_ranges
 from udg_control.safety import Reason, SafetyConfig, SafetyFilter
 from udg_description.layout import HOME_Q, JOINT_NAMES, N_JOINTS
 from udg_description.limits import JointLimits
@@ -60,6 +61,10 @@ class ControllerConfig:
     home_speed: float = field(
         default=0.2, metadata={"description": "share of the velocity limits used to move home", "range": (0.01, 1.0)}
     )
+
+    def __post_init__(self) -> None:
+        """Check the numbers. Raises SafetyConfigError."""
+        check_ranges(self)
 
 
 @dataclass(frozen=True, kw_only=True)

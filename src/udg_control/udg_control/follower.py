@@ -8,6 +8,7 @@ from typing import Protocol
 import numpy as np
 
 from udg_control.errors import SafetyConfigError
+from udg_control.ranges import check_ranges
 from udg_description.layout import N_JOINTS
 
 NS_PER_S = 1_000_000_000
@@ -78,8 +79,9 @@ class FollowerConfig:
 
     def __post_init__(self) -> None:
         """Check the numbers. Raises SafetyConfigError."""
-        if not 0.0 < self.period_s <= self.step_s:
-            raise SafetyConfigError(f"follower: period_s is {self.period_s}; valid: above 0, at most step_s")
+        check_ranges(self)
+        if self.period_s > self.step_s:
+            raise SafetyConfigError(f"FollowerConfig: period_s is {self.period_s}; valid: at most step_s")
 
     @property
     def period_ns(self) -> int:

@@ -9,7 +9,7 @@ from enum import Enum
 
 import numpy as np
 
-from udg_control.errors import SafetyConfigError
+from udg_control.ranges import check_ranges
 from udg_description.layout import JOINT_NAMES, N_JOINTS, SIDES, part_indices
 from udg_description.limits import JointLimits
 
@@ -67,10 +67,7 @@ class SafetyConfig:
 
     def __post_init__(self) -> None:
         """Check the numbers. Raises SafetyConfigError."""
-        for name, (low, high) in ((f, m.metadata["range"]) for f, m in self.__dataclass_fields__.items()):
-            value = getattr(self, name)
-            if not low <= value <= high:
-                raise SafetyConfigError(f"safety: {name} is {value}; valid: {low} to {high}")
+        check_ranges(self)
 
 
 @dataclass(frozen=True, kw_only=True)
