@@ -1,4 +1,5 @@
 import numpy as np
+
 from udg_datagen.planner import PlannerConfig, plan_path, segment
 
 LOWER, UPPER = np.full(2, -1.0), np.full(2, 1.0)

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+
 from udg_datagen.trajectory import follow_path, merge_slow_steps, time_law
 
 

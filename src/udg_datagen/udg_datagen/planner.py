@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from ompl import base as ob
@@ -72,7 +71,7 @@ def _rrt_connect(
     setup = og.SimpleSetup(space)
     checks = 0
 
-    def valid(state: Any) -> bool:
+    def valid(state: Sequence[float]) -> bool:
         nonlocal checks
         checks += 1
         return checks <= config.iterations and bool(is_free(np.array([[state[i] for i in range(dof)]]))[0])
