@@ -142,7 +142,7 @@ def test_nothing_hostile_ever_leaves() -> None:
     safety = make_filter()
     last, velocity = np.array(HOME_Q), np.zeros(36)
     accepted = 0
-    for _ in range(10_000):
+    for _ in range(6_000):
         measured = last + 0.02 * rng.standard_normal(36)
         dt_s = float(rng.choice([0.01, 0.01, 0.01, 0.02, 0.05, 0.0, -0.01]))
         command = hostile(rng, last, velocity * dt_s)
@@ -152,16 +152,16 @@ def test_nothing_hostile_ever_leaves() -> None:
         assert np.all((out >= LIMITS.lower) & (out <= LIMITS.upper))
         if verdict.accepted:
             accepted += 1
-            np.testing.assert_array_equal(out, command)
+            assert np.array_equal(out, command)
             assert np.all(np.abs(out - last) <= LIMITS.velocity * dt_s + 1e-7)
             near = np.abs(out - measured) <= safety.step
             assert np.all(near | (np.abs(out - measured) <= np.abs(last - measured) + 1e-9))
             velocity = (out - last) / dt_s
         else:
-            np.testing.assert_array_equal(out, last)
+            assert np.array_equal(out, last)
             velocity = np.zeros(36)
         last = out
-    assert 1_000 < accepted < 9_000
+    assert 600 < accepted < 5_400
     assert {Reason.NOT_FINITE, Reason.LENGTH, Reason.POSITION, Reason.VELOCITY, Reason.ACCELERATION} <= set(
         safety.counts
     )
