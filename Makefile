@@ -42,7 +42,7 @@ bench-tick: setup  ## time from depth image to command on 2 cores; last line: JS
 	@$(ENV) exec python -m udg_bringup.bench_tick $(if $(CHECKPOINT),--checkpoint "$(CHECKPOINT)") $(ARGS)
 
 test: lint  ## set-up, linters and all tests
-	@$(ENV) OMP_NUM_THREADS=1 exec python -m pytest -q -n 2 $(PYTEST_ARGS)
+	@$(ENV) OMP_NUM_THREADS=1 exec python -m pytest -q -n 2 --dist loadgroup $(PYTEST_ARGS)
 
 lint: setup  ## ruff, mypy and the rules of the tree
 	@$(ENV) ruff check . && mypy && python tools/check_tree.py

@@ -1,0 +1,81 @@
+"""The rules of the source tree: each is broken on purpose."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tools"))
+
+import check_tree  # noqa: E402
+import requirements  # noqa: E402
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    """A repository with the seven packages, empty but for a setup.cfg with two requirements."""
+    config = "[options]\ninstall_requires =\n    numpy>=1.26,<2\n    udg_description\n"
+    for package in check_tree.ALLOWED_PACKAGES:
+        (tmp_path / "src" / package / package / "ros").mkdir(parents=True)
+        (tmp_path / "src" / package / "setup.cfg").write_text(config)
+    subprocess.run(["git", "init", "-q", str(tmp_path)], check=True)
+    return tmp_path
+
+
+def problems_with(tree: Path, name: str, content: str) -> list[str]:
+    """Add one file, return what the check says."""
+    path = tree / name
+    path.write_text(content)
+    subprocess.run(["git", "add", "-A"], cwd=tree, check=True)
+    return check_tree.problems(tree)
+
+
+def test_declared_imports_and_those_of_the_description_pass(tree: Path) -> None:
+    source = "import json\nimport numpy as np\nfrom udg_description.layout import SIDES\nfrom . import x\n"
+    assert problems_with(tree, "src/udg_sim/udg_sim/a.py", source) == []
+
+
+def test_siblings_may_not_import_each_other(tree: Path) -> None:
+    (found,) = problems_with(tree, "src/udg_sim/udg_sim/a.py", "def f():\n    import udg_policy.engine\n")
+    assert "src/udg_sim/udg_sim/a.py:2" in found and "udg_policy" in found
+
+
+def test_undeclared_packages_are_found_by_their_name_on_pypi(tree: Path) -> None:
+    (found,) = problems_with(tree, "src/udg_sim/udg_sim/a.py", "import yaml\n")
+    assert "yaml is not in install_requires of src/udg_sim/setup.cfg" in found
+
+
+def test_ros_is_an_undeclared_import_of_the_core_and_none_of_the_nodes(tree: Path) -> None:
+    assert problems_with(tree, "src/udg_sim/udg_sim/ros/node.py", "import rclpy\n") == []
+    assert len(problems_with(tree, "src/udg_sim/udg_sim/a.py", "import rclpy\n")) == 1
+
+
+def test_folders_of_one_machine_are_found(tree: Path) -> None:
+    home = "/" + "home/somebody/udg"
+    (found,) = problems_with(tree, "notes.md", f"fine: /control/home and ~/udg\nsee {home}\n")
+    assert found.startswith("notes.md:2")
+
+
+def test_large_files_are_found(tree: Path) -> None:
+    (found,) = problems_with(tree, "large.bin", "\0" * (check_tree.MAX_BYTES + 1))
+    assert found.startswith("large.bin: 8.0 MB")
+
+
+def test_requirements_are_the_union_without_our_packages(tree: Path) -> None:
+    config = "[options]\ninstall_requires =\n    numpy>=1.26,<2\n    sapien\n    udg_policy\n"
+    (tree / "src/udg_sim/setup.cfg").write_text(config)
+    assert requirements.runtime_requirements(tree / "src") == ["numpy>=1.26,<2", "sapien"]
+
+
+def test_every_requirement_is_pinned() -> None:
+    pinned = {line.split("==")[0] for line in (ROOT / "constraints.txt").read_text().splitlines() if "==" in line}
+    required = requirements.runtime_requirements(ROOT / "src")
+    for name in ("dev", "ros"):
+        lines = (ROOT / "tools" / f"requirements-{name}.txt").read_text().splitlines()
+        required += [line for line in lines if line and not line.startswith("#")]
+    names = {requirement.split(">")[0].split("<")[0].lower().replace("_", "-") for requirement in required}
+    assert names - pinned == set()
