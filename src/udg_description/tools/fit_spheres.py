@@ -100,7 +100,7 @@ def touching_pairs(model: RobotModel, links: list[str], spheres: dict[str, np.nd
     """Link -> later links that self-collision ignores: neighbours over one joint, fingers side by side, and links whose
     spheres overlap in the home pose with open hands."""
     frame_of = dict(zip(model.link_names, model.moving_frames, strict=True))
-    parent_of_frame = model.parent_frames
+    parent_of = model.parent_frames
     q_open = HOME_Q.copy()
     for index, name in enumerate(JOINT_NAMES):
         if "_hand_" in name:
@@ -110,7 +110,7 @@ def touching_pairs(model: RobotModel, links: list[str], spheres: dict[str, np.nd
     for i, a in enumerate(links):
         for b in links[i + 1 :]:
             frame_a, frame_b = frame_of[a], frame_of[b]
-            neighbours = frame_a == frame_b or frame_b == parent_of_frame[frame_a] or frame_a == parent_of_frame[frame_b]
+            neighbours = frame_a == frame_b or frame_b == parent_of[frame_a] or frame_a == parent_of[frame_b]
             if neighbours or _side_by_side(a, b) or any(_overlap(pose, a, b, spheres) for pose in poses):
                 pairs.setdefault(a, []).append(b)
     return pairs

@@ -1,4 +1,4 @@
-"""Where the hands touch: fingertip pads, fingertips, palm points and the strategies that use them (data/contacts.yaml)."""
+"""Where the hands touch: fingertip pads, fingertips, palm points, strategies (data/contacts.yaml)."""
 
 from __future__ import annotations
 

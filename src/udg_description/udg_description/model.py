@@ -213,7 +213,7 @@ class RobotModel:
     def _joint_frames(self, q: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Rotation (..., 1 + n, 3, 3) and position (..., 1 + n, 3) of the root and of every moving frame."""
         if q.shape[-1] != self.n_joints:
-            raise RobotModelError(f"q has {q.shape[-1]} joints in its last axis, this model has {self.n_joints}")
+            raise RobotModelError(f"q has shape {tuple(q.shape)}, this model has {self.n_joints} joints")
         q = q.to(self.dtype)[..., self._columns]
         local = self._constant + self._sin * q.sin()[..., None, None] + self._cos * q.cos()[..., None, None]
         batch = q.shape[:-1]

@@ -88,12 +88,19 @@ def load_urdf(path: Path | None = None) -> Urdf:
         links = {element.attrib["name"]: _link(element) for element in robot.findall("link")}
         joints = {element.attrib["name"]: _joint(element) for element in robot.findall("joint")}
     except (KeyError, ValueError) as error:
-        raise RobotModelError(f"{path}: missing or malformed value {error}") from None
+        raise RobotModelError(f"{path}: missing or malformed: {error}") from None
     return Urdf(path=path, links=links, joints=joints)
 
 
 def _floats(text: str) -> np.ndarray:
     return np.array([float(word) for word in text.split()])
+
+
+def _child(element: ET.Element, tag: str) -> ET.Element:
+    child = element.find(tag)
+    if child is None:
+        raise ValueError(f"<{tag}> in <{element.tag}> {element.get('name', '')}".strip())
+    return child
 
 
 def _origin(element: ET.Element) -> np.ndarray:
@@ -107,16 +114,16 @@ def _origin(element: ET.Element) -> np.ndarray:
 def _inertial(element: ET.Element | None) -> Inertial | None:
     if element is None:
         return None
-    values = {key: float(value) for key, value in element.find("inertia").attrib.items()}
+    values = {key: float(value) for key, value in _child(element, "inertia").attrib.items()}
     xx, xy, xz, yy, yz, zz = (values[key] for key in ("ixx", "ixy", "ixz", "iyy", "iyz", "izz"))
     T_link_com = _origin(element)
     rotation = T_link_com[:3, :3]
     inertia = rotation @ np.array([[xx, xy, xz], [xy, yy, yz], [xz, yz, zz]]) @ rotation.T
-    return Inertial(mass=float(element.find("mass").attrib["value"]), com=T_link_com[:3, 3], inertia=inertia)
+    return Inertial(mass=float(_child(element, "mass").attrib["value"]), com=T_link_com[:3, 3], inertia=inertia)
 
 
 def _primitive(collision: ET.Element) -> Primitive | None:
-    geometry = collision.find("geometry")
+    geometry = _child(collision, "geometry")
     T_link_shape = _origin(collision)
     if (box := geometry.find("box")) is not None:
         return Primitive(kind="box", size=tuple(_floats(box.attrib["size"])), T_link_shape=T_link_shape)
@@ -141,12 +148,13 @@ def _joint(element: ET.Element) -> Joint:
     axis = element.find("axis")
     limit = element.find("limit")
     bounds = {} if limit is None else {key: float(value) for key, value in limit.attrib.items()}
-    axis_xyz = np.array([1.0, 0.0, 0.0]) if axis is None else _floats(axis.attrib["xyz"])
+    moves = element.attrib["type"] != "fixed"
+    axis_xyz = np.array([1.0, 0.0, 0.0]) if axis is None or not moves else _floats(axis.attrib["xyz"])
     return Joint(
         name=element.attrib["name"],
         kind=element.attrib["type"],
-        parent=element.find("parent").attrib["link"],
-        child=element.find("child").attrib["link"],
+        parent=_child(element, "parent").attrib["link"],
+        child=_child(element, "child").attrib["link"],
         T_parent_joint=_origin(element),
         axis=axis_xyz / np.linalg.norm(axis_xyz),
         lower=bounds.get("lower", -np.inf),
