@@ -72,7 +72,7 @@ class DecoderConfig:
     chunk: int = 8  # action steps of 0.1 s
     attention: str = "unidirectional"  # or "full": point tokens attend to queries too (ablation)
     head: str = "truncated_normal"  # or "regression" (ablation)
-    sigma_least: float = 0.02  # of the normalised range [-1, 1]
+    sigma_least: float = 0.01  # of the normalised range [-1, 1]
     sigma_initial: float = 0.25
 
     def __post_init__(self) -> None:
@@ -91,7 +91,7 @@ class TrainConfig:
     steps: int = 20_000
     learning_rate: float = 1.5e-3
     learning_rate_final: float = 1.0e-5
-    warmup_steps: int = 200
+    warmup_steps: int = 100
     weight_decay: float = 0.02
     gradient_clip: float = 1.0
     ema_decay: float = 0.999
@@ -105,7 +105,7 @@ class TrainConfig:
     unit_position_m: float = 0.02
     unit_rotation_rad: float = 0.15
     unit_joint_rad: float = 0.2
-    step_decay: float = 0.9  # weight of a chunk step relative to the step before
+    step_decay: float = 0.85  # weight of a chunk step relative to the step before
     mirror: bool = True
     point_noise_m: float = 0.001  # a seen point
     cloud_noise_m: float = 0.002  # all seen points together
