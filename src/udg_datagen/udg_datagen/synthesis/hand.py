@@ -111,7 +111,7 @@ class HandModel:
         self.sphere_radius = tensor(np.concatenate([spec.sphere_radius, spec.guard_radius]))
         self.contact_link = torch.tensor(np.asarray(spec.contact_link, dtype=np.int64), device=device)
         self.contact_radius = tensor(spec.contact_radius)
-        self.self_a, self.self_b = (torch.tensor(np.asarray(s, dtype=np.int64), device=device) for s in spec.self_pairs)
+        self.self_a, self.self_b = (_index(s, device) for s in spec.self_pairs)
 
         def columns(link: np.ndarray, xyz: np.ndarray, one: float) -> Tensor:
             W = np.zeros((n + 1, 4, len(link)))
@@ -146,11 +146,11 @@ class HandModel:
         all_R, all_o = R[:, None], origin[:, None]
         for level, parents in zip(self._levels, self._level_parents, strict=True):
             R_parent, o_parent = all_R[:, parents], all_o[:, parents]
-            R_link = (R_parent[..., :, :, None] * local[:, level][..., None, :, :]).sum(-2)
-            o_link = o_parent + (R_parent * self._offset[level][:, None, :]).sum(-1)
+            R_link = _product(R_parent, local[:, level])
+            o_link = o_parent + _product(R_parent, self._offset[level][..., None])[..., 0]
             all_R, all_o = torch.cat([all_R, R_link], 1), torch.cat([all_o, o_link], 1)
         all_R, all_o = all_R[:, self._to_link_order], all_o[:, self._to_link_order]
-        axis = (all_R[:, 1:] * self._axis[:, None, :]).sum(-1)
+        axis = _product(all_R[:, 1:], self._axis[..., None])[..., 0]
         X = torch.cat([all_R, all_o[..., None]], dim=-1).permute(0, 2, 1, 3).reshape(len(q), 3, -1)
         return HandState(X, all_R, all_o, axis)
 
@@ -168,3 +168,18 @@ class HandModel:
         force, turn = pull[:, :3].transpose(1, 2), pull[:, 3:].transpose(1, 2)
         arm = torch.linalg.cross(state.o[:, 1:], force[:, :-1])
         return force[:, -1], turn[:, -1], (state.axis * (turn[:, :-1] - arm)).sum(-1)
+
+
+def _product(a: Tensor, b: Tensor) -> Tensor:
+    """a @ b for many 3x3 matrices a (..., 3, 3) and b (..., 3, k): several times quicker than matmul on a CPU."""
+    out = a[..., :, 0:1] * b[..., 0:1, :]
+    out = torch.addcmul(out, a[..., :, 1:2], b[..., 1:2, :])
+    return torch.addcmul(out, a[..., :, 2:3], b[..., 2:3, :])
+
+
+def _index(values: np.ndarray, device: str) -> slice | Tensor:
+    """A slice where the positions are consecutive (a view, no copy), else a tensor."""
+    values = np.asarray(values, dtype=np.int64)
+    if len(values) and np.array_equal(values, np.arange(values[0], values[0] + len(values))):
+        return slice(int(values[0]), int(values[0]) + len(values))
+    return torch.tensor(values, device=device)

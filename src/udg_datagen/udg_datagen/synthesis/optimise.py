@@ -40,6 +40,8 @@ class Optimiser:
         device = hand.device
         chosen = torch.tensor(active, device=device)
         self._W_contacts, self._W_axes = hand.W_contacts[:, chosen], hand.W_axes[:, chosen]
+        self._W = torch.cat([hand.W_spheres, hand.W_palm, self._W_contacts, self._W_axes], dim=1)
+        self._columns = [hand.W_spheres.shape[1], 1, len(active), len(active)]
         self._contact_radius = hand.contact_radius[chosen]
         self._com = torch.as_tensor(obj.com, dtype=torch.float32, device=device)
         self._scale = obj.diagonal / 4.0
@@ -121,22 +123,20 @@ class Optimiser:
     ) -> Tensor:
         """Gradient (B, 6 + n) with respect to translation, rotation about the grasp centre, and joints."""
         config, hand = self._config, self._hand
-        points, palm = state.X @ hand.W_spheres, state.X @ hand.W_palm
-        inside = energies.penetration(self._sdf, points, self._object_radius)
+        spheres, palm, tip, axis = (state.X @ self._W).split(self._columns, dim=-1)
+        inside = energies.penetration(self._sdf, spheres, self._object_radius)
         table = energies.table_penetration(
-            points, self._table_radius, palm, self._up, self._offset, config.pregrasp_distance
+            spheres, self._table_radius, palm, self._up, self._offset, config.pregrasp_distance
         )
-        own = energies.self_penetration(points, hand)
         gradient = weight_penetration * inside.gradient
-        gradient += config.weight_table * table.gradient
-        gradient += config.weight_self * own.gradient
-        X_gradient = gradient @ hand.W_spheres.T + config.weight_table * table.palm_gradient @ hand.W_palm.T
+        gradient.add_(table.gradient, alpha=config.weight_table)
+        gradient.add_(energies.self_penetration(spheres, hand).gradient, alpha=config.weight_self)
 
-        tip = (state.X @ self._W_contacts).requires_grad_()
-        axis = (state.X @ self._W_axes).requires_grad_()
+        tip, axis = tip.detach().requires_grad_(), axis.detach().requires_grad_()
         loss = self._tip_energy(tip, axis, forces, reference, weight_contact)[0].sum()
         tip_gradient, axis_gradient = torch.autograd.grad(loss, (tip, axis))
-        X_gradient = X_gradient + tip_gradient @ self._W_contacts.T + axis_gradient @ self._W_axes.T
+        palm_gradient = config.weight_table * table.palm_gradient
+        X_gradient = torch.cat([gradient, palm_gradient, tip_gradient, axis_gradient], dim=-1) @ self._W.T
 
         force, moment, joints = hand.pose_gradient(state, X_gradient)
         return torch.cat([force, moment - torch.linalg.cross(center, force), joints], dim=-1)

@@ -43,9 +43,9 @@ class SdfGrid:
         node = torch.minimum(node, self._last)
         index = torch.einsum("bxk,x->bk", node, self._strides).to(torch.int64)
         packed = self._packed.index_select(0, index.reshape(-1)).reshape(*index.shape, 4)
-        gradient = packed[..., 1:].transpose(1, 2)
+        gradient = packed[..., 1:].transpose(1, 2).contiguous()
         offset = points - torch.addcmul(self._lower, node, self._step)
-        return packed[..., 0] + (gradient * offset).sum(1), gradient
+        return (gradient * offset).sum(1).add_(packed[..., 0]), gradient
 
     def trilinear(self, points: Tensor) -> tuple[Tensor, Tensor]:
         """Distance (B, k) [m] and unit gradient (B, 3, k) at `points` (B, 3, k), differentiable in `points`."""
@@ -54,7 +54,8 @@ class SdfGrid:
         with torch.no_grad():
             corner = torch.minimum(inside.floor(), self._last - 1.0)
             index = torch.einsum("bxk,x->bk", corner, self._strides).to(torch.int64)
-            nodes = self._packed[index[..., None] + self._corner_shift]  # (B, k, 8, 4)
+            index = index[..., None] + self._corner_shift  # (B, k, 8)
+            nodes = self._packed.index_select(0, index.reshape(-1)).reshape(*index.shape, 4)
         fraction = (inside - corner)[..., None]  # (B, 3, k, 1)
         weights = (1.0 - self._corners[:, None] + (2.0 * self._corners[:, None] - 1.0) * fraction).prod(1)
         total = (weights[..., None] * nodes).sum(2)  # (B, k, 4)

@@ -36,13 +36,20 @@ def cone_edges(friction: float, n_edges: int, device: str = "cpu") -> Tensor:
     return torch.stack([torch.ones_like(angle), friction * torch.cos(angle), friction * torch.sin(angle)], dim=-1)
 
 
-def grasp_matrix(points: Tensor, frames: Tensor, com: Tensor, scale: float, edges: Tensor) -> Tensor:
-    """Wrench basis (B, 6, C * E) of contacts at `points` (B, C, 3) with `frames` (B, C, 3, 3)."""
-    forces = frames[:, :, None] @ edges[..., None]  # (B, C, E, 3, 1)
-    forces = forces.squeeze(-1)
+def grasp_map(points: Tensor, frames: Tensor, com: Tensor, scale: float) -> Tensor:
+    """Transposed grasp map G' (B, C * 3, 6) of contacts at `points` (B, C, 3) with `frames` (B, C, 3, 3).
+
+    Row (c, i) is the wrench of a unit force along axis i of contact c. Differentiable.
+    """
+    forces = frames.transpose(-1, -2)
     arms = (points - com)[:, :, None].expand_as(forces)
-    wrench = torch.cat([forces, torch.linalg.cross(arms, forces) / scale], dim=-1)
-    return wrench.flatten(1, 2).transpose(1, 2)
+    return torch.cat([forces, torch.linalg.cross(arms, forces) / scale], dim=-1).flatten(1, 2)
+
+
+def grasp_matrix(points: Tensor, frames: Tensor, com: Tensor, scale: float, edges: Tensor) -> Tensor:
+    """Wrench basis (B, 6, C * E) of the edges (E, 3) of the friction pyramids."""
+    basis = edges @ grasp_map(points, frames, com, scale).unflatten(1, (-1, 3))
+    return basis.flatten(1, 2).transpose(1, 2)
 
 
 def solve_forces(A: Tensor, targets: Tensor, penalty: float, iterations: int, start: Tensor | None = None) -> Tensor:
@@ -56,14 +63,15 @@ def solve_forces(A: Tensor, targets: Tensor, penalty: float, iterations: int, st
     At = A.transpose(1, 2)
     bound = (A @ At).flatten(1).norm(dim=1) + penalty
     step = (1.0 / bound.clamp(min=1e-6))[:, None, None]
-    H = At @ A + penalty * torch.eye(A.shape[2], device=A.device)
-    b = targets @ A
-    a = torch.zeros((A.shape[0], targets.shape[1], A.shape[2]), device=A.device) if start is None else start
+    eye = torch.eye(A.shape[2], device=A.device)
+    descend = eye - step * (At @ A + penalty * eye)  # one gradient step is y @ descend + shift
+    shift = step * (targets @ A)
+    a = torch.zeros_like(shift) if start is None else start
     y, t = a, 1.0
     for _ in range(iterations):
-        new = (y - step * (y @ H - b)).clamp_(min=0.0)
+        new = torch.baddbmm(shift, y, descend).clamp_(min=0.0)
         t_new = 0.5 * (1.0 + math.sqrt(1.0 + 4.0 * t * t))
-        y = new + ((t - 1.0) / t_new) * (new - a)
+        y = torch.lerp(a, new, 1.0 + (t - 1.0) / t_new)
         a, t = new, t_new
     return a
 
@@ -77,7 +85,4 @@ def wrench_residual(
     points: Tensor, frames: Tensor, forces: Tensor, targets: Tensor, com: Tensor, scale: float
 ) -> Tensor:
     """Residual w - G f (B, J, 6) of local `forces` (B, J, C, 3); differentiable in points and frames."""
-    world = torch.einsum("bcxy,bjcy->bjcx", frames, forces)
-    arms = (points - com)[:, None].expand_as(world)
-    torque = torch.linalg.cross(arms, world).sum(2) / scale
-    return targets - torch.cat([world.sum(2), torque], dim=-1)
+    return targets - forces.flatten(2) @ grasp_map(points, frames, com, scale)
