@@ -66,6 +66,12 @@ class CollectConfig:
                 raise UdgError(f"{name} is {(low, high)}, valid: 0 < lower <= upper")
 
 
+    @property
+    def noisy_demo(self) -> DemoConfig:
+        """The demonstration with noise on the executed command."""
+        return replace(self.demo, noise_arm_rad=self.noise_arm_rad, noise_hand_rad=self.noise_hand_rad)
+
+
 def task_rng(object_id: str, seed: int) -> np.random.Generator:
     """The randomness of one task: depends on nothing but the object and the seed."""
     return np.random.default_rng([zlib.crc32(object_id.encode()), seed])
@@ -95,7 +101,7 @@ class Collector:
         rng = task_rng(object_id, seed)
         target = self._library.get(object_id)
         noisy = rng.random() < config.noisy_share
-        demo = replace(config.demo, **_noise(config)) if noisy else config.demo
+        demo = config.noisy_demo if noisy else config.demo
         stiffness, damping = _log_uniform(rng, config.gain_factor), _log_uniform(rng, config.gain_factor)
         world = World(WorldConfig(stiffness_scale=stiffness, damping_scale=damping))
         start = starts(HOME_Q, demo, rng)
@@ -138,7 +144,7 @@ class Observer:
     def __init__(self, cameras: Sequence[CameraModel], config: SceneCloudConfig, model: RobotModel) -> None:
         self._rig = DepthRig(cameras, noise=KinectNoise())
         self._builder = SceneCloudBuilder(config, cameras, model)
-        self._box = (np.array(config.crop_min), np.array(config.crop_max))
+        self._box = (config.crop_min, config.crop_max)
 
     def observe(self, execution: Execution, target: ObjectModel, seed: int) -> np.ndarray:
         """Scene clouds (T, N, 4) of an episode: x, y, z [m, world], label. The seed is that of the depth noise."""
@@ -148,10 +154,6 @@ class Observer:
             depths = self._rig.render(q, [(target, T_world_object)], box=self._box)
             clouds.append(self._builder.build(depths, q).points)
         return np.stack(clouds)
-
-
-def _noise(config: CollectConfig) -> dict[str, float]:
-    return {"noise_arm_rad": config.noise_arm_rad, "noise_hand_rad": config.noise_hand_rad}
 
 
 def _log_uniform(rng: np.random.Generator, bounds: tuple[float, float]) -> float:

@@ -13,7 +13,7 @@ from udg_datagen.planner import PlannerConfig, plan_path
 from udg_datagen.trajectory import follow_path, merge_slow_steps
 from udg_description.arm_kinematics import nearest_arm_ik
 from udg_description.frames import PALM_NORMAL_HAND, T_flange_hand
-from udg_description.layout import SIDES, part_indices
+from udg_description.layout import SIDES, Side, part_indices
 from udg_description.limits import joint_limits
 from udg_description.model import RobotModel
 from udg_description.transforms import inverse, se3_distance
@@ -78,7 +78,7 @@ class Rejected(Exception):
 class Plan:
     """Targets (T, 36) [rad], one a step, and their stages (T,)."""
 
-    side: str
+    side: Side
     start: np.ndarray
     targets: np.ndarray
     stages: np.ndarray
@@ -97,7 +97,7 @@ class Execution:
 
 @dataclass(frozen=True)
 class _Reach:
-    side: str
+    side: Side
     grasp: int
     q_pre: np.ndarray  # (6,)
     approach: np.ndarray  # (n, 6)
@@ -116,7 +116,7 @@ class DemoPlanner:
 
     def plan(
         self,
-        grasps: dict[str, GraspSet],
+        grasps: dict[Side, GraspSet],
         target: ObjectModel,
         T_world_object: np.ndarray,
         start: np.ndarray,
@@ -142,8 +142,8 @@ class DemoPlanner:
         raise Rejected("no_path" if reached else "no_ik")
 
     def _rank(
-        self, grasps: dict[str, GraspSet], T_world_object: np.ndarray, start: np.ndarray
-    ) -> list[tuple[str, int]]:
+        self, grasps: dict[Side, GraspSet], T_world_object: np.ndarray, start: np.ndarray
+    ) -> list[tuple[Side, int]]:
         poses = self._model.link_poses_np(start)
         scored = []
         for side, batch in grasps.items():
@@ -155,7 +155,7 @@ class DemoPlanner:
         return [(side, index) for _, side, index in sorted(scored)]
 
     def _reach(
-        self, side: str, index: int, batch: GraspSet, T_world_object: np.ndarray, start: np.ndarray
+        self, side: Side, index: int, batch: GraspSet, T_world_object: np.ndarray, start: np.ndarray
     ) -> _Reach | None:
         """Arm configurations of pregrasp, approach and lift, free of the table and of the other arm."""
         config = self._config
@@ -303,12 +303,12 @@ def _moved(T: np.ndarray, offset_world_m: np.ndarray) -> np.ndarray:
     return moved
 
 
-def _arm_for_hand(side: str, T_world_hand: np.ndarray, seed: np.ndarray) -> np.ndarray | None:
+def _arm_for_hand(side: Side, T_world_hand: np.ndarray, seed: np.ndarray) -> np.ndarray | None:
     return nearest_arm_ik(side, T_world_hand @ inverse(T_flange_hand(side)), seed)
 
 
 def _arm_line(
-    side: str, T: np.ndarray, offset_m: np.ndarray, seed: np.ndarray, n: int, from_end: bool = False
+    side: Side, T: np.ndarray, offset_m: np.ndarray, seed: np.ndarray, n: int, from_end: bool = False
 ) -> np.ndarray | None:
     """Arm configurations (n, 6) along a straight line of the hand, without a jump between branches.
 

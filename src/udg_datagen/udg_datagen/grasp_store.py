@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import asdict, dataclass, field
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from udg_datagen.grasps import GraspSet
 from udg_datagen.synthesis import GraspObject, SynthesisConfig, synthesize, xhand
 from udg_datagen.validation import ValidationConfig, validate
 from udg_description.layout import SIDES, Side
+from udg_description.urdf import urdf_path
 from udg_sim.cache import cache_dir
 from udg_sim.objects import ObjectModel
 
@@ -34,9 +36,9 @@ class GraspStore:
     def __init__(self, config: GraspStoreConfig, folder: Path | None = None) -> None:
         self._config = config
         self._folder = (folder or cache_dir()) / "grasps"
-        self._loaded: dict[tuple[str, int], dict[str, GraspSet]] = {}
+        self._loaded: dict[tuple[str, int], dict[Side, GraspSet]] = {}
 
-    def get(self, target: ObjectModel, pose_index: int) -> dict[str, GraspSet]:
+    def get(self, target: ObjectModel, pose_index: int) -> dict[Side, GraspSet]:
         """Grasps by side, best first, that held in the hand-alone lift; in the object's frame."""
         key = (target.key, pose_index)
         if key not in self._loaded:
@@ -45,7 +47,7 @@ class GraspStore:
 
     def _one(self, target: ObjectModel, pose_index: int, side: Side) -> GraspSet:
         config = self._config
-        text = repr((target.key, target.friction, target.mass_kg, pose_index, side, asdict(config)))
+        text = repr((robot_key(), target.key, target.friction, target.mass_kg, pose_index, side, asdict(config)))
         path = self._folder / f"{hashlib.sha256(text.encode()).hexdigest()[:24]}.npz"
         if path.exists():
             return GraspSet.load(path)
@@ -60,6 +62,16 @@ class GraspStore:
         held = best.take(validate(best, target, config.validation).held)
         held.save(path)
         return held
+
+
+@lru_cache(maxsize=1)
+def robot_key() -> str:
+    """Hash of the robot's description: grasps made for another hand are not found in the cache."""
+    folder = Path(urdf_path()).parent
+    digest = hashlib.sha256()
+    for name in ("udg_robot.urdf", "contacts.yaml"):
+        digest.update((folder / name).read_bytes())
+    return digest.hexdigest()
 
 
 def resting_pose(target: ObjectModel, T_world_object: np.ndarray) -> int:
