@@ -236,7 +236,7 @@ def _compose(
     R_a_b: torch.Tensor, p_a_b: torch.Tensor, R_b_c: torch.Tensor, p_b_c: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """R_a_c, p_a_c; elementwise, which for many small matrices is several times quicker than matmul on a CPU."""
-    columns = [R_a_b[..., :, k : k + 1] for k in range(3)]
-    rotation = sum(columns[k] * R_b_c[..., k : k + 1, :] for k in range(3))
-    shift = sum(columns[k][..., 0] * p_b_c[..., k : k + 1] for k in range(3))
+    x, y, z = (R_a_b[..., :, k : k + 1] for k in range(3))
+    rotation = x * R_b_c[..., 0:1, :] + y * R_b_c[..., 1:2, :] + z * R_b_c[..., 2:3, :]
+    shift = x[..., 0] * p_b_c[..., 0:1] + y[..., 0] * p_b_c[..., 1:2] + z[..., 0] * p_b_c[..., 2:3]
     return rotation, p_a_b + shift

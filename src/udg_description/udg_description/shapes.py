@@ -19,8 +19,8 @@ def merge_capsules(primitives: Sequence[Primitive]) -> list[Primitive]:
     for cylinder in [primitive for primitive in primitives if primitive.kind == "cylinder"]:
         radius, length = cylinder.size
         ends = cylinder.T_link_shape[:3, 3] + np.outer([-0.5, 0.5], cylinder.T_link_shape[:3, 2] * length)
-        caps = [_sphere_at(primitives, end, radius) for end in ends]
-        if None in caps:
+        caps = [cap for end in ends if (cap := _sphere_at(primitives, end, radius)) is not None]
+        if len(caps) < 2:
             continue
         used += [cylinder, *caps]
         merged.append(Primitive(kind="capsule", size=cylinder.size, T_link_shape=cylinder.T_link_shape))

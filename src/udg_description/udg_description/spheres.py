@@ -52,7 +52,8 @@ class CollisionSpheres:
         rotation, position = self._model.link_rotations_positions(q, self.links)
         rotation, position = rotation[..., self.link_index, :, :], position[..., self.link_index, :]
         local = self.centers_link
-        return position + sum(rotation[..., :, k] * local[:, k : k + 1] for k in range(3))
+        x, y, z = (rotation[..., :, k] * local[:, k : k + 1] for k in range(3))
+        return position + x + y + z
 
     @cached_property
     def ignored_link_pairs(self) -> frozenset[frozenset[str]]:
