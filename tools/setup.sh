@@ -152,7 +152,8 @@ wanted="$(digest src/*/package.xml src/*/setup.py src/*/setup.cfg) $(find launch
 if [ "$(cat $STAMP_BUILD 2>/dev/null)" != "$wanted" ] || [ ! -f install/local_setup.bash ]; then
     say "colcon build"
     source_env
-    mkdir -p build
+    mkdir -p build install
+    find build install -xtype l -delete  # links to files that are gone stop colcon
     colcon --log-base log build --symlink-install --base-paths src --event-handlers console_cohesion- > build/colcon.log 2>&1 ||
         { tail -30 build/colcon.log; fail "colcon build failed, see build/colcon.log"; }
     echo "$wanted" > $STAMP_BUILD
