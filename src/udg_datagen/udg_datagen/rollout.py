@@ -1,7 +1,7 @@
 """Closed-loop trials of a policy without ROS: for measuring during development and training.
 
-The reference is the ROS graph (udg_bringup.sim_trials); this loop has the same world, cameras, cloud, engine, chunk player
-and follower, but no messages and no safety filter.
+The reference is the ROS graph (udg_bringup.sim_trials); this loop has the same world, cameras, cloud, engine, chunk
+player and follower, but no messages and no safety filter.
 """
 
 from __future__ import annotations
