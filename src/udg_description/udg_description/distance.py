@@ -76,19 +76,16 @@ class RobotDistance:
 
     def _shape_distance(self, local: np.ndarray, shape: np.ndarray) -> np.ndarray:
         """Signed distance (M,) [m] of points (M, 3) in the frames of the shapes (M,) that they are asked about."""
-        half = self._table.half[shape]
+        half, is_box, is_round = self._table.half[shape], self._table.is_box[shape], self._table.is_round[shape]
         radial = np.hypot(local[:, 0], local[:, 1])
         along = np.abs(local[:, 2]) - half[:, 2]
-        distance = np.hypot(radial, np.maximum(along, 0)) - half[:, 0]  # spheres and capsules
-        for members, corners in (
-            (~self._table.is_round & ~self._table.is_box, lambda m: np.stack([radial[m] - half[m, 0], along[m]], axis=1)),
-            (self._table.is_box, lambda m: np.abs(local[m]) - half[m]),
-        ):
-            mask = np.flatnonzero(members[shape])
-            excess = corners(mask)
-            outside = np.maximum(excess, 0)
-            distance[mask] = np.sqrt(np.einsum("ij,ij->i", outside, outside)) + np.minimum(excess.max(axis=1), 0)
-        return distance
+        round_distance = np.hypot(radial, np.maximum(along, 0)) - half[:, 0]
+        # Boxes and cylinders are products of intervals: the excess over each, none in a cylinder's third.
+        excess = np.stack([radial - half[:, 0], along, np.full_like(along, -np.inf)], axis=1)
+        excess[is_box] = np.abs(local[is_box]) - half[is_box]
+        outside = np.maximum(excess, 0)
+        corner_distance = np.sqrt(np.einsum("ij,ij->i", outside, outside)) + np.minimum(excess.max(axis=1), 0)
+        return np.where(is_round, round_distance, corner_distance)
 
 
 def _make_table(model: RobotModel) -> _Table:
