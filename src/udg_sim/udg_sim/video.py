@@ -75,7 +75,7 @@ class SceneRenderer:
         self.viewpoint = Viewpoint() if viewpoint is None else viewpoint
         self._view = View(self.viewpoint.camera())
         self._robot = RobotMesh(robot, detail=2)
-        self._robot_colours = np.array([_link_colour(n) for n in self._robot.link_names])[self._robot.face_link]
+        self._robot_colours = np.array([link_colour(n) for n in self._robot.link_names])[self._robot.face_link]
 
     def render(
         self,
@@ -146,7 +146,8 @@ def _in_shadow(scene: RaycastingScene, points_world: np.ndarray) -> np.ndarray:
     return scene.test_occlusions(open3d.core.Tensor.from_numpy(rays), nthreads=1).numpy()
 
 
-def _link_colour(link: str) -> tuple[int, int, int]:
+def link_colour(link: str) -> tuple[int, int, int]:
+    """Colour of a robot link, RGB."""
     if "_hand_" in link:
         return _TIP_COLOUR if link.endswith(("link2", "tip")) else _HAND_COLOUR
     return _JOINT_COLOUR if "wrist" in link or "shoulder" in link or "base" in link else _ARM_COLOUR
