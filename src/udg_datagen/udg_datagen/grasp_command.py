@@ -15,13 +15,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from udg_description.errors import UdgError, cli
-from udg_description.layout import SIDES
-from udg_sim.objects import ObjectLibrary
 
 from udg_datagen.grasp_picture import draw_grasps
 from udg_datagen.synthesis import STRATEGIES, GraspObject, SynthesisConfig, synthesize, xhand
 from udg_datagen.validation import RULES, ValidationConfig, validate
+from udg_description.errors import UdgError, cli
+from udg_description.layout import SIDES
+from udg_sim.objects import ObjectLibrary
 
 _RANKED_SHARE = 0.2  # best grasps by energy that are validated
 
@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             f"--pose {args.pose}: object '{model.id}' has the resting poses 0 to {len(model.stable_poses) - 1}"
         )
     if args.n < 1 or args.workers < 1 or args.validate < 0:
-        raise GraspCommandError(f"--n {args.n} and --workers {args.workers} must be >= 1, --validate {args.validate} >= 0")
+        raise GraspCommandError(f"--n {args.n}, --workers {args.workers} must be >= 1, --validate {args.validate} >= 0")
     config = SynthesisConfig(strategy=args.strategy, n_candidates=args.n, n_keep=args.keep)
     print(f"{model.id}: {model.mass_kg:.3f} kg, resting pose {args.pose}; {args.n} candidates, {args.side} hand")
     begin, begin_cpu = time.monotonic(), time.process_time()
@@ -93,7 +93,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--side", choices=SIDES, default="right")
     parser.add_argument("--strategy", choices=tuple(STRATEGIES), default="whole_hand")
     parser.add_argument("--n", type=int, default=500, help="candidates to optimise")
-    parser.add_argument("--keep", type=int, default=None, help="grasps to keep, lowest energy first (default: all good)")
+    parser.add_argument("--keep", type=int, default=None, help="grasps to keep, best first (default: all good ones)")
     parser.add_argument("--pose", type=int, default=0, help="resting pose, likeliest first")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("grasps.npz"))

@@ -8,11 +8,11 @@ import imageio.v3 as iio
 import numpy as np
 import open3d as o3d
 import trimesh
+
+from udg_datagen.grasps import GraspSet
 from udg_description.model import RobotModel
 from udg_description.transforms import transform_points
 from udg_description.urdf import Primitive
-
-from udg_datagen.grasps import GraspSet
 
 _OBJECT_RGB = np.array([0.91, 0.55, 0.20])
 _HAND_RGB = np.array([0.55, 0.60, 0.68])

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+
 from udg_description.errors import UdgError
 
 GRASP_SCHEMA = 1

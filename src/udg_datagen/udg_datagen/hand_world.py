@@ -3,16 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+
 from udg_description.frames import HAND_LINK
 from udg_description.layout import HAND_JOINTS, Side, part_indices
-from udg_description.transforms import inverse
-from udg_sim.build import (
-    FLOATING_JOINTS,
-    Drive,
-    build_articulation,
-    build_object,
-    build_table,
-)
+from udg_sim.build import FLOATING_JOINTS, Drive, build_articulation, build_object, build_table
 from udg_sim.engine import from_pose, make_material, make_scene
 from udg_sim.objects import ObjectModel
 from udg_sim.world import WorldConfig
@@ -61,8 +55,9 @@ class HandWorld:
         self._hand.set_drives(drives)
         self._target = np.concatenate([np.zeros(6), q])
         self._hand.set_state(self._target)
+        iterations = config.position_iterations
         self._object = build_object(
-            self._scene, model, material, T_world_object, mass_kg=mass_kg, position_iterations=config.position_iterations
+            self._scene, model, material, T_world_object, mass_kg=mass_kg, position_iterations=iterations
         )
         self._R_hand_world = np.asarray(T_world_hand)[:3, :3].T
         self._step = self._scene.physx_system.step
@@ -83,17 +78,5 @@ class HandWorld:
             self._step()
 
     @property
-    def q(self) -> np.ndarray:
-        """Measured hand joints (12,) [rad]."""
-        return self._hand.q[6:]
-
-    @property
     def T_world_object(self) -> np.ndarray:
         return from_pose(self._object.entity_pose)
-
-    @property
-    def T_hand_object(self) -> np.ndarray:
-        """Pose (4, 4) of the object in the hand."""
-        return inverse(self._hand.link_pose(next(name for name in self._hand.links if name.endswith("hand_link")))) @ (
-            self.T_world_object
-        )

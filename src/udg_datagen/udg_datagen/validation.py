@@ -15,13 +15,13 @@ from multiprocessing import get_context
 from typing import Literal, NamedTuple
 
 import numpy as np
+
+from udg_datagen.grasps import Grasp, GraspSet
+from udg_datagen.hand_world import HandWorld
 from udg_description.errors import UdgError
 from udg_description.transforms import rotation_angle
 from udg_sim.objects import ObjectModel
 from udg_sim.world import WorldConfig
-
-from udg_datagen.grasps import Grasp, GraspSet
-from udg_datagen.hand_world import HandWorld
 
 _CONTROL_STEPS = 4  # physics steps between two targets
 RULES = ("lift", "six_axis")
@@ -85,9 +85,11 @@ def validate(
     """Try every grasp. The result does not depend on `workers` (processes).
 
     Raises:
-        ValidationError: the set was made for another geometry.
+        ValidationError: the set was made for another object.
     """
     config = ValidationConfig() if config is None else config
+    if grasps.object_id != model.id:
+        raise ValidationError(f"the grasps are of object '{grasps.object_id}', not of '{model.id}'")
     arguments = [(grasps[k], grasps.T_table_object, model, config) for k in range(len(grasps))]
     if workers > 1 and len(grasps) > 1:
         with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:

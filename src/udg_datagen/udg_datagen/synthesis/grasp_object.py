@@ -1,4 +1,4 @@
-"""What the synthesiser needs to know of an object: its surface as a signed distance, its convex hull, its mass centre."""
+"""What the synthesiser needs to know of an object: signed distance of its surface, convex hull, centre of mass."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import hashlib
 import numpy as np
 import open3d as o3d
 import trimesh
-from udg_sim.objects import ObjectModel
 
 from udg_datagen.synthesis.errors import GraspObjectError
 from udg_datagen.synthesis.sdf import SdfGrid
+from udg_sim.objects import ObjectModel
 
 
 class GraspObject:

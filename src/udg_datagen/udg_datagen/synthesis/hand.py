@@ -13,9 +13,9 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
-from udg_description.transforms import skew
 
 from udg_datagen.synthesis.errors import HandModelError
+from udg_description.transforms import skew
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""Where the optimisation starts: palm towards the object along the normal of its convex hull, grasp centre inside it."""
+"""Where the optimisation starts: palm to the object along the normal of its convex hull, grasp centre inside it."""
 
 from __future__ import annotations
 

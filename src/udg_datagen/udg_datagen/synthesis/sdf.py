@@ -33,6 +33,7 @@ class SdfGrid:
         self._last = tensor([n - 1 for n in values.shape])[:, None]
         strides = (values.shape[1] * values.shape[2], values.shape[2], 1)
         self._strides = tensor(strides)
+        self._count = len(packed)
         corners = [(i, j, k) for i in (0, 1) for j in (0, 1) for k in (0, 1)]
         self._corners = tensor(corners).T  # (3, 8)
         self._corner_shift = torch.tensor([int(np.dot(c, strides)) for c in corners], device=device)
@@ -41,7 +42,7 @@ class SdfGrid:
         """Distance (B, k) [m] and unit gradient (B, 3, k) at `points` (B, 3, k); linear extension beyond the grid."""
         node = torch.addcmul(self._shift, points, self._inverse_step).round_().clamp_(min=0.0)
         node = torch.minimum(node, self._last)
-        index = torch.einsum("bxk,x->bk", node, self._strides).to(torch.int64)
+        index = self._index(node)
         packed = self._packed.index_select(0, index.reshape(-1)).reshape(*index.shape, 4)
         gradient = packed[..., 1:].transpose(1, 2).contiguous()
         offset = points - torch.addcmul(self._lower, node, self._step)
@@ -53,8 +54,7 @@ class SdfGrid:
         inside = torch.minimum(position.clamp(min=0.0), self._last)
         with torch.no_grad():
             corner = torch.minimum(inside.floor(), self._last - 1.0)
-            index = torch.einsum("bxk,x->bk", corner, self._strides).to(torch.int64)
-            index = index[..., None] + self._corner_shift  # (B, k, 8)
+            index = (self._index(corner)[..., None] + self._corner_shift).clamp_(max=self._count - 1)  # (B, k, 8)
             nodes = self._packed.index_select(0, index.reshape(-1)).reshape(*index.shape, 4)
         fraction = (inside - corner)[..., None]  # (B, 3, k, 1)
         weights = (1.0 - self._corners[:, None] + (2.0 * self._corners[:, None] - 1.0) * fraction).prod(1)
@@ -64,3 +64,8 @@ class SdfGrid:
         gradient = gradient / gradient.norm(dim=1, keepdim=True).clamp(min=1e-3)
         beyond = points - torch.addcmul(self._lower, inside, self._step)
         return total[..., 0] + (gradient.detach() * beyond).sum(1), gradient
+
+    def _index(self, node: Tensor) -> Tensor:
+        """Row (B, k) of nodes (B, 3, k); a point that is not finite gets any row, and keeps its own values."""
+        index = torch.einsum("bxk,x->bk", node, self._strides).to(torch.int64)
+        return index.clamp_(0, self._count - 1)

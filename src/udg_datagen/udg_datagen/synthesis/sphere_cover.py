@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+
 from udg_description.shapes import merge_capsules
 from udg_description.urdf import Primitive
 
@@ -39,12 +40,15 @@ def cover_with_spheres(
 def _candidates(shape: Primitive) -> tuple[np.ndarray, float]:
     if shape.kind == "sphere":
         return shape.T_link_shape[None, :3, 3], shape.size[0]
-    if shape.kind == "box":
-        radius, half = min(shape.size) / 2, np.array(shape.size) / 2
-        ranges = [h - radius for h in half]
+    if shape.kind == "capsule":
+        radius, length = shape.size
+        half = np.array([0.0, 0.0, length / 2])
     else:
-        radius = shape.size[0]
-        ranges = [0.0, 0.0, max(shape.size[1] / 2 - (radius if shape.kind == "cylinder" else 0.0), 0.0)]
-    axes = [np.linspace(-e, e, 1 + int(np.ceil(2 * e / (_SPACING * radius)))) for e in ranges]
+        edges = shape.size if shape.kind == "box" else (2 * shape.size[0], 2 * shape.size[0], shape.size[1])
+        radius = min(edges) / 2
+        half = np.array(edges) / 2 - radius
+    axes = [np.linspace(-e, e, 1 + int(np.ceil(2 * e / (_SPACING * radius)))) for e in half]
     local = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3)
+    if shape.kind == "cylinder":
+        local = local[np.hypot(local[:, 0], local[:, 1]) <= shape.size[0] - radius + 1e-9]
     return local @ shape.T_link_shape[:3, :3].T + shape.T_link_shape[:3, 3], radius

@@ -8,13 +8,13 @@ from importlib.resources import files
 
 import numpy as np
 import yaml
+
+from udg_datagen.synthesis.hand import HandModel, HandSpec
+from udg_datagen.synthesis.sphere_cover import cover_with_spheres
 from udg_description.frames import GRASP_CENTER_HAND, PALM_NORMAL_HAND
 from udg_description.layout import HAND_JOINTS, Side
 from udg_description.shapes import area, sample_union, union_distance
 from udg_description.urdf import Primitive, load_urdf
-
-from udg_datagen.synthesis.hand import HandModel, HandSpec
-from udg_datagen.synthesis.sphere_cover import cover_with_spheres
 
 # Thumb across the palm, fingers half closed: an open hand around a medium object [rad].
 _PRESHAPE = (1.25, 0.3, 0.4, 0.0, 0.6, 0.5, 0.6, 0.5, 0.6, 0.5, 0.6, 0.5)

@@ -1,0 +1,82 @@
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from udg_datagen.grasps import GraspFileError, GraspSet
+
+
+def make_grasps(n: int = 3) -> GraspSet:
+    rng = np.random.default_rng(0)
+    T = np.tile(np.eye(4), (n, 1, 1))
+    T[:, :3, 3] = rng.normal(size=(n, 3))
+    return GraspSet(
+        side="left",
+        strategy="pinch",
+        object_id="cube",
+        object_key="abc",
+        T_table_object=np.eye(4),
+        palm_normal_hand=np.array([0.0, -1.0, 0.0]),
+        pregrasp_distance=0.1,
+        contact_names=("thumb", "index"),
+        joint_names=tuple(f"j{k}" for k in range(12)),
+        T_object_hand=T,
+        **{name: rng.normal(size=(n, 12)) for name in ("q_pregrasp", "q_grasp", "q_squeeze", "tau_squeeze")},
+        **{
+            name: rng.normal(size=n)
+            for name in (
+                "energy", "wrench_residual", "force_imbalance", "penetration", "table_clearance", "approach_clearance",
+            )
+        },
+        tip_distance=rng.normal(size=(n, 2)),
+        contact_points_object=rng.normal(size=(n, 2, 3)),
+        contact_forces_object=rng.normal(size=(n, 2, 3)),
+        meta_json='{"seed": 0}',
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("n", [0, 3])
+def test_a_set_comes_back_from_its_file_as_it_was(tmp_path: Path, n: int) -> None:
+    grasps = make_grasps(n)
+    grasps.save(tmp_path / "set.npz")
+    loaded = GraspSet.load(tmp_path / "set.npz")
+    for field in dataclasses.fields(GraspSet):
+        np.testing.assert_array_equal(getattr(loaded, field.name), getattr(grasps, field.name))
+        assert type(getattr(loaded, field.name)) is type(getattr(grasps, field.name))
+    assert [p.name for p in tmp_path.iterdir()] == ["set.npz"]
+
+
+def test_a_truncated_file_is_named_in_the_error(tmp_path: Path) -> None:
+    path = tmp_path / "set.npz"
+    make_grasps().save(path)
+    path.write_bytes(path.read_bytes()[:700])
+    with pytest.raises(GraspFileError, match="set.npz"):
+        GraspSet.load(path)
+
+
+def test_a_missing_file_and_a_foreign_one_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(GraspFileError, match="does not exist"):
+        GraspSet.load(tmp_path / "none.npz")
+    np.savez(tmp_path / "other.npz", x=np.zeros(3))
+    with pytest.raises(GraspFileError, match="schema"):
+        GraspSet.load(tmp_path / "other.npz")
+
+
+def test_the_pregrasp_stands_back_from_the_palm() -> None:
+    grasps = make_grasps()
+    shift = grasps.Ts_object_pregrasp[:, :3, 3] - grasps.T_object_hand[:, :3, 3]
+    np.testing.assert_allclose(shift, np.tile([0.0, 0.1, 0.0], (3, 1)))
+    np.testing.assert_array_equal(grasps[1].T_object_pregrasp, grasps.Ts_object_pregrasp[1])
+
+
+def test_taking_keeps_the_order_asked_for() -> None:
+    grasps = make_grasps()
+    np.testing.assert_array_equal(grasps.take([2, 0]).q_grasp, grasps.q_grasp[[2, 0]])
+    assert len(grasps.take(np.array([False, True, False]))) == 1
+    assert len(grasps.take(slice(0, 2))) == 2
+
+
+def test_arrays_of_unequal_length_are_refused() -> None:
+    with pytest.raises(GraspFileError, match="q_grasp"):
+        dataclasses.replace(make_grasps(), q_grasp=np.zeros((2, 12)))
