@@ -6,6 +6,7 @@ import argparse
 import json
 import multiprocessing
 import os
+import threading
 import time
 import zlib
 from collections import Counter
@@ -172,6 +173,18 @@ def _collector(config: CollectConfig) -> Collector:
     return Collector(config)
 
 
+def _end_with_parent() -> None:
+    """Let a worker end when the process that started it is gone, however it went."""
+    parent = multiprocessing.parent_process()
+
+    def watch() -> None:
+        if parent is not None:
+            parent.join()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
 def _prepare(config: CollectConfig, object_id: str) -> str:
     _collector(config).prepare(object_id)
     return object_id
@@ -221,7 +234,8 @@ def collect(
     tasks = [(object_id, seed + k) for k in range(episodes) for object_id in objects]
     left = [task for task in tasks if not _account_path(folder, *task).exists()]
     began = time.perf_counter()
-    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, mp_context=spawn, initializer=_end_with_parent) as pool:
         if left:
             pending = sorted({object_id for object_id, _ in left}, key=list(objects).index)
             calls = [(config, object_id) for object_id in pending]
