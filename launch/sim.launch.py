@@ -6,12 +6,12 @@ Which nodes run with which parameters is said in udg_bringup.graph; this file ha
 from pathlib import Path
 
 from ament_index_python.packages import get_package_share_directory
-from launch.actions import DeclareLaunchArgument, OpaqueFunction, Shutdown
+from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironmentVariable, Shutdown
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 
 from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
-from udg_bringup.graph import NodeDescription, SimGraphConfig, rviz_graph, sim_graph
+from udg_bringup.graph import NodeDescription, SimGraphConfig, process_environment, rviz_graph, sim_graph
 
 DEFAULT = SimGraphConfig()
 BOOLEANS = ["true", "false"]
@@ -31,6 +31,7 @@ def generate_launch_description() -> LaunchDescription:
             DeclareLaunchArgument(
                 "rviz", default_value="false", choices=BOOLEANS, description="RViz and the TF tree it needs"
             ),
+            *(SetEnvironmentVariable(name, value) for name, value in process_environment().items()),
             OpaqueFunction(function=_nodes),
         ]
     )

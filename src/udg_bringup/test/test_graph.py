@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import importlib.util
+from xml.etree import ElementTree
 
 import pytest
 
 from udg_bringup.checkpoints import NoCheckpointError, checkpoint_folder
-from udg_bringup.graph import SimGraphConfig, parameter_file, rviz_graph, sim_graph
+from udg_bringup.graph import SimGraphConfig, parameter_file, process_environment, rviz_graph, sim_graph
 
 CONFIG = SimGraphConfig(checkpoint="some/checkpoint", object="mug", seed=7)
 
@@ -50,3 +51,13 @@ def test_without_a_shipped_checkpoint_the_error_says_so(monkeypatch: pytest.Monk
     monkeypatch.setattr("udg_bringup.checkpoints.SHIPPED", ("data", "none"))
     with pytest.raises(NoCheckpointError, match="none"):
         checkpoint_folder("")
+
+
+def test_processes_get_the_transport_settings_unless_the_user_has_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    name = "FASTRTPS_DEFAULT_PROFILES_FILE"
+    monkeypatch.delenv(name, raising=False)
+    root = ElementTree.parse(process_environment()[name]).getroot()
+    segment = root.find(".//{*}segment_size")
+    assert segment is not None and int(segment.text or 0) >= 4 * 640 * 576 * 2 * 2  # two images, several times
+    monkeypatch.setenv(name, "mine.xml")
+    assert process_environment() == {}

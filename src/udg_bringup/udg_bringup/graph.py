@@ -6,8 +6,10 @@ from it.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from importlib.resources import files
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -130,6 +132,13 @@ def _camera_frame(side: str, camera: CameraModel) -> NodeDescription:
         executable="static_transform_publisher",
         arguments=(*place, "--frame-id", "world", "--child-frame-id", f"{side}_depth_camera_link"),
     )
+
+
+def process_environment() -> dict[str, str]:
+    """Environment variables for nodes in processes of their own; what the user has set already stays."""
+    profiles = str(files("udg_bringup") / "data" / "fastdds.xml")
+    wanted = {"FASTRTPS_DEFAULT_PROFILES_FILE": profiles}
+    return {name: value for name, value in wanted.items() if name not in os.environ}
 
 
 def parameter_file(nodes: tuple[NodeDescription, ...]) -> dict[str, Any]:

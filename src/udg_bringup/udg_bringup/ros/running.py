@@ -20,7 +20,7 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
-from udg_bringup.graph import NodeDescription, parameter_file
+from udg_bringup.graph import NodeDescription, parameter_file, process_environment
 from udg_description.errors import UdgError
 from udg_description.ros.spin import BackgroundSpin
 
@@ -130,13 +130,14 @@ class ProcessGraph:
         self._stack = ExitStack()
         with self._stack:
             parameters = self._stack.enter_context(_parameter_yaml(nodes))
+            environment = {**os.environ, **process_environment()}
             rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
             self._stack.callback(rclpy.try_shutdown)
             self._processes: dict[str, subprocess.Popen[bytes]] = {}
             for node in nodes:
                 arguments = ["--ros-args", "-r", f"__node:={node.name}", "--params-file", parameters]
                 self._processes[node.name] = subprocess.Popen(
-                    [sys.executable, "-m", node.module, *arguments, *_remap_arguments([node])]
+                    [sys.executable, "-m", node.module, *arguments, *_remap_arguments([node])], env=environment
                 )
                 self._stack.callback(_end_process, self._processes[node.name])
             self._stack = self._stack.pop_all()

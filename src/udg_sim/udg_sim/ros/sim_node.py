@@ -180,14 +180,14 @@ class SimNode(Node):
         stamp_ns = self._session.stamp_ns
         self._clock_out.publish(ClockMessage(clock=convert.ns_to_stamp(stamp_ns)))
         if self._session.is_tick:
-            self._send_images(stamp_ns)
+            self._send_images(stamp_ns, again=True)
         self._publish_joint_states(stamp_ns)
 
     def _publish_images(self, stamp_ns: int) -> None:
         self._depths = self._session.depths()
         self._send_images(stamp_ns)
 
-    def _send_images(self, stamp_ns: int) -> None:
+    def _send_images(self, stamp_ns: int, *, again: bool = False) -> None:
         messages = []
         for side, camera, depth_mm in zip(SIDES, self._session.cameras, self._depths, strict=True):
             frame_id = f"{side}_depth_camera_link"
@@ -197,7 +197,8 @@ class SimNode(Node):
                     convert.camera_to_info(camera, stamp_ns, frame_id),
                 )
             )
-        self._image_sent_s = time.monotonic()
+        if not again:
+            self._image_sent_s = time.monotonic()
         for (image, info), image_out, info_out in zip(messages, self._images, self._infos, strict=True):
             info_out.publish(info)
             image_out.publish(image)
@@ -225,7 +226,8 @@ class SimNode(Node):
                 throttle_duration_sec=5.0,
             )
         image_commands = COMMAND_HZ // self.config.image_hz
-        while session.time_s <= time.monotonic() - self._anchor_s:
+        until_s = session.time_s + lag_s  # fixed now: services must be answered on a slow machine, too
+        while session.time_s <= until_s:
             session.advance(self._commanded)
             stamp_ns = session.stamp_ns
             self._clock_out.publish(ClockMessage(clock=convert.ns_to_stamp(stamp_ns)))
