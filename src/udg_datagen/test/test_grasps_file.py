@@ -77,6 +77,17 @@ def test_taking_keeps_the_order_asked_for() -> None:
     assert len(grasps.take(slice(0, 2))) == 2
 
 
+def test_spreading_skips_near_copies_and_keeps_the_best() -> None:
+    grasps = make_grasps(6)
+    T = np.tile(np.eye(4), (6, 1, 1))
+    T[:, 0, 3] = [0.0, 0.001, 0.2, 0.201, 0.4, 0.401]
+    grasps = dataclasses.replace(grasps, T_object_hand=T)
+    assert grasps.spread(3).T_object_hand[:, 0, 3].tolist() == [0.0, 0.2, 0.4]
+    assert len(grasps.spread(5)) == 5
+    assert len(grasps.spread(50)) == 6
+    assert len(make_grasps(0).spread(4)) == 0
+
+
 def test_arrays_of_unequal_length_are_refused() -> None:
     with pytest.raises(GraspFileError, match="q_grasp"):
         dataclasses.replace(make_grasps(), q_grasp=np.zeros((2, 12)))

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from udg_description.errors import UdgError
+from udg_description.transforms import se3_distance
 
 GRASP_SCHEMA = 1
 
@@ -120,6 +121,25 @@ class GraspSet:
         if not isinstance(index, slice):
             index = np.asarray(index)
         return dataclasses.replace(self, **{name: getattr(self, name)[index] for name in _PER_GRASP})
+
+    def spread(self, count: int, *, rotation_weight: float = 0.1, distance: float = 0.08) -> GraspSet:
+        """At most `count` grasps that differ: lowest energy first, each at least `distance` from those before.
+
+        The distance [m] is that of eq. 10 with `rotation_weight` [m/rad]; it is halved until enough are found, so that
+        fewer than `count` come back only where the set is smaller. Ranking by energy alone returns near copies.
+        """
+        chosen: list[int] = []
+        while len(chosen) < min(count, len(self)):
+            for k in range(len(self)):
+                if len(chosen) == count:
+                    break
+                if k in chosen:
+                    continue
+                gap = se3_distance(self.T_object_hand[chosen], self.T_object_hand[k], rotation_weight)
+                if np.all(gap >= distance):
+                    chosen.append(k)
+            distance = distance / 2.0 if distance > 1e-4 else 0.0
+        return self.take(np.sort(np.array(chosen, dtype=np.int64)))
 
     def save(self, path: Path | str) -> None:
         """Write as .npz (no pickle), atomically; the suffix is kept as given."""
