@@ -67,3 +67,13 @@ def test_the_silent_topic_is_named(heard: int, missing: str) -> None:
     for step in (lambda: clock.image(0, 1.0, NAN), lambda: clock.cloud(0, 1.1), lambda: clock.chunk(0, 1.2))[:heard]:
         step()
     assert missing in clock.waiting_for()
+
+
+def test_no_stage_is_negative_when_the_observer_hears_late() -> None:
+    clock = StageClock()
+    clock.image(0, 1.000, NAN)
+    clock.chunk(0, 1.045)
+    clock.cloud(0, 1.050)  # heard after the policy had answered it
+    clock.image(TICK_NS, 2.000, 40.0)  # and the command was there before the chunk was heard
+    stages = clock.by_stage_ms()
+    np.testing.assert_allclose([stages[name][0] for name in stages], [40.0, 0.0, 0.0])

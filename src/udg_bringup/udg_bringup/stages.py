@@ -64,12 +64,15 @@ class StageClock:
         return np.array([tick.tick_ms for tick in self._complete()])
 
     def by_stage_ms(self) -> dict[str, np.ndarray]:
-        """Each stage's times (N,) [ms]; stages of one tick add up to the tick."""
+        """Each stage's times (N,) [ms]; stages of one tick are not negative and add up to the tick.
+
+        A message can reach the observer after it has reached the next node: no stage ends after the one that follows.
+        """
         ticks = self._complete()
-        to_cloud = np.array([1e3 * (tick.cloud_s - tick.image_s) for tick in ticks])
-        to_chunk = np.array([1e3 * (tick.chunk_s - tick.cloud_s) for tick in ticks])
-        rest = np.array([tick.tick_ms for tick in ticks]) - to_cloud - to_chunk
-        return dict(zip(STAGES, (to_cloud, to_chunk, rest), strict=True))
+        whole = np.array([tick.tick_ms for tick in ticks])
+        chunk_at = np.minimum(np.array([1e3 * (tick.chunk_s - tick.image_s) for tick in ticks]), whole)
+        cloud_at = np.minimum(np.array([1e3 * (tick.cloud_s - tick.image_s) for tick in ticks]), chunk_at)
+        return dict(zip(STAGES, (cloud_at, chunk_at - cloud_at, whole - chunk_at), strict=True))
 
     def _complete(self) -> list[_Tick]:
         return [
