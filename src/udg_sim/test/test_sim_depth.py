@@ -72,7 +72,7 @@ def test_casting_only_likely_pixels_loses_nothing(clean: DepthRig) -> None:
         scene = ray_scene(mesh.vertices(T_world_link), mesh.faces)
         nothing = np.full(len(everywhere), np.inf, dtype=np.float32)
         all_hits = cast(view, scene, None, everywhere, nothing)
-        likely = view.may_hit(mesh.cover_centers(T_world_link), mesh.cover.radii)
+        likely = view.may_hit(mesh.cover_centers(T_world_link), mesh.cover.radii).pixels
         assert set(all_hits.pixels) <= set(likely)
         assert len(likely) < 0.4 * len(everywhere)
 

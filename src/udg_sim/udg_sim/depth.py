@@ -85,25 +85,34 @@ class DepthRig:
         world: only pixels whose rays pass through it are rendered, the others are 0. Raises DepthError.
         """
         meshes = [(self._mesh(which), np.asarray(T, dtype=float)) for which, T in objects]
-        robot_scene = None
-        if q is not None:
-            T_world_link = self._robot.pose(q)
-            robot_scene = ray_scene(self._robot.vertices(T_world_link), self._robot.faces)
-            robot_centers = self._robot.cover_centers(T_world_link)
+        views = self._views_of(box)
+        robot = None if q is None else self._robot_scene(q, views)
         images = []
-        for index, view in enumerate(self._views_of(box)):
+        for index, view in enumerate(views):
             depth = view.table_depth.copy() if table else np.full(len(view.ray_norm), np.inf, dtype=np.float32)
             cosine = view.table_cosine.copy()
-            if robot_scene is not None:
-                pixels = view.may_hit(robot_centers, self._robot.cover.radii)
-                _keep_nearer(cast(view, robot_scene, None, pixels, depth), depth, cosine)
+            if robot is not None:
+                scene, pixels = robot
+                _keep_nearer(cast(view, scene, None, pixels[index], depth), depth, cosine)
             for mesh, T in meshes:
                 center = T[:3, :3] @ mesh.center + T[:3, 3]
-                pixels = view.may_hit(center[None], np.array([mesh.radius]))
-                _keep_nearer(cast(view, mesh.scene, T, pixels, depth), depth, cosine)
+                likely = view.may_hit(center[None], np.array([mesh.radius]))
+                _keep_nearer(cast(view, mesh.scene, T, likely.pixels, depth), depth, cosine)
             images.append(self._to_mm(view, depth, cosine, index))
         self._frame += 1
         return images
+
+    def _robot_scene(
+        self, q: np.ndarray, views: Sequence[View]
+    ) -> tuple[RaycastingScene, list[np.ndarray]] | None:
+        """The links that some view may see, and the pixels of each view that may see one; None: no link is in view."""
+        T_world_link = self._robot.pose(q)
+        centers = self._robot.cover_centers(T_world_link)
+        likely = [view.may_hit(centers, self._robot.cover.radii) for view in views]
+        faces = self._robot.faces_under(np.any([hits.spheres for hits in likely], axis=0))
+        if len(faces) == 0:
+            return None
+        return ray_scene(self._robot.vertices(T_world_link), faces), [hits.pixels for hits in likely]
 
     def _views_of(self, box: Box | None) -> list[View]:
         """The cameras' views through a box; those of the last few boxes are kept."""

@@ -7,8 +7,12 @@ import numpy as np
 import trimesh
 
 from udg_description.model import RobotModel
+from udg_description.transforms import inverse, transform_points
 from udg_description.urdf import Primitive
 from udg_sim.build import capsule_ends
+
+_HIDDEN_DEPTH = 5e-4  # [m]
+_COVER_LENGTH = 0.06  # [m] of a cylinder in one covering sphere, at least
 
 
 class SphereCover(NamedTuple):
@@ -57,6 +61,12 @@ class RobotMesh:
         T = T_world_link[self._vertex_link]
         return (np.einsum("nij,nj->ni", T[:, :3, :3], self._points_link) + T[:, :3, 3]).astype(np.float32)
 
+    def faces_under(self, spheres: np.ndarray) -> np.ndarray:
+        """(K, 3) uint32 faces of the links that have one of the covering spheres (S,) bool."""
+        links = np.zeros(len(self.link_names), dtype=bool)
+        links[self.cover.link[spheres]] = True
+        return self.faces[links[self.face_link]]
+
     def cover_centers(self, T_world_link: np.ndarray) -> np.ndarray:
         """(S, 3) centres in the world [m] of the covering spheres."""
         T = T_world_link[self.cover.link]
@@ -64,23 +74,49 @@ class RobotMesh:
 
 
 def primitive_meshes(primitives: Sequence[Primitive], detail: int = 1) -> list[trimesh.Trimesh]:
-    """Meshes of a link's primitives; a cylinder with a sphere at each end becomes one capsule."""
+    """Meshes of a link's primitives without the faces that lie inside another primitive of the link.
+
+    A cylinder with a sphere at each end becomes one capsule.
+    """
     capsules = capsule_ends(primitives)
     used = {id(end) for ends in capsules.values() for end in ends}
+    solids = [primitive for primitive in primitives if id(primitive) not in used]
     meshes = []
-    for primitive in primitives:
-        if id(primitive) in used:
-            continue
-        if primitive.kind == "box":
-            mesh = trimesh.creation.box(primitive.size)
-        else:
-            radius = primitive.size[0]
-            length = primitive.size[1] if primitive.kind == "cylinder" else 0.0
-            rounded = primitive.kind == "sphere" or id(primitive) in capsules
-            mesh = _revolved(radius, length, rounded, detail)
-        mesh.apply_transform(primitive.T_link_shape)
-        meshes.append(mesh)
+    for primitive in solids:
+        mesh = _primitive_mesh(primitive, id(primitive) in capsules, detail)
+        hidden = np.zeros(len(mesh.faces), dtype=bool)
+        for other in solids:
+            if other is not primitive:
+                hidden |= _contains(other, id(other) in capsules, mesh.vertices)[mesh.faces].all(axis=1)
+        mesh.update_faces(~hidden)
+        mesh.remove_unreferenced_vertices()
+        if len(mesh.faces):
+            meshes.append(mesh)
     return meshes
+
+
+def _primitive_mesh(primitive: Primitive, is_capsule: bool, detail: int) -> trimesh.Trimesh:
+    if primitive.kind == "box":
+        mesh = trimesh.creation.box(primitive.size)
+    else:
+        length = primitive.size[1] if primitive.kind == "cylinder" else 0.0
+        mesh = _revolved(primitive.size[0], length, is_capsule or primitive.kind == "sphere", detail)
+    mesh.apply_transform(primitive.T_link_shape)
+    return mesh
+
+
+def _contains(primitive: Primitive, is_capsule: bool, points_link: np.ndarray) -> np.ndarray:
+    """Which points (N, 3) lie at least _HIDDEN_DEPTH inside the (convex) primitive."""
+    points = transform_points(inverse(primitive.T_link_shape), points_link)
+    if primitive.kind == "box":
+        return np.all(np.abs(points) < np.array(primitive.size) / 2 - _HIDDEN_DEPTH, axis=1)
+    radius = primitive.size[0] - _HIDDEN_DEPTH
+    half = primitive.size[1] / 2 if primitive.kind == "cylinder" else 0.0
+    beyond = np.maximum(np.abs(points[:, 2]) - half, 0)
+    across = np.hypot(points[:, 0], points[:, 1])
+    if primitive.kind == "sphere" or is_capsule:
+        return np.hypot(across, beyond) < radius
+    return (across < radius) & (np.abs(points[:, 2]) < half - _HIDDEN_DEPTH)
 
 
 def _revolved(radius: float, length: float, rounded: bool, detail: int) -> trimesh.Trimesh:
@@ -103,7 +139,7 @@ def _revolved(radius: float, length: float, rounded: bool, detail: int) -> trime
 
 
 def _cover(primitives: Sequence[Primitive]) -> list[tuple[np.ndarray, float]]:
-    """Spheres (centre in the link, radius) that together contain the primitives' meshes."""
+    """Spheres (centre in the link, radius) that together contain the primitives' meshes; none inside another."""
     spheres = []
     for primitive in primitives:
         T = primitive.T_link_shape
@@ -113,9 +149,14 @@ def _cover(primitives: Sequence[Primitive]) -> list[tuple[np.ndarray, float]]:
             spheres.append((T[:3, 3], 1.02 * primitive.size[0]))
         else:
             radius, length = primitive.size
-            count = max(1, int(np.ceil(length / (1.5 * radius))))
+            count = max(1, int(np.ceil(length / max(1.5 * radius, _COVER_LENGTH))))
             half = length / count / 2
             for k in range(count):
                 center = T[:3, 3] + T[:3, 2] * (-length / 2 + (2 * k + 1) * half)
                 spheres.append((center, 1.02 * float(np.hypot(radius, half))))
-    return spheres
+    spheres.sort(key=lambda sphere: -sphere[1])
+    kept: list[tuple[np.ndarray, float]] = []
+    for center, radius in spheres:
+        if not any(np.linalg.norm(center - c) + radius <= r + 1e-9 for c, r in kept):
+            kept.append((center, radius))
+    return kept

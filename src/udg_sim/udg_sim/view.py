@@ -29,6 +29,13 @@ class Hits(NamedTuple):
     cosine: np.ndarray
 
 
+class LikelyHits(NamedTuple):
+    """Pixels (K,) whose rays have to be cast (some twice), and which of the spheres (S,) bool they may see."""
+
+    pixels: np.ndarray
+    spheres: np.ndarray
+
+
 class View:
     """What never changes about a camera and the window of it that is rendered: rays, the table's depth, tiles."""
 
@@ -48,8 +55,7 @@ class View:
             on_table = (depth > 0) & TABLE.contains(hit) & inside[self.window].ravel()
         self.table_depth = np.where(on_table, depth, np.inf).astype(np.float32)
         self.table_cosine = np.abs(self.directions[:, 2]) / self.ray_norm
-        if self.inside is None or self.inside.any():
-            self._make_tiles()
+        self._make_tiles()
 
     def _rays_through(self, directions: np.ndarray, box: Box) -> np.ndarray:
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -62,29 +68,30 @@ class View:
         h, w = self.shape
         rows, columns = np.divmod(np.arange(h * w), w)
         tile = (rows // _TILE_PX) * -(-w // _TILE_PX) + columns // _TILE_PX
-        self._pixels_by_tile = np.argsort(tile, kind="stable")
+        by_tile = np.argsort(tile, kind="stable")
         sizes = np.bincount(tile)
-        self._tile_start = np.concatenate([[0], np.cumsum(sizes)])
+        place = np.minimum(np.arange(_TILE_PX**2)[None], sizes[:, None] - 1)  # small tiles repeat their last pixel
+        self._tile_pixels = by_tile[(np.cumsum(sizes) - sizes)[:, None] + place]
         unit = self.directions / self.ray_norm[:, None]
         sums = np.stack([np.bincount(tile, unit[:, k]) for k in range(3)], axis=1)
-        self._tile_direction = (sums / np.linalg.norm(sums, axis=1, keepdims=True)).astype(np.float32)
-        cosine = np.einsum("ij,ij->i", unit, self._tile_direction[tile])
+        direction = (sums / np.linalg.norm(sums, axis=1, keepdims=True)).astype(np.float32)
+        cosine = np.einsum("ij,ij->i", unit, direction[tile])
         self._tile_angle = float(np.arccos(np.clip(cosine.min(), -1, 1)))
+        self._tiles = np.unique(tile if self.inside is None else tile[self.inside])  # those with pixels in the box
+        self._tile_direction = direction[self._tiles]
 
-    def may_hit(self, centers_world: np.ndarray, radii: np.ndarray) -> np.ndarray:
-        """Indices of the pixels whose tile may see one of the spheres (S, 3), (S,), and which are inside the box."""
-        if self.inside is not None and not self.inside.any():
-            return np.empty(0, dtype=int)
+    def may_hit(self, centers_world: np.ndarray, radii: np.ndarray) -> LikelyHits:
+        """Pixels (inside the box) whose tile may see one of the spheres (S, 3), (S,) [m], and which spheres."""
         offset = centers_world - self.origin
-        distance = np.linalg.norm(offset, axis=1)
-        sine = np.minimum(radii / np.maximum(distance, 1e-9), 1.0)
+        distance = np.maximum(np.linalg.norm(offset, axis=1), 1e-9)
+        sine = np.minimum(radii / distance, 1.0)
         half = np.where(sine < 1, np.arcsin(sine) + self._tile_angle, np.pi)
         limit = np.cos(np.minimum(half, np.pi)).astype(np.float32)
-        axis = (offset / np.maximum(distance, 1e-9)[:, None]).astype(np.float32)
-        tiles = np.flatnonzero((self._tile_direction @ axis.T >= limit).any(axis=1))
-        pieces = [self._pixels_by_tile[self._tile_start[k] : self._tile_start[k + 1]] for k in tiles]
-        pixels = np.concatenate(pieces) if pieces else np.empty(0, dtype=int)
-        return pixels if self.inside is None else pixels[self.inside[pixels]]
+        axis = (offset / distance[:, None]).astype(np.float32)
+        seen = self._tile_direction @ axis.T >= limit
+        tiles = self._tiles[seen.any(axis=1)]
+        pixels = self._tile_pixels[tiles].ravel()
+        return LikelyHits(pixels if self.inside is None else pixels[self.inside[pixels]], seen.any(axis=0))
 
 
 def _bounding_window(mask: np.ndarray) -> tuple[slice, slice]:
