@@ -112,7 +112,8 @@ def test_the_open_hand_passes_clear_of_the_object(grasps: GraspSet, can: GraspOb
 
 
 def test_the_same_seed_gives_the_same_grasps_and_another_seed_others(can: GraspObject) -> None:
-    config = dataclasses.replace(CONFIG, qp_steps=10, refine_steps=5, max_tip_distance=1.0, max_penetration=1.0)
+    config = dataclasses.replace(CONFIG, qp_steps=10, refine_steps=5, screen_step=10)
+    config = dataclasses.replace(config, max_tip_distance=1.0, max_penetration=1.0)
     first, again, other = (synthesize(can, xhand("left"), config, seed=s) for s in (5, 5, 6))
     np.testing.assert_array_equal(first.T_object_hand, again.T_object_hand)
     np.testing.assert_array_equal(first.q_squeeze, again.q_squeeze)
@@ -121,12 +122,12 @@ def test_the_same_seed_gives_the_same_grasps_and_another_seed_others(can: GraspO
 
 def test_a_diverged_candidate_is_lost_alone(can: GraspObject) -> None:
     hand, table = xhand("right"), TablePlane(np.array([0.0, 0.0, 1.0]), 0.06)
-    config = dataclasses.replace(CONFIG, n_candidates=4, qp_steps=20, refine_steps=0)
+    config = dataclasses.replace(CONFIG, n_candidates=4, qp_steps=20, refine_steps=0, screen_factor=1, screen_step=20)
     start = sample_starts(can, hand, table, config, np.random.default_rng(0))
     broken = HandPose(start.center.clone(), start.R, start.q)
     broken.center[1] = torch.nan
     optimiser = Optimiser(can, hand, (0, 1, 2, 3, 4), table, config)
-    whole, damaged = optimiser.run(start), optimiser.run(broken)
+    whole, damaged = optimiser.run(start, keep=4), optimiser.run(broken, keep=4)
     assert damaged.alive.tolist() == [True, False, True, True]
     torch.testing.assert_close(damaged.pose.q[[0, 2, 3]], whole.pose.q[[0, 2, 3]], atol=1e-5, rtol=0)
 
@@ -139,7 +140,7 @@ def test_no_start_has_its_palm_facing_up(can: GraspObject) -> None:
 
 
 def test_the_wrench_error_is_lower_after_optimisation(grasps: GraspSet, can: GraspObject) -> None:
-    short = dataclasses.replace(CONFIG, qp_steps=1, refine_steps=60)
+    short = dataclasses.replace(CONFIG, weight_wrench=0.0)
     blind = synthesize(can, xhand(grasps.side), short, T_table_object=T_TABLE, seed=1)
     assert np.median(grasps.wrench_residual) < np.median(blind.wrench_residual)
 
@@ -150,6 +151,17 @@ def test_fewer_contacts_for_a_pinch_and_a_limit_on_what_is_kept(can: GraspObject
     assert pinch.contact_names == ("thumb", "index")
     assert 1 <= len(pinch) <= 3
     assert json.loads(pinch.meta_json)["config"]["strategy"] == "pinch"
+
+
+def test_screening_goes_on_with_the_better_half(can: GraspObject) -> None:
+    hand, table = xhand("right"), TablePlane(np.array([0.0, 0.0, 1.0]), 0.06)
+    config = dataclasses.replace(CONFIG, n_candidates=16, qp_steps=60, refine_steps=20)
+    start = sample_starts(can, hand, table, config, np.random.default_rng(0))
+    optimiser = Optimiser(can, hand, (0, 1, 2, 3, 4), table, config)
+    assert len(start.q) == 32
+    everything, screened = optimiser.run(start, keep=32), optimiser.run(start, keep=16)
+    assert len(screened.energy) == 16
+    assert screened.energy.median() < everything.energy.median()
 
 
 def test_an_unknown_strategy_names_the_valid_ones() -> None:

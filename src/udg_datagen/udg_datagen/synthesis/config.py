@@ -42,19 +42,21 @@ class SynthesisConfig:
     friction: float = 0.4  # below what is tested, as a reserve
     cone_edges: int = 6
     force_penalty: float = 0.02
-    qp_every: int = 5  # steps between two solutions
+    qp_every: int = 10  # steps between two solutions
     qp_iterations: int = 20
 
     # Start
     centre_depth: tuple[float, float] = (0.005, 0.035)  # [m] of the grasp centre below the convex hull
     approach_max_up: float = 0.1  # largest upward component of the palm normal
-    start_oversampling: int = 3  # starts drawn per candidate; those least in the table are kept
+    start_oversampling: int = 3  # poses drawn per start; those least in the table are kept
+    screen_factor: int = 2  # starts per candidate
+    screen_step: int = 40  # step after which only the best of them, one per candidate, go on
 
     # Pregrasp and squeeze
     pregrasp_distance: float = 0.1  # [m] back along the palm normal
     pregrasp_tip_clearance: float = 0.012  # [m]
     pregrasp_clearance: float = 0.005  # [m] of every sphere along the approach
-    pregrasp_steps: int = 50
+    pregrasp_steps: int = 40
     squeeze_stiffness: float = 10.0  # [Nm/rad] of the position loop the target is meant for
     squeeze_effort_share: float = 0.95  # of the joints' effort limits
     squeeze_max_force: float = 12.0  # [N] at any contact
@@ -74,5 +76,11 @@ class SynthesisConfig:
             raise ValueError(f"n_keep {self.n_keep} must be at least 1 or None")
         if self.cone_edges < 3 or self.friction <= 0.0:
             raise ValueError(f"cone_edges {self.cone_edges} must be >= 3 and friction {self.friction} > 0")
+        if self.start_oversampling < 1 or self.screen_factor < 1:
+            raise ValueError("start_oversampling and screen_factor must be at least 1")
+        if self.screen_step % self.qp_every or not 0 < self.screen_step <= self.qp_steps:
+            raise ValueError(
+                f"screen_step {self.screen_step} must be a multiple of qp_every {self.qp_every} within qp_steps"
+            )
         if self.qp_every < 1 or self.qp_iterations < 1 or self.qp_steps < 1 or self.refine_steps < 0:
             raise ValueError("qp_every, qp_iterations and qp_steps must be at least 1, refine_steps at least 0")

@@ -102,7 +102,7 @@ def _checked(mesh: trimesh.Trimesh, name: str) -> trimesh.Trimesh:
         checked.fill_holes()
     if not checked.is_watertight:
         raise GraspObjectError(f"object '{name}': the mesh is not closed; repair it so that it encloses a volume")
-    if checked.volume < 0.0:
+    if checked.volume < 0.0:  # inside out
         checked.invert()
     if checked.volume < 1e-9:
         raise GraspObjectError(f"object '{name}': volume {checked.volume:.2e} m^3 is too small; is the mesh in metres?")

@@ -45,12 +45,13 @@ class HandPose(NamedTuple):
 def sample_starts(
     obj: GraspObject, hand: HandModel, table: TablePlane, config: SynthesisConfig, rng: np.random.Generator
 ) -> HandPose:
-    """`config.n_candidates` starts, none with the palm facing up; of several draws those least in the table are kept.
+    """`screen_factor` starts a candidate, none with the palm facing up; of several draws those least in the table stay.
 
     Raises:
         GraspObjectError: no approach direction is free of the table.
     """
-    wanted = config.n_candidates * config.start_oversampling
+    count = config.n_candidates * config.screen_factor
+    wanted = count * config.start_oversampling
     points, approaches = [], []
     for _ in range(_MAX_DRAWS):
         point, normal = obj.hull_samples(wanted, rng)
@@ -79,7 +80,7 @@ def sample_starts(
     state = hand.forward(pose.origin(hand), pose.R, pose.q)
     height = tensor(table.up) @ (state.X @ hand.W_spheres) + table.offset - hand.sphere_radius
     sunk = (-height).clamp(min=0.0).sum(-1)
-    best = torch.argsort(sunk, stable=True)[: config.n_candidates]
+    best = torch.argsort(sunk, stable=True)[:count].sort()[0]
     return HandPose(pose.center[best], pose.R[best], pose.q[best])
 
 

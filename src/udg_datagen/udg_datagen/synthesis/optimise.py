@@ -18,7 +18,9 @@ from udg_datagen.synthesis.hand import HandModel, HandState
 from udg_datagen.synthesis.initial import HandPose, TablePlane
 
 _BETAS = (0.9, 0.99)
-_FINAL_QP_ITERATIONS = 200
+_FINAL_QP_ITERATIONS = 100
+_SELF_EVERY = 2  # steps between two looks at the hand's own collisions, which are rare
+_SCREEN_PROGRESS = 0.2  # weights at which candidates are compared half-way
 
 
 class Optimised(NamedTuple):
@@ -55,8 +57,8 @@ class Optimiser:
         self._object_radius = hand.sphere_radius + margin
         self._table_radius = hand.sphere_radius + config.margin_table
 
-    def run(self, start: HandPose) -> Optimised:
-        """Optimise a batch of starts."""
+    def run(self, start: HandPose, keep: int) -> Optimised:
+        """Optimise a batch of starts; after `screen_step` steps only the `keep` best of them go on."""
         config, hand = self._config, self._hand
         center, R, q = (x.clone() for x in start)
         rates = torch.cat(
@@ -73,14 +75,20 @@ class Optimiser:
         edge_weights: Tensor | None = None
         reference: Tensor | None = None
         for k in range(steps):
+            if k == config.screen_step and len(q) > keep:
+                best = self._energy(HandPose(center, R, q), _SCREEN_PROGRESS)[0].nan_to_num(torch.inf)
+                best = torch.argsort(torch.where(alive, best, torch.inf), stable=True)[:keep].sort()[0]
+                center, R, q, first, second, alive = (x[best] for x in (center, R, q, first, second, alive))
+                edge_weights = None
             progress = k / max(steps - 1, 1)
             state = hand.forward(HandPose(center, R, q).origin(hand), R, q)
             if k >= config.qp_steps:
                 forces = None
             elif k % config.qp_every == 0:
                 edge_weights, forces, reference = self._lower_level(state, edge_weights)
-            gradient = self._gradient(state, center, forces, reference, _blend(config.weight_contact, progress),
-                                      _blend(config.weight_penetration, progress))
+            weights = _blend(config.weight_contact, progress), _blend(config.weight_penetration, progress)
+            weight_self = config.weight_self * _SELF_EVERY if k % _SELF_EVERY == 0 else 0.0
+            gradient = self._gradient(state, center, forces, reference, *weights, weight_self)
             finite = torch.isfinite(gradient).all(-1)
             alive &= finite
             gradient = torch.where(finite[:, None], gradient, torch.zeros_like(gradient))
@@ -93,7 +101,7 @@ class Optimiser:
             R = _rotate(R, -step[:, 3:6])
             q = torch.minimum(torch.maximum(q - step[:, 6:], hand.lower), hand.upper)
         pose = HandPose(center, R, q)
-        energy, residual = self._final_energy(pose)
+        energy, residual = self._energy(pose, 1.0)
         return Optimised(pose, alive & torch.isfinite(energy), energy, residual)
 
     def _lower_level(self, state: HandState, warm: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
@@ -120,6 +128,7 @@ class Optimiser:
         reference: Tensor | None,
         weight_contact: float,
         weight_penetration: float,
+        weight_self: float,
     ) -> Tensor:
         """Gradient (B, 6 + n) with respect to translation, rotation about the grasp centre, and joints."""
         config, hand = self._config, self._hand
@@ -130,7 +139,8 @@ class Optimiser:
         )
         gradient = weight_penetration * inside.gradient
         gradient.add_(table.gradient, alpha=config.weight_table)
-        gradient.add_(energies.self_penetration(spheres, hand).gradient, alpha=config.weight_self)
+        if weight_self > 0.0:
+            gradient.add_(energies.self_penetration(spheres, hand).gradient, alpha=weight_self)
 
         tip, axis = tip.detach().requires_grad_(), axis.detach().requires_grad_()
         loss = self._tip_energy(tip, axis, forces, reference, weight_contact)[0].sum()
@@ -156,17 +166,17 @@ class Optimiser:
         residual = wrench.wrench_residual(points, frames, forces, self._targets, self._com, self._scale)
         return energy + config.weight_wrench * residual.square().flatten(1).sum(-1), residual
 
-    def _final_energy(self, pose: HandPose) -> tuple[Tensor, Tensor]:
-        """Energy with the final weights, the lower level solved to convergence; the mean wrench residual."""
+    def _energy(self, pose: HandPose, progress: float) -> tuple[Tensor, Tensor]:
+        """Energy (B,) with the weights at `progress`, the lower level solved to convergence; mean wrench residual."""
         config, hand = self._config, self._hand
         state = hand.forward(pose.origin(hand), pose.R, pose.q)
         points, frames, reference = self._contacts(state)
         A = wrench.grasp_matrix(points, frames, self._com, self._scale, self._edges)
         a = wrench.solve_forces(A, self._targets, config.force_penalty, _FINAL_QP_ITERATIONS)
         forces = wrench.local_forces(a, self._edges, points.shape[1])
-        energy, residual = self._tip_energy(
-            state.X @ self._W_contacts, state.X @ self._W_axes, forces, reference, config.weight_contact[1]
-        )
+        tip, axis = state.X @ self._W_contacts, state.X @ self._W_axes
+        weight_contact = _blend(config.weight_contact, progress)
+        energy, residual = self._tip_energy(tip, axis, forces, reference, weight_contact)
         energy = energy + config.weight_wrench * config.force_penalty * a.square().flatten(1).sum(-1)
         spheres, palm = state.X @ hand.W_spheres, state.X @ hand.W_palm
         inside = energies.penetration(self._sdf, spheres, self._object_radius).energy
@@ -174,8 +184,8 @@ class Optimiser:
             spheres, self._table_radius, palm, self._up, self._offset, config.pregrasp_distance
         ).energy
         own = energies.self_penetration(spheres, hand).energy
-        energy = energy + config.weight_penetration[1] * inside + config.weight_table * table + config.weight_self * own
-        return energy, residual.norm(dim=-1).mean(-1)
+        energy = energy + _blend(config.weight_penetration, progress) * inside
+        return energy + config.weight_table * table + config.weight_self * own, residual.norm(dim=-1).mean(-1)
 
 
 def _blend(ends: tuple[float, float], progress: float) -> float:

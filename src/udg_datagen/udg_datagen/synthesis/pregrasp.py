@@ -12,7 +12,7 @@ from udg_datagen.synthesis.hand import HandModel, HandState
 from udg_datagen.synthesis.initial import HandPose
 from udg_datagen.synthesis.sdf import SdfGrid
 
-_RETREATS = (0.0, 0.015, 0.03, 0.05, 0.075)  # [m] where the path is looked at
+_RETREATS = (0.0, 0.02, 0.045, 0.075)  # [m] where the path is looked at
 _LEARNING_RATE = 0.05  # [rad]
 _SHARES = (0.85, 0.7, 0.6, 0.5, 0.4, 0.3)  # of the opening that are tried, widest first
 _HOLD = 0.002  # weight of staying near the grasp, against cm^2

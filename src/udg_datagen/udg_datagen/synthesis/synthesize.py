@@ -50,12 +50,13 @@ def synthesize(
         starts = sample_starts(obj, hand, table, config, np.random.default_rng(seed))
     optimiser = Optimiser(obj, hand, active, table, config)
     parts = []
-    for begin in range(0, len(starts.q), config.batch):
-        end = min(begin + config.batch, len(starts.q))
-        result = optimiser.run(HandPose(*(x[begin:end] for x in starts)))
+    for begin in range(0, config.n_candidates, config.batch):
+        end = min(begin + config.batch, config.n_candidates)
+        batch = slice(begin * config.screen_factor, end * config.screen_factor)
+        result = optimiser.run(HandPose(*(x[batch] for x in starts)), keep=end - begin)
         parts.append(_finish(result, obj, hand, active, table, config))
         if progress is not None:
-            progress(end / len(starts.q))
+            progress(end / config.n_candidates)
     meta = {"object": obj.name, "seed": seed, "config": asdict(config)}
     arrays = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     order = np.argsort(arrays["energy"], kind="stable")[: config.n_keep]
