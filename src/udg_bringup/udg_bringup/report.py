@@ -66,7 +66,7 @@ def html_page(
         f"<!doctype html><html lang=en><meta charset=utf-8><title>{html.escape(title)}</title><style>{STYLE}</style>",
         f"<h1>{html.escape(title)}</h1>",
         f"<p><b>{successes} of {len(records)}</b> trials lifted the object by 0.17 m for one second.</p>",
-        f"<p>Film: <a href={html.escape(video)}>{html.escape(video)}</a></p>" if video else "",
+        f"<video src={html.escape(video)} width=640 controls muted loop></video>" if video else "",
         "<h2>By object</h2>",
         _table(
             ("object", "trials", "successes"),

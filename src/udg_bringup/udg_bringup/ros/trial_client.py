@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TypeVar
 
 from builtin_interfaces.msg import Time
 from rcl_interfaces.srv import SetParameters
@@ -28,6 +29,7 @@ from udg_sim.ros.sim_node import TRIAL_STATUS
 from udg_sim.ros.status import TrialStatus
 
 POLL_S = 0.05
+Response = TypeVar("Response")
 
 
 class TrialError(UdgError):
@@ -145,7 +147,7 @@ class TrialClient(Node):
 
     def call(self, name: str) -> str:
         """Call a Trigger service; return its message. Raises TrialError if it refuses or does not answer."""
-        response = self._answer(self._triggers[name], Trigger.Request(), name)
+        response = self._answer(self._triggers[name], Trigger.Request(), Trigger.Response, name)
         if not response.success:
             raise TrialError(f"{name} refused: {response.message}")
         return response.message
@@ -154,12 +156,12 @@ class TrialClient(Node):
         request = SetParameters.Request(
             parameters=[Parameter(name, value=value).to_parameter_msg() for name, value in values.items()]
         )
-        response = self._answer(self._parameter_client, request, "/sim/set_parameters")
+        response = self._answer(self._parameter_client, request, SetParameters.Response, "/sim/set_parameters")
         for name, result in zip(values, response.results, strict=True):
             if not result.successful:
                 raise TrialError(f"the sim node refused parameter '{name}' = {values[name]!r}: {result.reason}")
 
-    def _answer(self, client: Client, request: object, name: str) -> object:
+    def _answer(self, client: Client, request: object, response_type: type[Response], name: str) -> Response:
         done = threading.Event()
         future = client.call_async(request)
         future.add_done_callback(lambda _: done.set())
@@ -168,7 +170,9 @@ class TrialClient(Node):
             self._graph.check()
             if time.monotonic() > deadline_s:
                 raise TrialError(f"service {name} did not answer within {self._deadlines.service_s:.0f} s")
-        return future.result()
+        response = future.result()
+        assert isinstance(response, response_type)
+        return response
 
 
 @contextmanager
