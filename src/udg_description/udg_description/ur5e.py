@@ -1,0 +1,73 @@
+"""Closed-form kinematics of one UR5e in the controller's base frame: flange pose and all inverse solutions.
+
+Plain Python numbers: for one pose this is several times quicker than small numpy arrays. Poses are T_controller_flange
+(4, 4); angles in radians.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+# Denavit-Hartenberg constants [m] of the vendor.
+D1, A2, A3, D4, D5, D6 = 0.1625, -0.425, -0.3922, 0.1333, 0.0997, 0.0996
+_SINGULAR = 1e-9  # |sin(wrist 2)| below this: wrist 1 and 3 turn about the same axis, wrist 3 is set to 0
+_REACH = 1e-9  # rounding allowed beyond the ends of an arc cosine
+
+
+def forward_kinematics(q: Sequence[float]) -> np.ndarray:
+    """Flange pose (4, 4) for the angles q (6) [rad]."""
+    q1, q2, q3, q4, q5, q6 = (float(angle) for angle in q)
+    s1, c1, s5, c5, s6, c6 = math.sin(q1), math.cos(q1), math.sin(q5), math.cos(q5), math.sin(q6), math.cos(q6)
+    s234, c234 = math.sin(q2 + q3 + q4), math.cos(q2 + q3 + q4)
+    # in the plane of upper arm and forearm: x away from the base, y up, z out of the plane
+    x_axis = (c6 * c5 * c234 - s6 * s234, c6 * c5 * s234 + s6 * c234, c6 * s5)
+    y_axis = (-s6 * c5 * c234 - c6 * s234, -s6 * c5 * s234 + c6 * c234, -s6 * s5)
+    z_axis = (-s5 * c234, -s5 * s234, c5)
+    origin = (
+        A2 * math.cos(q2) + A3 * math.cos(q2 + q3) + D5 * s234 + D6 * z_axis[0],
+        A2 * math.sin(q2) + A3 * math.sin(q2 + q3) - D5 * c234 + D6 * z_axis[1] + D1,
+        D4 + D6 * z_axis[2],
+    )
+    columns = [(c1 * x + s1 * z, s1 * x - c1 * z, y) for x, y, z in (x_axis, y_axis, z_axis, origin)]
+    return np.array([*zip(*columns, strict=True), (0.0, 0.0, 0.0, 1.0)])
+
+
+def inverse_kinematics(T: np.ndarray) -> np.ndarray:
+    """All solutions (K, 6) [rad] in [-pi, pi], K from 0 to 8, for a flange pose (4, 4)."""
+    found = [[math.remainder(angle, 2.0 * math.pi) for angle in q] for q in _solutions(T.tolist())]
+    return np.array(found, dtype=float).reshape(-1, 6)
+
+
+def _solutions(T: list[list[float]]) -> Iterator[tuple[float, float, float, float, float, float]]:
+    (r00, r01, r02, px), (r10, r11, r12, py), (r20, r21, r22, pz), _ = T
+    wx, wy = px - D6 * r02, py - D6 * r12  # the centre of wrist 3's joint
+    for turn in _arc_cosines(D4, math.hypot(wx, wy)):
+        q1 = math.atan2(wy, wx) + turn + math.pi / 2.0
+        s1, c1 = math.sin(q1), math.cos(q1)
+        for q5 in _arc_cosines(px * s1 - py * c1 - D4, D6):
+            s5 = math.sin(q5)
+            q6 = 0.0
+            if abs(s5) > _SINGULAR:
+                q6 = math.atan2((c1 * r11 - s1 * r01) / s5, (s1 * r00 - c1 * r10) / s5)
+            s6, c6 = math.sin(q6), math.cos(q6)
+            # sine and cosine of q2 + q3 + q4, from the axis that only they turn
+            u = (c1 * r00 + s1 * r10) * s6 + (c1 * r01 + s1 * r11) * c6
+            v = r20 * s6 + r21 * c6
+            s234, c234 = -u, v
+            # wrist 1 in the plane of upper arm and forearm
+            x = c1 * wx + s1 * wy - D5 * s234
+            y = pz - D6 * r22 - D1 + D5 * c234
+            for q3 in _arc_cosines(x * x + y * y - A2 * A2 - A3 * A3, 2.0 * A2 * A3):
+                q2 = math.atan2(y, x) - math.atan2(A3 * math.sin(q3), A2 + A3 * math.cos(q3))
+                yield q1, q2, q3, math.atan2(s234, c234) - q2 - q3, q5, q6
+
+
+def _arc_cosines(adjacent: float, hypotenuse: float) -> tuple[float, ...]:
+    """Both angles with cosine adjacent / hypotenuse; none where there is none."""
+    if abs(adjacent) > abs(hypotenuse) * (1.0 + _REACH) or hypotenuse == 0.0:
+        return ()
+    angle = math.acos(max(-1.0, min(1.0, adjacent / hypotenuse)))
+    return angle, -angle
