@@ -17,7 +17,7 @@ pytest.importorskip("sapien", reason="needs SAPIEN")
 import torch  # noqa: E402
 
 from udg_bringup.bench_tick import BenchConfig, BenchError, bench  # noqa: E402
-from udg_bringup.graph import SimGraphConfig, sim_graph  # noqa: E402
+from udg_bringup.graph import LOCKSTEP_DEADLINE_S, SimGraphConfig, sim_graph  # noqa: E402
 from udg_bringup.ros.running import GraphError, isolate, load_node, running  # noqa: E402
 from udg_bringup.ros.trial_client import TrialClient, trial_client  # noqa: E402
 from udg_bringup.sim_trials import TrialsConfig, TrialsError, run_trials  # noqa: E402
@@ -64,7 +64,11 @@ def run_trial(client: TrialClient, trial: int) -> list[TrialStatus]:
 def test_the_same_trial_goes_the_same_way_to_the_last_bit(checkpoint: Path) -> None:
     isolate()
     config = SimGraphConfig(
-        checkpoint=str(checkpoint), object=OBJECT, lockstep=True, autostart=False, trial_time_s=TRIAL_S
+        checkpoint=str(checkpoint),
+        object=OBJECT,
+        autostart=False,
+        trial_time_s=TRIAL_S,
+        command_deadline_s=LOCKSTEP_DEADLINE_S,
     )
     with running(sim_graph(config)) as graph, trial_client(graph) as client:
         first, other, again = (run_trial(client, trial) for trial in (0, 1, 0))

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from udg_bringup.compose import add_graph_arguments
-from udg_bringup.graph import SimGraphConfig, sim_graph
+from udg_bringup.graph import LOCKSTEP_DEADLINE_S, SimGraphConfig, sim_graph
 from udg_bringup.ros.running import isolate, running
 from udg_bringup.ros.trial_client import TrialClient, trial_client
 from udg_description.errors import UdgError, cli
@@ -82,6 +82,7 @@ def bench(config: BenchConfig) -> BenchResult:
         lockstep=config.lockstep,
         noise=config.noise,
         autostart=False,
+        command_deadline_s=LOCKSTEP_DEADLINE_S,
         trial_time_s=TRIAL_TICKS * TICK_S if config.lockstep else 0.0,
     )
     isolate()

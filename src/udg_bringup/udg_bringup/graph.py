@@ -57,6 +57,7 @@ class SimGraphConfig:
     lockstep: bool = True  # the simulation waits for each command; False = real time
     noise: bool = True  # Kinect-like depth noise
     autostart: bool = True  # False: the simulation stands still until /sim/reset
+    command_deadline_s: float = 5.0  # lockstep: a later command is reported and its state repeated
     trial_time_s: float = 0.0  # the lockstep simulation halts after so much simulated time, 0 = never
 
 
@@ -101,6 +102,7 @@ def sim_graph(config: SimGraphConfig) -> tuple[NodeDescription, ...]:
                 "noise": config.noise,
                 "autostart": config.autostart,
                 "trial_time_s": config.trial_time_s,
+                "command_deadline_s": config.command_deadline_s,
             },
         ),
     )

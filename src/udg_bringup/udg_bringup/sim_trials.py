@@ -15,7 +15,7 @@ import numpy as np
 from udg_bringup.checkpoints import checkpoint_folder
 from udg_bringup.compose import add_graph_arguments
 from udg_bringup.film import FILM_NAME, Film, filming
-from udg_bringup.graph import SimGraphConfig, sim_graph
+from udg_bringup.graph import LOCKSTEP_DEADLINE_S, SimGraphConfig, sim_graph
 from udg_bringup.outputs import whole_folder
 from udg_bringup.report import TrialRecord, by_object, html_page, percentiles_ms
 from udg_bringup.ros.running import RunningGraph, isolate, running
@@ -79,6 +79,7 @@ def run_trials(config: TrialsConfig) -> dict[str, object]:
         lockstep=config.lockstep,
         noise=config.noise,
         autostart=False,
+        command_deadline_s=LOCKSTEP_DEADLINE_S,
         trial_time_s=config.time_limit_s if config.lockstep else 0.0,
     )
     isolate()

@@ -208,7 +208,7 @@ def test_a_tick_is_24_physics_steps_and_10_commands_with_consecutive_stamps(make
 def test_the_world_stands_still_until_the_command_with_the_stamp_of_its_state_comes(
     make_bench: Callable[..., Bench],
 ) -> None:
-    bench = make_bench()
+    bench = make_bench(command_deadline_s=0.5)
     neighbours = bench.neighbours
     neighbours.answering = False
     assert neighbours.call_reset().success
@@ -216,7 +216,7 @@ def test_the_world_stands_still_until_the_command_with_the_stamp_of_its_state_co
     stamp_ns = convert.stamp_to_ns(neighbours.states[0].header.stamp)
     neighbours.command(stamp_ns - NS // 100)
     neighbours.command(stamp_ns + NS // 100)
-    neighbours.wait_for(lambda: len(neighbours.states) >= 2)  # the state is repeated for whoever came late
+    neighbours.wait_for(lambda: len(neighbours.states) >= 2)  # the state is repeated
     assert {convert.stamp_to_ns(state.header.stamp) for state in neighbours.states} == {stamp_ns}
     assert bench.world.steps == []
     neighbours.shift = 0.01
@@ -224,6 +224,25 @@ def test_the_world_stands_still_until_the_command_with_the_stamp_of_its_state_co
     neighbours.wait_for(lambda: convert.stamp_to_ns(neighbours.states[-1].header.stamp) > stamp_ns)
     assert bench.world.steps == [2]
     np.testing.assert_array_equal(neighbours.states[-1].position, HOME_Q + 0.01)
+
+
+def test_the_state_is_repeated_for_a_neighbour_that_comes_late_and_only_then(make_bench: Callable[..., Bench]) -> None:
+    bench = make_bench(command_deadline_s=600.0)
+    neighbours = bench.neighbours
+    neighbours.answering = False
+    neighbours.call_reset()
+    neighbours.wait_for(lambda: bool(neighbours.states))
+    late: list[JointState] = []
+
+    def on_state(message: JointState) -> None:
+        with neighbours.changed:
+            late.append(message)
+            neighbours.changed.notify_all()
+
+    topics.subscribe(neighbours, topics.SIM_JOINT_STATES, on_state)
+    neighbours.wait_for(lambda: bool(late))
+    assert late[0].header.stamp == neighbours.states[0].header.stamp
+    assert len(neighbours.states) == 2
 
 
 def test_images_leave_before_the_joint_states_of_their_tick(make_bench: Callable[..., Bench]) -> None:
@@ -282,7 +301,7 @@ def test_an_unknown_object_is_refused_and_the_old_trial_stays(make_bench: Callab
 
 
 def test_a_command_with_a_joint_missing_or_not_a_number_moves_nothing(make_bench: Callable[..., Bench]) -> None:
-    bench = make_bench()
+    bench = make_bench(command_deadline_s=0.5)
     neighbours = bench.neighbours
     neighbours.answering = False
     neighbours.call_reset()

@@ -29,6 +29,14 @@ from udg_sim.ros.sim_node import TRIAL_STATUS
 from udg_sim.ros.status import TrialStatus
 
 POLL_S = 0.05
+LOOP = (
+    *topics.DEPTH_IMAGE.values(),
+    topics.SIM_JOINT_STATES,
+    topics.JOINT_STATES,
+    topics.SCENE_CLOUD,
+    topics.ACTION_CHUNK,
+    topics.SIM_JOINT_COMMAND,
+)
 Response = TypeVar("Response")
 
 
@@ -41,7 +49,7 @@ class Deadlines:
     """How long the runner waits, in wall-clock time."""
 
     service_s: float = 60.0  # a node that is loading, an object that is prepared for the first time
-    silence_s: float = 60.0  # no tick of the running trial
+    silence_s: float = 150.0  # no tick of the running trial; longer than the nodes' own deadlines
 
 
 class TrialClient(Node):
@@ -94,13 +102,22 @@ class TrialClient(Node):
     # --- trials -----------------------------------------------------------------------------------------------------
 
     def wait_until_ready(self) -> None:
-        """Wait for every service. Raises TrialError naming the one that is missing, or what ended a node."""
+        """Wait for every service and both ends of every topic of the loop.
+
+        Raises TrialError naming the one that is missing, or what ended a node.
+        """
         deadline_s = time.monotonic() + self._deadlines.service_s
         for name, client in [*self._triggers.items(), ("/sim/set_parameters", self._parameter_client)]:
             while not client.wait_for_service(timeout_sec=POLL_S):
                 self._graph.check()
                 if time.monotonic() > deadline_s:
                     raise TrialError(f"service {name} did not appear within {self._deadlines.service_s:.0f} s")
+        for topic in LOOP:
+            while not (self.count_publishers(topic.name) and self.count_subscribers(topic.name)):
+                self._graph.check()
+                if time.monotonic() > deadline_s:
+                    raise TrialError(f"topic {topic.name} has no publisher or no subscriber")
+                time.sleep(POLL_S)
 
     def begin(self, spec: TrialSpec) -> None:
         """Start policy and control, then begin the trial.

@@ -76,12 +76,9 @@ class SimSession:
     @classmethod
     def create(cls, *, noise: bool, trial_time_s: float) -> SimSession:
         """Build the real world and library."""
-        return cls(
-            library=ObjectLibrary(),
-            world=World(WorldConfig()),
-            rig=DepthRig(default_cameras(), noise=KinectNoise() if noise else None),
-            trial_time_s=trial_time_s,
-        )
+        rig = DepthRig(default_cameras(), noise=KinectNoise() if noise else None)
+        rig.render(HOME_Q)  # the first images take long: libraries are loaded
+        return cls(library=ObjectLibrary(), world=World(WorldConfig()), rig=rig, trial_time_s=trial_time_s)
 
     def load(self, spec: TrialSpec) -> None:
         """Put the robot at home and the trial's object on the table. Raises UdgError; then the old trial stays."""

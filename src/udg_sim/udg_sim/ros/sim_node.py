@@ -46,7 +46,7 @@ class SimNodeConfig:
     )
     command_deadline_s: float = field(
         default=5.0,
-        metadata={"description": "report a command that takes longer than this [s]", "range": (0.5, 600.0)},
+        metadata={"description": "lockstep: report a command that is later than this [s]", "range": (0.5, 600.0)},
     )
 
 
@@ -68,7 +68,8 @@ class SimNode(Node):
         self._commanded: np.ndarray | None = None  # newest command, real time only
         self._image_sent_s = math.nan
         self._tick_ms = math.nan
-        self._late_reported = False
+        self._listeners_told = 0
+        self._sent_s = math.inf
 
         lockstep = self.config.lockstep
         self._clock_out = topics.publish(self, topics.CLOCK)
@@ -108,6 +109,7 @@ class SimNode(Node):
         self._tick_ms = math.nan
         self._anchor_s = time.monotonic()
         if self.config.lockstep:
+            self._listeners_told = self._listeners()
             self._publish_state()
 
     def _on_reset(self, _request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
@@ -148,25 +150,29 @@ class SimNode(Node):
         self._publish_state()
 
     def _watch(self) -> None:
-        """Lockstep: repeat the state for a neighbour that came late, report a command that does not come."""
+        """Lockstep: repeat the state when a neighbour has come late, or when its command does not come."""
         if not self._session.running:
             return
-        waited_s = time.monotonic() - self._sent_s
-        if waited_s < 2.0 * WATCH_PERIOD_S:
-            return
-        if waited_s > self.config.command_deadline_s and not self._late_reported:
-            self._late_reported = True
+        listeners = self._listeners()
+        late_s = time.monotonic() - self._sent_s
+        if late_s > self.config.command_deadline_s:
             self.get_logger().error(
                 f"no {topics.SIM_JOINT_COMMAND.name} for the state of {self._session.stamp_ns * 1e-9:.2f} s "
-                f"since {waited_s:.1f} s (is control enabled? is /action_chunk there?); still waiting"
+                f"since {late_s:.1f} s (is control running? is {topics.ACTION_CHUNK.name} there?); still waiting"
             )
+        elif listeners <= self._listeners_told:
+            return
+        self._listeners_told = listeners
+        self._sent_s = time.monotonic()
         self._repeat_state()
+
+    def _listeners(self) -> int:
+        """Subscriptions to the state that the publishers know of."""
+        return sum(out.get_subscription_count() for out in (self._joint_states, *self._images, *self._infos))
 
     # --- state ------------------------------------------------------------------------------------------------------
 
     def _publish_state(self) -> None:
-        self._sent_s = time.monotonic()
-        self._late_reported = False
         stamp_ns = self._session.stamp_ns
         self._clock_out.publish(ClockMessage(clock=convert.ns_to_stamp(stamp_ns)))
         is_tick = self._session.is_tick
@@ -175,6 +181,7 @@ class SimNode(Node):
         self._publish_joint_states(stamp_ns)
         if is_tick or not self._session.running:
             self._publish_status()
+        self._sent_s = time.monotonic()
 
     def _repeat_state(self) -> None:
         stamp_ns = self._session.stamp_ns
