@@ -30,16 +30,17 @@ class Film:
     def add(self, statuses: Sequence[TrialStatus]) -> tuple[np.ndarray, ...]:
         """Draw one trial; return pictures (H, W, 3) of its start, middle and end."""
         model = self._library.get(statuses[0].object)
-        frames = []
+        small = []
         for status in statuses:
-            frame = self._renderer.render(np.array(status.q), [(model, np.array(status.T_world_object))])
-            frames.append(captioned(frame, _caption(status)))
-            self._writer.add(frames[-1])
+            picture = self._renderer.render(np.array(status.q), [(model, np.array(status.T_world_object))])
+            small.append(_half(picture))
+            frame = captioned(picture, _caption(status))
+            self._writer.add(frame)
         for _ in range(RESULT_FRAMES):
-            self._writer.add(frames[-1])
-        places = np.linspace(0, len(frames) - 1, SHEET_COLUMNS).round().astype(int)
-        self.sheet += [frames[place][::2, ::2] for place in places]
-        return tuple(frames[place][::2, ::2] for place in (0, len(frames) // 2, len(frames) - 1))
+            self._writer.add(frame)
+        places = np.linspace(0, len(small) - 1, SHEET_COLUMNS).round().astype(int)
+        self.sheet += [captioned(small[place], _caption(statuses[place])) for place in places]
+        return tuple(small[place] for place in (0, len(small) // 2, len(small) - 1))
 
 
 @contextmanager
@@ -50,6 +51,12 @@ def filming(folder: Path, library: ObjectLibrary) -> Iterator[Film]:
         yield film
     if film.sheet:
         write_png(folder / SHEET_NAME, contact_sheet(film.sheet, SHEET_COLUMNS))
+
+
+def _half(picture: np.ndarray) -> np.ndarray:
+    """Mean over squares of 2 x 2 pixels of a picture (H, W, 3) with even sides."""
+    height, width, _ = picture.shape
+    return picture.reshape(height // 2, 2, width // 2, 2, 3).mean(axis=(1, 3)).astype(np.uint8)
 
 
 def _caption(status: TrialStatus) -> str:

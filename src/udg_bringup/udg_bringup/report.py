@@ -105,16 +105,18 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
 
 def _trial_table(records: Sequence[TrialRecord]) -> str:
     head = "".join(
-        f"<th{' class=text' if name in ('object', 'pictures') else ''}>{name}</th>"
-        for name in ("trial", "object", "result", "raised [m]", "time [s]", "tick p50 [ms]", "wall [s]", "pictures")
+        f"<th{' class=text' if name == 'object' else ''}>{name}</th>"
+        for name in ("trial", "object", "result", "raised [m]", "time [s]", "tick p50 [ms]", "wall [s]")
     )
+    columns = max((len(record.pictures) for record in records), default=0)
+    head += f"<th class=text colspan={columns}>start, middle, end</th>" if columns else ""
     rows = []
     for record in records:
         result = "<span class=yes>lifted</span>" if record.success else "<span class=no>not lifted</span>"
-        pictures = "".join(f"<td><img src={_data_url(picture)} alt=''></td>" for picture in record.pictures) or "<td>-"
+        pictures = "".join(f"<td><img src={_data_url(picture)} alt=''></td>" for picture in record.pictures)
         p50 = percentiles_ms(record.tick_ms)["p50"]
         rows.append(
-            f"<tr><td>{record.trial}<td class=text>{html.escape(record.object)}<td>{result}"
+            f"<tr><td>{record.trial + 1}<td class=text>{html.escape(record.object)}<td>{result}"
             f"<td>{record.raised_m:.3f}<td>{record.time_s:.1f}<td>{'-' if p50 is None else p50}"
             f"<td>{record.wall_s:.1f}{pictures}</tr>"
         )
