@@ -19,7 +19,6 @@ class SynthesisConfig:
     n_candidates: int = 500
     n_keep: int | None = None  # lowest energies kept; None keeps every candidate that passes the gates
     batch: int = 250  # candidates optimised together
-    device: str = "cpu"
 
     # Upper level: gradient descent over hand pose and joints
     qp_steps: int = 250  # steps with the wrench term
@@ -42,6 +41,7 @@ class SynthesisConfig:
     friction: float = 0.4  # below what is tested, as a reserve
     cone_edges: int = 6
     force_penalty: float = 0.02
+    lift_wrench: float = 6.0  # size of the target that holds the weight; the other targets have 1
     qp_every: int = 10  # steps between two solutions
     qp_iterations: int = 20
 

@@ -22,6 +22,7 @@ class GraspObject:
         com: centre of mass (3,) [m] in the mesh frame; the mesh's own (uniform density) if None.
         grid_nodes: nodes of the distance grid along each axis.
         padding: how far the grid reaches beyond the mesh [m].
+        device: of the grid, the same as the hand's.
 
     Raises:
         GraspObjectError: mesh empty, not finite, open beyond repair or without volume.
@@ -35,6 +36,7 @@ class GraspObject:
         com: np.ndarray | None = None,
         grid_nodes: int = 64,
         padding: float = 0.025,
+        device: str = "cpu",
     ) -> None:
         self.name = name
         self.mesh = _checked(mesh, name)
@@ -46,12 +48,12 @@ class GraspObject:
             o3d.core.Tensor(np.asarray(self.mesh.vertices, dtype=np.float32)),
             o3d.core.Tensor(np.asarray(self.mesh.faces, dtype=np.uint32)),
         )
-        self.sdf = self._grid(grid_nodes, padding)
+        self.sdf = self._grid(grid_nodes, padding, device)
 
     @classmethod
-    def from_model(cls, model: ObjectModel) -> GraspObject:
+    def from_model(cls, model: ObjectModel, device: str = "cpu") -> GraspObject:
         """An object of the library, whose centre of mass is the origin."""
-        return cls(model.mesh, name=model.id, com=np.zeros(3))
+        return cls(model.mesh, name=model.id, com=np.zeros(3), device=device)
 
     @property
     def key(self) -> str:
@@ -80,7 +82,7 @@ class GraspObject:
         outward = np.einsum("ij,ij->i", normals, points - hull.center_mass)
         return points, np.where(outward[:, None] < 0.0, -normals, normals)
 
-    def _grid(self, nodes: int, padding: float) -> SdfGrid:
+    def _grid(self, nodes: int, padding: float, device: str) -> SdfGrid:
         lower = self.mesh.bounds[0] - padding
         step = (self.mesh.bounds[1] + padding - lower) / (nodes - 1)
         axes = [lower[k] + step[k] * np.arange(nodes) for k in range(3)]
@@ -88,7 +90,7 @@ class GraspObject:
         values = self.distance(points)
         gradients = np.stack(np.gradient(values, *[float(s) for s in step]), axis=-1)
         gradients /= np.maximum(np.linalg.norm(gradients, axis=-1, keepdims=True), 1e-6)
-        return SdfGrid(values, gradients.astype(np.float32), lower, step)
+        return SdfGrid(values, gradients.astype(np.float32), lower, step, device)
 
 
 def _checked(mesh: trimesh.Trimesh, name: str) -> trimesh.Trimesh:

@@ -49,7 +49,7 @@ class Optimiser:
         self._scale = obj.diagonal / 4.0
         self._up = torch.as_tensor(table.up, dtype=torch.float32, device=device)
         self._offset = table.offset
-        self._targets = wrench.target_wrenches(device)
+        self._targets = wrench.target_wrenches(self._up, config.lift_wrench)
         self._edges = wrench.cone_edges(config.friction, config.cone_edges, device)
         margin = torch.full_like(hand.sphere_radius, config.margin_object)
         tips = hand.contact_link[chosen]

@@ -11,10 +11,18 @@ import torch
 from torch import Tensor
 
 
-def target_wrenches(device: str = "cpu") -> Tensor:
-    """The J = 12 unit wrenches (12, 6): plus and minus force along, and torque about, each axis."""
-    eye = torch.eye(6, device=device)
-    return torch.cat([eye, -eye])
+def target_wrenches(up: Tensor, lift: float = 1.0) -> Tensor:
+    """The J = 12 wrenches (12, 6) to be made: force along and torque about three axes, both ways, of unit size.
+
+    The third axis is `up` (3,); the force along it, which holds the weight, has the size `lift`.
+    """
+    first = torch.linalg.cross(up, reference_axes(up))
+    first = first / first.norm()
+    axes = torch.stack([first, torch.linalg.cross(up, first), up])
+    half = torch.block_diag(axes, axes)
+    targets = torch.cat([half, -half])
+    targets[2] *= lift
+    return targets
 
 
 def reference_axes(normals: Tensor) -> Tensor:
