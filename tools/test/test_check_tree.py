@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -77,5 +78,5 @@ def test_every_requirement_is_pinned() -> None:
     for name in ("dev", "ros"):
         lines = (ROOT / "tools" / f"requirements-{name}.txt").read_text().splitlines()
         required += [line for line in lines if line and not line.startswith("#")]
-    names = {requirement.split(">")[0].split("<")[0].lower().replace("_", "-") for requirement in required}
+    names = {re.split("[<>;]", requirement)[0].lower().replace("_", "-") for requirement in required}
     assert names - pinned == set()
