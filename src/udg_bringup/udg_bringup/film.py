@@ -60,5 +60,5 @@ def _half(picture: np.ndarray) -> np.ndarray:
 
 
 def _caption(status: TrialStatus) -> str:
-    result = "  lifted" if status.success else "  time is over" if status.done else ""
+    result = "  lifted" if status.success else "  not lifted" if status.done else ""
     return f"trial {status.trial + 1}  {status.object}  {status.time_s:4.1f} s  raised {status.raised_m:.2f} m{result}"

@@ -32,10 +32,11 @@ NS = 1_000_000_000
 
 
 class ScriptedWorld:
-    """Joints follow at once; the object rises by 1 mm a physics step from height `lift_at` steps on."""
+    """Joints follow at once; the object rises by 1 mm a step from step `lift_at` on, and is gone from `fall_at` on."""
 
-    def __init__(self, lift_at: int = 10**9) -> None:
+    def __init__(self, lift_at: int = 10**9, fall_at: int = 10**9) -> None:
         self.lift_at = lift_at
+        self.fall_at = fall_at
         self.steps: list[int] = []
 
     def reset(self, q: np.ndarray, object: object, T_world_object: np.ndarray) -> None:
@@ -53,6 +54,7 @@ class ScriptedWorld:
     @property
     def T_world_object(self) -> np.ndarray:
         T = self.start.copy()
+        T[2, 3] -= 1.0 if sum(self.steps) >= self.fall_at else 0.0
         T[2, 3] += min(0.2, 1e-3 * max(0, sum(self.steps) - self.lift_at))
         return T
 
@@ -284,6 +286,14 @@ def test_a_lift_of_a_second_ends_the_trial_with_success_and_halts_the_world(make
     # up by 0.17 m after 24 + 170 steps = 0.81 s, and for one second from then on
     assert status.time_s == pytest.approx(1.81, abs=0.03)
     assert len(bench.world.steps) == round(status.time_s * 100)
+
+
+def test_a_fall_from_the_table_ends_the_trial_without_success(make_bench: Callable[..., Bench]) -> None:
+    bench = make_bench(ScriptedWorld(fall_at=48))
+    bench.neighbours.call_reset()
+    bench.neighbours.wait_for(lambda: bool(bench.neighbours.statuses) and bench.neighbours.statuses[-1].done)
+    assert not bench.neighbours.statuses[-1].success
+    assert sum(bench.world.steps) >= 48
 
 
 def test_an_unknown_object_is_refused_and_the_old_trial_stays(make_bench: Callable[..., Bench]) -> None:

@@ -20,6 +20,7 @@ PHYSICS_HZ = 240
 COMMAND_HZ = 100
 TICK_COMMANDS = 10  # commands per 0.1 s tick
 COMMAND_PERIOD_NS = 10_000_000
+FALLEN_BELOW_M = -0.2  # an object lower than this has left the table
 TRIAL_SPAN_NS = 100_000_000_000  # a trial begins at the next multiple of this simulated time
 
 
@@ -122,8 +123,9 @@ class SimSession:
 
     @property
     def done(self) -> bool:
-        """Whether the trial is over: success, or no time left."""
-        return self.success or (self._trial_time_s > 0.0 and self.time_s >= self._trial_time_s)
+        """Whether the trial is over: success, the object has fallen from the table, or no time is left."""
+        out_of_time = self._trial_time_s > 0.0 and self.time_s >= self._trial_time_s
+        return self.success or out_of_time or self._world.T_world_object[2, 3] < FALLEN_BELOW_M
 
     @property
     def running(self) -> bool:

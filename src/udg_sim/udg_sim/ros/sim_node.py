@@ -55,7 +55,7 @@ class SimNode(Node):
 
     The trial is named by the parameters `object`, `seed` and `trial`, read at the start and at each reset.
     In lockstep the world stands still until the command with the stamp of its state has come, and for good when the
-    trial is over (success, or `trial_time_s`), until the next reset.
+    trial is over (success, object fallen, `trial_time_s`), until the next reset.
     """
 
     def __init__(self, make_session: Callable[[SimNodeConfig], SimSession] | None = None) -> None:
