@@ -125,7 +125,8 @@ class SimSession:
     def done(self) -> bool:
         """Whether the trial is over: success, the object has fallen from the table, or no time is left."""
         out_of_time = self._trial_time_s > 0.0 and self.time_s >= self._trial_time_s
-        return self.success or out_of_time or self._world.T_world_object[2, 3] < FALLEN_BELOW_M
+        fallen = float(self._world.T_world_object[2, 3]) < FALLEN_BELOW_M
+        return self.success or out_of_time or fallen
 
     @property
     def running(self) -> bool:

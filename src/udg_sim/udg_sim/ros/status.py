@@ -18,7 +18,7 @@ class TrialStatus:
     object_z_m: float  # height of the object's centre of mass in world
     raised_m: float  # above its place at the start
     success: bool
-    done: bool  # success, fallen from the table or time over: in lockstep the simulation will not step further in this trial
+    done: bool  # success, fallen from the table or time over: in lockstep the world then stands still
     q: list[float]  # (36,) measured [rad]
     T_world_object: list[list[float]]  # (4, 4)
     image_sent_s: float  # monotonic clock at which this tick's depth images left
