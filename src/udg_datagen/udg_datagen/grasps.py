@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from udg_description.errors import UdgError
+from udg_description.layout import Side
 from udg_description.transforms import se3_distance
 
 GRASP_SCHEMA = 1
@@ -44,7 +45,7 @@ class GraspFileError(UdgError):
 class Grasp:
     """One grasp in the object frame; joints in SDK order [rad]."""
 
-    side: str
+    side: Side
     T_object_hand: np.ndarray  # (4, 4) hand link at contact
     T_object_pregrasp: np.ndarray  # (4, 4) hand link before the approach
     q_pregrasp: np.ndarray  # (J,)
@@ -62,7 +63,7 @@ class GraspSet:
     and is commanded `q_squeeze`. All poses are in the object frame, lengths in metres, forces in newtons on the object.
     """
 
-    side: str
+    side: Side
     strategy: str
     object_id: str
     object_key: str

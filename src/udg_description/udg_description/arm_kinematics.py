@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from ur_analytic_ik import ur5e
 
+from udg_description import ur5e
 from udg_description.frames import T_base_controller, T_flange_hand, T_world_base
 from udg_description.layout import Side, part_indices
 from udg_description.limits import joint_limits
@@ -18,13 +18,10 @@ _T_FLANGE_HAND = {side: T_flange_hand(side) for side in ("left", "right")}
 _T_HAND_FLANGE = {side: inverse(T) for side, T in _T_FLANGE_HAND.items()}
 _LIMIT_TOLERANCE = 1e-9  # [rad]
 
-# Denavit-Hartenberg constants of the UR5e [m]: the vendor's.
-_D1, _A2, _A3, _D4, _D5, _D6 = 0.1625, -0.425, -0.3922, 0.1333, 0.0997, 0.0996
-
 
 def flange_pose(side: Side, q: np.ndarray) -> np.ndarray:
     """T_world_flange (4, 4) for one arm's angles q (6,) [rad]."""
-    return _T_WORLD_CONTROLLER[side] @ ur5e.forward_kinematics(*(float(angle) for angle in q))
+    return _T_WORLD_CONTROLLER[side] @ ur5e.forward_kinematics(np.asarray(q, dtype=float).tolist())
 
 
 def hand_pose(side: Side, q: np.ndarray) -> np.ndarray:
@@ -84,11 +81,7 @@ def arm_jacobian(side: Side, q: np.ndarray) -> np.ndarray:
 
 def _ik_solutions(side: Side, T_world_flange: np.ndarray) -> np.ndarray:
     T_controller_flange = _T_CONTROLLER_WORLD[side] @ np.asarray(T_world_flange, dtype=float)
-    # The solver finds nothing for a rotation with rounding errors of single precision.
-    u, _, vt = np.linalg.svd(T_controller_flange[:3, :3])
-    T_controller_flange[:3, :3] = u @ vt
-    solutions = ur5e.inverse_kinematics(np.ascontiguousarray(T_controller_flange))
-    found = np.array(solutions, dtype=float).reshape(-1, 6)
+    found = ur5e.inverse_kinematics(T_controller_flange)
     return found[np.all(np.isfinite(found), axis=1)]
 
 
@@ -108,7 +101,9 @@ def _within_limits(side: Side, candidates: np.ndarray) -> np.ndarray:
 def _joint_axes(side: Side, q: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """World axes (6, 3) and origins (6, 3) [m] of the joints, and T_world_flange (4, 4), by the DH chain."""
     half = math.pi / 2
-    rows = [(_D1, 0.0, half), (0.0, _A2, 0.0), (0.0, _A3, 0.0), (_D4, 0.0, half), (_D5, 0.0, -half), (_D6, 0.0, 0.0)]
+    k = ur5e
+    rows = [(k.D1, 0.0, half), (0.0, k.A2, 0.0), (0.0, k.A3, 0.0)]
+    rows += [(k.D4, 0.0, half), (k.D5, 0.0, -half), (k.D6, 0.0, 0.0)]
     T = _T_WORLD_CONTROLLER[side]
     axes, origins = np.empty((6, 3)), np.empty((6, 3))
     for index, (d, a, alpha) in enumerate(rows):

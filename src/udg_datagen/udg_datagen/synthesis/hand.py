@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from udg_datagen.synthesis.errors import HandModelError
+from udg_description.layout import Side
 from udg_description.transforms import skew
 
 
@@ -22,7 +23,7 @@ from udg_description.transforms import skew
 class HandSpec:
     """Everything the synthesiser asks of a hand. Joint j moves link j + 1; parents come before children."""
 
-    side: str
+    side: Side
     joint_names: tuple[str, ...]
     parent_link: np.ndarray  # (n,) link that carries joint j
     T_parent_joint: np.ndarray  # (n, 4, 4)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor
 
 
@@ -22,7 +23,7 @@ class SdfGrid:
     def __init__(
         self, values: np.ndarray, gradients: np.ndarray, lower: np.ndarray, step: np.ndarray, device: str = "cpu"
     ) -> None:
-        def tensor(array: np.ndarray) -> Tensor:
+        def tensor(array: ArrayLike) -> Tensor:
             return torch.tensor(np.asarray(array), dtype=torch.float32, device=device)
 
         packed = np.concatenate([values[..., None], gradients], axis=-1).reshape(-1, 4)
