@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -171,6 +172,13 @@ class Bench:
             place=place,
         )
 
+    def wait_until_matched(self, listeners: int) -> None:
+        """Wait until the sim node knows so many subscriptions to its state."""
+        deadline_s = time.monotonic() + DEADLINE_S
+        while self.sim._listeners() < listeners:
+            assert time.monotonic() < deadline_s
+            time.sleep(0.01)
+
     def close(self) -> None:
         """Stop the threads and ROS."""
         for executor, thread in self.executors:
@@ -232,6 +240,7 @@ def test_the_state_is_repeated_for_a_neighbour_that_comes_late_and_only_then(mak
     bench = make_bench(command_deadline_s=600.0)
     neighbours = bench.neighbours
     neighbours.answering = False
+    bench.wait_until_matched(listeners=2)
     neighbours.call_reset()
     neighbours.wait_for(lambda: bool(neighbours.states))
     late: list[JointState] = []
@@ -242,9 +251,8 @@ def test_the_state_is_repeated_for_a_neighbour_that_comes_late_and_only_then(mak
             neighbours.changed.notify_all()
 
     topics.subscribe(neighbours, topics.SIM_JOINT_STATES, on_state)
-    neighbours.wait_for(lambda: bool(late))
+    neighbours.wait_for(lambda: bool(late) and len(neighbours.states) == 2)
     assert late[0].header.stamp == neighbours.states[0].header.stamp
-    assert len(neighbours.states) == 2
 
 
 def test_images_leave_before_the_joint_states_of_their_tick(make_bench: Callable[..., Bench]) -> None:
