@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -41,6 +42,14 @@ class TrialSpec:
         for name in ("seed", "trial"):
             if getattr(self, name) < 0:
                 raise TrialSpecError(f"trial specification: {name} is {getattr(self, name)}; valid: 0 or more")
+
+
+class View(NamedTuple):
+    """What there is to see: joint positions (36,) [rad], the object and its pose (4, 4)."""
+
+    q: np.ndarray
+    model: ObjectModel
+    T_world_object: np.ndarray
 
 
 def physics_steps(command: int) -> int:
@@ -143,9 +152,13 @@ class SimSession:
         """Measured joint velocities (36,) [rad/s]."""
         return self._world.qd
 
-    def depths(self) -> list[np.ndarray]:
-        """Depth images [mm] of the state, one (H, W) uint16 per camera."""
-        return self._rig.render(self._world.q, [(self._model, self._world.T_world_object)])
+    def view(self) -> View:
+        """What the cameras have before them now."""
+        return View(q=self._world.q, model=self._model, T_world_object=self._world.T_world_object)
+
+    def depths(self, view: View) -> list[np.ndarray]:
+        """Depth images [mm], one (H, W) uint16 per camera. Touches the cameras alone, not the world."""
+        return self._rig.render(view.q, [(view.model, view.T_world_object)])
 
     def advance(self, q_target: np.ndarray | None) -> None:
         """Hold the target (36,) [rad] for one command period; None keeps the last one."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from rclpy.clock import Clock, ClockType
@@ -16,11 +17,12 @@ from std_msgs.msg import String
 from std_srvs.srv import Trigger
 
 from udg_description.errors import UdgError
-from udg_description.layout import SIDES
 from udg_description.ros import convert, diagnostics, topics
 from udg_description.ros.params import declare
 from udg_description.ros.spin import run_node
+from udg_sim.ros.camera_output import CameraOutput
 from udg_sim.ros.session import COMMAND_HZ, SimSession, TrialSpec
+from udg_sim.ros.status import TrialStatus
 
 TRIAL_STATUS = topics.Topic(name="/sim/trial_status", type=String, depth=10, latched=True)
 WATCH_PERIOD_S = 0.5
@@ -74,8 +76,9 @@ class SimNode(Node):
         lockstep = self.config.lockstep
         self._clock_out = topics.publish(self, topics.CLOCK)
         self._joint_states = topics.publish(self, topics.SIM_JOINT_STATES)
-        self._images = [topics.publish(self, topics.DEPTH_IMAGE[side], lockstep=lockstep) for side in SIDES]
-        self._infos = [topics.publish(self, topics.CAMERA_INFO[side], lockstep=lockstep) for side in SIDES]
+        self._cameras = CameraOutput(self, self._session.cameras, lockstep=lockstep)
+        self._photographer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="cameras")
+        self._photo: Future[None] | None = None  # real time: images under way
         self._status = topics.publish(self, TRIAL_STATUS)
         topics.subscribe(self, topics.SIM_JOINT_COMMAND, self._on_command)
         self.create_service(Trigger, topics.SIM_RESET.name, self._on_reset)
@@ -104,6 +107,8 @@ class SimNode(Node):
         )
 
     def _begin(self, spec: TrialSpec) -> None:
+        if self._photo is not None:
+            wait([self._photo])
         self._session.load(spec)
         self._commanded = None
         self._tick_ms = math.nan
@@ -168,53 +173,37 @@ class SimNode(Node):
 
     def _listeners(self) -> int:
         """Subscriptions to the state that the publishers know of."""
-        return sum(out.get_subscription_count() for out in (self._joint_states, *self._images, *self._infos))
+        return self._joint_states.get_subscription_count() + self._cameras.listeners
 
     # --- state ------------------------------------------------------------------------------------------------------
 
     def _publish_state(self) -> None:
+        """Lockstep: the images, if it is time for them, before the joint states."""
         stamp_ns = self._session.stamp_ns
-        self._clock_out.publish(ClockMessage(clock=convert.ns_to_stamp(stamp_ns)))
+        self._publish_clock(stamp_ns)
         is_tick = self._session.is_tick
         if is_tick:
-            self._publish_images(stamp_ns)
+            self._depths = self._session.depths(self._session.view())
+            self._image_sent_s = self._cameras.publish(self._depths, stamp_ns)
         self._publish_joint_states(stamp_ns)
         if is_tick or not self._session.running:
-            self._publish_status()
+            self._publish_status(self._session.status(image_sent_s=self._image_sent_s, tick_ms=self._tick_ms))
         self._sent_s = time.monotonic()
 
     def _repeat_state(self) -> None:
         stamp_ns = self._session.stamp_ns
-        self._clock_out.publish(ClockMessage(clock=convert.ns_to_stamp(stamp_ns)))
+        self._publish_clock(stamp_ns)
         if self._session.is_tick:
-            self._send_images(stamp_ns, again=True)
+            self._cameras.publish(self._depths, stamp_ns)
         self._publish_joint_states(stamp_ns)
 
-    def _publish_images(self, stamp_ns: int) -> None:
-        self._depths = self._session.depths()
-        self._send_images(stamp_ns)
-
-    def _send_images(self, stamp_ns: int, *, again: bool = False) -> None:
-        messages = []
-        for side, camera, depth_mm in zip(SIDES, self._session.cameras, self._depths, strict=True):
-            frame_id = f"{side}_depth_camera_link"
-            messages.append(
-                (
-                    convert.depth_to_image(depth_mm, stamp_ns, frame_id),
-                    convert.camera_to_info(camera, stamp_ns, frame_id),
-                )
-            )
-        if not again:
-            self._image_sent_s = time.monotonic()
-        for (image, info), image_out, info_out in zip(messages, self._images, self._infos, strict=True):
-            info_out.publish(info)
-            image_out.publish(image)
+    def _publish_clock(self, stamp_ns: int) -> None:
+        self._clock_out.publish(ClockMessage(clock=convert.ns_to_stamp(stamp_ns)))
 
     def _publish_joint_states(self, stamp_ns: int) -> None:
         self._joint_states.publish(convert.q_to_joint_state(self._session.q, stamp_ns, self._session.qd))
 
-    def _publish_status(self) -> None:
-        status = self._session.status(image_sent_s=self._image_sent_s, tick_ms=self._tick_ms)
+    def _publish_status(self, status: TrialStatus) -> None:
         self._status.publish(String(data=status.to_json()))
 
     # --- real time --------------------------------------------------------------------------------------------------
@@ -232,17 +221,36 @@ class SimNode(Node):
                 f"the simulation was {MAX_LAG_S:.2f} s behind the wall clock and goes on from now",
                 throttle_duration_sec=5.0,
             )
-        image_commands = COMMAND_HZ // self.config.image_hz
         until_s = session.time_s + lag_s  # fixed now: services must be answered on a slow machine, too
         while session.time_s <= until_s:
             session.advance(self._commanded)
             stamp_ns = session.stamp_ns
-            self._clock_out.publish(ClockMessage(clock=convert.ns_to_stamp(stamp_ns)))
-            if round(session.time_s * COMMAND_HZ) % image_commands == 0:
-                self._publish_images(stamp_ns)
+            self._publish_clock(stamp_ns)
             self._publish_joint_states(stamp_ns)
-            if session.is_tick:
-                self._publish_status()
+            if round(session.time_s * COMMAND_HZ) % (COMMAND_HZ // self.config.image_hz) == 0:
+                self._photograph(stamp_ns)
+
+    def _photograph(self, stamp_ns: int) -> None:
+        """Real time: a thread makes the images, as cameras do; one that would come too late is left out."""
+        status = self._session.status(image_sent_s=math.nan, tick_ms=math.nan)
+        if self._photo is not None:
+            if not self._photo.done():
+                self._publish_status(status)
+                return
+            self._photo.result()  # raises what went wrong in the thread
+        view = self._session.view()
+
+        def photograph() -> None:
+            depths_mm = self._session.depths(view)
+            sent_s = self._cameras.publish(depths_mm, stamp_ns)
+            self._publish_status(replace(status, image_sent_s=sent_s))
+
+        self._photo = self._photographer.submit(photograph)
+
+    def destroy_node(self) -> None:
+        """Let the images that are under way finish, then end."""
+        self._photographer.shutdown()
+        super().destroy_node()
 
 
 def _make_session(config: SimNodeConfig) -> SimSession:

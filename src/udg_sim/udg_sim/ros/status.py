@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict, dataclass
+
+MAY_BE_UNKNOWN = ("image_sent_s", "tick_ms")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,20 +24,20 @@ class TrialStatus:
     done: bool  # success, fallen from the table or time over: in lockstep the world then stands still
     q: list[float]  # (36,) measured [rad]
     T_world_object: list[list[float]]  # (4, 4)
-    image_sent_s: float  # monotonic clock at which this tick's depth images left
+    image_sent_s: float  # monotonic clock at which the depth images of this time left, NaN without images
     tick_ms: float  # images -> command of the previous tick, NaN before the first one
 
     def to_json(self) -> str:
-        """One line of JSON; a tick time that is not known yet becomes null."""
+        """One line of JSON; a time that is not known becomes null."""
         record = asdict(self)
-        if self.tick_ms != self.tick_ms:
-            record["tick_ms"] = None
+        for name in MAY_BE_UNKNOWN:
+            record[name] = None if math.isnan(record[name]) else record[name]
         return json.dumps(record)
 
     @classmethod
     def from_json(cls, text: str) -> TrialStatus:
         """Read what `to_json` wrote."""
         record = json.loads(text)
-        if record["tick_ms"] is None:
-            record["tick_ms"] = float("nan")
+        for name in MAY_BE_UNKNOWN:
+            record[name] = math.nan if record[name] is None else record[name]
         return cls(**record)
