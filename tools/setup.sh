@@ -139,7 +139,7 @@ fi
 wanted="$(cat tools/requirements*.txt constraints.txt src/*/setup.cfg | sha256sum | cut -d' ' -f1) $ROS"
 if [ "$(cat $STAMP_PYTHON 2>/dev/null)" != "$wanted" ]; then
     install_system_libraries
-    if [ ! -x $VENV/bin/python ]; then make_venv "$ROS"; fi
+    if ! $VENV/bin/python -m pip --version >/dev/null 2>&1; then make_venv "$ROS"; fi  # absent, or interrupted
     install_python_packages "$ROS"
     source_env
     check_import rclpy "make distclean and try again, or source a ROS 2 installation"
