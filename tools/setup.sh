@@ -87,10 +87,12 @@ make_venv() {  # ros mode
     echo "$1" > $VENV/.udg-ros
 }
 
-pip_install() { $VENV/bin/python -m pip install --disable-pip-version-check -c constraints.txt "$@" > $PIP_LOG 2>&1; }
+pip_install() {  # refuses to write outside a virtual environment
+    $VENV/bin/python -m pip --require-virtualenv install --disable-pip-version-check -c constraints.txt "$@" > $PIP_LOG 2>&1
+}
 
 pip_fail() {  # what
-    grep -v '^WARNING' $PIP_LOG | tail -8
+    grep -i -E '^ *(error|.*(connection|resolve|space left|timed out))' $PIP_LOG | cut -c1-200 | sort -u | tail -4
     fail "pip could not install $1 (all of it in $PIP_LOG): check the network and the free space, then run make again"
 }
 
@@ -139,7 +141,9 @@ fi
 wanted="$(cat tools/requirements*.txt constraints.txt src/*/setup.cfg | sha256sum | cut -d' ' -f1) $ROS"
 if [ "$(cat $STAMP_PYTHON 2>/dev/null)" != "$wanted" ]; then
     install_system_libraries
-    if ! $VENV/bin/python -m pip --version >/dev/null 2>&1; then make_venv "$ROS"; fi  # absent, or interrupted
+    if [ ! -f $VENV/pyvenv.cfg ] || ! $VENV/bin/python -m pip --version >/dev/null 2>&1; then  # absent, or interrupted
+        make_venv "$ROS"
+    fi
     install_python_packages "$ROS"
     source_env
     check_import rclpy "make distclean and try again, or source a ROS 2 installation"
