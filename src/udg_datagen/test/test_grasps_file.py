@@ -12,21 +12,24 @@ def make_grasps(n: int = 3) -> GraspSet:
     T = np.tile(np.eye(4), (n, 1, 1))
     T[:, :3, 3] = rng.normal(size=(n, 3))
     return GraspSet(
-        side="left",
+        sides=("left",),
         strategy="pinch",
         object_id="cube",
         object_key="abc",
         T_table_object=np.eye(4),
-        palm_normal_hand=np.array([0.0, -1.0, 0.0]),
+        palm_normal_hand=np.array([[0.0, -1.0, 0.0]]),
         pregrasp_distance=0.1,
-        contact_names=("thumb", "index"),
-        joint_names=tuple(f"j{k}" for k in range(12)),
-        T_object_hand=T,
-        **{name: rng.normal(size=(n, 12)) for name in ("q_pregrasp", "q_grasp", "q_squeeze", "tau_squeeze")},
+        contact_names=("left_thumb", "left_index"),
+        contact_hand=np.zeros(2, dtype=np.int64),
+        joint_names=(tuple(f"j{k}" for k in range(12)),),
+        withstood=np.zeros((n, 0), dtype=bool),
+        T_object_hand=T[:, None],
+        **{name: rng.normal(size=(n, 1, 12)) for name in ("q_pregrasp", "q_grasp", "q_squeeze", "tau_squeeze")},
         **{
             name: rng.normal(size=n)
             for name in (
                 "energy", "wrench_residual", "force_imbalance", "penetration", "table_clearance", "approach_clearance",
+                "self_penetration", "hand_hand_penetration", "q1",
             )
         },
         tip_distance=rng.normal(size=(n, 2)),
@@ -65,9 +68,9 @@ def test_a_missing_file_and_a_foreign_one_are_refused(tmp_path: Path) -> None:
 
 def test_the_pregrasp_stands_back_from_the_palm() -> None:
     grasps = make_grasps()
-    shift = grasps.Ts_object_pregrasp[:, :3, 3] - grasps.T_object_hand[:, :3, 3]
+    shift = grasps.Ts_object_pregrasp[:, 0, :3, 3] - grasps.T_object_hand[:, 0, :3, 3]
     np.testing.assert_allclose(shift, np.tile([0.0, 0.1, 0.0], (3, 1)))
-    np.testing.assert_array_equal(grasps[1].T_object_pregrasp, grasps.Ts_object_pregrasp[1])
+    np.testing.assert_array_equal(grasps[1].hands[0].T_object_pregrasp, grasps.Ts_object_pregrasp[1, 0])
 
 
 def test_taking_keeps_the_order_asked_for() -> None:
@@ -81,8 +84,8 @@ def test_spreading_skips_near_copies_and_keeps_the_best() -> None:
     grasps = make_grasps(6)
     T = np.tile(np.eye(4), (6, 1, 1))
     T[:, 0, 3] = [0.0, 0.001, 0.2, 0.201, 0.4, 0.401]
-    grasps = dataclasses.replace(grasps, T_object_hand=T)
-    assert grasps.spread(3).T_object_hand[:, 0, 3].tolist() == [0.0, 0.2, 0.4]
+    grasps = dataclasses.replace(grasps, T_object_hand=T[:, None])
+    assert grasps.spread(3).T_object_hand[:, 0, 0, 3].tolist() == [0.0, 0.2, 0.4]
     assert len(grasps.spread(5)) == 5
     assert len(grasps.spread(50)) == 6
     assert len(make_grasps(0).spread(4)) == 0

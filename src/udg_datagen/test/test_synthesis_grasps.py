@@ -49,8 +49,8 @@ def test_contact_points_lie_on_the_surface(grasps: GraspSet, can: GraspObject) -
 
 
 def test_the_hand_stays_above_the_table_at_grasp_and_pregrasp(grasps: GraspSet) -> None:
-    hand = xhand(grasps.side)
-    for poses, q in ((grasps.T_object_hand, grasps.q_grasp), (grasps.Ts_object_pregrasp, grasps.q_grasp)):
+    hand = xhand(grasps.sides[0])
+    for poses, q in ((grasps.T_object_hand[:, 0], grasps.q_grasp[:, 0]), (grasps.Ts_object_pregrasp[:, 0], grasps.q_grasp[:, 0])):
         poses = torch.tensor(T_TABLE @ poses, dtype=torch.float32)
         state = hand.forward(poses[:, :3, 3], poses[:, :3, :3], torch.tensor(q, dtype=torch.float32))
         assert (state.X @ hand.W_surface)[:, 2].min() > -1e-4
@@ -69,8 +69,8 @@ def test_forces_press_within_the_friction_cone_and_cancel(grasps: GraspSet) -> N
 
 
 def test_squeeze_torque_does_the_virtual_work_of_the_forces(grasps: GraspSet) -> None:
-    hand = xhand(grasps.side)
-    pose = torch.tensor(grasps.T_object_hand[:1], dtype=torch.float32)
+    hand = xhand(grasps.sides[0])
+    pose = torch.tensor(grasps.T_object_hand[:1, 0], dtype=torch.float32)
     links = hand.contact_link.numpy()
     rng = np.random.default_rng(0)
 
@@ -81,32 +81,32 @@ def test_squeeze_torque_does_the_virtual_work_of_the_forces(grasps: GraspSet) ->
             local = np.einsum("cji,cj->ci", R, grasps.contact_points_object[0] - o)
         return np.einsum("cij,cj->ci", R, local) + o, local
 
-    q, step = grasps.q_grasp[0], 0.01 * rng.standard_normal(12)
+    q, step = grasps.q_grasp[0, 0], 0.01 * rng.standard_normal(12)
     _, local = points(q, None)
     moved = points(q + step, local)[0] - points(q - step, local)[0]
     work = (grasps.contact_forces_object[0] * moved).sum()
-    assert work == pytest.approx(2.0 * grasps.tau_squeeze[0] @ step, rel=0.02, abs=1e-5)
+    assert work == pytest.approx(2.0 * grasps.tau_squeeze[0, 0] @ step, rel=0.02, abs=1e-5)
 
 
 def test_torques_respect_the_efforts_and_make_the_targets(grasps: GraspSet) -> None:
-    spec = xhand(grasps.side).spec
+    spec = xhand(grasps.sides[0]).spec
     assert (np.abs(grasps.tau_squeeze) <= CONFIG.squeeze_effort_share * spec.effort + 1e-6).all()
     expected = np.clip(grasps.q_grasp + grasps.tau_squeeze / CONFIG.squeeze_stiffness, spec.lower, spec.upper)
     np.testing.assert_allclose(grasps.q_squeeze, expected, atol=1e-6)
 
 
 def test_joints_stay_within_limits(grasps: GraspSet) -> None:
-    spec = xhand(grasps.side).spec
+    spec = xhand(grasps.sides[0]).spec
     for q in (grasps.q_pregrasp, grasps.q_grasp, grasps.q_squeeze):
         assert (q >= spec.lower - 1e-6).all() and (q <= spec.upper + 1e-6).all()
 
 
 def test_the_open_hand_passes_clear_of_the_object(grasps: GraspSet, can: GraspObject) -> None:
-    hand = xhand(grasps.side)
+    hand = xhand(grasps.sides[0])
     for share in (0.0, 0.2, 0.5, 1.0):
-        poses = grasps.T_object_hand + share * (grasps.Ts_object_pregrasp - grasps.T_object_hand)
+        poses = (grasps.T_object_hand + share * (grasps.Ts_object_pregrasp - grasps.T_object_hand))[:, 0]
         poses = torch.tensor(poses, dtype=torch.float32)
-        q = torch.tensor(grasps.q_pregrasp, dtype=torch.float32)
+        q = torch.tensor(grasps.q_pregrasp[:, 0], dtype=torch.float32)
         surface = hand.forward(poses[:, :3, 3], poses[:, :3, :3], q).X @ hand.W_surface
         assert np.median(can.distance(surface.transpose(1, 2).numpy()).min(axis=1)) > 0.003
 
@@ -141,14 +141,14 @@ def test_no_start_has_its_palm_facing_up(can: GraspObject) -> None:
 
 def test_the_wrench_error_is_lower_after_optimisation(grasps: GraspSet, can: GraspObject) -> None:
     short = dataclasses.replace(CONFIG, weight_wrench=0.0)
-    blind = synthesize(can, xhand(grasps.side), short, T_table_object=T_TABLE, seed=1)
+    blind = synthesize(can, xhand(grasps.sides[0]), short, T_table_object=T_TABLE, seed=1)
     assert np.median(grasps.wrench_residual) < np.median(blind.wrench_residual)
 
 
 def test_fewer_contacts_for_a_pinch_and_a_limit_on_what_is_kept(can: GraspObject) -> None:
     config = dataclasses.replace(CONFIG, strategy="pinch", n_candidates=12, n_keep=3)
     pinch = synthesize(can, xhand("right"), config, seed=0)
-    assert pinch.contact_names == ("thumb", "index")
+    assert pinch.contact_names == ("right_thumb", "right_index")
     assert 1 <= len(pinch) <= 3
     assert json.loads(pinch.meta_json)["config"]["strategy"] == "pinch"
 
@@ -171,9 +171,9 @@ def test_an_unknown_strategy_names_the_valid_ones() -> None:
 
 def _inward(grasps: GraspSet) -> np.ndarray:
     """From each pad's centre to its contact point: the pads roll, so this is the surface's inward normal."""
-    hand = xhand(grasps.side)
-    chosen = [hand.spec.contact_names.index(name) for name in grasps.contact_names]
-    T, q = (torch.tensor(x, dtype=torch.float32) for x in (grasps.T_object_hand, grasps.q_grasp))
+    hand = xhand(grasps.sides[0])
+    chosen = [hand.spec.contact_names.index(name) for name in (c.split("_", 1)[1] for c in grasps.contact_names)]
+    T, q = (torch.tensor(x, dtype=torch.float32) for x in (grasps.T_object_hand[:, 0], grasps.q_grasp[:, 0]))
     centers = (hand.forward(T[:, :3, 3], T[:, :3, :3], q).X @ hand.W_contacts[:, chosen]).transpose(1, 2).numpy()
     direction = grasps.contact_points_object - centers
     return direction / np.linalg.norm(direction, axis=-1, keepdims=True)

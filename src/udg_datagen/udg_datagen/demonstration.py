@@ -149,7 +149,7 @@ class DemoPlanner:
         for side, batch in grasps.items():
             T_world_hand = poses[f"{side}_hand_link"]
             for index in range(min(len(batch.energy), self._config.candidates)):
-                T = T_world_object @ batch.T_object_hand[index]
+                T = T_world_object @ batch.T_object_hand[index, 0]
                 distance = se3_distance(T_world_hand, T, self._config.rotation_weight_m)
                 scored.append((float(distance), side, index))
         return [(side, index) for _, side, index in sorted(scored)]
@@ -159,7 +159,7 @@ class DemoPlanner:
     ) -> _Reach | None:
         """Arm configurations of pregrasp, approach and lift, free of the table and of the other arm."""
         config = self._config
-        T_grasp = T_world_object @ batch.T_object_hand[index]
+        T_grasp = T_world_object @ batch.T_object_hand[index, 0]
         back = -T_grasp[:3, :3] @ PALM_NORMAL_HAND[side]
         arm = part_indices(f"{side}_arm")
         q_pre = _arm_for_hand(side, _moved(T_grasp, config.approach_m * back), start[arm])
@@ -174,8 +174,8 @@ class DemoPlanner:
             return None
         q = np.repeat(start[None], 2 * n, axis=0)
         q[:, arm] = np.concatenate([approach, lift])
-        q[:, part_indices(f"{side}_hand")] = batch.q_grasp[index]
-        q[:n, part_indices(f"{side}_hand")] = batch.q_pregrasp[index]
+        q[:, part_indices(f"{side}_hand")] = batch.q_grasp[index, 0]
+        q[:n, part_indices(f"{side}_hand")] = batch.q_pregrasp[index, 0]
         clearance = self._scene.clearance(q)
         if clearance.table.min() < config.table_margin_m - 0.002 or clearance.robot.min() < config.robot_margin_m:
             return None
@@ -189,7 +189,7 @@ class DemoPlanner:
         arm, hand = part_indices(f"{side}_arm"), part_indices(f"{side}_hand")
         moving = np.r_[np.arange(36)[arm], np.arange(36)[hand]]
         goal = start.copy()
-        goal[arm], goal[hand] = reach.q_pre, batch.q_pregrasp[index]
+        goal[arm], goal[hand] = reach.q_pre, batch.q_pregrasp[index, 0]
 
         def is_free(q_moving: np.ndarray) -> np.ndarray:
             q = np.repeat(start[None], len(q_moving), axis=0)
@@ -222,8 +222,8 @@ class DemoPlanner:
         speed[hand] = 3.0
         pre = follow_path(to_pregrasp, speed, dt)
         near = follow_path(approach, _line_speed(approach, config.approach_m, config.approach_speed_m_s), dt)
-        closed = _ramp(approach[-1], hand, batch.q_grasp[reach.grasp], round(config.close_s / dt))
-        squeezed = _ramp(closed[-1], hand, batch.q_squeeze[reach.grasp], round(config.squeeze_s / dt))
+        closed = _ramp(approach[-1], hand, batch.q_grasp[reach.grasp, 0], round(config.close_s / dt))
+        squeezed = _ramp(closed[-1], hand, batch.q_squeeze[reach.grasp, 0], round(config.squeeze_s / dt))
         up = np.repeat(squeezed[-1][None], len(reach.lift), axis=0)
         up[:, arm] = reach.lift
         lifted = follow_path(up, _line_speed(up, config.lift_m, config.lift_speed_m_s), dt)

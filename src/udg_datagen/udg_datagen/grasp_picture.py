@@ -46,14 +46,16 @@ def primitive_mesh(shape: Primitive) -> trimesh.Trimesh:
 
 
 def _tile(grasps: GraspSet, mesh: trimesh.Trimesh, index: int) -> np.ndarray:
-    model = RobotModel().hand(grasps.side)
-    T_table_hand = grasps.T_table_object @ grasps.T_object_hand[index]
     parts = [(transform_points(grasps.T_table_object, mesh.vertices), np.asarray(mesh.faces), _OBJECT_RGB)]
-    for link, T_hand_link in model.link_poses_np(grasps.q_grasp[index]).items():
-        colour = _TIP_RGB if link.endswith(_TIP_LINKS) else _HAND_RGB
-        for shape in model.geometry(link):
-            part = primitive_mesh(shape)
-            parts.append((transform_points(T_table_hand @ T_hand_link, part.vertices), np.asarray(part.faces), colour))
+    for hand in grasps[index].hands:
+        model = RobotModel().hand(hand.side)
+        T_table_hand = grasps.T_table_object @ hand.T_object_hand
+        for link, T_hand_link in model.link_poses_np(hand.q_grasp).items():
+            colour = _TIP_RGB if link.endswith(_TIP_LINKS) else _HAND_RGB
+            for shape in model.geometry(link):
+                part = primitive_mesh(shape)
+                vertices = transform_points(T_table_hand @ T_hand_link, part.vertices)
+                parts.append((vertices, np.asarray(part.faces), colour))
     table = trimesh.creation.box((1.0, 1.0, 0.02), transform=trimesh.transformations.translation_matrix((0, 0, -0.01)))
     parts.append((np.asarray(table.vertices), np.asarray(table.faces), _TABLE_RGB))
     scene = o3d.t.geometry.RaycastingScene(nthreads=1)

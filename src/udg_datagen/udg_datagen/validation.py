@@ -16,7 +16,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from udg_datagen.grasps import Grasp, GraspSet
+from udg_datagen.grasps import GraspSet, HandGrasp
 from udg_datagen.hand_world import HandWorld
 from udg_description.errors import UdgError
 from udg_description.transforms import rotation_angle
@@ -90,7 +90,9 @@ def validate(
     config = ValidationConfig() if config is None else config
     if grasps.object_id != model.id:
         raise ValidationError(f"the grasps are of object '{grasps.object_id}', not of '{model.id}'")
-    arguments = [(grasps[k], grasps.T_table_object, model, config) for k in range(len(grasps))]
+    if len(grasps.sides) != 1:
+        raise ValidationError(f"grasps with the hands {grasps.sides}: one hand is needed")
+    arguments = [(grasps[k].hands[0], grasps.T_table_object, model, config) for k in range(len(grasps))]
     if workers > 1 and len(grasps) > 1:
         with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
             outcomes = list(pool.map(_try, arguments, chunksize=max(1, len(arguments) // (4 * workers))))
@@ -100,12 +102,12 @@ def validate(
     return ValidationReport(table[:, 0] > 0.5, table[:, 1], table[:, 2], table[:, 3])
 
 
-def _try(argument: tuple[Grasp, np.ndarray, ObjectModel, ValidationConfig]) -> Outcome:
+def _try(argument: tuple[HandGrasp, np.ndarray, ObjectModel, ValidationConfig]) -> Outcome:
     grasp, T_table_object, model, config = argument
     return try_lift(grasp, T_table_object, model, config) if config.rule == "lift" else try_pull(grasp, model, config)
 
 
-def try_lift(grasp: Grasp, T_table_object: np.ndarray, model: ObjectModel, config: ValidationConfig) -> Outcome:
+def try_lift(grasp: HandGrasp, T_table_object: np.ndarray, model: ObjectModel, config: ValidationConfig) -> Outcome:
     """Approach, close, squeeze, lift and hold with one floating hand over the table."""
     T_table_pregrasp = T_table_object @ grasp.T_object_pregrasp
     world = HandWorld(
@@ -148,7 +150,7 @@ def try_lift(grasp: Grasp, T_table_object: np.ndarray, model: ObjectModel, confi
     return Outcome(rise >= config.rise, rise, moved, turned)
 
 
-def try_pull(grasp: Grasp, model: ObjectModel, config: ValidationConfig) -> Outcome:
+def try_pull(grasp: HandGrasp, model: ObjectModel, config: ValidationConfig) -> Outcome:
     """Squeeze in weightlessness, then hold against a pull along each axis of the object."""
     mass_kg = model.mass_kg if config.mass_kg is None else config.mass_kg
     worst_moved, worst_turned = 0.0, 0.0

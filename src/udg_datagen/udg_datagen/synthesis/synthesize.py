@@ -61,15 +61,17 @@ def synthesize(
     arrays = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     order = np.argsort(arrays["energy"], kind="stable")[: config.n_keep]
     return GraspSet(
-        side=hand.spec.side,
+        sides=(hand.spec.side,),
         strategy=config.strategy,
         object_id=obj.name,
         object_key=obj.key,
         T_table_object=np.asarray(T_table_object, dtype=np.float64),
-        palm_normal_hand=np.asarray(hand.spec.palm_normal, dtype=np.float64),
+        palm_normal_hand=np.asarray(hand.spec.palm_normal, dtype=np.float64)[None],
         pregrasp_distance=config.pregrasp_distance,
-        contact_names=tuple(hand.spec.contact_names[k] for k in active),
-        joint_names=hand.spec.joint_names,
+        contact_names=tuple(f"{hand.spec.side}_{hand.spec.contact_names[k]}" for k in active),
+        contact_hand=np.zeros(len(active), dtype=np.int64),
+        joint_names=(hand.spec.joint_names,),
+        withstood=np.zeros((len(order), 0), dtype=bool),
         meta_json=json.dumps(meta, sort_keys=True),
         **{name: values[order] for name, values in arrays.items()},
     )
@@ -128,16 +130,19 @@ def _finish(
         return x.double().cpu().numpy()
 
     return {
-        "T_object_hand": T,
-        "q_pregrasp": own_array(opened.q[keep]),
-        "q_grasp": own_array(pose.q),
-        "q_squeeze": own_array(squeezed.target),
-        "tau_squeeze": own_array(squeezed.torques),
+        "T_object_hand": T[:, None],
+        "q_pregrasp": own_array(opened.q[keep])[:, None],
+        "q_grasp": own_array(pose.q)[:, None],
+        "q_squeeze": own_array(squeezed.target)[:, None],
+        "tau_squeeze": own_array(squeezed.torques)[:, None],
         "energy": kept(result.energy),
         "wrench_residual": kept(result.wrench_residual),
         "force_imbalance": own_array(squeezed.imbalance),
         "tip_distance": tip_distance[good],
         "penetration": penetration[good],
+        "self_penetration": np.sqrt(own.double().cpu().numpy()[good]) / 100.0,
+        "hand_hand_penetration": np.zeros(good.sum()),
+        "q1": np.full(good.sum(), np.nan),
         "table_clearance": clearance[good],
         "approach_clearance": own_array(opened.clearance[keep]),
         "contact_points_object": own_array(centers - radius[:, None] * normals),
