@@ -13,3 +13,7 @@ class SafetyConfigError(ControlError):
 
 class RefusedError(ControlError):
     """A request that the controller can't follow in its present state; the message says what to do first."""
+
+
+class DeviceError(ControlError):
+    """A device that can't be opened; the message names it, its address and what to check."""
