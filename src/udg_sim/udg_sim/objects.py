@@ -13,6 +13,7 @@ import numpy as np
 import trimesh
 
 from udg_description.errors import UdgError
+from udg_sim import families
 from udg_sim.cache import cache_dir, cached_arrays
 from udg_sim.catalogue import ObjectSpec, builtin_specs
 from udg_sim.convex import decompose, fit_hull
@@ -43,6 +44,8 @@ class SizeRange(NamedTuple):
     upper: float
 
 
+SOURCES = ("builtin", "generated")
+"""Where the library's objects come from."""
 SIZES = {"small": SizeRange(0.0, 0.08), "medium": SizeRange(0.08, 0.22), "large": SizeRange(0.22, 0.6)}
 
 
@@ -96,25 +99,55 @@ class ObjectModel:
         return float(self.mesh.extents.max())
 
 
+class Entry(NamedTuple):
+    """What the library knows of an object before it is built."""
+
+    id: str
+    source: str  # one of SOURCES
+    category: str
+    split: str  # "train" | "test"
+    size_class: str  # "small" | "medium" | "large"
+    quick: bool = False  # in the balanced subset for daily measurement
+
+
 class ObjectLibrary:
-    """Objects by id (built-in) or by "path.obj@0.1" (a mesh file scaled to a longest edge of 0.1 m)."""
+    """Objects by id or by "path.obj@0.1" (a mesh file scaled to a longest edge of 0.1 m)."""
 
     def __init__(self) -> None:
         self._specs = builtin_specs()
         self._loaded: dict[str, ObjectModel] = {}
+        self._entries = {e.id: e for e in entries()}
 
-    def ids(self, split: str | None = None, size: str | None = None) -> list[str]:
-        """Ids of the built-in objects, optionally of one split ("train", "test") or size class. Raises UdgError."""
-        for value, valid in ((split, ("train", "test")), (size, tuple(SIZES))):
+    def ids(
+        self,
+        split: str | None = None,
+        size: str | None = None,
+        source: str | Sequence[str] | None = None,
+        quick: bool = False,
+    ) -> list[str]:
+        """Ids of the library's objects, sizes and categories mixed.
+
+        Optionally of one split ("train", "test"), size class, source (or several) or of the quick balanced subset.
+        Raises UdgError.
+        """
+        sources = SOURCES if source is None else (source,) if isinstance(source, str) else tuple(source)
+        checks = [(split, ("train", "test")), (size, tuple(SIZES)), *((name, SOURCES) for name in sources)]
+        for value, valid in checks:
             if value is not None and value not in valid:
                 raise UdgError(f"object library: unknown choice {value!r}; valid: {', '.join(valid)}")
-        return [s.id for s in self._specs.values() if split in (None, s.split) and size in (None, s.size_class)]
+        return [
+            e.id for e in self._entries.values()
+            if split in (None, e.split) and size in (None, e.size_class) and e.source in sources and e.quick >= quick
+        ]  # fmt: skip
 
     def get(self, spec: str) -> ObjectModel:
         """The object of a library id or mesh spec. Raises UnknownObjectError, MeshError."""
         if spec not in self._loaded:
+            one = families.member(spec)
             if spec in self._specs:
                 self._loaded[spec] = _builtin(self._specs[spec])
+            elif one is not None:
+                self._loaded[spec] = _generated(one)
             elif "@" in spec or Path(spec).suffix.lower() in SUFFIXES:
                 self._loaded[spec] = _from_file(spec)
             else:
@@ -122,9 +155,20 @@ class ObjectLibrary:
         return self._loaded[spec]
 
     def _unknown(self, spec: str) -> str:
-        close = difflib.get_close_matches(spec, self._specs, n=3, cutoff=0.5)
-        hint = f"did you mean {' or '.join(close)}?" if close else f"valid ids: {', '.join(self._specs)}"
+        close = difflib.get_close_matches(spec, [*self._specs, *self._entries], n=3, cutoff=0.5)
+        hint = f"did you mean {' or '.join(close)}?" if close else "`make objects ARGS=--list` prints the valid ids."
         return f"object {spec!r} is not in the library; {hint} A mesh file is given as path.obj@<longest edge in m>"
+
+
+def entries() -> list[Entry]:
+    """All objects of the library: the built-in ones first, then the first of each family, the second of each, ..."""
+    known = [Entry(s.id, "builtin", s.category, s.split, s.size_class) for s in builtin_specs().values()]
+    quick = len(families.FAMILIES)
+    known += [
+        Entry(m.id, "generated", m.family.name, "train", m.size_class, number < quick)
+        for number, m in enumerate(families.members())
+    ]
+    return known
 
 
 def geometry_key(mesh: trimesh.Trimesh) -> str:
@@ -138,6 +182,11 @@ def _builtin(spec: ObjectSpec) -> ObjectModel:
     shape = spec.build()
     mass_kg = spec.density * float(shape.mesh.volume)
     return _prepare(shape, spec.id, spec.category, spec.split, spec.size_class, mass_kg, "")
+
+
+def _generated(one: families.Member) -> ObjectModel:
+    built = families.build(one)
+    return _prepare(built.shape, one.id, one.family.name, "train", one.size_class, built.mass_kg, "")
 
 
 def _from_file(spec: str) -> ObjectModel:
