@@ -22,8 +22,8 @@ from torch import Tensor
 
 from udg_description.layout import JOINT_NAMES, N_JOINTS
 from udg_policy.config import PolicyConfig, from_dict, to_dict
-from udg_policy.dataset import write_atomically
 from udg_policy.errors import CheckpointError, ConfigError
+from udg_policy.files import write_atomically
 from udg_policy.network import PolicyNetwork
 from udg_policy.representation import ActionBounds
 

@@ -1,84 +1,40 @@
-"""The dataset format: one compressed .npz per episode, no pickles, and a manifest that describes the folder."""
+"""A dataset: a folder with one file an episode and a manifest that describes it (see docs/dataset.md)."""
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
-import os
-import zipfile
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from udg_description.layout import JOINT_NAMES, N_JOINTS
+from udg_description.layout import JOINT_NAMES
+from udg_policy.episode import CLOUD_POINTS, LABEL_LEFT, LABEL_RIGHT, LABEL_SEEN, STEP_S, Episode
+from udg_policy.episode_file import (
+    HEADER_BYTES,
+    SCHEMA_VERSION,
+    Header,
+    decode_episode,
+    decode_meta,
+    encode_episode,
+    read_header,
+    verify,
+)
 from udg_policy.errors import DatasetError
+from udg_policy.files import TEMPORARY_PATTERN, write_atomically
 
-SCHEMA_VERSION = 1
-STEP_S = 0.1  # one step of an episode
-CLOUD_POINTS = 2048
-LABEL_SEEN, LABEL_LEFT, LABEL_RIGHT = 0, 1, 2
+__all__ = ["CLOUD_POINTS", "LABEL_LEFT", "LABEL_RIGHT", "LABEL_SEEN", "MANIFEST_NAME", "SCHEMA_VERSION", "STEP_S",
+           "Episode", "EpisodeDataset", "EpisodeWriter", "read_episode", "write_atomically"]
+
 MANIFEST_NAME = "manifest.json"
-_PATTERN = "episode_*.npz"
-
-# name: (dtype, shape after the frames)
-_ARRAYS: dict[str, tuple[type, tuple[int, ...]]] = {
-    "cloud_xyz": (np.float16, (CLOUD_POINTS, 3)),
-    "cloud_label": (np.uint8, (CLOUD_POINTS,)),
-    "q": (np.float32, (N_JOINTS,)),
-    "target": (np.float32, (N_JOINTS,)),
-    "stage": (np.uint8, ()),
-}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Episode:
-    """One demonstration of T frames, 0.1 s apart.
-
-    cloud_xyz (T, 2048, 3) [m, world]; cloud_label (T, 2048): 0 seen, 1 left robot, 2 right robot; q (T, 36) measured
-    [rad]; target (T, 36) absolute joint command for the step t -> t + 0.1 s [rad]; stage (T,) stage number;
-    meta: plain JSON values, such as object, side, seed, success.
-    """
-
-    cloud_xyz: np.ndarray
-    cloud_label: np.ndarray
-    q: np.ndarray
-    target: np.ndarray
-    stage: np.ndarray
-    meta: dict[str, Any] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        frames = len(self.q)
-        if frames == 0:
-            raise DatasetError("episode: has no frames")
-        for name, (dtype, shape) in _ARRAYS.items():
-            array: np.ndarray = np.asarray(getattr(self, name), dtype=dtype)
-            if array.shape != (frames, *shape):
-                raise DatasetError(f"episode: {name} has shape {array.shape}, expected {(frames, *shape)}")
-            if not np.isfinite(array).all():
-                raise DatasetError(f"episode: {name} has values that are not finite")
-            object.__setattr__(self, name, array)
-        if self.cloud_label.max() > LABEL_RIGHT:
-            raise DatasetError(f"episode: cloud_label has {self.cloud_label.max()}, valid are 0, 1, 2")
-
-    def __len__(self) -> int:
-        return len(self.q)
-
-
-def write_atomically(path: Path, data: bytes) -> None:
-    """Write a file under a temporary name in its folder, then rename it."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_bytes(data)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+SUFFIX = ".h5"
+_PATTERN = f"episode_*{SUFFIX}"
+_OLD_PATTERN = "episode_*.npz"
 
 
 class EpisodeWriter:
-    """Writes episodes into a folder; several processes may write to the same folder under different names."""
+    """Writes episodes into a folder; any number of processes may do so at the same time under different names."""
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
@@ -86,31 +42,38 @@ class EpisodeWriter:
 
     def path(self, name: str) -> Path:
         """File of the episode called `name` (letters, digits, - and _)."""
-        if not name or not all(c.isalnum() or c in "-_" for c in name):
+        if not name or not all(c.isascii() and (c.isalnum() or c in "-_") for c in name):
             raise DatasetError(f"episode name {name!r}: valid are letters, digits, - and _")
-        return self.folder / f"episode_{name}.npz"
+        return self.folder / f"episode_{name}{SUFFIX}"
 
     def write(self, name: str, episode: Episode) -> Path:
-        """Write one episode atomically; an episode of the same name is replaced."""
+        """Write one episode atomically; an episode of the same name is replaced.
+
+        The name decides the place in the dataset, so it must follow from the task and not from who does it.
+        Raises DatasetError where the disk is full or the folder cannot be written; then nothing is left behind.
+        """
         path = self.path(name)
-        arrays = {key: getattr(episode, key) for key in _ARRAYS}
-        meta = {**episode.meta, "schema": SCHEMA_VERSION, "joint_names": list(JOINT_NAMES), "step_s": STEP_S}
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp.npz")
+        data = encode_episode(episode)
         try:
-            np.savez_compressed(temporary, meta=np.array(json.dumps(meta, sort_keys=True)), **arrays)
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
+            write_atomically(path, data)
+        except OSError as error:
+            full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+            why = "no space is left" if full else str(error.strerror)
+            raise DatasetError(f"{path}: not written: {why}; the dataset is as it was before this episode") from error
         return path
 
     def finish(self, **values: object) -> Path:
-        """Write the manifest of everything in the folder, with further JSON `values` (config, git hash, ...)."""
+        """Write the manifest of everything in the folder, with further JSON `values` (config, git hash, ...).
+
+        Call it when nobody writes any more: what killed writers left behind is removed. All checksums are verified.
+        """
+        for path in self.folder.glob(TEMPORARY_PATTERN):
+            path.unlink(missing_ok=True)
         dataset = EpisodeDataset(self.folder)
         episodes = []
         for path in dataset.paths:
-            episode = read_episode(path)
-            meta = {k: v for k, v in episode.meta.items() if k not in ("schema", "joint_names", "step_s")}
-            episodes.append({"file": path.name, "frames": len(episode), **meta})
+            header, meta = decode_meta(path.read_bytes(), str(path))
+            episodes.append({"file": path.name, "frames": header.frames, "content": header.content, **meta})
         manifest = {**values, "schema": SCHEMA_VERSION, "joint_names": list(JOINT_NAMES), "step_s": STEP_S,
                     "hash": dataset.hash(), "frames": sum(e["frames"] for e in episodes), "episodes": episodes}
         path = self.folder / MANIFEST_NAME
@@ -118,40 +81,42 @@ class EpisodeWriter:
         return path
 
 
-def read_episode(path: str | Path) -> Episode:
-    """Read one episode; DatasetError says what does not fit."""
-    path = Path(path)
+def _read_bytes(path: Path, size: int = -1) -> bytes:
     try:
-        with np.load(path, allow_pickle=False) as file:
-            missing = sorted((set(_ARRAYS) | {"meta"}) - set(file.files))
-            if missing:
-                raise DatasetError(f"{path}: array {missing[0]!r} is missing")
-            arrays = {key: file[key] for key in _ARRAYS}
-            meta = json.loads(str(file["meta"]))
+        with open(path, "rb") as stream:
+            return stream.read(size)
     except FileNotFoundError as error:
         raise DatasetError(f"{path}: no such episode") from error
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zipfile.error) as error:
-        raise DatasetError(f"{path}: not a readable episode: {error}") from error
-    if meta.get("schema") != SCHEMA_VERSION:
-        raise DatasetError(f"{path}: schema {meta.get('schema')!r}, this program reads {SCHEMA_VERSION}")
-    if tuple(meta.get("joint_names", ())) != JOINT_NAMES:
-        raise DatasetError(f"{path}: joint names differ from the layout of udg_description")
-    try:
-        return Episode(**arrays, meta=meta)
-    except DatasetError as error:
-        raise DatasetError(f"{path}: {error}") from error
+    except OSError as error:
+        raise DatasetError(f"{path}: cannot be read: {error.strerror}") from error
+
+
+def read_episode(path: str | Path) -> Episode:
+    """Read one episode; DatasetError says what does not fit. A file that is not as it was written is never returned."""
+    return decode_episode(_read_bytes(Path(path)), str(path))
 
 
 class EpisodeDataset:
-    """The episodes of a folder, in the order of their names."""
+    """The episodes of a folder, in the order of their names.
 
-    def __init__(self, folder: str | Path) -> None:
+    Every read verifies the file. With `skip_corrupt` all files are verified at once and the corrupt ones left out:
+    `skipped` holds their paths and what is wrong with them.
+    """
+
+    def __init__(self, folder: str | Path, skip_corrupt: bool = False) -> None:
         self.folder = Path(folder)
         if not self.folder.is_dir():
             raise DatasetError(f"{self.folder}: no such dataset folder")
         self.paths: tuple[Path, ...] = tuple(sorted(self.folder.glob(_PATTERN)))
+        self.skipped: dict[Path, str] = {}
+        if not self.paths and any(self.folder.glob(_OLD_PATTERN)):
+            raise DatasetError(f"{self.folder}: holds episodes of the old format (.npz); convert them with "
+                               f"`python -m udg_policy.dataset_convert {self.folder} NEW_FOLDER`")
+        if skip_corrupt:
+            self.skipped = self.verify()
+            self.paths = tuple(path for path in self.paths if path not in self.skipped)
         if not self.paths:
-            raise DatasetError(f"{self.folder}: holds no {_PATTERN}")
+            raise DatasetError(f"{self.folder}: holds no {'sound ' if self.skipped else ''}{_PATTERN}")
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -162,10 +127,28 @@ class EpisodeDataset:
     def __iter__(self) -> Iterator[Episode]:
         return (read_episode(path) for path in self.paths)
 
-    def hash(self) -> str:
-        """SHA-256 over the names and contents of all episodes."""
-        total = hashlib.sha256()
+    def header(self, index: int) -> Header:
+        """What the file says about itself, quickly: only its first bytes are read and nothing is verified."""
+        path = self.paths[index]
+        return read_header(_read_bytes(path, HEADER_BYTES), str(path))
+
+    def meta(self, index: int) -> dict[str, Any]:
+        """The meta data of one episode, verified; the arrays are not unpacked."""
+        return decode_meta(_read_bytes(self.paths[index]), str(self.paths[index]))[1]
+
+    def verify(self) -> dict[Path, str]:
+        """Read all files and check all checksums; what is wrong, by path. Empty if all are sound."""
+        wrong: dict[Path, str] = {}
         for path in self.paths:
-            total.update(path.name.encode())
-            total.update(hashlib.sha256(path.read_bytes()).digest())
+            try:
+                verify(_read_bytes(path), str(path))
+            except DatasetError as error:
+                wrong[path] = str(error)
+        return wrong
+
+    def hash(self) -> str:
+        """SHA-256 over the names and the contents of all episodes, in the order of their names."""
+        total = hashlib.sha256()
+        for index, path in enumerate(self.paths):
+            total.update(f"{path.stem} {self.header(index).content}\n".encode())
         return total.hexdigest()

@@ -11,7 +11,7 @@ from torch import Tensor
 from udg_description.layout import N_JOINTS
 from udg_description.limits import joint_limits
 from udg_policy.checkpoint import Checkpoint, load_checkpoint
-from udg_policy.dataset import LABEL_RIGHT, LABEL_SEEN
+from udg_policy.episode import LABEL_RIGHT, LABEL_SEEN
 from udg_policy.errors import ObservationError
 from udg_policy.hands import grasp_frames_np
 from udg_policy.observation import point_features, proprioception

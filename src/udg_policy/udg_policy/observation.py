@@ -8,7 +8,7 @@ from torch import Tensor
 from udg_description.layout import N_HAND_JOINTS
 from udg_policy import rotations
 from udg_policy.config import ObservationConfig
-from udg_policy.dataset import LABEL_RIGHT, LABEL_SEEN
+from udg_policy.episode import LABEL_RIGHT, LABEL_SEEN
 from udg_policy.representation import HANDS, joint_scale
 
 WORLD_ORIGIN = (0.6, 0.0, 0.0)  # [m] middle of the object area

@@ -15,7 +15,7 @@ from scipy.spatial import cKDTree
 
 from udg_description.layout import SIDES
 from udg_policy.config import EncoderConfig, ObservationConfig
-from udg_policy.dataset import LABEL_LEFT, LABEL_RIGHT, LABEL_SEEN
+from udg_policy.episode import LABEL_LEFT, LABEL_RIGHT, LABEL_SEEN
 from udg_policy.errors import ObservationError
 
 _BUCKET_HEIGHT = 3

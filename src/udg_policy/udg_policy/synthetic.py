@@ -8,7 +8,8 @@ from udg_description.arm_kinematics import hand_pose, nearest_hand_ik
 from udg_description.frames import GRASP_CENTER_HAND
 from udg_description.layout import HOME_Q, Side, part_indices
 from udg_description.limits import joint_limits
-from udg_policy.dataset import CLOUD_POINTS, Episode
+from udg_description.transforms import make_transform
+from udg_policy.episode import CLOUD_POINTS, Episode
 from udg_policy.hands import robot_model
 
 
@@ -22,7 +23,7 @@ def _cloud(rng: np.random.Generator, ball: np.ndarray, q: np.ndarray, n_seen: in
         links = [pose[:3, 3] for name, pose in poses.items() if name.startswith(f"{side}_hand")]
         points.append(np.array(links)[rng.integers(len(links), size=n)] + 0.02 * rng.normal(size=(n, 3)))
         labels.append(np.full(n, label))
-    return np.concatenate(points).astype(np.float16), np.concatenate(labels).astype(np.uint8)
+    return np.concatenate(points).astype(np.float32), np.concatenate(labels).astype(np.uint8)
 
 
 def make_episode(seed: int, steps: int = 24, n_seen: int = 300) -> Episode:
@@ -37,7 +38,8 @@ def make_episode(seed: int, steps: int = 24, n_seen: int = 300) -> Episode:
     goal = ball - T[:3, :3] @ GRASP_CENTER_HAND[side]
     start = T[:3, 3].copy()
     q, target = HOME_Q.copy(), HOME_Q.copy()
-    arrays: dict[str, list[np.ndarray]] = {key: [] for key in ("cloud_xyz", "cloud_label", "q", "target", "stage")}
+    keys = ("cloud_xyz", "cloud_label", "q", "target", "stage", "T_world_object")
+    arrays: dict[str, list[np.ndarray]] = {key: [] for key in keys}
     for t in range(steps):
         s = (t + 1) / steps
         approach, close, lift = min(s / 0.5, 1.0), np.clip((s - 0.5) / 0.25, 0.0, 1.0), max((s - 0.75) / 0.25, 0.0)
@@ -48,10 +50,13 @@ def make_episode(seed: int, steps: int = 24, n_seen: int = 300) -> Episode:
         if arm_target is not None and np.abs(arm_target - q[arm]).max() < 0.5:
             target[arm] = arm_target
         target[hand] = limits.clip(HOME_Q + 0.6 * close)[hand]
-        xyz, label = _cloud(rng, ball + [0.0, 0.0, 0.15 * lift], q, n_seen)
+        T_world_object = make_transform(np.eye(3), ball + [0.0, 0.0, 0.15 * lift])
+        xyz, label = _cloud(rng, T_world_object[:3, 3], q, n_seen)
         stage = int(s > 0.5) + int(s > 0.75)
-        for key, value in zip(arrays, (xyz, label, q, target, stage), strict=True):
+        for key, value in zip(arrays, (xyz, label, q, target, stage, T_world_object), strict=True):
             arrays[key].append(np.asarray(value))
         q = target.copy()
     stacked = {key: np.stack(value) for key, value in arrays.items()}
-    return Episode(**stacked, meta={"object": "ball", "side": side, "seed": seed, "success": True})
+    meta = {"object": "ball", "strategy": "whole_hand", "sides": [side], "seed": seed, "success": True,
+            "size_class": "medium"}
+    return Episode(**stacked, meta=meta)

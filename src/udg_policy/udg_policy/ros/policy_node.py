@@ -24,8 +24,8 @@ from udg_description.ros import convert, topics
 from udg_description.ros.diagnostics import Diagnostics, Level, Status
 from udg_description.ros.params import declare
 from udg_description.ros.spin import run_node
-from udg_policy.dataset import STEP_S
 from udg_policy.engine import PolicyEngine
+from udg_policy.episode import STEP_S
 from udg_policy.errors import CheckpointError
 from udg_policy.fingertips import FINGERS, fingertip_paths
 from udg_policy.player import ChunkPlayer, PlayerConfig
