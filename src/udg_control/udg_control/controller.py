@@ -22,6 +22,7 @@ class Mode(Enum):
 
     DISABLED = "disabled"
     STOPPED = "emergency_stop"
+    FAULT = "fault"  # stopped by a fault that only `enable` clears
     WAITING = "waiting"  # enabled, nothing to follow: holds
     FOLLOWING = "following"
     HOMING = "homing"
@@ -58,6 +59,18 @@ class ControllerConfig:
             "range": (1.0, 20.0),
         },
     )
+    speed_scale: float = field(
+        default=1.0,
+        metadata={"description": "chunks are followed at this share of their speed", "range": (0.02, 1.0)},
+    )
+    heartbeat_timeout_s: float = field(
+        default=0.0,
+        metadata={"description": "no heartbeat for this long stops the arms; 0: none is asked for [s]", "range": (0, 5)},
+    )
+    latch: bool = field(
+        default=False,
+        metadata={"description": "whatever holds the robot is a fault that only /control/enable clears"},
+    )
     home_speed: float = field(
         default=0.2, metadata={"description": "share of the velocity limits used to move home", "range": (0.01, 1.0)}
     )
@@ -65,6 +78,14 @@ class ControllerConfig:
     def __post_init__(self) -> None:
         """Check the numbers. Raises SafetyConfigError."""
         check_ranges(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FaultReport:
+    """What stopped the robot until the operator enables it again."""
+
+    reason: Reason
+    detail: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,11 +107,15 @@ class Cycle:
 
 
 class Controller:
-    """Ties follower, safety filter and watchdogs together. Disabled at the start."""
+    """Ties follower, safety filter and watchdogs together. Disabled at the start.
+
+    With `latch` every rejection while enabled is a fault: the robot brakes and stands until `enable`. Without it (in
+    simulation) it goes on as soon as the reason is gone.
+    """
 
     def __init__(self, config: ControllerConfig, limits: JointLimits) -> None:
         self.config = config
-        self.filter = SafetyFilter(config.safety, limits)
+        self.filter = SafetyFilter(config.safety, limits, config.follower.period_s)
         self.follower = ChunkFollower(
             config.follower,
             lower=limits.lower,
@@ -99,6 +124,10 @@ class Controller:
             acceleration=self.filter.acceleration,
         )
         self.mode = Mode.DISABLED
+        self.fault: FaultReport | None = None  # set in Mode.FAULT
+        self._joint_velocity = limits.velocity
+        self._speed_scale = config.speed_scale
+        self._beat: tuple[int, str] | None = None  # when the last heartbeat came [ns], and what it complained about
         self._move: SmoothMove | None = None
         self._home_requested = False
         self._sync_due = True
@@ -114,20 +143,53 @@ class Controller:
         self._pending = None
         self._abandon()
         self.mode = Mode.WAITING
+        self.fault = None
         self._sync_due = True
 
     def disable(self) -> None:
-        """Hold from now on. A latched emergency stop stays latched."""
+        """Brake and hold from now on. A latched emergency stop stays latched, a fault stays told."""
         self.filter.disable()
         self._pending = None
         self._abandon()
-        self.mode = Mode.STOPPED if self.filter.stopped else Mode.DISABLED
+        if self.fault is None:
+            self.mode = Mode.STOPPED if self.filter.stopped else Mode.DISABLED
+
+    def trip(self, reason: Reason, detail: str = "") -> None:
+        """Stop because of a fault: brake and hold until `enable`. The first fault is the one that is kept."""
+        self.filter.counts[reason] += 1
+        self._latch(reason, detail)
+
+    def _latch(self, reason: Reason, detail: str) -> None:
+        if self.filter.enabled:
+            self.filter.disable()
+            self._pending = None
+            self._abandon()
+            self.fault = FaultReport(reason=reason, detail=detail)
+            self.mode = Mode.FAULT
+
+    def heartbeat(self, now_ns: int, complaint: str = "") -> None:
+        """Note that a heartbeat has come; one that complains about something stops the robot as none would."""
+        self._beat = (now_ns, complaint)
+
+    @property
+    def speed_scale(self) -> float:
+        """Share of their speed at which chunks are followed."""
+        return self._speed_scale
+
+    def set_speed_scale(self, scale: float) -> None:
+        """Change the speed at which chunks are followed. Raises RefusedError while enabled or out of range."""
+        if self.filter.enabled:
+            raise RefusedError("speed_scale: control is enabled; call /control/disable first")
+        if not 0.02 <= scale <= 1.0:
+            raise RefusedError(f"speed_scale is {scale}; valid: 0.02 to 1.0")
+        self._speed_scale = scale
 
     def emergency_stop(self) -> None:
-        """Hold at once and until `enable`."""
+        """Brake and hold until `enable`."""
         self.filter.emergency_stop()
         self._pending = None
         self._abandon()
+        self.fault = None
         self.mode = Mode.STOPPED
 
     def home(self) -> None:
@@ -145,14 +207,16 @@ class Controller:
     def set_chunk(self, chunk: np.ndarray, stamp_ns: int, names: Sequence[str] = JOINT_NAMES) -> None:
         """Take the newest action chunk (K, 36) [rad]; K = 0 means "nothing to do". It is judged in the next cycle."""
         if names is not JOINT_NAMES and tuple(names) != JOINT_NAMES:
-            self.reject_chunk(Reason.JOINT_NAMES)
+            self.reject_chunk(Reason.JOINT_NAMES, "joint names that aren't the layout's, in its order")
         else:
             self._pending = (chunk, stamp_ns)
 
-    def reject_chunk(self, reason: Reason) -> None:
+    def reject_chunk(self, reason: Reason, detail: str = "") -> None:
         """Count a chunk that could not even be read; brake and hold."""
         self.filter.counts[reason] += 1
         self._drop_chunk()
+        if self.config.latch:
+            self._latch(reason, detail)
 
     def wants_chunk(self, now_ns: int) -> bool:
         """Whether, in lockstep, the command of `now_ns` needs the chunk of the same stamp."""
@@ -199,21 +263,28 @@ class Controller:
 
     def reject_state(self, detail: str, now_ns: int) -> Cycle:
         """Hold because the measured state can't be used."""
-        self.filter.counts[Reason.BAD_STATE] += 1
+        dt_s = None
         if self._last_ns is not None and not self._is_leap(now_ns):
+            dt_s = (now_ns - self._last_ns) / NS_PER_S
             self._last_ns = now_ns
+        if self.filter.command is None:
+            self.filter.counts[Reason.BAD_STATE] += 1
+            return Cycle(command=None, report=CycleReport(mode=self.mode, reason=Reason.BAD_STATE, detail=detail))
+        self.filter.hold(Reason.BAD_STATE, detail, dt_s)
         return self._hold(Reason.BAD_STATE, detail)
 
     def miss_chunk(self) -> None:
         """Note that the chunk did not come in time: brake and hold."""
-        self.reject_chunk(Reason.STALE_CHUNK)
+        self.reject_chunk(Reason.STALE_CHUNK, "no chunk in time")
 
-    def miss_state(self) -> None:
+    def miss_state(self, detail: str = "") -> None:
         """Note that no state comes any more: stop, and start from the measured state when there is one again."""
         self.filter.counts[Reason.STALE_STATE] += 1
         self._pending = None
         self._abandon()
         self._sync_due = True
+        if self.config.latch:
+            self._latch(Reason.STALE_STATE, detail)
 
     def _cycle(self, q_measured: np.ndarray, stamp_ns: int, now_ns: int) -> Cycle:
         if np.shape(q_measured) != (N_JOINTS,) or not np.isfinite(q_measured).all():
@@ -221,30 +292,54 @@ class Controller:
         first = self.filter.command is None
         leap = self._is_leap(now_ns)
         if leap:
-            self.filter.counts[Reason.CLOCK_JUMP] += 1
-            self._abandon()
+            self._note_leap()
         if first or leap or self._sync_due:
             self.follower.sync(self.filter.sync(q_measured))
             self._sync_due = False
         periods = 1 if first or leap else self._periods_since_last(now_ns)
         if periods == 0:  # the same state again: the same command again
             return Cycle(command=self.filter.command, report=self._report(now_ns))
+        dt_s = periods * self.config.follower.period_s
         self._last_ns = now_ns
+        if self.filter.enabled:
+            self._check_heartbeat(now_ns)
+        rejected = self._choose_reference(now_ns) if self.filter.enabled else None
         if not self.filter.enabled:
-            return self._hold(Reason.EMERGENCY_STOP if self.filter.stopped else Reason.DISABLED)
-
-        rejected = self._choose_reference(now_ns)
+            return self._brake(dt_s)
         verdict = self.filter.judge(
-            self.follower.advance(now_ns, periods),
-            q_measured,
-            dt_s=periods * self.config.follower.period_s,
-            state_age_s=(now_ns - stamp_ns) / NS_PER_S,
+            self.follower.advance(now_ns, periods), q_measured, dt_s=dt_s, state_age_s=(now_ns - stamp_ns) / NS_PER_S
         )
         if verdict.reason is not None:
+            if self.config.latch:
+                self._latch(verdict.reason, verdict.detail)
             return self._hold(verdict.reason, verdict.detail)
         if self._move is not None and now_ns >= self._move.end_ns and self.follower.at_rest:
             self._abandon()
         return Cycle(command=verdict.command, report=self._report(now_ns, rejected))
+
+    def _note_leap(self) -> None:
+        self.filter.counts[Reason.CLOCK_JUMP] += 1
+        self._abandon()
+        if self.config.latch:
+            self._latch(Reason.CLOCK_JUMP, "the clock went back, or on by more than a pause")
+
+    def _check_heartbeat(self, now_ns: int) -> None:
+        """Stop when the heartbeat is asked for and does not come, or complains."""
+        allowed_s = self.config.heartbeat_timeout_s
+        if allowed_s == 0.0:
+            return
+        if self._beat is None or not 0 <= now_ns - self._beat[0] <= allowed_s * NS_PER_S:
+            self.trip(Reason.HEARTBEAT, f"no heartbeat for more than {allowed_s} s")
+        elif self._beat[1]:
+            self.trip(Reason.HEARTBEAT, self._beat[1])
+
+    def _brake(self, dt_s: float) -> Cycle:
+        """Brake, or stand, while not enabled."""
+        reason, detail = (Reason.EMERGENCY_STOP if self.filter.stopped else Reason.DISABLED), ""
+        self.filter.hold(reason, dt_s=dt_s)
+        if self.fault is not None:
+            reason, detail = self.fault.reason, self.fault.detail
+        return self._hold(reason, detail)
 
     def _is_leap(self, now_ns: int) -> bool:
         """Whether the clock went back, or on by more than a pause."""
@@ -257,11 +352,11 @@ class Controller:
         return min(round((now_ns - self._last_ns) / self.config.follower.period_ns), MAX_SUBSTEPS)
 
     def _hold(self, reason: Reason, detail: str = "") -> Cycle:
-        """Stand still at the last safe command; a move home ends, a chunk is taken up again from there."""
+        """Go on from what the filter let pass; a move home ends, a chunk is taken up again from there."""
         if self._move is not None or self._home_requested:
             self._abandon()
         if self.filter.command is not None:
-            self.follower.hold_at(self.filter.command)
+            self.follower.hold_at(self.filter.command, self.filter.command_velocity)
         return Cycle(command=self.filter.command, report=CycleReport(mode=self.mode, reason=reason, detail=detail))
 
     def _report(self, now_ns: int, reason: Reason | None = None) -> CycleReport:
@@ -280,11 +375,13 @@ class Controller:
                 self._home_requested = False
                 self._move = self.follower.move_to(HOME_Q, now_ns, self.config.home_speed)
             return None
+        stamp_ns = self._newest_chunk_ns()
         reason = self._take_pending(now_ns)
         if reason is None and self.mode is Mode.FOLLOWING and self._chunk_ns is not None:
             reason = Reason.STALE_CHUNK if self._too_old(self._chunk_ns, now_ns) else None
         if reason is not None:
-            self.reject_chunk(reason)
+            age_s = (now_ns - (stamp_ns or now_ns)) / NS_PER_S
+            self.reject_chunk(reason, f"chunk rejected, {age_s:.2f} s after its stamp")
         return reason
 
     def _take_pending(self, now_ns: int) -> Reason | None:
@@ -304,7 +401,7 @@ class Controller:
             return reason
         if len(chunk):
             self.mode = Mode.FOLLOWING
-            self.follower.follow(chunk, stamp_ns, now_ns)
+            self.follower.follow(chunk, stamp_ns, now_ns, self._speed_scale)
         else:
             self._drop_chunk()
         return None
@@ -322,8 +419,8 @@ class Controller:
         if ((chunk < self.filter.lower - slack) | (chunk > self.filter.upper + slack)).any():
             return Reason.POSITION
         step_ns = self.config.follower.step_ns
-        ahead = chunk[max(0, (now_ns - stamp_ns) // step_ns) :]  # points that are still to come
+        ahead = chunk[max(0, int((now_ns - stamp_ns) * self._speed_scale) // step_ns) :]  # points still to come
         way = np.abs(np.diff(ahead, axis=0, prepend=self.follower.command[None]))
-        if (way > self.config.chunk_speed_slack * self.filter.velocity * self.config.follower.step_s).any():
+        if (way > self.config.chunk_speed_slack * self._joint_velocity * self.config.follower.step_s).any():
             return Reason.VELOCITY
         return None

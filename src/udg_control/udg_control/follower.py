@@ -137,23 +137,23 @@ class ChunkFollower:
         self.hold_at(command)
         self._reference = None
 
-    def hold_at(self, command: np.ndarray) -> None:
-        """Stand still at `command` (36,) [rad], but go on with the reference from there."""
+    def hold_at(self, command: np.ndarray, velocity: np.ndarray | None = None) -> None:
+        """Be at `command` (36,) [rad], still or at `velocity` (36,) [rad/s], and go on with the reference from there."""
         self._command = np.array(command)
-        self._velocity = np.zeros(N_JOINTS)
+        self._velocity = np.zeros(N_JOINTS) if velocity is None else np.array(velocity)
 
     def stop(self) -> None:
         """Brake within the limits, then hold."""
         self._reference = None
 
-    def follow(self, chunk: np.ndarray, stamp_ns: int, now_ns: int) -> None:
-        """Follow the chunk (K, 36) [rad] from the last command on: point i is due at stamp + (i + 1) * step_s.
+    def follow(self, chunk: np.ndarray, stamp_ns: int, now_ns: int, speed: float = 1.0) -> None:
+        """Follow the chunk (K, 36) [rad] from the last command on: point i is due at stamp + (i + 1) * step_s / speed.
 
         Points outside the position limits are brought inside and counted.
         """
         inside = np.clip(chunk, self._lower, self._upper)
         self.clamped_points += int((inside != chunk).any(axis=1).sum())
-        due_ns = stamp_ns + self.config.step_ns * np.arange(1, len(chunk) + 1)
+        due_ns = stamp_ns + np.round(self.config.step_ns / speed * np.arange(1, len(chunk) + 1)).astype(np.int64)
         self._reference = ChunkReference(self._command, now_ns, inside, due_ns)
 
     def move_to(self, end: np.ndarray, now_ns: int, speed: float) -> SmoothMove:

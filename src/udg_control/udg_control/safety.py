@@ -9,6 +9,7 @@ from enum import Enum
 
 import numpy as np
 
+from udg_control.collision import CollisionCheck, CollisionConfig, Gaps, Hazard
 from udg_control.ranges import check_ranges
 from udg_description.layout import JOINT_NAMES, N_JOINTS, SIDES, part_indices
 from udg_description.limits import JointLimits
@@ -28,11 +29,25 @@ class Reason(Enum):
     VELOCITY = "velocity_limit"
     ACCELERATION = "acceleration_limit"
     STEP = "step_from_measured"
+    WORKSPACE = "workspace_box"
+    COLLISION_SELF = "collision_self"
+    COLLISION_ARMS = "collision_arms"
+    COLLISION_TABLE = "collision_table"
     BAD_CHUNK = "bad_chunk"  # message content: times, lengths of points
     STALE_CHUNK = "stale_chunk"
     FUTURE_CHUNK = "future_chunk"
     CLOCK_JUMP = "clock_jump"  # time went back or made a leap: re-synchronised
+    HEARTBEAT = "heartbeat"  # it stopped, or it tells what is silent
+    DEVICE = "device_fault"  # a device has stopped by itself; its own code is in the detail
     INTERNAL_ERROR = "internal_error"
+
+
+_REASON_OF_HAZARD = {
+    Hazard.SELF: Reason.COLLISION_SELF,
+    Hazard.ARMS: Reason.COLLISION_ARMS,
+    Hazard.TABLE: Reason.COLLISION_TABLE,
+    Hazard.WORKSPACE: Reason.WORKSPACE,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +79,7 @@ class SafetyConfig:
     max_state_age_s: float = field(
         default=0.1, metadata={"description": "a measured state older than this is stale [s]", "range": (0.01, 1.0)}
     )
+    collision: CollisionConfig = field(default_factory=CollisionConfig)
 
     def __post_init__(self) -> None:
         """Check the numbers. Raises SafetyConfigError."""
@@ -85,28 +101,34 @@ class Verdict:
 
 
 class SafetyFilter:
-    """Passes a command or holds the last safe one. Disabled at the start; fails closed.
+    """Passes a command, or brakes and holds. Disabled at the start; fails closed.
 
-    What leaves is always finite and inside the position limits, moves no joint faster than its velocity limit and
-    changes no joint's velocity faster than its acceleration limit, except for a stop, which is immediate. `sync`, too,
-    may move the command at once: to where the joints are measured, that is without pulling at them.
+    What leaves is always finite and inside the position limits, moves no joint faster than its velocity limit, changes
+    no joint's velocity faster than its acceleration limit, and can be followed by a stop within those limits that ends
+    inside the position limits, inside the workspace and without a collision. Holding is that stop. Only `sync` may
+    move the command at once: to where the joints are measured, that is without pulling at them.
     """
 
     _EPSILON_RAD = 1e-9
     _EPSILON_RAD_S = 1e-6
+    _STILL_RAD = 1e-4  # a shorter way to brake needs no look of its own
 
-    def __init__(self, config: SafetyConfig, limits: JointLimits) -> None:
+    def __init__(self, config: SafetyConfig, limits: JointLimits, period_s: float = 0.01) -> None:
+        """`period_s` [s] is the usual time between commands."""
         self.config = config
+        self.period_s = period_s
         self.velocity = limits.velocity * config.velocity_scale  # (36,) [rad/s]
         self.acceleration = limits.acceleration * config.acceleration_scale  # (36,) [rad/s^2]
         self.lower, self.upper = limits.lower, limits.upper
         self.step = np.full(N_JOINTS, config.hand_step_rad)
         for side in SIDES:
             self.step[part_indices(f"{side}_arm")] = config.arm_step_rad
+        self.collision = CollisionCheck(config.collision) if config.collision.enabled else None
         self.counts: Counter[Reason] = Counter()
         self._enabled = False
         self._stopped = False
         self._command: np.ndarray | None = None
+        self._gaps: Gaps | None = None  # of the last command, once they have been needed
         self._velocity = np.zeros(N_JOINTS)
         self._dt_s = 0.0
 
@@ -127,33 +149,68 @@ class SafetyFilter:
         """The last command that left (36,) [rad], None before the first state."""
         return self._command
 
+    @property
+    def command_velocity(self) -> np.ndarray:
+        """Mean velocity (36,) [rad/s] of the last step between commands."""
+        return self._velocity
+
+    @property
+    def at_rest(self) -> bool:
+        """Whether the last command stood still."""
+        return not self._velocity.any()
+
     def enable(self) -> None:
         """Let commands pass again; also releases a latched emergency stop."""
         self._enabled, self._stopped = True, False
 
     def disable(self) -> None:
-        """Hold from now on."""
+        """Brake and hold from now on."""
         self._enabled = False
-        self._velocity = np.zeros(N_JOINTS)
 
     def emergency_stop(self) -> None:
-        """Hold from now on, until `enable`."""
+        """Brake and hold from now on, until `enable`."""
         self._stopped = True
         self.disable()
 
     def sync(self, q_measured: np.ndarray) -> np.ndarray:
         """Make the measured position (36,) [rad], brought inside the limits, the last safe command at rest."""
         self._command = _read_only(np.clip(q_measured, self.lower, self.upper))
-        self._velocity = np.zeros(N_JOINTS)
-        self._dt_s = 0.0
+        self._rest()
+        self._gaps = None
         return self._command
 
-    def hold(self, reason: Reason, detail: str = "") -> Verdict:
-        """Count the reason and hold the last safe command. Needs a `sync` before."""
+    def hold(self, reason: Reason, detail: str = "", dt_s: float | None = None) -> Verdict:
+        """Count the reason; brake within the limits, then stand still. Needs a `sync` before.
+
+        `dt_s` [s] is the time since the last command, by default the usual one.
+        """
         assert self._command is not None, "sync before the first command"
         self.counts[reason] += 1
-        self._velocity = np.zeros(N_JOINTS)
+        dt_s = self.period_s if dt_s is None or not dt_s > 0.0 else dt_s
+        slower = np.maximum(np.abs(self._velocity) - self._change(dt_s), 0.0)
+        if slower.any():
+            velocity = np.copysign(slower, self._velocity)
+            self._command = _read_only(np.clip(self._command + velocity * dt_s, self.lower, self.upper))
+            self._velocity, self._dt_s, self._gaps = velocity, dt_s, None
+        else:
+            self._rest()
         return Verdict(command=self._command, reason=reason, detail=detail)
+
+    def freeze(self, reason: Reason, detail: str = "") -> Verdict:
+        """Count the reason and stand still at once, without braking."""
+        self._rest()
+        return self.hold(reason, detail)
+
+    def _rest(self) -> None:
+        self._velocity = np.zeros(N_JOINTS)
+        self._dt_s = 0.0
+
+    def _change(self, dt_s: float) -> np.ndarray:
+        """Largest change (36,) [rad/s] of the velocity to a step of `dt_s`.
+
+        Mean velocities of two intervals belong to their middles; after a stop the interval before is as long.
+        """
+        return self.acceleration * (0.5 * (dt_s + (self._dt_s or dt_s)))
 
     # --- the gate ---------------------------------------------------------------------------------------------------
 
@@ -171,19 +228,23 @@ class SafetyFilter:
         `dt_s` is the time since the last command; `q_measured` (36,) [rad] the newest measured state.
         """
         if self._stopped:
-            return self.hold(Reason.EMERGENCY_STOP)
+            return self.hold(Reason.EMERGENCY_STOP, dt_s=dt_s)
         if not self._enabled:
-            return self.hold(Reason.DISABLED)
+            return self.hold(Reason.DISABLED, dt_s=dt_s)
         failure = (
             self._judge_state(q_measured, state_age_s)
             or self._judge_form(command, names)
             or self._judge_motion(command, q_measured, dt_s)
         )
         if failure is not None:
-            return self.hold(*failure)
+            return self.hold(*failure, dt_s=dt_s)
         assert self._command is not None, "sync before the first command"
-        self._velocity = (command - self._command) / dt_s
-        self._dt_s = dt_s
+        velocity = (command - self._command) / dt_s
+        stop = command + self._braking_distance(velocity, dt_s)
+        failure = self._judge_stop(command, stop)
+        if failure is not None:
+            return self.hold(*failure, dt_s=dt_s)
+        self._velocity, self._dt_s = velocity, dt_s
         self._command = _read_only(np.array(command, dtype=np.float64))
         return Verdict(command=self._command)
 
@@ -214,10 +275,7 @@ class SafetyFilter:
         fast = np.abs(velocity) > self.velocity + self._EPSILON_RAD_S
         if fast.any():
             return Reason.VELOCITY, f"{_joint(fast)} above its velocity limit"
-        # Mean velocities of two intervals belong to their middles; after a stop the interval before is as long.
-        between_s = 0.5 * (dt_s + (self._dt_s or dt_s))
-        change = np.abs(velocity - self._velocity)
-        hard = change > self.acceleration * between_s + self._EPSILON_RAD_S
+        hard = np.abs(velocity - self._velocity) > self._change(dt_s) + self._EPSILON_RAD_S
         if hard.any():
             return Reason.ACCELERATION, f"{_joint(hard)} above its acceleration limit"
         far = np.abs(command - q_measured) > self.step
@@ -226,6 +284,31 @@ class SafetyFilter:
         if far.any():
             return Reason.STEP, f"{_joint(far)} too far from its measured position"
         return None
+
+    def _braking_distance(self, velocity: np.ndarray, dt_s: float) -> np.ndarray:
+        """Way (36,) [rad] that `hold` will still go, in steps of the usual period, after a step of dt_s at velocity."""
+        unit = self.acceleration * self.period_s
+        first = np.maximum(np.abs(velocity) - self.acceleration * 0.5 * (dt_s + self.period_s), 0.0)
+        steps = np.ceil(first / unit)  # at speeds first, first - unit, ...
+        return np.copysign(self.period_s * (steps * first - 0.5 * unit * steps * (steps - 1.0)), velocity)
+
+    def _judge_stop(self, command: np.ndarray, stop: np.ndarray) -> tuple[Reason, str] | None:
+        """Judge the command and where the joints can stand still after it, both (36,) [rad]."""
+        outside = (stop < self.lower - self._EPSILON_RAD) | (stop > self.upper + self._EPSILON_RAD)
+        if outside.any():
+            return Reason.POSITION, f"{_joint(outside)} too fast to stop before its limit"
+        if self.collision is None:
+            return None
+        assert self._command is not None, "sync before the first command"
+        if np.array_equal(command, self._command):
+            return None
+        before = self._gaps or self.collision.gaps(self._command)
+        gaps = self.collision.gaps(command)
+        violation = self.collision.worst(gaps, before)
+        if violation is None and np.abs(stop - command).max() > self._STILL_RAD:
+            violation = self.collision.worst(self.collision.gaps(stop), before)
+        self._gaps = before if violation is not None else gaps
+        return None if violation is None else (_REASON_OF_HAZARD[violation.hazard], str(violation))
 
 
 def _joint(mask: np.ndarray) -> str:

@@ -1,0 +1,192 @@
+"""Predicted collisions: the robot's spheres against itself, the other arm, the table and the edge of the workspace.
+
+Quick enough for each command: all gaps of one configuration take one product of small matrices.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import IntEnum
+
+import numpy as np
+
+from udg_control.errors import SafetyConfigError
+from udg_control.ranges import check_ranges
+from udg_description.model import RobotModel
+from udg_description.spheres import CollisionSpheres
+
+_STANDING = ("base_link_inertia", "shoulder_link")  # mounted on the table: they neither reach it nor leave
+_INNER_ARM = ("upper_arm_link",)  # swings above the base: kept off the table, not inside the box
+_FAR_M = 1e3
+
+
+class Hazard(IntEnum):
+    """What a configuration would run into."""
+
+    SELF = 1  # links of one side
+    ARMS = 2  # left against right
+    TABLE = 3
+    WORKSPACE = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class CollisionConfig:
+    """How much room the spheres must keep. They already enclose the links, the fingers with about a millimetre.
+
+    Fingers have margins of their own: they grasp off the table, and squeezing commands them beyond the contact, into
+    object, table and each other, where their small torque limits keep them safe. Fingers of one hand are not checked
+    against each other.
+    """
+
+    enabled: bool = field(default=True, metadata={"description": "check commands for collisions"})
+    self_margin_m: float = field(
+        default=0.005, metadata={"description": "gap between links of one side [m]", "range": (0.0, 0.2)}
+    )
+    arms_margin_m: float = field(
+        default=0.02, metadata={"description": "gap between the sides, but for fingers [m]", "range": (0.0, 0.3)}
+    )
+    arms_finger_margin_m: float = field(
+        default=0.0, metadata={"description": "gap of fingers from the other side [m]", "range": (-0.02, 0.3)}
+    )
+    table_margin_m: float = field(
+        default=0.01, metadata={"description": "gap of forearms and wrists from the table [m]", "range": (0.0, 0.3)}
+    )
+    table_palm_margin_m: float = field(
+        default=0.0, metadata={"description": "gap of the palms from the table [m]", "range": (-0.02, 0.3)}
+    )
+    table_finger_margin_m: float = field(
+        default=-0.015,
+        metadata={
+            "description": "gap of commanded fingers from the table [m]; negative, because grasping presses on it",
+            "range": (-0.05, 0.3),
+        },
+    )
+    workspace_min_m: tuple[float, float, float] = field(
+        default=(-0.35, -1.0, -0.05),
+        metadata={"description": "lowest x, y, z of forearms, wrists and hands in the world [m]"},
+    )
+    workspace_max_m: tuple[float, float, float] = field(
+        default=(1.1, 1.0, 1.1),
+        metadata={"description": "highest x, y, z of forearms, wrists and hands in the world [m]"},
+    )
+
+    def __post_init__(self) -> None:
+        """Check the numbers. Raises SafetyConfigError."""
+        check_ranges(self)
+        low, high = np.array(self.workspace_min_m), np.array(self.workspace_max_m)
+        if low.shape != (3,) or high.shape != (3,) or not np.isfinite([low, high]).all() or not (low < high).all():
+            raise SafetyConfigError(
+                f"CollisionConfig: workspace_min_m is {self.workspace_min_m}, workspace_max_m {self.workspace_max_m}; "
+                "valid: three numbers each, lowest below highest"
+            )
+
+
+@dataclass(frozen=True)
+class Violation:
+    """The worst of what a configuration runs into."""
+
+    hazard: Hazard
+    first: str  # link
+    second: str  # link, "table" or the side of the box
+    gap_m: float  # negative: overlap of the spheres
+
+    def __str__(self) -> str:
+        """Say it for the operator."""
+        return f"{self.first} would come within {1e3 * self.gap_m:.0f} mm of {self.second}"
+
+
+@dataclass(frozen=True)
+class Gaps:
+    """Gaps less their margins of one configuration; negative means a violation."""
+
+    pairs_m: np.ndarray  # (S, S) squared distance of centres less the squared allowed one [m^2]
+    table_m: np.ndarray  # (S,) [m]
+    box_m: np.ndarray  # (S,) [m]
+
+
+class CollisionCheck:
+    """Tells whether configurations of the whole robot keep their distance."""
+
+    def __init__(self, config: CollisionConfig, model: RobotModel | None = None) -> None:
+        """`model` is the whole robot's, by default the shipped one."""
+        self.config = config
+        self._model = model or RobotModel()
+        spheres = CollisionSpheres(self._model)
+        self._links = spheres.link_of_sphere
+        self._link = np.array([self._model.link_names.index(name) for name in self._links])
+        self._centers_link = spheres.centers_link.numpy().astype(np.float64)
+        self._radii = spheres.radii.numpy().astype(np.float64)
+        names = [name.partition("_")[2] for name in self._links]
+        self._side = np.array([name.partition("_")[0] for name in self._links])
+        self._in_hand = np.array([name.startswith("hand_") for name in names])
+        finger = self._in_hand & np.array([name != "hand_link" for name in names])
+        standing = np.array([name in _STANDING for name in names])
+        inner = np.array([name in _INNER_ARM for name in names])
+        self._make_pairs(spheres, finger)
+        margin = np.where(finger, config.table_finger_margin_m, config.table_margin_m)
+        margin[self._in_hand & ~finger] = config.table_palm_margin_m
+        self._table_least = np.where(standing, -_FAR_M, self._radii + margin)
+        boxed = ~(standing | inner)
+        self._box_low = np.where(boxed[:, None], np.array(config.workspace_min_m) + self._radii[:, None], -_FAR_M)
+        self._box_high = np.where(boxed[:, None], np.array(config.workspace_max_m) - self._radii[:, None], _FAR_M)
+
+    def _make_pairs(self, spheres: CollisionSpheres, finger: np.ndarray) -> None:
+        count = len(self._radii)
+        checked = np.zeros((count, count), dtype=bool)
+        first, second = spheres.checked_pairs.numpy().T
+        checked[first, second] = True
+        same_side = self._side[:, None] == self._side[None, :]
+        checked &= ~(same_side & self._in_hand[:, None] & self._in_hand[None, :])
+        any_finger = finger[:, None] | finger[None, :]
+        margin = np.where(any_finger, self.config.arms_finger_margin_m, self.config.arms_margin_m)
+        margin = np.where(same_side, self.config.self_margin_m, margin)
+        least = np.maximum(self._radii[:, None] + self._radii[None, :] + margin, 0.0)
+        self._same_side = same_side
+        self._least_square = np.where(checked, least**2, -np.inf)
+
+    def centers_world(self, q: np.ndarray) -> np.ndarray:
+        """Centres (S, 3) [m] of the spheres in the world for q (36,) [rad]."""
+        poses = self._model.link_pose_array(q)[self._link]
+        return np.einsum("sij,sj->si", poses[:, :3, :3], self._centers_link) + poses[:, :3, 3]
+
+    def gaps(self, q: np.ndarray) -> Gaps:
+        """Return how far the configuration q (36,) [rad] is from each violation."""
+        centers = self.centers_world(q)
+        squares = np.einsum("si,si->s", centers, centers)
+        distance_square = squares[:, None] + squares[None, :] - 2.0 * (centers @ centers.T)
+        box = np.minimum(centers - self._box_low, self._box_high - centers).min(axis=1)
+        return Gaps(distance_square - self._least_square, centers[:, 2] - self._table_least, box)
+
+    def worst(self, gaps: Gaps, before: Gaps | None = None) -> Violation | None:
+        """Return the worst violation, None if there is none.
+
+        What was violated `before` and gets no worse is let pass: a robot too close must be able to leave.
+        """
+        found: list[tuple[float, Violation]] = []
+        if (gaps.box_m < 0.0).any() and (index := _worsened(gaps.box_m, before and before.box_m)) is not None:
+            gap = float(gaps.box_m[index])
+            found.append((gap, Violation(Hazard.WORKSPACE, self._links[index], "the edge of the workspace", gap)))
+        if (gaps.table_m < 0.0).any() and (index := _worsened(gaps.table_m, before and before.table_m)) is not None:
+            gap = float(gaps.table_m[index] + self._table_least[index] - self._radii[index])
+            found.append((float(gaps.table_m[index]), Violation(Hazard.TABLE, self._links[index], "the table", gap)))
+        if (gaps.pairs_m < 0.0).any() and (index := _worsened(gaps.pairs_m, before and before.pairs_m)) is not None:
+            a, b = np.unravel_index(index, gaps.pairs_m.shape)
+            distance = float(np.sqrt(max(gaps.pairs_m[a, b] + self._least_square[a, b], 0.0)))
+            hazard = Hazard.SELF if self._same_side[a, b] else Hazard.ARMS
+            gap = distance - float(self._radii[a] + self._radii[b])
+            lack = distance - float(np.sqrt(self._least_square[a, b]))
+            found.append((lack, Violation(hazard, self._links[a], self._links[b], gap)))
+        return min(found, key=lambda item: item[0])[1] if found else None
+
+
+_CREEP = 1e-9  # [m] or [m^2]: rounding
+
+
+def _worsened(now: np.ndarray, before: np.ndarray | None) -> int | None:
+    """Index (flat) of the smallest negative value that has become smaller, None if there is none."""
+    bad = now < 0.0
+    if before is not None:
+        bad &= now < before - _CREEP
+    if not bad.any():
+        return None
+    return int(np.argmin(np.where(bad, now, np.inf)))
