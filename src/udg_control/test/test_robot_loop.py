@@ -1,0 +1,312 @@
+"""The cycle of a robot made of devices, and the table of faults: each stops it and is told, only the operator frees it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from udg_control.controller import Controller, ControllerConfig, Mode
+from udg_control.device import Fault, Phase
+from udg_control.errors import ControlError, RefusedError
+from udg_control.robot import Robot
+from udg_control.robot_loop import Arming, RobotLoop, RobotLoopConfig
+from udg_control.safety import Reason
+from udg_control.simulated_device import SimulatedDevice
+from udg_description.layout import HOME_Q, JOINT_NAMES, part_indices
+from udg_description.limits import joint_limits
+
+PARTS = ("left_arm", "left_hand", "right_arm", "right_hand")
+PERIOD_NS, NS_PER_S = 10_000_000, 1_000_000_000
+JOINT = 18  # right shoulder pan
+STOPPED_WITHIN_S = 0.2
+LIMITS = joint_limits()
+
+
+class Bench:
+    """A robot of simulated devices, its loop, a policy that moves one joint, and the clocks of all."""
+
+    def __init__(self, **loop: object) -> None:
+        self.now_ns = 5 * NS_PER_S
+        self.host_ahead_ns = 1_700_000_000 * NS_PER_S
+        self.devices = {part: SimulatedDevice(part, clock_ns=lambda: self.now_ns) for part in PARTS}
+        self.robot = Robot(list(self.devices.values()))
+        controller = ControllerConfig(latch=True, heartbeat_timeout_s=0.2)
+        self.loop = RobotLoop(RobotLoopConfig(**loop), self.robot, Controller(controller, LIMITS))
+        self.robot.connect()
+        self.beating = True
+        self.complaint = ""
+        self.policy: Callable[[np.ndarray], object] | None = self.wave
+        self.names = JOINT_NAMES
+        self.chunk_age_ns = 0
+        self.steps = 0
+
+    def wave(self, q: np.ndarray) -> np.ndarray:
+        """A chunk that moves one joint at 0.5 rad/s from where it is."""
+        chunk = np.tile(q, (8, 1))
+        chunk[:, JOINT] += 0.05 * np.arange(1, 9)
+        return chunk
+
+    def step(self) -> None:
+        """10 ms: heartbeat and, each 100 ms, a chunk; then the cycle."""
+        self.now_ns += PERIOD_NS
+        self.loop.watch_clock(self.now_ns + self.host_ahead_ns, self.now_ns)
+        if self.beating:
+            self.loop.controller.heartbeat(self.now_ns, self.complaint)
+        if self.steps % 10 == 0 and self.policy is not None and self.loop.state is not None:
+            stamp_ns = self.loop.to_monotonic_ns(self.now_ns + self.host_ahead_ns - self.chunk_age_ns)
+            self.loop.controller.set_chunk(self.policy(self.loop.state.q), stamp_ns, self.names)
+        self.steps += 1
+        self.loop.cycle(self.now_ns)
+
+    def run(self, seconds: float) -> None:
+        for _ in range(round(seconds * 100)):
+            self.step()
+
+    def enable(self) -> None:
+        self.loop.enable(self.now_ns)
+        self.run(0.03)
+        assert self.loop.controller.filter.enabled
+
+    def commands(self, part: str, since_ns: int) -> np.ndarray:
+        """Commands (N, n) that a device has followed since then."""
+        log = self.devices[part].log
+        return np.array([r.q for r in log if r.event == "command" and r.time_ns >= since_ns])
+
+    @property
+    def mode(self) -> Mode:
+        return self.loop.controller.mode
+
+
+@pytest.fixture
+def bench() -> Bench:
+    made = Bench()
+    made.step()
+    made.enable()
+    made.run(0.5)
+    assert made.mode is Mode.FOLLOWING
+    return made
+
+
+def test_commands_reach_all_devices_only_after_enable() -> None:
+    bench = Bench()
+    bench.run(0.2)
+    assert all(len(bench.commands(part, 0)) == 0 for part in PARTS)
+    bench.enable()
+    bench.run(0.5)
+    assert all(len(bench.commands(part, 0)) >= 45 for part in PARTS)
+    moved = bench.commands("right_arm", 0)[-1] - HOME_Q[part_indices("right_arm")]
+    assert 0.1 < moved[0] < 0.3
+
+
+def test_disable_brakes_then_stops_the_devices(bench: Bench) -> None:
+    bench.loop.disable()
+    bench.run(0.3)
+    for device in bench.devices.values():
+        assert device.status().phase is Phase.STOPPED
+        assert device.log[-1].event == "stop"
+    assert bench.mode is Mode.DISABLED
+
+
+def test_the_emergency_stop_stops_the_devices_in_the_same_moment(bench: Bench) -> None:
+    bench.loop.emergency_stop()
+    assert all(device.status().phase is Phase.STOPPED for device in bench.devices.values())
+    at = bench.now_ns
+    bench.run(0.3)
+    assert all(len(bench.commands(part, at + 1)) == 0 for part in PARTS)
+    bench.enable()
+    bench.run(0.3)
+    assert bench.mode is Mode.FOLLOWING
+
+
+# What happens to the bench; which reason is told; a word that the report must hold.
+Row = tuple[Callable[[Bench], None], Reason, str]
+
+
+def inject(part: str, fault: Fault) -> Callable[[Bench], None]:
+    return lambda bench: bench.devices[part].inject(fault)
+
+
+def freeze(part: str) -> Callable[[Bench], None]:
+    return lambda bench: setattr(bench.devices[part], "frozen", True)
+
+
+def answer(make: Callable[[np.ndarray], object]) -> Callable[[Bench], None]:
+    return lambda bench: setattr(bench, "policy", make)
+
+
+def jump(q: np.ndarray) -> np.ndarray:
+    chunk = np.tile(q, (8, 1))
+    chunk[:, JOINT] += 1.5
+    return chunk
+
+
+def reach(joint: int, speed_rad_s: float) -> Callable[[np.ndarray], np.ndarray]:
+    """A policy that turns one joint until something is in the way."""
+
+    def act(q: np.ndarray) -> np.ndarray:
+        chunk = np.tile(q, (8, 1))
+        chunk[:, joint] += speed_rad_s * 0.1 * np.arange(1, 9)
+        return chunk
+
+    return act
+
+
+def not_a_number(q: np.ndarray) -> np.ndarray:
+    chunk = np.tile(q, (8, 1))
+    chunk[3, 5] = np.nan
+    return chunk
+
+
+def set_attribute(name: str, value: object) -> Callable[[Bench], None]:
+    return lambda bench: setattr(bench, name, value)
+
+
+def host_clock_leaps(bench: Bench) -> None:
+    bench.host_ahead_ns += 2 * NS_PER_S
+
+
+def swing_arms_together(q: np.ndarray) -> np.ndarray:
+    """Turn both shoulders inwards."""
+    chunk = np.tile(q, (8, 1))
+    ahead = 0.05 * np.arange(1, 9)
+    chunk[:, JOINT_NAMES.index("left_shoulder_pan_joint")] -= ahead
+    chunk[:, JOINT_NAMES.index("right_shoulder_pan_joint")] += ahead
+    return chunk
+
+
+FAULTS: dict[str, Row] = {
+    "arm link drop": (inject("left_arm", Fault.LINK_LOST), Reason.DEVICE, "link_lost"),
+    "arm controller silent": (freeze("right_arm"), Reason.STALE_STATE, "right arm"),
+    "protective stop": (inject("right_arm", Fault.PROTECTIVE_STOP), Reason.DEVICE, "protective_stop"),
+    "device emergency stop": (inject("left_arm", Fault.EMERGENCY_STOP), Reason.DEVICE, "device_emergency_stop"),
+    "controller reboot": (inject("left_arm", Fault.REBOOTED), Reason.DEVICE, "rebooted"),
+    "wrong mode": (inject("right_arm", Fault.REMOTE_CONTROL_OFF), Reason.DEVICE, "remote_control_off"),
+    "driver process died": (inject("left_arm", Fault.WORKER_DIED), Reason.DEVICE, "worker_died"),
+    "stopped from outside": (lambda bench: bench.devices["left_arm"].stop(), Reason.DEVICE, "left arm"),
+    "stale state of a hand": (freeze("left_hand"), Reason.STALE_STATE, "left hand"),
+    "hand over-current": (inject("right_hand", Fault.OVER_CURRENT), Reason.DEVICE, "over_current"),
+    "hand unplugged": (inject("right_hand", Fault.LINK_LOST), Reason.DEVICE, "right hand"),
+    "hand CRC errors": (inject("left_hand", Fault.BUS_ERROR), Reason.DEVICE, "bus_error"),
+    "NaN": (answer(not_a_number), Reason.NOT_FINITE, ""),
+    "jump": (answer(jump), Reason.VELOCITY, ""),
+    "wrong length": (answer(lambda q: np.zeros((8, 35))), Reason.LENGTH, ""),
+    "wrong joint names": (set_attribute("names", JOINT_NAMES[::-1]), Reason.JOINT_NAMES, "names"),
+    "far outside limits": (answer(lambda q: np.full((8, 36), 50.0)), Reason.POSITION, ""),
+    "out of workspace": (answer(reach(JOINT_NAMES.index("right_shoulder_pan_joint"), -0.5)), Reason.WORKSPACE, "edge"),
+    "collision with the table": (
+        answer(reach(JOINT_NAMES.index("right_shoulder_lift_joint"), 0.5)), Reason.COLLISION_TABLE, "table",
+    ),
+    "collision of the arms": (answer(swing_arms_together), Reason.COLLISION_ARMS, "right_"),
+    "collision with itself": (answer(reach(JOINT_NAMES.index("left_elbow_joint"), -0.5)), Reason.COLLISION_SELF, "left_"),
+    "policy silent": (set_attribute("policy", None), Reason.STALE_CHUNK, "chunk"),
+    "old chunks": (set_attribute("chunk_age_ns", NS_PER_S), Reason.STALE_CHUNK, ""),
+    "heartbeat lost": (set_attribute("beating", False), Reason.HEARTBEAT, "no heartbeat"),
+    "camera unplugged": (set_attribute("complaint", "left camera silent"), Reason.HEARTBEAT, "left camera silent"),
+    "clock jump": (host_clock_leaps, Reason.CLOCK_JUMP, "leap"),
+}
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_each_fault_stops_the_robot_and_is_told_and_only_the_operator_frees_it(bench: Bench, name: str) -> None:
+    happen, reason, word = FAULTS[name]
+    happen(bench)
+    while bench.mode is not Mode.FAULT:
+        assert bench.steps < 1000, f"{name} was never detected"
+        bench.step()
+    detected_ns = bench.now_ns
+    fault = bench.loop.controller.fault
+    assert fault.reason is reason and word in fault.detail
+    assert bench.loop.controller.counts[reason] >= 1
+
+    bench.run(STOPPED_WITHIN_S)
+    at_rest = [device.read().q for device in bench.devices.values()]
+    bench.run(0.5)
+    for part, q in zip(PARTS, at_rest, strict=True):
+        assert bench.devices[part].status().phase in (Phase.STOPPED, Phase.FAULT)
+        np.testing.assert_allclose(bench.devices[part].read().q, q, atol=2e-3)
+        assert len(bench.commands(part, detected_ns + int(STOPPED_WITHIN_S * NS_PER_S))) == 0
+    assert bench.mode is Mode.FAULT and bench.loop.controller.fault == fault  # nothing clears it by itself
+
+    for device in bench.devices.values():
+        device.repair()
+    bench.policy, bench.names, bench.chunk_age_ns = (lambda q: np.zeros((0, 36))), JOINT_NAMES, 0
+    bench.beating, bench.complaint = True, ""
+    bench.run(0.2)
+    assert bench.mode is Mode.FAULT
+    bench.enable()
+    bench.run(0.2)
+    assert bench.mode is Mode.WAITING and bench.loop.controller.fault is None
+
+
+def test_commands_keep_their_limits_through_each_fault() -> None:
+    for happen, _, _ in FAULTS.values():
+        bench = Bench()
+        bench.step()
+        bench.enable()
+        bench.run(0.3)
+        happen(bench)
+        bench.run(1.0)
+        for part in ("left_arm", "right_arm"):
+            where = part_indices(part)
+            steps = np.diff(bench.commands(part, 0), axis=0) / 0.01
+            assert np.all(np.abs(steps) <= LIMITS.velocity[where] + 1e-6)
+            assert np.all(np.abs(np.diff(steps, axis=0)) <= LIMITS.acceleration[where] * 0.01 + 1e-6)
+
+
+def test_enabling_is_refused_while_a_device_is_silent() -> None:
+    bench = Bench()
+    bench.step()
+    bench.devices["left_hand"].frozen = True
+    bench.run(0.3)
+    with pytest.raises(RefusedError, match="left hand .* silent for"):
+        bench.loop.enable(bench.now_ns)
+
+
+def test_enabling_fails_with_the_devices_own_reason_and_nothing_moves() -> None:
+    bench = Bench()
+    bench.step()
+    bench.devices["right_arm"].inject(Fault.REMOTE_CONTROL_OFF)
+    bench.loop.enable(bench.now_ns)
+    bench.run(0.1)
+    assert bench.loop.arming is Arming.FAILED and "remote_control_off" in bench.loop.arming_detail
+    assert not bench.loop.controller.filter.enabled
+    assert all(len(bench.commands(part, 0)) == 0 for part in PARTS)
+
+
+def test_a_dry_run_arms_nothing_and_sends_nothing() -> None:
+    bench = Bench(dry_run=True)
+    bench.step()
+    bench.enable()
+    bench.run(1.0)
+    assert bench.mode is Mode.FOLLOWING
+    assert np.abs(bench.loop.controller.filter.command - HOME_Q).max() > 0.01
+    for device in bench.devices.values():
+        assert {record.event for record in device.log} == {"connect"}
+
+
+def test_an_unknown_error_stops_the_devices(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bench.robot, "silent", lambda *_: 1 / 0)
+    bench.step()
+    assert bench.loop.controller.fault.reason is Reason.INTERNAL_ERROR
+    assert all(device.status().phase is Phase.STOPPED for device in bench.devices.values())
+
+
+def test_a_slower_speed_scale_moves_less_and_is_refused_while_enabled(bench: Bench) -> None:
+    with pytest.raises(RefusedError, match="disable"):
+        bench.loop.controller.set_speed_scale(0.1)
+    ways = []
+    for scale in (1.0, 0.25):
+        slow = Bench()
+        slow.step()
+        slow.loop.controller.set_speed_scale(scale)
+        slow.enable()
+        slow.run(1.0)
+        ways.append(slow.devices["right_arm"].read().q[0] - HOME_Q[JOINT])
+    assert 0.15 < ways[1] / ways[0] < 0.3
+
+
+def test_a_robot_needs_a_device_for_each_joint_once() -> None:
+    with pytest.raises(ControlError, match="one for each of the 36 joints"):
+        Robot([SimulatedDevice("left_arm"), SimulatedDevice("left")])

@@ -1,0 +1,182 @@
+"""The control cycle of a robot made of devices: watch them, ask the controller, send what the filter lets pass."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+
+import numpy as np
+
+from udg_control.controller import Controller, Cycle, CycleReport
+from udg_control.errors import RefusedError
+from udg_control.ranges import check_ranges
+from udg_control.robot import NS_PER_S, Robot, RobotState
+from udg_control.safety import Reason
+
+
+@dataclass(frozen=True, kw_only=True)
+class RobotLoopConfig:
+    """Parameters of the cycle."""
+
+    dry_run: bool = field(default=False, metadata={"description": "do everything but send: no device is ever armed"})
+    arm_timeout_s: float = field(
+        default=10.0, metadata={"description": "longest wait for all devices to get ready [s]", "range": (0.1, 120.0)}
+    )
+    clock_step_s: float = field(
+        default=0.05,
+        metadata={"description": "a larger leap of the host's clock against its monotonic one stops [s]", "range": (0.001, 1)},
+    )
+
+    def __post_init__(self) -> None:
+        """Check the numbers. Raises SafetyConfigError."""
+        check_ranges(self)
+
+
+class Arming(Enum):
+    """How far the operator's request to enable has come."""
+
+    IDLE = "idle"
+    UNDER_WAY = "under_way"
+    FAILED = "failed"
+
+
+class RobotLoop:
+    """Ties a Robot and a latching Controller together. Call `cycle` 100 times a second; not thread-safe.
+
+    All times are of the monotonic clock, except those that `to_monotonic_ns` takes.
+    """
+
+    def __init__(self, config: RobotLoopConfig, robot: Robot, controller: Controller) -> None:
+        self.config = config
+        self.robot = robot
+        self.controller = controller
+        self.arming = Arming.IDLE
+        self.arming_detail = ""
+        self.state: RobotState | None = None  # the newest measured
+        self._arming_since_ns = 0
+        self._sending = False  # commands went out in the last cycle, so a stop is due when they end
+        self._offset_ns: int | None = None  # host clock less monotonic clock
+
+    # --- requests ---------------------------------------------------------------------------------------------------
+
+    def enable(self, now_ns: int) -> None:
+        """Operator's request: arm the devices, then follow. See `arming`; commands flow once all devices are ready."""
+        if self.controller.filter.enabled:
+            return
+        silent = self.robot.silent(now_ns, self.controller.config.safety.max_state_age_s)
+        if silent:
+            raise RefusedError(f"can't enable: {'; '.join(silent)}")
+        self.arming, self.arming_detail, self._arming_since_ns = Arming.UNDER_WAY, "", now_ns
+        if not self.config.dry_run:
+            self.robot.rearm()
+
+    def disable(self) -> None:
+        """Brake and hold; the devices are stopped as soon as the commands stand still."""
+        self.arming = Arming.IDLE
+        self.controller.disable()
+
+    def emergency_stop(self) -> None:
+        """Stop the devices at once."""
+        self.arming = Arming.IDLE
+        self.controller.emergency_stop()
+        self._stop()
+
+    def home(self) -> None:
+        """Move home. Raises RefusedError while control is not enabled."""
+        self.controller.home()
+
+    def close(self) -> None:
+        """Stop and release the devices."""
+        self.controller.disable()
+        self.robot.close()
+
+    # --- clocks -----------------------------------------------------------------------------------------------------
+
+    def watch_clock(self, host_ns: int, now_ns: int) -> None:
+        """Compare the host's clock, of which stamps of messages are, with the monotonic one; a leap stops."""
+        offset_ns = host_ns - now_ns
+        leap_s = 0.0 if self._offset_ns is None else (offset_ns - self._offset_ns) / NS_PER_S
+        self._offset_ns = offset_ns
+        if abs(leap_s) > self.config.clock_step_s:
+            self.controller.trip(Reason.CLOCK_JUMP, f"the host's clock made a leap of {leap_s:+.3f} s")
+
+    def to_monotonic_ns(self, host_ns: int) -> int:
+        """Translate a stamp of a message. Call `watch_clock` before."""
+        assert self._offset_ns is not None, "watch_clock before the first stamp"
+        return host_ns - self._offset_ns
+
+    def to_host_ns(self, monotonic_ns: int) -> int:
+        """Translate a time of the monotonic clock to a stamp. Call `watch_clock` before."""
+        assert self._offset_ns is not None, "watch_clock before the first stamp"
+        return monotonic_ns + self._offset_ns
+
+    # --- the cycle --------------------------------------------------------------------------------------------------
+
+    def cycle(self, now_ns: int) -> Cycle:
+        """Do one cycle. Never raises: an unknown error stops."""
+        try:
+            return self._cycle(now_ns)
+        except Exception as error:  # whatever it is, the robot must not go on
+            self.controller.trip(Reason.INTERNAL_ERROR, repr(error))
+            self._stop()
+            report = CycleReport(mode=self.controller.mode, reason=Reason.INTERNAL_ERROR, detail=repr(error))
+            return Cycle(command=None, report=report)
+
+    def _cycle(self, now_ns: int) -> Cycle:
+        self.state = state = self.robot.read()
+        self._watch_devices(now_ns)
+        if state is None:
+            return Cycle(command=None, report=self._fault_report(Reason.STALE_STATE))
+        if self.arming is Arming.UNDER_WAY:
+            self._go_on_arming(now_ns)
+        cycle = self.controller.cycle(state.q, state.stamp_ns, now_ns)
+        if cycle.report.reason is Reason.INTERNAL_ERROR:
+            self._stop()
+        elif self.controller.filter.enabled or (self._sending and not self.controller.filter.at_rest):
+            self._send(cycle.command, now_ns)
+        elif self._sending:
+            self._stop()
+        return cycle
+
+    def _watch_devices(self, now_ns: int) -> None:
+        """Stop all at once when a device has failed or is silent while commands may flow."""
+        if not self.controller.filter.enabled and not self._sending:
+            return
+        silent = self.robot.silent(now_ns, self.controller.config.safety.max_state_age_s)
+        # A device that ended its READY without a fault of its own (someone stopped it) must stop the others, too.
+        idle = [] if self.config.dry_run else self.robot.not_ready()
+        if idle:
+            self.controller.trip(Reason.DEVICE, "; ".join(idle))
+        elif silent:
+            self.controller.trip(Reason.STALE_STATE, "; ".join(silent))
+        else:
+            return
+        self._stop()
+
+    def _go_on_arming(self, now_ns: int) -> None:
+        idle = [] if self.config.dry_run else self.robot.not_ready()
+        faults = [] if self.config.dry_run else self.robot.faults()
+        waited_s = (now_ns - self._arming_since_ns) / NS_PER_S
+        if not idle:
+            self.arming = Arming.IDLE
+            self.controller.enable()
+        elif faults or waited_s > self.config.arm_timeout_s:
+            self.arming = Arming.FAILED
+            self.arming_detail = "; ".join(faults or idle)
+            self.robot.stop()
+
+    def _send(self, command: np.ndarray | None, now_ns: int) -> None:
+        if command is not None and not self.config.dry_run:
+            self.robot.write(command, now_ns)
+        self._sending = True
+
+    def _stop(self) -> None:
+        self._sending = False
+        if not self.config.dry_run:
+            self.robot.stop()
+
+    def _fault_report(self, reason: Reason) -> CycleReport:
+        fault = self.controller.fault
+        if fault is not None:
+            return CycleReport(mode=self.controller.mode, reason=fault.reason, detail=fault.detail)
+        return CycleReport(mode=self.controller.mode, reason=reason, detail="a device has no state yet")
