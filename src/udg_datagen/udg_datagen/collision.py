@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,23 +10,35 @@ import open3d as o3d
 import torch
 import trimesh
 
+from udg_description.layout import SIDES, Side
 from udg_description.spheres import CollisionSpheres
+from udg_description.transforms import inverse
 
 _STANDING = ("base_link", "base_link_inertia", "shoulder_link")  # mounted on the table: no clearance asked
 _NEAR_BASE = (*_STANDING, "upper_arm_link")
+_EXACT_WITHIN = 0.05  # [m] further from an object's bounding ball than this the distance to the ball is enough
 
 
 @dataclass(frozen=True)
 class Clearance:
-    """Smallest distances [m] of a batch of configurations; negative means penetration. Every array has shape (B,)."""
+    """Smallest distances [m] of a batch of configurations; negative means penetration. Every array has shape (B,).
+
+    Distances to objects above 5 cm may be given too small, never too large.
+    """
 
     table: np.ndarray
-    object: np.ndarray
+    object: np.ndarray  # the target
     robot: np.ndarray
+    others: np.ndarray  # the other objects
+
+    @property
+    def bodies(self) -> np.ndarray:
+        """Smallest distance (B,) to any object."""
+        return np.minimum(self.object, self.others)
 
 
 class CollisionScene:
-    """The robot's spheres against the table (z = 0), against itself and against one object.
+    """The robot's spheres against the table (z = 0), against itself, a target object and other objects.
 
     Left against right is checked in full; within a side, what the arm can bring together: the hand with forearm, upper
     arm and shoulder, the wrist with upper arm and shoulder.
@@ -34,51 +47,98 @@ class CollisionScene:
     def __init__(self, spheres: CollisionSpheres) -> None:
         self._spheres = spheres
         links = [str(link) for link in spheres.link_of_sphere]
+        names = [link.partition("_")[2] for link in links]
         self._radii_m = np.asarray(spheres.radii, dtype=np.float64)
-        self._on_table = np.array([not link.endswith(_STANDING) for link in links])
-        first, second = np.triu_indices(len(links), 1)
-        checked = np.array([_may_collide(links[i], links[j]) for i, j in zip(first, second, strict=True)])
-        self._first, self._second = first[checked], second[checked]
-        self._object: o3d.t.geometry.RaycastingScene | None = None
-        self._T_object_world = np.eye(4)
+        self._side = np.array([link.partition("_")[0] for link in links])
+        self._on_table = np.array([not name.endswith(_STANDING) for name in names])
+        self._is_hand = np.array([name.startswith("hand") for name in names])
+        wrist = np.array([name.startswith("wrist") for name in names])
+        base = np.array([name in _NEAR_BASE for name in names])
+        forearm = np.array([name == "forearm_link" for name in names])
+        self._pairs = [(set(SIDES), self._of("left"), self._of("right"))]
+        for side in SIDES:
+            own = self._of(side)
+            self._pairs.append(({side}, own & self._is_hand, own & (base | forearm)))
+            self._pairs.append(({side}, own & wrist, own & base))
+        self._target: _Distance | None = None
+        self._others: list[_Distance] = []
+
+    def set_objects(
+        self,
+        target: tuple[trimesh.Trimesh, np.ndarray] | None,
+        others: Sequence[tuple[trimesh.Trimesh, np.ndarray]] = (),
+    ) -> None:
+        """Place the target and other objects, each a mesh and its T_world_object; ``None`` for no target."""
+        self._target = None if target is None else _Distance(*target)
+        self._others = [_Distance(*other) for other in others]
 
     def set_object(self, mesh: trimesh.Trimesh | None, T_world_object: np.ndarray | None = None) -> None:
-        """Place an object, or take it away with ``None``."""
-        if mesh is None or T_world_object is None:
-            self._object = None
-            return
-        self._object = o3d.t.geometry.RaycastingScene(nthreads=1)
-        vertices = o3d.core.Tensor(np.asarray(mesh.vertices, dtype=np.float32))
-        self._object.add_triangles(vertices, o3d.core.Tensor(np.asarray(mesh.faces, dtype=np.uint32)))
-        self._T_object_world = np.linalg.inv(T_world_object)
+        """Place a target alone, or take everything away with ``None``."""
+        self.set_objects(None if mesh is None or T_world_object is None else (mesh, T_world_object))
 
-    def clearance(self, q: np.ndarray) -> Clearance:
-        """Clearances of the configurations q (B, 36) [rad]."""
+    def clearance(
+        self,
+        q: np.ndarray,
+        *,
+        sides: Sequence[Side] = SIDES,
+        grasping: Sequence[Side] = (),
+        target_shift: np.ndarray | None = None,
+    ) -> Clearance:
+        """Clearances of the configurations q (B, 36) [rad].
+
+        sides: arms (with hands) that are there; the others count as absent.
+        grasping: sides whose hand may touch the target.
+        target_shift: displacement (B, 3) [m] in the world of the target from where it was placed.
+        """
         with torch.no_grad():
             centers = self._spheres.centers_world(torch.tensor(q, dtype=torch.float32)).numpy().astype(np.float64)
-        table = (centers[:, self._on_table, 2] - self._radii_m[self._on_table]).min(axis=1)
-        gap = np.linalg.norm(centers[:, self._first] - centers[:, self._second], axis=-1)
-        robot = (gap - self._radii_m[self._first] - self._radii_m[self._second]).min(axis=1)
-        return Clearance(table=table, object=self._object_clearance(centers), robot=robot)
+        present = np.isin(self._side, sides)
+        off_table = present & self._on_table
+        table = (centers[:, off_table, 2] - self._radii_m[off_table]).min(axis=1)
+        robot = np.full(len(centers), np.inf)
+        for needed, a, b in self._pairs:
+            if needed <= set(sides):
+                gaps = _gaps(centers[:, a], self._radii_m[a], centers[:, b], self._radii_m[b])
+                robot = np.minimum(robot, gaps)
+        touching = self._is_hand & np.isin(self._side, grasping)
+        target = others = np.full(len(centers), np.inf)
+        if self._target is not None:
+            away = present & ~touching
+            moved = centers if target_shift is None else centers - np.asarray(target_shift)[:, None]
+            target = self._target(moved[:, away], self._radii_m[away])
+        for other in self._others:
+            others = np.minimum(others, other(centers[:, present], self._radii_m[present]))
+        return Clearance(table=table, object=target, robot=robot, others=others)
 
-    def _object_clearance(self, centers: np.ndarray) -> np.ndarray:
-        if self._object is None:
-            return np.full(len(centers), np.inf)
-        local = centers @ self._T_object_world[:3, :3].T + self._T_object_world[:3, 3]
-        points = o3d.core.Tensor(np.ascontiguousarray(local, dtype=np.float32))
-        distance = self._object.compute_signed_distance(points, nthreads=1).numpy()
-        return (distance - self._radii_m).min(axis=1)
+    def _of(self, side: Side) -> np.ndarray:
+        return self._side == side
 
 
-def _may_collide(link_a: str, link_b: str) -> bool:
-    """Whether two links (names with a side prefix) can be brought together and have to be kept apart."""
-    side_a, _, name_a = link_a.partition("_")
-    side_b, _, name_b = link_b.partition("_")
-    if side_a != side_b:
-        return True
-    for one, other in ((name_a, name_b), (name_b, name_a)):
-        if one.startswith("hand") and (other in _NEAR_BASE or other == "forearm_link"):
-            return True
-        if one.startswith("wrist") and other in _NEAR_BASE:
-            return True
-    return False
+class _Distance:
+    """Distance from spheres to a placed mesh."""
+
+    def __init__(self, mesh: trimesh.Trimesh, T_world_object: np.ndarray) -> None:
+        self._scene = o3d.t.geometry.RaycastingScene(nthreads=1)
+        vertices = o3d.core.Tensor(np.asarray(mesh.vertices, dtype=np.float32))
+        self._scene.add_triangles(vertices, o3d.core.Tensor(np.asarray(mesh.faces, dtype=np.uint32)))
+        self._T_object_world = inverse(T_world_object)
+        self._center = mesh.bounds.mean(axis=0)
+        self._radius = float(np.linalg.norm(mesh.vertices - self._center, axis=1).max())
+
+    def __call__(self, centers_world: np.ndarray, radii: np.ndarray) -> np.ndarray:
+        """Smallest gap (B,) [m] of spheres (B, S, 3), (S,)."""
+        local = centers_world @ self._T_object_world[:3, :3].T + self._T_object_world[:3, 3]
+        gaps = np.linalg.norm(local - self._center, axis=-1) - self._radius - radii
+        near = gaps < _EXACT_WITHIN
+        if near.any():
+            points = o3d.core.Tensor(np.ascontiguousarray(local[near], dtype=np.float32))
+            exact = self._scene.compute_signed_distance(points, nthreads=1).numpy()
+            gaps[near] = exact - np.broadcast_to(radii, gaps.shape)[near]
+        return gaps.min(axis=1, initial=np.inf)
+
+
+def _gaps(a: np.ndarray, radii_a: np.ndarray, b: np.ndarray, radii_b: np.ndarray) -> np.ndarray:
+    """Smallest gap (B,) between two groups of spheres (B, n, 3), (B, m, 3)."""
+    squared = (a**2).sum(-1)[:, :, None] + (b**2).sum(-1)[:, None] - 2.0 * (a @ np.swapaxes(b, 1, 2))
+    gap = np.sqrt(np.maximum(squared, 0.0)) - radii_b
+    return (gap.min(axis=2, initial=np.inf) - radii_a).min(axis=1, initial=np.inf)
