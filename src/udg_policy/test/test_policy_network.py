@@ -87,4 +87,6 @@ def test_paper_preset_is_the_papers() -> None:
     assert config.encoder.centres_2 == (256, 0) and config.encoder.batch_norm
     assert config.decoder.head == "truncated_normal" and config.decoder.attention == "unidirectional"
     store = frames_of([make_episode(1, steps=1)], config)
-    np.testing.assert_array_equal(store.neighbours_1[0, :, 0].numpy(), np.arange(2048))  # the point itself included
+    views = torch.tensor([0])
+    batch = store.batch(views, store.bounds(views))
+    np.testing.assert_array_equal(batch.neighbours_1[0, :, 0].numpy(), np.arange(2048))  # the point itself included

@@ -11,6 +11,7 @@ import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,8 +24,9 @@ from torch import Tensor
 from udg_description.errors import cli
 from udg_policy.checkpoint import Checkpoint, git_hash, save_checkpoint
 from udg_policy.config import PolicyConfig, load_yaml, preset, preset_names, to_dict
-from udg_policy.dataset import EpisodeDataset, write_atomically
+from udg_policy.dataset import EpisodeDataset
 from udg_policy.errors import CheckpointError, ConfigError
+from udg_policy.files import write_atomically
 from udg_policy.frame_store import FrameStore, load_frames
 from udg_policy.journal import Journal
 from udg_policy.loss import Losses, errors_by_kind, l1_weights, policy_loss
@@ -92,9 +94,14 @@ def views_of_step(views: Tensor, step: int, batch: int, seed: int) -> Tensor:
     if len(views) <= batch:
         return views[torch.randint(len(views), (batch,), generator=step_generator(seed, 0, step))]
     per_epoch = len(views) // batch
-    order = torch.randperm(len(views), generator=step_generator(seed, 1, step // per_epoch))
+    order = _order_of_epoch(len(views), step // per_epoch, seed)
     start = step % per_epoch * batch
     return views[order[start:start + batch]]
+
+
+@lru_cache(maxsize=2)
+def _order_of_epoch(count: int, epoch: int, seed: int) -> Tensor:
+    return torch.randperm(count, generator=step_generator(seed, 1, epoch))
 
 
 class Trainer:
@@ -132,10 +139,16 @@ class Trainer:
             return elapsed_s / (60.0 * self.run.minutes)
         return self.step / self.config.train.steps
 
+    def _views(self, step: int) -> Tensor:
+        """The views of a step that are this process's share."""
+        views = views_of_step(self.split.train, step, self.config.train.batch, self.run.seed)
+        return views[self.parallel.rank::self.parallel.size]
+
     def train_step(self, progress: float) -> Losses:
         """One optimisation step."""
         train, parallel = self.config.train, self.parallel
-        views = views_of_step(self.split.train, self.step, train.batch, self.run.seed)[parallel.rank::parallel.size]
+        views = self._views(self.step)
+        self.store.prefetch(self._views(self.step + 1))
         batch = self.store.batch(views, self.bounds, step_generator(self.run.seed, 2, self.step, parallel.rank))
         for group in self.optimiser.param_groups:
             group["lr"] = self.learning_rate(progress)
@@ -303,6 +316,9 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--steps", type=int, help="number of steps, where no minutes are given")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--processes", type=int, default=2, help="training processes, one core each")
+    parser.add_argument("--cache", type=Path, help="folder for the prepared frames; default: $UDG_CACHE/frames or "
+                                                   "~/.cache/udg/frames")
+    parser.add_argument("--skip-corrupt", action="store_true", help="leave corrupt episodes out instead of stopping")
     parser.add_argument("--resume", action="store_true", help="continue the run in --out")
     return parser.parse_args(argv)
 
@@ -322,12 +338,15 @@ def run_command(argv: Sequence[str] | None = None) -> int:
         config = dataclasses.replace(config, train=dataclasses.replace(config.train, steps=arguments.steps))
     torch.set_num_threads(1)  # small products: processes are quicker than threads
     keep_large_blocks()
-    dataset = EpisodeDataset(arguments.data)
+    dataset = EpisodeDataset(arguments.data, skip_corrupt=arguments.skip_corrupt)
+    for why in dataset.skipped.values():
+        print(f"left out: {why}", flush=True)
     run = Run(out=arguments.out, seed=arguments.seed, minutes=arguments.minutes, resume=arguments.resume,
               data_hash=dataset.hash())
     start = time.monotonic()
-    store = load_frames(dataset, config, processes=max(1, min(arguments.processes, os.cpu_count() or 1)))
-    print(f"{len(dataset)} episodes, {store.n_frames} frames, prepared in {time.monotonic() - start:.0f} s", flush=True)
+    processes = max(1, min(arguments.processes, os.cpu_count() or 1))
+    store = load_frames(dataset, config, processes, arguments.cache)
+    print(f"{len(dataset)} episodes, {store.n_frames} frames, ready in {time.monotonic() - start:.0f} s", flush=True)
     if arguments.processes <= 1:
         train(config, store, run)
     else:
