@@ -51,10 +51,10 @@ def test_quality_does_not_change_with_a_rotation_of_the_object() -> None:
     normals = AXES + 0.2 * rng.normal(size=(6, 3))
     normals /= np.linalg.norm(normals, axis=1, keepdims=True)
     points, com = A * AXES[None], np.array([0.002, 0.001, 0.0])
-    settings = {"friction": MU, "torque_scale": A, "edges": 64}
+    settings = {"friction": MU, "torque_scale": A, "edges": 24}
     straight = q1(points, normals[None], com, **settings)  # type: ignore[arg-type]
     turned = q1(points @ R.T, normals[None] @ R.T, R @ com, **settings)  # type: ignore[arg-type]
-    assert straight[0] == pytest.approx(turned[0], rel=0.01)
+    assert straight[0] == pytest.approx(turned[0], rel=0.02)
 
 
 def test_a_contact_that_is_not_finite_costs_one_grasp_alone() -> None:

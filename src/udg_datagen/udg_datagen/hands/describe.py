@@ -1,0 +1,126 @@
+"""Writes the first description of a hand from its URDF: name the fingertips and the palm, the rest is read or fitted.
+
+    python -m udg_datagen.hands.describe --urdf hand.urdf --root palm --palm-normal 0,0,1 \
+        --tips thumb=thumb_tip,index=index_tip,mid=mid_tip --out my_hand/hand.yaml
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import yaml
+
+from udg_datagen.hands.description import load_hand
+from udg_datagen.hands.guess import guess
+from udg_datagen.hands.primitives_urdf import write_primitive_urdf
+from udg_datagen.hands.tree import hand_tree
+from udg_datagen.synthesis.errors import HandModelError
+from udg_description.errors import UdgError
+
+
+def describe(
+    urdf: Path, out: Path, *, root: str, palm_normal: np.ndarray, tips: Mapping[str, str], side: str = "right"
+) -> Path:
+    """Write a description to `out` and, beside it, a URDF without meshes; return `out`.
+
+    Args:
+        root: link that an arm carries: the frame of everything in the file.
+        palm_normal: direction (3,) out of the palm in the root's frame.
+        tips: last link of each finger by contact name, the thumb (what stands opposite the others) first.
+
+    Raises:
+        HandModelError: what is missing or contradicts itself, by name.
+    """
+    norm = float(np.linalg.norm(palm_normal))
+    if norm < 1e-9:
+        raise HandModelError(f"palm normal {palm_normal} has no direction")
+    palm_normal = np.asarray(palm_normal, dtype=float) / norm
+    out.parent.mkdir(parents=True, exist_ok=True)
+    copy = out.with_name(f"{out.stem}.urdf")
+    if copy.resolve() == urdf.resolve():
+        raise HandModelError(f"{out}: its URDF would overwrite {urdf}; choose another folder or name")
+    write_primitive_urdf(urdf, copy)
+    tree = hand_tree(copy, root)
+    first = guess(tree, tips, palm_normal)
+    contacts = {
+        name: {
+            "link": tree.links[tree.link_of(link)[0]],
+            "center": _plain(first.pad_center[name]),
+            "radius": round(first.pad_radius[name], 4),
+            "axis": _plain(first.pad_axis[name]),
+        }
+        for name, link in tips.items()
+    }
+    data = {
+        "name": out.stem,
+        "side": side,
+        "urdf": copy.name,
+        "root_link": root,
+        "palm_normal": _plain(palm_normal, 6),
+        "grasp_center": _plain(first.grasp_center),
+        "preshape": {joint.name: round(float(v), 3) for joint, v in zip(tree.joints, first.preshape, strict=True)},
+        "contacts": contacts,
+    }
+    text = "# Lengths in m, angles in rad; see docs/any_hand.md. Written from the URDF: look at preshape and axis.\n"
+    _write(out, text + yaml.safe_dump(data, sort_keys=False, default_flow_style=None, width=110))
+    load_hand(out)  # it must load
+    return out
+
+
+def _plain(values: np.ndarray, digits: int = 4) -> list[float]:
+    return [float(round(v, digits)) + 0.0 for v in values]
+
+
+def _write(path: Path, text: str) -> None:
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    with os.fdopen(handle, "w") as file:
+        file.write(text)
+    os.replace(temporary, path)
+
+
+def _tips(text: str) -> dict[str, str]:
+    pairs = [item.split("=") for item in text.split(",")]
+    if any(len(pair) != 2 or not all(pair) for pair in pairs):
+        raise argparse.ArgumentTypeError(f"'{text}': contact=link,contact=link,... is needed")
+    return {name: link for name, link in pairs}
+
+
+def _direction(text: str) -> np.ndarray:
+    try:
+        values = np.array([float(word) for word in text.split(",")])
+    except ValueError:
+        values = np.zeros(0)
+    if values.shape != (3,):
+        raise argparse.ArgumentTypeError(f"'{text}': three numbers x,y,z are needed")
+    return values
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--urdf", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True, help="description file to write (.yaml)")
+    parser.add_argument("--root", required=True, help="link of the palm")
+    parser.add_argument("--palm-normal", type=_direction, required=True, help="x,y,z out of the palm (=-1,.. if negative)")
+    parser.add_argument("--tips", type=_tips, required=True, help="thumb=link,index=link,...; the thumb first")
+    parser.add_argument("--side", choices=("left", "right"), default="right")
+    options = parser.parse_args(arguments)
+    try:
+        path = describe(
+            options.urdf, options.out, root=options.root, palm_normal=options.palm_normal, tips=options.tips,
+            side=options.side,
+        )  # fmt: skip
+    except UdgError as error:
+        parser.exit(2, f"{error}\n")
+    spec = load_hand(path).spec
+    print(f"{path}: {len(spec.joint_names)} joints, {len(spec.sphere_radius)} spheres, "
+          f"contacts {', '.join(spec.contact_names)}")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
