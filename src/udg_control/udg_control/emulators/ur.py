@@ -1,0 +1,108 @@
+"""Emulated UR5e controllers as a command: `python -m udg_control.emulators.ur --left 127.0.0.1 --right 127.0.0.2`."""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import ipaddress
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType
+
+import numpy as np
+
+from udg_control.emulators.ur_arm import EmulatedArm, EmulatedArmConfig
+from udg_control.emulators.ur_controller import CONTROL_PORT, UrController, serve
+from udg_control.emulators.ur_log import ArmLog
+from udg_description.layout import HOME_Q, SIDES, part_indices
+
+FLUSH_S = 0.2
+
+
+def _loopback(text: str) -> str:
+    if not ipaddress.ip_address(text).is_loopback:
+        raise argparse.ArgumentTypeError(f"{text}: emulators listen on loopback addresses only (127.x.y.z)")
+    return text
+
+
+def _six_numbers(text: str) -> tuple[float, ...]:
+    values = tuple(float(word) for word in text.replace(",", " ").split())
+    if len(values) != 6:
+        raise argparse.ArgumentTypeError(f"{text!r}: {len(values)} numbers; valid: 6 angles [rad]")
+    return values
+
+
+def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    for side in SIDES:
+        home = tuple(float(angle) for angle in HOME_Q[part_indices(f"{side}_arm")])
+        parser.add_argument(f"--{side}", type=_loopback, help=f"loopback address of the {side} arm")
+        parser.add_argument(f"--q-{side}", type=_six_numbers, default=home, help="its angles at the start [rad]")
+    parser.add_argument("--log", type=Path, help="write commands and events to this file, a JSON object a line")
+    parser.add_argument(
+        "--real-time", action="store_true", help="ask for real-time priority, as a controller has it; else go on without"
+    )
+    arguments = parser.parse_args(argv)
+    if arguments.left is None and arguments.right is None:
+        parser.error("name the address of at least one arm: --left 127.0.0.1 --right 127.0.0.2")
+    return arguments
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run until SIGINT, SIGTERM or the end of the process that started it."""
+    arguments = _arguments(argv)
+    stop = False
+
+    def ask_to_stop(_signal: int, _frame: FrameType | None) -> None:
+        nonlocal stop
+        stop = True
+
+    signal.signal(signal.SIGINT, ask_to_stop)
+    signal.signal(signal.SIGTERM, ask_to_stop)
+    if arguments.real_time:
+        try:
+            os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(20))
+        except PermissionError:
+            print("no permission for real-time priority; going on without", file=sys.stderr)
+    file = None if arguments.log is None else arguments.log.open("w", encoding="utf-8")
+    controllers = []
+    try:
+        for side in SIDES:
+            address = getattr(arguments, side)
+            if address is not None:
+                config = EmulatedArmConfig(q_start=getattr(arguments, f"q_{side}"))
+                controllers.append(UrController(EmulatedArm(config, ArmLog(side, file)), address))
+    except OSError as error:
+        print(f"cannot listen on {error.strerror}", file=sys.stderr)
+        return 1
+    ready = {controller.arm.log.side: controller.address for controller in controllers}
+    print(json.dumps({"ready": ready, "control_port": CONTROL_PORT}), flush=True)
+
+    flushed_s = time.monotonic()
+
+    def flush() -> None:
+        nonlocal flushed_s
+        if file is not None and time.monotonic() - flushed_s > FLUSH_S:
+            file.flush()
+            flushed_s = time.monotonic()
+
+    np.seterr(all="raise", under="ignore")
+    gc.freeze()
+    parent = os.getppid()
+    try:
+        serve(controllers, lambda: stop or os.getppid() != parent, flush)
+    finally:
+        for controller in controllers:
+            controller.close()
+        if file is not None:
+            file.close()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

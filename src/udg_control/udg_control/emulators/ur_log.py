@@ -1,0 +1,62 @@
+"""What an emulated controller has seen and done, with times of this host's monotonic clock."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import TextIO
+
+import numpy as np
+
+COMMANDS = np.dtype([("t_ns", "<i8"), ("q", "<f8", 6)])  # servoJ targets, at their arrival
+MOTION = np.dtype([("t_ns", "<i8"), ("q", "<f8", 6), ("qd", "<f8", 6)])  # the joints, every cycle
+_FIRST_ROWS = 4096
+_MOST_ROWS = 500_000  # a thousand seconds; older rows are overwritten
+
+
+class Rows:
+    """A growing table; once it is full the oldest rows make room."""
+
+    def __init__(self, dtype: np.dtype) -> None:
+        """Empty."""
+        self._data = np.zeros(_FIRST_ROWS, dtype)
+        self._count = 0
+
+    def append(self, row: tuple) -> None:
+        """Add a row."""
+        if self._count == len(self._data) < _MOST_ROWS:
+            self._data = np.concatenate([self._data, np.zeros_like(self._data)])[:_MOST_ROWS]
+        self._data[self._count % len(self._data)] = row
+        self._count += 1
+
+    def rows(self) -> np.ndarray:
+        """Return a copy, oldest first."""
+        if self._count <= len(self._data):
+            return self._data[: self._count].copy()
+        return np.roll(self._data, -(self._count % len(self._data)), axis=0)
+
+
+class ArmLog:
+    """Events, commands and motion of one arm; events and commands also go to a file of JSON lines, if there is one."""
+
+    def __init__(self, side: str, file: TextIO | None = None) -> None:
+        """Write to `file` as well."""
+        self.side = side
+        self.events: list[dict[str, object]] = []
+        self.commands = Rows(COMMANDS)
+        self.motion = Rows(MOTION)
+        self._file = file
+
+    def event(self, name: str, **details: object) -> None:
+        """Note what happened now."""
+        entry: dict[str, object] = {"t": time.monotonic(), "event": name, "arm": self.side, **details}
+        self.events.append(entry)
+        if self._file is not None:
+            self._file.write(json.dumps(entry) + "\n")
+
+    def command(self, t_ns: int, q: tuple[float, ...]) -> None:
+        """Note a servo target."""
+        self.commands.append((t_ns, q))
+        if self._file is not None:
+            entry = {"t": t_ns * 1e-9, "event": "servoj", "arm": self.side, "q": q}
+            self._file.write(json.dumps(entry) + "\n")
