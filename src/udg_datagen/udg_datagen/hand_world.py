@@ -18,7 +18,7 @@ from udg_sim.objects import ObjectModel
 from udg_sim.world import WorldConfig
 
 GRAVITY = 9.81  # [m/s^2]
-_CONTACT_OFFSET = 0.001  # [m] of each shape; the engine's own 10 mm makes contacts of whatever is near, at 2-7x the time
+_CONTACT_OFFSET = 0.001  # [m] of each shape; at the engine's own 10 mm a step takes 2 to 7 times as long
 # The carrier stands for an arm that follows its targets well.
 _CARRIER_TRANSLATION = Drive(2.0e4, 8.0e2, 1.0e4, 0.0)
 _CARRIER_ROTATION = Drive(5.0e2, 2.0e1, 1.0e3, 0.0)
