@@ -1,0 +1,5 @@
+"""Other methods of grasp synthesis, implemented here to be compared on the same hand, objects and tests."""
+
+from udg_datagen.baselines.dexgraspnet import DexGraspNetConfig, MalaResult, optimise
+
+__all__ = ["DexGraspNetConfig", "MalaResult", "optimise"]
