@@ -199,7 +199,7 @@ FAULTS: dict[str, Row] = {
         answer(reach(JOINT_NAMES.index("right_shoulder_lift_joint"), 0.5)), Reason.COLLISION_TABLE, "table",
     ),
     "collision of the arms": (answer(swing_arms_together), Reason.COLLISION_ARMS, "right_"),
-    "collision with itself": (answer(reach(JOINT_NAMES.index("left_elbow_joint"), -0.5)), Reason.COLLISION_SELF, "left_"),
+    "collision with itself": (answer(reach(JOINT_NAMES.index("left_wrist_1_joint"), -0.5)), Reason.COLLISION_SELF, "left_"),
     "policy silent": (set_attribute("policy", None), Reason.STALE_CHUNK, "chunk"),
     "old chunks": (set_attribute("chunk_age_ns", NS_PER_S), Reason.STALE_CHUNK, ""),
     "heartbeat lost": (set_attribute("beating", False), Reason.HEARTBEAT, "no heartbeat"),

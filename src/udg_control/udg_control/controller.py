@@ -45,6 +45,9 @@ class ControllerConfig:
             "range": (0.05, 10.0),
         },
     )
+    max_chunk_points: int = field(
+        default=200, metadata={"description": "a longer chunk is rejected", "range": (1, 10_000)}
+    )
     chunk_position_slack_rad: float = field(
         default=0.2,
         metadata={
@@ -61,7 +64,11 @@ class ControllerConfig:
     )
     speed_scale: float = field(
         default=1.0,
-        metadata={"description": "chunks are followed at this share of their speed", "range": (0.02, 1.0)},
+        metadata={
+            "description": "chunks are followed at this share of their speed",
+            "range": (0.02, 1.0),
+            "dynamic": True,
+        },
     )
     heartbeat_timeout_s: float = field(
         default=0.0,
@@ -325,13 +332,20 @@ class Controller:
 
     def _check_heartbeat(self, now_ns: int) -> None:
         """Stop when the heartbeat is asked for and does not come, or complains."""
+        lack = self.heartbeat_lack(now_ns)
+        if lack:
+            self.trip(Reason.HEARTBEAT, lack)
+
+    def heartbeat_lack(self, now_ns: int) -> str:
+        """Say what is wrong with the heartbeat; empty when it is well or not asked for."""
         allowed_s = self.config.heartbeat_timeout_s
         if allowed_s == 0.0:
-            return
-        if self._beat is None or not 0 <= now_ns - self._beat[0] <= allowed_s * NS_PER_S:
-            self.trip(Reason.HEARTBEAT, f"no heartbeat for more than {allowed_s} s")
-        elif self._beat[1]:
-            self.trip(Reason.HEARTBEAT, self._beat[1])
+            return ""
+        if self._beat is None:
+            return "no heartbeat yet"
+        if now_ns - self._beat[0] > allowed_s * NS_PER_S:
+            return f"no heartbeat for more than {allowed_s} s"
+        return self._beat[1]
 
     def _brake(self, dt_s: float) -> Cycle:
         """Brake, or stand, while not enabled."""
@@ -411,7 +425,7 @@ class Controller:
 
     def _judge_chunk(self, chunk: np.ndarray, stamp_ns: int, now_ns: int) -> Reason | None:
         """Reject what is no action at all; small excess is left to the follower."""
-        if np.ndim(chunk) != 2 or np.shape(chunk)[1] != N_JOINTS:
+        if np.ndim(chunk) != 2 or np.shape(chunk)[1] != N_JOINTS or len(chunk) > self.config.max_chunk_points:
             return Reason.LENGTH
         if not np.isfinite(chunk).all():
             return Reason.NOT_FINITE

@@ -54,18 +54,22 @@ class RobotLoop:
         self.arming_detail = ""
         self.state: RobotState | None = None  # the newest measured
         self._arming_since_ns = 0
-        self._sending = False  # commands went out in the last cycle, so a stop is due when they end
+        self.sending = False  # commands went out in the last cycle: a stop is due when they end
         self._offset_ns: int | None = None  # host clock less monotonic clock
 
     # --- requests ---------------------------------------------------------------------------------------------------
 
     def enable(self, now_ns: int) -> None:
-        """Operator's request: arm the devices, then follow. See `arming`; commands flow once all devices are ready."""
+        """Operator's request: arm the devices, then follow. See `arming`; commands flow once all devices are ready.
+
+        Raises RefusedError naming a silent device or what the heartbeat lacks.
+        """
         if self.controller.filter.enabled:
             return
-        silent = self.robot.silent(now_ns, self.controller.config.safety.max_state_age_s)
-        if silent:
-            raise RefusedError(f"can't enable: {'; '.join(silent)}")
+        lacks = self.robot.silent(now_ns, self.controller.config.safety.max_state_age_s)
+        heartbeat = self.controller.heartbeat_lack(now_ns)
+        if lacks or heartbeat:
+            raise RefusedError(f"can't enable: {'; '.join([*lacks, heartbeat] if heartbeat else lacks)}")
         self.arming, self.arming_detail, self._arming_since_ns = Arming.UNDER_WAY, "", now_ns
         if not self.config.dry_run:
             self.robot.rearm()
@@ -132,15 +136,15 @@ class RobotLoop:
         cycle = self.controller.cycle(state.q, state.stamp_ns, now_ns)
         if cycle.report.reason is Reason.INTERNAL_ERROR:
             self._stop()
-        elif self.controller.filter.enabled or (self._sending and not self.controller.filter.at_rest):
+        elif self.controller.filter.enabled or (self.sending and not self.controller.filter.at_rest):
             self._send(cycle.command, now_ns)
-        elif self._sending:
+        elif self.sending:
             self._stop()
         return cycle
 
     def _watch_devices(self, now_ns: int) -> None:
         """Stop all at once when a device has failed or is silent while commands may flow."""
-        if not self.controller.filter.enabled and not self._sending:
+        if not self.controller.filter.enabled and not self.sending:
             return
         silent = self.robot.silent(now_ns, self.controller.config.safety.max_state_age_s)
         # A device that ended its READY without a fault of its own (someone stopped it) must stop the others, too.
@@ -168,10 +172,10 @@ class RobotLoop:
     def _send(self, command: np.ndarray | None, now_ns: int) -> None:
         if command is not None and not self.config.dry_run:
             self.robot.write(command, now_ns)
-        self._sending = True
+        self.sending = True
 
     def _stop(self) -> None:
-        self._sending = False
+        self.sending = False
         if not self.config.dry_run:
             self.robot.stop()
 

@@ -148,7 +148,7 @@ def test_an_undeclared_override_is_refused_by_name(context: Context) -> None:
 
 def test_each_topic_and_service_is_in_the_table_once() -> None:
     names = [entry.name for entry in (*topics.TOPICS, *topics.SERVICES)]
-    assert len(names) == len(set(names)) == 13 + 6
+    assert len(names) == len(set(names)) == 18 + 6
 
 
 def test_sensor_data_is_best_effort_but_reliable_in_lockstep() -> None:

@@ -28,6 +28,10 @@ class MessageError(UdgError):
     """A message's content doesn't fit its topic's agreement."""
 
 
+class JointNamesError(MessageError):
+    """The joints of a message are not the robot's."""
+
+
 # --- time -----------------------------------------------------------------------------------------------------------
 
 
@@ -64,20 +68,20 @@ def make_header(stamp_ns: int, frame_id: str = "") -> Header:
 def joint_order(names: Sequence[str], wanted: Sequence[str] = JOINT_NAMES) -> np.ndarray | None:
     """Return `index` with `values[index]` in the wanted order, None where the order is right already.
 
-    Raises MessageError naming a missing, unknown or repeated joint.
+    Raises JointNamesError naming a missing, unknown or repeated joint.
     """
     if len(names) == len(wanted) and all(a == b for a, b in zip(names, wanted, strict=True)):
         return None
     place = {name: i for i, name in enumerate(names)}
     if len(place) != len(names):
         repeated = next(name for i, name in enumerate(names) if place[name] != i)
-        raise MessageError(f"joint '{repeated}' is there twice; valid: each of the {len(wanted)} joints once")
+        raise JointNamesError(f"joint '{repeated}' is there twice; valid: each of the {len(wanted)} joints once")
     missing = [name for name in wanted if name not in place]
     if missing:
-        raise MessageError(f"joint '{missing[0]}' is missing ({len(names)} joints came, {len(wanted)} are needed)")
+        raise JointNamesError(f"joint '{missing[0]}' is missing ({len(names)} joints came, {len(wanted)} are needed)")
     if len(names) != len(wanted):
         unknown = next(name for name in names if name not in set(wanted))
-        raise MessageError(f"joint '{unknown}' is unknown; valid: the {len(wanted)} joints of the layout")
+        raise JointNamesError(f"joint '{unknown}' is unknown; valid: the {len(wanted)} joints of the layout")
     return np.array([place[name] for name in wanted])
 
 
@@ -145,6 +149,7 @@ def trajectory_to_chunk(message: JointTrajectory, step_s: float = 0.1) -> np.nda
     """
     if not message.points:
         return np.zeros((0, N_JOINTS))
+    order = joint_order(message.joint_names)
     step_ns = seconds_to_ns(step_s)
     for i, point in enumerate(message.points):
         if len(point.positions) != len(message.joint_names):
@@ -157,7 +162,6 @@ def trajectory_to_chunk(message: JointTrajectory, step_s: float = 0.1) -> np.nda
                 f"valid: {(i + 1) * step_s:.3f} s"
             )
     chunk = np.array([point.positions for point in message.points], dtype=np.float64)
-    order = joint_order(message.joint_names)
     return chunk if order is None else chunk[:, order]
 
 

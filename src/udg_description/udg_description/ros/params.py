@@ -30,8 +30,9 @@ def declare(node: Node, config_type: type[Config], *, default: Config | None = N
 
     Field types: bool, int, float, str, Path, Literal, tuple[X, ...] and tuple[X, X, X] of those, `X | None` of str
     and Path (an empty string is None), nested dataclasses (parameters `field.subfield`). An integer is accepted for
-    a float. Keys of a field's metadata: `description`, `range` (lowest, highest; None is open), `choices`.
-    `default` replaces the dataclass's own defaults. The parameters are read-only: the configuration is frozen.
+    a float. Keys of a field's metadata: `description`, `range` (lowest, highest; None is open), `choices`, `dynamic`.
+    `default` replaces the dataclass's own defaults. The parameters are read-only, because the configuration is frozen;
+    a `dynamic` one may be set at run time: the node has to listen for it.
 
     Raises ParameterValueError naming node, parameter, value and what would be valid.
     """
@@ -74,6 +75,7 @@ class _Rule:
     low: float | None
     high: float | None
     choices: tuple[Any, ...]
+    dynamic: bool
 
     @classmethod
     def of(cls, name: str, hint: object, field: dataclasses.Field[Any]) -> _Rule:
@@ -86,6 +88,7 @@ class _Rule:
             low=low,
             high=high,
             choices=tuple(field.metadata.get("choices", literal)),
+            dynamic=field.metadata.get("dynamic", False),
         )
 
     @property
@@ -117,7 +120,7 @@ class _Rule:
             type=parameter.type_.value,
             description=self.description,
             additional_constraints=self.valid,
-            read_only=True,
+            read_only=not self.dynamic,
         )
         if self.low is not None and self.high is not None:
             if parameter.type_ is Parameter.Type.INTEGER:

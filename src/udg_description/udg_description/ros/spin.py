@@ -10,20 +10,20 @@ from contextlib import contextmanager
 import rclpy
 import rclpy.utilities
 from rclpy.context import Context
-from rclpy.executors import Executor, ExternalShutdownException, SingleThreadedExecutor
+from rclpy.executors import Executor, ExternalShutdownException, MultiThreadedExecutor, SingleThreadedExecutor
 from rclpy.node import Node
 
 from udg_description.errors import UdgError
 
 
-def run_node(make_node: Callable[[], Node], args: Sequence[str] | None = None) -> int:
+def run_node(make_node: Callable[[], Node], args: Sequence[str] | None = None, threads: int = 1) -> int:
     """Run one node until SIGINT, SIGTERM or shutdown; return the process's exit code.
 
-    A UdgError, when the node is made or while it runs, is printed as one line `error: ...` and gives code 2.
+    `threads` > 1 spins callback groups side by side. A UdgError, when the node is made or while it runs, is printed as one line `error: ...` and gives code 2.
     """
     rclpy.init(args=None if args is None else list(args))
     node: Node | None = None
-    executor = SingleThreadedExecutor()
+    executor: Executor = SingleThreadedExecutor() if threads == 1 else MultiThreadedExecutor(threads)
     try:
         node = make_node()
         executor.add_node(node)

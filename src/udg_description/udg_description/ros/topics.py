@@ -11,13 +11,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray
+from geometry_msgs.msg import WrenchStamped
+from rclpy.callback_groups import CallbackGroup
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.subscription import Subscription
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CameraInfo, Image, JointState, PointCloud2
-from std_msgs.msg import Bool
+from std_msgs.msg import Bool, String
 from std_srvs.srv import Trigger
 from trajectory_msgs.msg import JointTrajectory
 from visualization_msgs.msg import MarkerArray
@@ -60,6 +62,10 @@ GRASP_MARKERS = Topic(name="/grasp_markers", type=MarkerArray)
 DIAGNOSTICS = Topic(name="/diagnostics", type=DiagnosticArray, depth=10)
 CLOCK = Topic(name="/clock", type=Clock)
 EMERGENCY_STOP = Topic(name="/emergency_stop", type=Bool, latched=True)
+HEARTBEAT = Topic(name="/heartbeat", type=String)  # empty: all is well; else what is silent
+JOINT_COMMAND = Topic(name="/joint_command", type=JointState)  # what left the safety filter of the real robot
+TACTILE = {side: Topic(name=f"/{side}_hand/tactile", type=WrenchStamped, depth=5) for side in SIDES}  # a fingertip each
+CONTROL_MARKERS = Topic(name="/control/markers", type=MarkerArray, latched=True)
 
 TOPICS: tuple[Topic, ...] = (
     *DEPTH_IMAGE.values(),
@@ -73,6 +79,10 @@ TOPICS: tuple[Topic, ...] = (
     DIAGNOSTICS,
     CLOCK,
     EMERGENCY_STOP,
+    HEARTBEAT,
+    JOINT_COMMAND,
+    *TACTILE.values(),
+    CONTROL_MARKERS,
 )
 
 
@@ -113,6 +123,8 @@ def subscribe(
     *,
     lockstep: bool = False,
     depth: int | None = None,
+    group: CallbackGroup | None = None,
 ) -> Subscription:
     """Create the subscription to `topic` on `node`; `depth` lengthens the queue of this subscriber alone."""
-    return node.create_subscription(topic.type, topic.name, callback, topic.qos(lockstep, depth))
+    qos = topic.qos(lockstep, depth)
+    return node.create_subscription(topic.type, topic.name, callback, qos, callback_group=group)

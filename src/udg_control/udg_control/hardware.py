@@ -1,0 +1,41 @@
+"""The devices of the real robot, from their configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from udg_control.device import Device
+from udg_control.simulated_device import SimulatedDevice, SimulatedDeviceConfig
+from udg_description.layout import SIDES, Side
+
+
+@dataclass(frozen=True, kw_only=True)
+class HardwareConfig:
+    """Which devices the robot is made of, and the settings of each."""
+
+    arms: Literal["ur", "simulated"] = field(
+        default="ur", metadata={"description": "ur: UR5e over RTDE; simulated: stand-ins inside the control node"}
+    )
+    hands: Literal["xhand", "simulated"] = field(
+        default="xhand", metadata={"description": "xhand: XHand over RS485; simulated: stand-ins inside the control node"}
+    )
+    simulated: SimulatedDeviceConfig = field(default_factory=SimulatedDeviceConfig)
+
+
+def make_devices(config: HardwareConfig) -> list[Device]:
+    """Return the four devices, not yet connected. Raises UdgError where a vendor's library is absent."""
+    devices: list[Device] = []
+    for side in SIDES:
+        devices.append(_make_arm(config, side))
+        devices.append(_make_hand(config, side))
+    return devices
+
+
+def _make_arm(config: HardwareConfig, side: Side) -> Device:
+    return SimulatedDevice(f"{side}_arm", config.simulated)
+
+
+def _make_hand(config: HardwareConfig, side: Side) -> Device:
+    return SimulatedDevice(f"{side}_hand", config.simulated)

@@ -1,0 +1,394 @@
+"""The control node of the real robot: a lifecycle node that connects devices, safety filter and policy."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+import numpy as np
+from rcl_interfaces.msg import SetParametersResult
+from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
+from rclpy.clock import Clock, ClockType  # type: ignore[attr-defined]  # its place in Humble and Jazzy
+from rclpy.context import Context
+from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.parameter import Parameter
+from std_msgs.msg import Bool, String
+from std_srvs.srv import Trigger
+from trajectory_msgs.msg import JointTrajectory
+
+from udg_control.controller import Controller, ControllerConfig, Cycle, Mode
+from udg_control.device import Device, DeviceStatus, Phase
+from udg_control.errors import ControlError, RefusedError
+from udg_control.hardware import HardwareConfig, make_devices
+from udg_control.robot import Robot
+from udg_control.robot_loop import Arming, RobotLoop, RobotLoopConfig
+from udg_control.ros.control_markers import control_markers
+from udg_control.ros.tactile import tactile_messages
+from udg_control.safety import Reason
+from udg_control.timing import LoopTimer
+from udg_description.errors import UdgError
+from udg_description.limits import joint_limits
+from udg_description.ros import convert, topics
+from udg_description.ros.diagnostics import Diagnostics, Level, Status
+from udg_description.ros.params import declare, refuse_unknown
+from udg_description.ros.spin import run_node
+
+LOG_PERIOD_S = 1.0
+THREADS = 4  # services that wait, chunks, stops and the rest
+WAIT_STEP_S = 0.01
+TACTILE_EVERY = 5  # cycles
+SPEED_SCALE = "controller.speed_scale"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RobotNodeConfig:
+    """Parameters of the node. Defaults are careful; config/*.yaml says what this cell uses."""
+
+    autostart: bool = field(
+        default=True, metadata={"description": "configure and activate at the start (control still waits for enable)"}
+    )
+    hardware: HardwareConfig = field(default_factory=HardwareConfig)
+    loop: RobotLoopConfig = field(default_factory=RobotLoopConfig)
+    controller: ControllerConfig = field(
+        default_factory=lambda: ControllerConfig(latch=True, heartbeat_timeout_s=0.3, speed_scale=0.2)
+    )
+
+
+class RobotNode(LifecycleNode):
+    """Runs the control cycle in a thread of its own while active; every transition downwards stops the robot.
+
+    Configure opens the devices and measures, without motion; activate starts the cycle, which still sends nothing
+    before /control/enable; deactivate brakes and stops; cleanup and shutdown release the devices.
+    """
+
+    def __init__(
+        self,
+        *,
+        context: Context | None = None,
+        parameter_overrides: list[Parameter] | None = None,
+        devices: Callable[[HardwareConfig], Sequence[Device]] = make_devices,
+    ) -> None:
+        super().__init__("control", context=context, parameter_overrides=parameter_overrides)
+        self.config = declare(self, RobotNodeConfig)
+        refuse_unknown(self)
+        self._make_devices = devices
+        self._lock = threading.RLock()
+        self._loop: RobotLoop | None = None
+        self._thread: threading.Thread | None = None
+        self._ending = threading.Event()
+        self._why_not = "not configured"  # why there is no robot, for the operator
+        self._last: Cycle | None = None
+        self._timer = LoopTimer(self.config.controller.follower.period_s)
+
+        self._joint_states = topics.publish(self, topics.JOINT_STATES)
+        self._commands = topics.publish(self, topics.JOINT_COMMAND)
+        self._markers = topics.publish(self, topics.CONTROL_MARKERS)
+        self._tactile = {side: topics.publish(self, topic) for side, topic in topics.TACTILE.items()}
+        inputs, stops, services = (MutuallyExclusiveCallbackGroup() for _ in range(3))
+        topics.subscribe(self, topics.ACTION_CHUNK, self._on_chunk, group=inputs)
+        topics.subscribe(self, topics.HEARTBEAT, self._on_heartbeat, group=stops)
+        topics.subscribe(self, topics.EMERGENCY_STOP, self._on_emergency_stop, group=stops)
+        self._serve(topics.CONTROL_ENABLE, self._enable, services)
+        self._serve(topics.CONTROL_HOME, self._home, services)
+        self._serve(topics.CONTROL_DISABLE, self._disable, stops)
+        self.add_on_set_parameters_callback(self._on_set_parameters)
+
+        diagnostics = Diagnostics(self)
+        self._chunk_monitor = diagnostics.watch(
+            topics.ACTION_CHUNK, max_age_s=self.config.controller.max_chunk_age_s
+        )
+        diagnostics.add("controller", self._controller_status)
+        diagnostics.add("cycle", self._cycle_status)
+        for part in ("left_arm", "left_hand", "right_arm", "right_hand"):
+            diagnostics.add(part, lambda part=part: self._device_status(part))
+        if self.config.autostart:
+            self._starter = self.create_timer(0.0, self._start, clock=Clock(clock_type=ClockType.STEADY_TIME))
+
+    # --- lifecycle --------------------------------------------------------------------------------------------------
+
+    def _start(self) -> None:
+        self._starter.cancel()
+        if self.trigger_configure() is TransitionCallbackReturn.SUCCESS:
+            self.trigger_activate()
+
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Open the devices; on failure stay unconfigured and say which device and why."""
+        del state
+        try:
+            robot = Robot(self._make_devices(self.config.hardware))
+            robot.connect()
+        except UdgError as error:
+            self._why_not = str(error)
+            self.get_logger().error(f"not configured: {error}")
+            return TransitionCallbackReturn.FAILURE
+        controller = Controller(self.config.controller, joint_limits())
+        with self._lock:
+            self._loop = RobotLoop(self.config.loop, robot, controller)
+        self._why_not = ""
+        self.get_logger().info("configured: " + ", ".join(device.name for device in robot.devices))
+        return TransitionCallbackReturn.SUCCESS
+
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Start the cycle."""
+        self._ending.clear()
+        self._thread = threading.Thread(target=self._run, name="control cycle", daemon=True)
+        self._thread.start()
+        return super().on_activate(state)
+
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Brake, stop the devices, end the cycle."""
+        self._end_cycle()
+        return super().on_deactivate(state)
+
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Release the devices."""
+        del state
+        self._release()
+        return TransitionCallbackReturn.SUCCESS
+
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Stop and release the devices."""
+        del state
+        self._release()
+        return TransitionCallbackReturn.SUCCESS
+
+    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Stop and release the devices; the node may be configured anew."""
+        del state
+        self._release()
+        return TransitionCallbackReturn.SUCCESS
+
+    def destroy_node(self) -> None:
+        """Stop and release the devices, whatever the state."""
+        self._release()
+        super().destroy_node()
+
+    def _end_cycle(self) -> None:
+        if self._loop is not None:
+            with self._lock:
+                self._loop.disable()
+            self._wait(lambda: self._loop is None or not self._loop.sending, 1.0)
+        self._ending.set()
+        if self._thread is not None:
+            self._thread.join(timeout=2.0)
+            self._thread = None
+
+    def _release(self) -> None:
+        self._end_cycle()
+        with self._lock:
+            loop, self._loop = self._loop, None
+        self._why_not = "not configured"
+        if loop is not None:
+            try:
+                loop.close()
+            except ControlError as error:
+                self.get_logger().error(str(error))
+
+    # --- the cycle --------------------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        """Cycle until deactivated; this thread alone talks to the devices while it runs."""
+        self._timer.start()
+        count = 0
+        while not self._ending.is_set():
+            now_ns = self._timer.wait()
+            with self._lock:
+                loop = self._loop
+                if loop is None:
+                    return
+                loop.watch_clock(time.time_ns(), now_ns)
+                cycle = loop.cycle(now_ns)
+            self._publish(loop, cycle, now_ns, count)
+            count += 1
+
+    def _publish(self, loop: RobotLoop, cycle: Cycle, now_ns: int, count: int) -> None:
+        state = loop.state
+        if state is not None:
+            stamp_ns = loop.to_host_ns(state.stamp_ns)
+            velocity = state.velocity if np.isfinite(state.velocity).all() else None
+            self._joint_states.publish(convert.q_to_joint_state(state.q, stamp_ns, velocity))
+            if count % TACTILE_EVERY == 0:
+                for side, publisher in self._tactile.items():
+                    for message in tactile_messages(side, state.parts[f"{side}_hand"], stamp_ns):
+                        publisher.publish(message)
+        if cycle.command is not None and loop.sending:
+            self._commands.publish(convert.q_to_joint_state(cycle.command, loop.to_host_ns(now_ns)))
+        last, self._last = self._last, cycle
+        changed = last is None or (last.report.mode, last.report.reason) != (cycle.report.mode, cycle.report.reason)
+        if changed:
+            self._markers.publish(control_markers(cycle.report, loop.to_host_ns(now_ns)))
+        if cycle.report.mode is Mode.FAULT and changed:
+            self.get_logger().error(
+                f"stopped: {cycle.report.reason.value if cycle.report.reason else 'fault'}: {cycle.report.detail}; "
+                f"{topics.CONTROL_ENABLE.name} frees it"
+            )
+
+    # --- inputs -----------------------------------------------------------------------------------------------------
+
+    def _on_chunk(self, message: JointTrajectory) -> None:
+        self._chunk_monitor.tick()
+        try:
+            chunk = convert.trajectory_to_chunk(message, self.config.controller.follower.step_s)
+            reason, detail = None, ""
+        except convert.JointNamesError as error:
+            reason, detail = Reason.JOINT_NAMES, str(error)
+        except UdgError as error:
+            reason, detail = Reason.BAD_CHUNK, str(error)
+        with self._lock:
+            if self._loop is None or not self._cycling:
+                return
+            if reason is not None:
+                self._loop.controller.reject_chunk(reason, detail)
+            else:
+                stamp_ns = self._loop.to_monotonic_ns(convert.stamp_to_ns(message.header.stamp))
+                self._loop.controller.set_chunk(chunk, stamp_ns)
+
+    def _on_heartbeat(self, message: String) -> None:
+        with self._lock:
+            if self._loop is not None:
+                self._loop.controller.heartbeat(time.monotonic_ns(), message.data)
+
+    def _on_emergency_stop(self, message: Bool) -> None:
+        if not message.data:
+            return
+        self.get_logger().error(f"{topics.EMERGENCY_STOP.name}: stopped; {topics.CONTROL_ENABLE.name} releases it")
+        with self._lock:
+            if self._loop is not None:
+                self._loop.emergency_stop()
+
+    def _on_set_parameters(self, parameters: list[Parameter]) -> SetParametersResult:
+        for parameter in parameters:
+            if parameter.name == SPEED_SCALE:
+                try:
+                    self._set_speed_scale(float(parameter.value))
+                except (RefusedError, TypeError, ValueError) as error:
+                    return SetParametersResult(successful=False, reason=str(error))
+        return SetParametersResult(successful=True)
+
+    def _set_speed_scale(self, scale: float) -> None:
+        with self._lock:
+            if self._loop is None:
+                raise RefusedError(f"{SPEED_SCALE}: {self._why_not}")
+            self._loop.controller.set_speed_scale(scale)
+
+    # --- services ---------------------------------------------------------------------------------------------------
+
+    def _serve(
+        self, service: topics.ServiceName, request: Callable[[], str], group: MutuallyExclusiveCallbackGroup
+    ) -> None:
+        def serve(_request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+            try:
+                response.success, response.message = True, request()
+            except RefusedError as error:
+                response.success, response.message = False, str(error)
+            return response
+
+        self.create_service(service.type, service.name, serve, callback_group=group)
+
+    @property
+    def _cycling(self) -> bool:
+        return self._thread is not None and self._thread.is_alive() and self._timer.began
+
+    def _active_loop(self) -> RobotLoop:
+        loop = self._loop
+        if loop is None or not self._cycling:
+            raise RefusedError(f"the control node is not active: {self._why_not or 'activate it first'}")
+        return loop
+
+    def _enable(self) -> str:
+        loop = self._active_loop()
+        with self._lock:
+            loop.enable(time.monotonic_ns())
+        self._wait(lambda: loop.arming is not Arming.UNDER_WAY, self.config.loop.arm_timeout_s + 1.0)
+        with self._lock:
+            if loop.arming is Arming.FAILED or not loop.controller.filter.enabled:
+                fault = loop.controller.fault
+                raise RefusedError(f"not enabled: {loop.arming_detail or (fault and fault.detail) or 'stopped meanwhile'}")
+            return loop.controller.mode.value
+
+    def _disable(self) -> str:
+        loop = self._active_loop()
+        with self._lock:
+            loop.disable()
+            return loop.controller.mode.value
+
+    def _home(self) -> str:
+        loop = self._active_loop()
+        with self._lock:
+            loop.home()
+            return loop.controller.mode.value
+
+    def _wait(self, done: Callable[[], bool], longest_s: float) -> None:
+        deadline_s = time.monotonic() + longest_s
+        while not done() and time.monotonic() < deadline_s:
+            time.sleep(WAIT_STEP_S)
+
+    # --- what it says about itself ----------------------------------------------------------------------------------
+
+    def _controller_status(self) -> Status:
+        with self._lock:
+            loop = self._loop
+            if loop is None:
+                return Status(level=Level.ERROR, message=self._why_not)
+            controller = loop.controller
+            fault = controller.fault
+            values: dict[str, object] = {
+                "mode": controller.mode.value,
+                "fault": "" if fault is None else fault.reason.value,
+                "detail": "" if fault is None else fault.detail,
+                "dry_run": loop.config.dry_run,
+                "speed_scale": controller.speed_scale,
+                "arming": loop.arming.value,
+                "clamped_points": controller.follower.clamped_points,
+                "limited_steps": controller.follower.limited_steps,
+                **{reason.value: controller.counts.get(reason, 0) for reason in Reason},
+            }
+        if fault is not None:
+            return Status(level=Level.ERROR, message=f"{fault.reason.value}: {fault.detail}", values=values)
+        if controller.mode is Mode.STOPPED:
+            return Status(level=Level.ERROR, message="emergency stop", values=values)
+        return Status(message=controller.mode.value, values=values)
+
+    def _cycle_status(self) -> Status:
+        values = self._timer.take()
+        late = int(values.get("missed", 0)) > 0
+        return Status(level=Level.WARN if late else Level.OK, message="cycles missed" if late else "ok", values=values)
+
+    def _device_status(self, part: str) -> Status:
+        with self._lock:
+            loop = self._loop
+            devices = [] if loop is None else [device for device in loop.robot.devices if device.part == part]
+        if not devices:
+            return Status(level=Level.STALE, message=self._why_not)
+        device = devices[0]
+        status, state = device.status(), device.read()
+        values: dict[str, object] = {"device": device.name, "phase": status.phase.value, **status.values}
+        if state is not None:
+            values["age_s"] = f"{(time.monotonic_ns() - state.stamp_ns) * 1e-9:.3f}"
+            if state.temperature is not None:
+                values["temperature_max_deg_c"] = f"{float(np.max(state.temperature)):.0f}"
+        return _device_line(status, values)
+
+
+def _device_line(status: DeviceStatus, values: dict[str, object]) -> Status:
+    if status.phase is Phase.FAULT and status.fault is not None:
+        return Status(level=Level.ERROR, message=f"{status.fault.value}: {status.detail}", values=values)
+    if status.phase is Phase.CLOSED:
+        return Status(level=Level.STALE, message=status.phase.value, values=values)
+    if status.advisory:
+        return Status(level=Level.WARN, message=status.advisory, values=values)
+    return Status(message=status.phase.value, values=values)
+
+
+def main() -> None:
+    """Run the control node of the real robot."""
+    with suppress(KeyboardInterrupt):
+        sys.exit(run_node(RobotNode, threads=THREADS))
+
+
+if __name__ == "__main__":
+    main()
