@@ -22,7 +22,7 @@ PRESET ?= edge
 ARGS ?=
 PYTEST_ARGS ?=
 
-.PHONY: help setup sim bench-tick test lint colcon-test grasps demos train rviz clean distclean
+.PHONY: help setup sim bench-tick test lint colcon-test grasps demos data-info train rviz clean distclean
 
 help:  ## list the targets and their variables
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -58,6 +58,9 @@ grasps: setup  ## synthesise grasps for OBJECT into out/grasps (ARGS="--side lef
 demos: setup  ## record EPISODES demonstrations an object of OBJECTS into DATA (resumes)
 	@$(ENV) exec python -m udg_datagen.collect --out "$(DATA)" --episodes $(EPISODES) --seed $(SEED) \
 		$(if $(OBJECTS),--objects "$(OBJECTS)") $(ARGS)
+
+data-info: setup  ## what the dataset DATA holds, with pictures in DATA/info; last line: JSON (ARGS=--verify)
+	@$(ENV) exec python -m udg_datagen.data_info --data "$(DATA)" $(ARGS)
 
 train: setup  ## train PRESET on DATA into RUN (to go on: ARGS=--resume)
 	@$(ENV) exec python -m udg_policy.train --data "$(DATA)" --out "$(RUN)" --preset $(PRESET) --seed $(SEED) $(ARGS)

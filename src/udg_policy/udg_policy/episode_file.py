@@ -74,6 +74,11 @@ def _content_hash(arrays: dict[str, np.ndarray], meta: str) -> str:
     return total.hexdigest()
 
 
+def content_hash(episode: Episode) -> str:
+    """SHA-256 of what the file of an episode holds, whatever its compression."""
+    return _content_hash(_stored(episode), canonical_json(episode.meta))
+
+
 def encode_episode(episode: Episode) -> bytes:
     """The file of an episode. Raises DatasetError where a coordinate is out of range."""
     arrays, meta = _stored(episode), canonical_json(episode.meta)
