@@ -14,7 +14,7 @@ import numpy as np
 from udg_description.frames import TABLE
 from udg_description.transforms import make_transform, rotvec_to_matrix
 from udg_description.urdf import Inertial, Joint, Primitive, Urdf, load_urdf
-from udg_sim.engine import convex_shape, from_pose, sapien, to_pose
+from udg_sim.engine import CONTACT_OFFSET_M, convex_shape, from_pose, sapien, to_pose
 from udg_sim.objects import ObjectModel
 
 if TYPE_CHECKING:
@@ -304,6 +304,7 @@ def primitive_shapes(
         else:
             shape = convex_shape(_cylinder_points(primitive.size[0], primitive.size[1]), material)
         shape.local_pose = to_pose(T)
+        shape.contact_offset = CONTACT_OFFSET_M
         shapes.append(shape)
     return shapes
 
@@ -366,6 +367,7 @@ def build_table(
     """Adds the table: a static box whose top is z = 0. Returns the SAPIEN body."""
     size = np.array([TABLE.x_max - TABLE.x_min, TABLE.y_max - TABLE.y_min, TABLE_THICKNESS])
     shape = sapien().physx.PhysxCollisionShapeBox(size / 2, material)
+    shape.contact_offset = CONTACT_OFFSET_M
     shape.set_collision_groups(list(collision_groups))
     body = sapien().physx.PhysxRigidStaticComponent()
     body.attach(shape)
