@@ -13,7 +13,7 @@ from udg_description.layout import SIDES, Side
 from udg_description.model import RobotModel
 from udg_description.ros import convert, topics
 from udg_description.ros.diagnostics import Diagnostics, InputMonitor, Level, Status
-from udg_description.ros.params import declare
+from udg_description.ros.params import declare, refuse_unknown
 from udg_description.ros.spin import run_node
 from udg_perception.errors import PerceptionConfigError
 from udg_perception.matching import FrameMatcher, MatchedFrame, MatcherConfig
@@ -49,6 +49,7 @@ class PerceptionNode(Node):
     def __init__(self) -> None:
         super().__init__("perception")
         self.config = declare(self, PerceptionNodeConfig)
+        refuse_unknown(self)
         lockstep = self.config.lockstep
         self._cameras = _cameras_by_side(self.config.camera_config)
         self._builder = SceneCloudBuilder(self.config.scene_cloud, list(self._cameras.values()), RobotModel())

@@ -22,7 +22,7 @@ from udg_description.errors import UdgError
 from udg_description.layout import SIDES
 from udg_description.ros import convert, topics
 from udg_description.ros.diagnostics import Diagnostics, Level, Status
-from udg_description.ros.params import declare
+from udg_description.ros.params import declare, refuse_unknown
 from udg_description.ros.spin import run_node
 from udg_policy.engine import PolicyEngine
 from udg_policy.episode import STEP_S
@@ -63,6 +63,7 @@ class PolicyNode(Node):
                  engine: PolicyEngine | None = None) -> None:
         super().__init__("policy", context=context, parameter_overrides=parameter_overrides)
         self.config = declare(self, PolicyNodeConfig)
+        refuse_unknown(self)
         self.engine = engine if engine is not None else self._load()
         self.running = self.config.start
         self.act_ms = 0.0
