@@ -109,7 +109,12 @@ class UrEmulators:
 
     def __enter__(self) -> UrEmulators:
         """Start and wait until the ports listen. Raises EmulatorError."""
-        self.process = subprocess.Popen(self._command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+        self.process = subprocess.Popen(
+            self._command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
+        )
         assert self.process.stdout is not None
         readable, _, _ = select.select([self.process.stdout], [], [], START_S)
         if not readable or not self.process.stdout.readline():

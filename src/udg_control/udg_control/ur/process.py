@@ -1,0 +1,496 @@
+"""The process of one arm: holds ur_rtde, streams servo targets, watches the controller. Started by `UrArm`.
+
+ur_rtde's control interface can crash or hang its process when its link drops, and it reconnects and starts its program
+again by itself. So it lives here alone, and this process ends at once when the link is lost.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import json
+import math
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from types import FrameType
+from typing import Any
+
+import numpy as np
+
+from udg_control.device import Fault, Phase
+from udg_control.ur.config import UrArmConfig
+from udg_control.ur.dashboard import Dashboard, DashboardError
+from udg_control.ur.playout import Playout
+from udg_control.ur.shared import FAULTS, LATENESS_BIN_US, LATENESS_BINS, PHASES, Command, Order, Report, Shared
+from udg_control.ur.start import Start
+from udg_control.ur.watch import PLAYING, FaultReport, Sample, judge
+from udg_description.layout import part_indices
+from udg_description.limits import joint_limits
+
+RTDE_PORT = 30004
+VARIABLES = [
+    "timestamp",
+    "actual_q",
+    "actual_qd",
+    "actual_current",
+    "joint_temperatures",
+    "robot_mode",
+    "safety_status_bits",
+    "runtime_state",
+    "speed_scaling",
+]
+KICK_PERIOD_S = 0.02  # the watchdog of the controller wants to hear something
+END_S = 0.8  # longest wait for servoStop and stopScript on the way out
+DASHBOARD_SILENCE_S = 2.0
+REBOOT_SLACK_S = 5.0
+POSITION_TOLERANCE_RAD = 1e-6
+MOST_PERIODS = 5
+SILENT_CYCLES = 10  # so many cycles without fresh state, too, so that a pause of this process is not taken for silence
+EXIT_ENDED, EXIT_REFUSED, EXIT_LINK, EXIT_ERROR = 0, 3, 4, 5
+_PR_SET_TIMERSLACK = 29
+_MCL_CURRENT_AND_FUTURE = 3
+_NS = 1_000_000_000
+
+
+class ArmProcess:
+    """One arm, from connecting to the end."""
+
+    def __init__(self, start: Start, config: UrArmConfig, shared: Shared) -> None:
+        """Nothing is connected yet."""
+        self._start, self._config, self._shared = start, config, shared
+        where = part_indices(f"{start.side}_arm")
+        limits = joint_limits()
+        self._lower, self._upper = limits.lower[where], limits.upper[where]
+        ticks = config.ticks_per_command
+        self._playout = Playout(
+            period_s=config.command_period_s,
+            ticks=ticks,
+            delay_ticks=math.ceil(config.jitter_s * config.servo_rate_hz),
+            lower=self._lower,
+            upper=self._upper,
+            velocity=limits.velocity[where] * config.velocity_scale,
+            acceleration=limits.acceleration[where],
+        )
+        self.asked_to_end = False
+        self._phase = Phase.CONNECTING
+        self._fault: FaultReport | None = None
+        self._fault_ns = 0
+        self._receive: Any = None
+        self._control: Any = None
+        self._dashboard: Dashboard | None = None
+        self._worker: threading.Thread | None = None
+        self._real_time = False
+        self._order = 0
+        self._cycles = self._missed = self._sent = 0
+        # measured
+        self._sample = Sample(0.0, 0, 0, 0, None)
+        self._q = np.zeros(6)
+        self._state_s = 0.0  # when the state was fresh last
+        self._stale_cycles = 0
+        self._rebooted = False
+        self._speed_scaling = 1.0
+        # streaming
+        self._braking = False
+        self._last: Command | None = None  # the newest command since READY
+        self._target = self._q
+        self._kicked_s = self._polled_s = self._answered_s = 0.0
+
+    # --- life -------------------------------------------------------------------------------------------------------
+
+    def run(self) -> int:
+        """Connect and serve until the end; returns the exit code."""
+        try:
+            self._report(time.monotonic())
+            if not self._connect():
+                return EXIT_REFUSED
+            if self._start.arm:
+                self._arm()
+            self._loop()
+        except Exception as error:  # whatever it is: stop the arm and say so
+            self._enter_fault(FaultReport(Fault.WORKER_DIED, f"error in the arm's process: {error!r}"))
+            self._report(time.monotonic())
+            self._end_program()
+            return EXIT_ERROR
+        self._end_program()
+        return EXIT_ENDED
+
+    def _loop(self) -> None:
+        period_s = self._config.servo_period_s
+        lateness = self._shared.lateness
+        next_s = time.monotonic()
+        while not self._must_end():
+            next_s += period_s
+            now_s = time.monotonic()
+            if now_s < next_s:
+                time.sleep(next_s - now_s)
+                now_s = time.monotonic()
+            late_s = now_s - next_s
+            lateness[min(int(late_s * (1e6 / LATENESS_BIN_US)), LATENESS_BINS - 1)] += 1
+            if late_s > period_s:
+                left_out = int(late_s / period_s)
+                self._missed += left_out
+                next_s += left_out * period_s
+            self._cycle(now_s)
+            if self._order_is_taken(now_s):
+                next_s = time.monotonic()
+
+    def _must_end(self) -> bool:
+        return self.asked_to_end or os.getppid() != self._start.parent
+
+    def _cycle(self, now_s: float) -> None:
+        self._cycles += 1
+        self._measure(now_s)
+        self._ask_dashboard(now_s)
+        if self._phase is not Phase.FAULT:
+            fault = self._look_for_fault(now_s)
+            if fault is None:
+                fault = self._move(now_s)
+            if fault is not None:
+                self._enter_fault(fault)
+        self._report(now_s)
+
+    # --- connecting -------------------------------------------------------------------------------------------------
+
+    def _connect(self) -> bool:
+        """Connect to measure; False when there is nobody to connect to."""
+        from rtde_receive import RTDEReceiveInterface
+
+        config = self._config
+        try:
+            socket.create_connection((config.host, RTDE_PORT), timeout=1.0).close()
+            self._dashboard = Dashboard(config.host)
+            serial_number = self._dashboard.ask("get serial number").strip()
+            self._sample = self._sample._replace(remote="true" in self._dashboard.ask("is in remote control"))
+            self._receive = RTDEReceiveInterface(config.host, config.servo_rate_hz, VARIABLES)
+        except (OSError, RuntimeError, DashboardError) as error:
+            self._enter_fault(FaultReport(Fault.NOT_CONNECTED, f"{config.host} does not answer: {error}"))
+            self._report(time.monotonic())
+            return False
+        if config.serial_number not in ("", serial_number):
+            text = f"the controller at {config.host} has serial number {serial_number}, not {config.serial_number}"
+            self._enter_fault(FaultReport(Fault.WRONG_DEVICE, text))
+            self._report(time.monotonic())
+            return False
+        now_s = time.monotonic()
+        self._answered_s = self._polled_s = self._state_s = now_s
+        self._measure(now_s)
+        expected_s = self._start.seen_controller_s + (time.monotonic_ns() - self._start.seen_ns) / _NS
+        self._rebooted = 0.0 <= self._start.seen_controller_s and self._sample.controller_s < expected_s - REBOOT_SLACK_S
+        self._rebooted |= 0.0 <= self._sample.controller_s < self._start.seen_controller_s
+        self._phase = Phase.STOPPED
+        self._report(now_s)
+        return True
+
+    def _arm(self) -> None:
+        """Get ready: release what can be released, start the control program, hold."""
+        self._phase = Phase.ARMING
+        self._report(time.monotonic())
+        if self._config.unlock_protective_stop:
+            self._unlock()
+        fault = judge(self._sample, program_expected=False)
+        if fault is not None and self._rebooted:
+            fault = FaultReport(Fault.REBOOTED, f"the controller has rebooted; {fault.detail}")
+        if fault is None and not self._config.dry_run:
+            fault = self._start_program()
+        if fault is not None:
+            self._enter_fault(fault)
+        else:
+            self._rebooted = False
+            self._phase, self._last, self._braking = Phase.READY, None, False
+            self._shared.commands()  # older ones do not count
+            self._measure(time.monotonic())
+            self._playout.start(self._q)
+            self._target = self._q
+        self._report(time.monotonic())
+
+    def _unlock(self) -> None:
+        fault = judge(self._sample, program_expected=False)
+        if fault is None or fault.fault is not Fault.PROTECTIVE_STOP or self._dashboard is None:
+            return
+        try:
+            self._dashboard.ask("close safety popup")
+            self._dashboard.ask("unlock protective stop")
+        except DashboardError:
+            return  # the stop is still there then, and is reported
+        self._wait_for(lambda: judge(self._sample, program_expected=False) is None, 1.0)
+
+    def _start_program(self) -> FaultReport | None:
+        from rtde_control import RTDEControlInterface
+
+        config = self._config
+        try:
+            if self._control is None:
+                self._control = RTDEControlInterface(config.host, config.servo_rate_hz)
+            ready = self._wait_for(lambda: self._sample.runtime_state == PLAYING, 1.0)
+            ready = ready and self._control.setWatchdog(config.watchdog_hz)
+            if ready and config.payload_kg > 0.0:
+                ready = self._control.setPayload(config.payload_kg, list(config.payload_centre_m))
+        except RuntimeError as error:
+            return FaultReport(Fault.PROGRAM_STOPPED, f"the control program did not start: {error}")
+        if not ready:
+            return FaultReport(Fault.PROGRAM_STOPPED, "the control program did not start")
+        return None
+
+    def _wait_for(self, condition: Callable[[], bool], longest_s: float) -> bool:
+        """Measure until the condition holds; whether it does."""
+        deadline_s = time.monotonic() + longest_s
+        while True:
+            self._measure(time.monotonic())
+            if condition():
+                return True
+            if time.monotonic() > deadline_s:
+                return False
+            time.sleep(self._config.servo_period_s)
+
+    # --- measuring and judging --------------------------------------------------------------------------------------
+
+    def _measure(self, now_s: float) -> None:
+        receive = self._receive
+        controller_s = receive.getTimestamp()
+        sample = self._sample
+        if controller_s == sample.controller_s:
+            self._stale_cycles += 1
+            return
+        if controller_s < sample.controller_s:
+            self._rebooted = True
+        self._state_s, self._stale_cycles = now_s, 0
+        q, qd = receive.getActualQ(), receive.getActualQd()
+        self._q = np.array(q)
+        self._shared.put_joints(q, qd, receive.getActualCurrent(), receive.getJointTemperatures())
+        self._speed_scaling = receive.getSpeedScaling()
+        self._sample = Sample(
+            controller_s,
+            receive.getRobotMode(),
+            receive.getSafetyStatusBits(),
+            receive.getRuntimeState(),
+            sample.remote,
+        )
+
+    def _ask_dashboard(self, now_s: float) -> None:
+        dashboard = self._dashboard
+        assert dashboard is not None
+        if now_s - self._polled_s >= self._config.remote_poll_s:
+            self._polled_s = now_s
+            alive = dashboard.poll()
+        elif self._cycles % 5 == 0:
+            alive = dashboard.collect()
+        else:
+            return
+        if dashboard.remote is not None:
+            self._answered_s = now_s
+            self._sample = self._sample._replace(remote=dashboard.remote)
+            dashboard.remote = None
+        if not alive or now_s - self._answered_s > DASHBOARD_SILENCE_S:
+            self._give_up(FaultReport(Fault.LINK_LOST, "the dashboard connection broke"))
+
+    def _look_for_fault(self, now_s: float) -> FaultReport | None:
+        if not self._receive.isConnected() or (self._control is not None and not self._control.isConnected()):
+            self._give_up(FaultReport(Fault.LINK_LOST, f"the connection to {self._config.host} broke"))
+        age_s = now_s - self._state_s
+        if age_s > self._config.state_timeout_s and self._stale_cycles > SILENT_CYCLES:
+            self._give_up(FaultReport(Fault.SILENT, f"no fresh state from {self._config.host} for {age_s:.3f} s"))
+        if self._rebooted and self._phase is not Phase.STOPPED:
+            return FaultReport(Fault.REBOOTED, "the controller's clock began anew")
+        fault = judge(self._sample, program_expected=self._control is not None)
+        if fault is None and self._last is not None and not self._config.dry_run:
+            error = float(np.abs(self._target - self._q).max())
+            if error > self._config.tracking_error_rad:
+                text = f"a joint is {error:.2f} rad from its target ({self._config.tracking_error_rad} allowed)"
+                return FaultReport(Fault.TRACKING, text)
+        return fault
+
+    def _enter_fault(self, fault: FaultReport) -> None:
+        """Latch the fault and stop the arm."""
+        if self._phase is Phase.FAULT:
+            return
+        self._phase, self._fault, self._fault_ns = Phase.FAULT, fault, time.monotonic_ns()
+        self._shared.put_detail(fault.detail)
+        self._braking, self._last = False, None
+        if self._control is not None:
+            self._in_background(self._stop_and_end)
+
+    def _give_up(self, fault: FaultReport) -> None:
+        """End now, without ur_rtde's destructors: it would reconnect by itself. The controller's watchdog stops too."""
+        if self._phase is not Phase.FAULT:
+            self._phase, self._fault, self._fault_ns = Phase.FAULT, fault, time.monotonic_ns()
+            self._shared.put_detail(fault.detail)
+        self._report(time.monotonic())
+        if self._dashboard is not None:
+            self._dashboard.stop_program()
+        os._exit(EXIT_LINK)
+
+    # --- moving -----------------------------------------------------------------------------------------------------
+
+    def _move(self, now_s: float) -> FaultReport | None:
+        """Take up commands and send the next servo target."""
+        refusal = None
+        for command in self._shared.commands():
+            if self._phase is Phase.READY:
+                refusal = refusal or self._take(command)
+        if refusal is not None:
+            return refusal
+        if self._worker is not None:
+            if self._worker.is_alive():
+                return None
+            self._worker = None
+        if self._phase is Phase.READY and self._last is not None:
+            silence_s = now_s - self._last.written_ns / _NS
+            if silence_s > self._config.command_timeout_s:
+                return FaultReport(Fault.COMMAND_TIMEOUT, f"no command for {silence_s:.3f} s: control died or hangs")
+            return self._send()
+        if self._braking:
+            fault = self._send()
+            if self._playout.at_rest:
+                self._braking, self._last = False, None
+                if self._control is not None:
+                    self._in_background(lambda: self._control.servoStop(self._config.servo_stop_rad_s2))
+            return fault
+        if self._control is not None and now_s - self._kicked_s > KICK_PERIOD_S:
+            self._kicked_s = now_s
+            self._control.kickWatchdog()
+        return None
+
+    def _take(self, command: Command) -> FaultReport | None:
+        q = np.array(command.q)
+        if not np.isfinite(q).all():
+            return FaultReport(Fault.COMMAND_REFUSED, "a command that is not 6 finite numbers")
+        if ((q < self._lower - POSITION_TOLERANCE_RAD) | (q > self._upper + POSITION_TOLERANCE_RAD)).any():
+            return FaultReport(Fault.COMMAND_REFUSED, "a command outside the position limits")
+        periods = 1
+        if self._last is None:
+            step = float(np.abs(q - self._q).max())
+            if step > self._config.start_step_rad:
+                text = f"the first command is {step:.3f} rad from the joints ({self._config.start_step_rad} allowed)"
+                return FaultReport(Fault.COMMAND_REFUSED, text)
+        else:
+            elapsed_s = (command.stamp_ns - self._last.stamp_ns) / _NS
+            periods = round(elapsed_s / self._config.command_period_s) if 0.0 <= elapsed_s < 1.0 else 1
+            if periods == 0 and command.q == self._last.q:
+                self._last = command._replace(stamp_ns=self._last.stamp_ns)
+                return None
+            periods = min(max(periods, 1), MOST_PERIODS)
+        self._last = command
+        self._playout.push(q, periods)
+        return None
+
+    def _send(self) -> FaultReport | None:
+        self._target = self._playout.step()
+        if self._config.dry_run:
+            return None
+        config = self._config
+        period_s = config.servo_period_s
+        if not self._control.servoJ(self._target.tolist(), 0.0, 0.0, period_s, config.lookahead_s, config.gain):
+            return FaultReport(Fault.PROGRAM_STOPPED, "the control program does not take servo targets any more")
+        self._sent += 1
+        return None
+
+    def _in_background(self, task: Callable[[], object]) -> None:
+        """Do what waits for the controller in a thread, so that measuring goes on."""
+        self._worker = threading.Thread(target=task, daemon=True)
+        self._worker.start()
+
+    def _stop_and_end(self) -> None:
+        self._control.servoStop(self._config.servo_stop_rad_s2)
+        self._control.stopScript()
+
+    def _end_program(self) -> None:
+        """servoStop and stopScript, whatever state the arm is in; over the dashboard if they take too long."""
+        if self._control is None:
+            return
+        deadline_s = time.monotonic() + END_S
+        if self._worker is not None:
+            self._worker.join(END_S)
+        if self._worker is None or not self._worker.is_alive():
+            self._in_background(self._stop_and_end)
+        while self._worker is not None and self._worker.is_alive() and time.monotonic() < deadline_s:
+            self._worker.join(0.01)
+            self._report(time.monotonic())
+        if self._dashboard is not None:
+            self._dashboard.stop_program()
+
+    # --- orders and reports -----------------------------------------------------------------------------------------
+
+    def _order_is_taken(self, now_s: float) -> bool:
+        """Do what control has asked for; whether that may have taken long."""
+        number, order = self._shared.order()
+        if number == self._order:
+            return False
+        self._order = number
+        if order is Order.CLOSE:
+            self.asked_to_end = True
+        elif order is Order.STOP and self._phase in (Phase.READY, Phase.ARMING):
+            self._phase = Phase.STOPPED
+            self._braking = self._last is not None
+            self._playout.brake()
+        elif order is Order.ARM and self._phase is Phase.STOPPED:
+            if self._braking or self._worker is not None:
+                self._order = number - 1  # when it has come to rest
+                return False
+            self._arm()
+            return True
+        self._report(now_s)
+        return False
+
+    def _report(self, now_s: float) -> None:
+        sample = self._sample
+        self._shared.put_report(
+            Report(
+                int(now_s * _NS),
+                int(self._state_s * _NS),
+                self._fault_ns,
+                PHASES.index(self._phase),
+                -1 if self._fault is None else FAULTS.index(self._fault.fault),
+                self._cycles,
+                self._missed,
+                self._playout.starved,
+                self._playout.skipped,
+                self._sent,
+                sample.robot_mode,
+                sample.safety_bits,
+                sample.runtime_state,
+                self._real_time,
+                self._order,
+                sample.controller_s,
+                self._speed_scaling,
+            )
+        )
+
+    def ask_for_real_time(self) -> None:
+        """Real-time priority and memory that stays, where permitted; fine timers everywhere."""
+        libc = ctypes.CDLL(None, use_errno=True)
+        libc.prctl(_PR_SET_TIMERSLACK, 1000, 0, 0, 0)
+        if self._config.real_time_priority > 0:
+            try:
+                os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(self._config.real_time_priority))
+                libc.mlockall(_MCL_CURRENT_AND_FUTURE)
+                self._real_time = True
+            except PermissionError:
+                self._real_time = False
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the arm that the argument (JSON of `Start`) describes."""
+    start = Start(**json.loads(argv[0]))
+    config = UrArmConfig(**{**start.config, "payload_centre_m": tuple(start.config["payload_centre_m"])})
+    process = ArmProcess(start, config, Shared(start.descriptor))
+
+    def ask_to_end(_signal: int, _frame: FrameType | None) -> None:
+        process.asked_to_end = True
+
+    signal.signal(signal.SIGINT, ask_to_end)
+    signal.signal(signal.SIGTERM, ask_to_end)
+    process.ask_for_real_time()
+    gc.freeze()
+    gc.disable()
+    code = process.run()
+    sys.stderr.flush()
+    os._exit(code)  # ur_rtde's destructors sleep, reconnect, and may crash
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
