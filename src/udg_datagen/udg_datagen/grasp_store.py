@@ -2,66 +2,162 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 
-from udg_datagen.grasps import GraspSet
-from udg_datagen.synthesis import GraspObject, SynthesisConfig, synthesize, xhand
+from udg_datagen.grasps import GRASP_SCHEMA, GraspFileError, GraspSet
+from udg_datagen.mirror import mirrored, symmetry_plane
+from udg_datagen.synthesis import STRATEGIES, GraspObject, StrategyError, SynthesisConfig, synthesize, xhand
 from udg_datagen.validation import ValidationConfig, validate
+from udg_description.errors import UdgError
 from udg_description.layout import SIDES, Side
 from udg_description.urdf import urdf_path
 from udg_sim.cache import cache_dir
 from udg_sim.objects import ObjectModel
 
+VERSION = "3"
+"""Of synthesis and validation as the store uses them: bumped when their results change, so that old grasps are redone.
+"""
+BY_SIZE: dict[str, tuple[str, ...]] = {
+    "small": ("pinch", "tripod", "whole_hand"),
+    "medium": ("whole_hand", "tripod"),
+    "large": ("bimanual",),
+}
+"""Strategies for the size classes of objects."""
+_ENCLOSED = 0.11  # [m] second longest edge up to which one whole hand closes round a large object
+
+
+class GraspStoreError(UdgError):
+    """A setting of the grasp store that makes no sense."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class GraspStoreConfig:
-    synthesis: SynthesisConfig = field(default_factory=lambda: SynthesisConfig(n_candidates=250))
+    """How many grasps are made and what they must withstand; few, for it is done for every object and pose."""
+
+    synthesis: SynthesisConfig = field(
+        default_factory=lambda: SynthesisConfig(n_candidates=64, qp_steps=150, refine_steps=50)
+    )
+    better_share: float = 0.5  # of the candidates, by energy, from which grasps that differ are picked
+    validated: int = 8  # that many are tried in physics, of each strategy and side
+    mass_factor: float = 2.0  # times the object's own mass in the hard test, up to max_mass_kg
+    max_mass_kg: float = 1.0
+    friction: float = 0.6  # in the hard test
+    enough: int = 4  # with fewer that withstand the hard test, those that lift the object as it is are taken too
     validation: ValidationConfig = field(default_factory=ValidationConfig)
-    validated: int = 24  # best candidates by energy that are lifted by the hand alone
     seed: int = 0
 
     def __post_init__(self) -> None:
         if self.validated < 1:
-            raise ValueError(f"validated is {self.validated}, valid: >= 1")
+            raise GraspStoreError(f"validated is {self.validated}, valid: >= 1")
+        if not 0.0 < self.better_share <= 1.0:
+            raise GraspStoreError(f"better_share is {self.better_share}, valid: 0 < x <= 1")
+        if not self.mass_factor >= 1.0 or not self.max_mass_kg > 0.0 or not self.friction > 0.0:
+            raise GraspStoreError("mass_factor must be >= 1, max_mass_kg and friction > 0")
 
 
 class GraspStore:
-    """Physically validated grasps by (object, resting pose, side): synthesised when first asked for."""
+    """Physically validated grasps by object, resting pose and strategy: synthesised when first asked for."""
 
-    def __init__(self, config: GraspStoreConfig, folder: Path | None = None) -> None:
-        self._config = config
+    def __init__(self, config: GraspStoreConfig | None = None, folder: Path | None = None) -> None:
+        self._config = GraspStoreConfig() if config is None else config
         self._folder = (folder or cache_dir()) / "grasps"
-        self._loaded: dict[tuple[str, int], dict[Side, GraspSet]] = {}
+        self._loaded: dict[str, list[GraspSet]] = {}
 
-    def get(self, target: ObjectModel, pose_index: int) -> dict[Side, GraspSet]:
-        """Grasps by side, best first, that held in the hand-alone lift; in the object's frame."""
-        key = (target.key, pose_index)
+    def get(
+        self, target: ObjectModel, pose_index: int, strategies: Sequence[str] | None = None
+    ) -> list[GraspSet]:
+        """Grasps that held in a lift by the hands alone, in the object's frame; one set a strategy and side.
+
+        Sets without grasps are left out. strategies: those that suit the object's size if None; where these give
+        nothing, both hands together (large objects: one whole hand) are tried.
+
+        Raises:
+            UdgError: unknown strategy, or an object that cannot be grasped for its mesh.
+        """
+        if strategies is not None:
+            return [grasps for strategy in strategies for grasps in self._sets(target, pose_index, strategy)]
+        found = [grasps for strategy in fitting(target) for grasps in self._sets(target, pose_index, strategy)]
+        if not found:
+            found = self._sets(target, pose_index, "whole_hand" if target.size_class == "large" else "bimanual")
+        return found
+
+    def _sets(self, target: ObjectModel, pose_index: int, strategy: str) -> list[GraspSet]:
+        if strategy not in STRATEGIES:
+            raise StrategyError(f"unknown strategy '{strategy}'; valid: {', '.join(STRATEGIES)}")
+        key = self._key(target, pose_index, strategy)
         if key not in self._loaded:
-            self._loaded[key] = {side: self._one(target, pose_index, side) for side in SIDES}
+            sides = ("both",) if strategy == "bimanual" else SIDES
+            paths = [self._folder / f"{key}-{side}.npz" for side in sides]
+            try:
+                sets = [GraspSet.load(path) for path in paths]
+            except GraspFileError:  # absent or not whole: made anew
+                sets = self._make(target, pose_index, strategy)
+                for path, grasps in zip(paths, sets, strict=True):
+                    grasps.save(path)
+            self._loaded[key] = [grasps for grasps in sets if len(grasps)]
         return self._loaded[key]
 
-    def _one(self, target: ObjectModel, pose_index: int, side: Side) -> GraspSet:
+    def _key(self, target: ObjectModel, pose_index: int, strategy: str) -> str:
+        pose = np.round(target.stable_poses[pose_index], 5).tolist()
+        config = asdict(self._config)
+        text = repr((VERSION, GRASP_SCHEMA, robot_key(), target.id, target.key, target.friction, target.mass_kg,
+                     len(target.convex_parts), pose, strategy, config))  # fmt: skip
+        return hashlib.sha256(text.encode()).hexdigest()[:24]
+
+    def _make(self, target: ObjectModel, pose_index: int, strategy: str) -> list[GraspSet]:
+        """Both hands together, or the left and the right one."""
+        obj = GraspObject.from_model(target)
+        T_table_object = target.stable_poses[pose_index]
+        if strategy == "bimanual":
+            return [self._validated(obj, target, T_table_object, strategy, SIDES)]
+        plane = symmetry_plane(obj, T_table_object)
+        right = self._validated(obj, target, T_table_object, strategy, ("right",))
+        if plane is not None:
+            return [mirrored(right, plane, obj.com), right]
+        return [self._validated(obj, target, T_table_object, strategy, ("left",)), right]
+
+    def _validated(
+        self, obj: GraspObject, target: ObjectModel, T_table_object: np.ndarray, strategy: str, sides: Sequence[Side]
+    ) -> GraspSet:
         config = self._config
-        text = repr((robot_key(), target.key, target.friction, target.mass_kg, pose_index, side, asdict(config)))
-        path = self._folder / f"{hashlib.sha256(text.encode()).hexdigest()[:24]}.npz"
-        if path.exists():
-            return GraspSet.load(path)
+        hands = tuple(xhand(side) for side in sides)
         grasps = synthesize(
-            GraspObject.from_model(target),
-            xhand(side),
-            config.synthesis,
-            T_table_object=target.stable_poses[pose_index],
+            obj,
+            hands if len(hands) == 2 else hands[0],
+            dataclasses.replace(config.synthesis, strategy=strategy),
+            T_table_object=T_table_object,
             seed=config.seed,
         )
-        best = grasps.take(np.arange(min(config.validated, len(grasps))))
-        held = best.take(validate(best, target, config.validation).held)
-        held.save(path)
-        return held
+        better = slice(0, max(1, round(config.better_share * len(grasps))))
+        picked = grasps.take(better).spread(config.validated)
+        hard = dataclasses.replace(
+            config.validation,
+            mass_kg=max(target.mass_kg, min(config.mass_factor * target.mass_kg, config.max_mass_kg)),
+            friction=config.friction,
+        )
+        held = validate(picked, target, hard).held
+        picked = picked.with_test(hard.test_name(target), held)
+        if held.sum() >= config.enough or held.all():
+            return picked.take(held)
+        rest = np.flatnonzero(~held)
+        as_it_is = held.copy()
+        as_it_is[rest] = validate(picked.take(rest), target, config.validation).held
+        return picked.with_test(config.validation.test_name(target), as_it_is).take(as_it_is)
+
+
+def fitting(target: ObjectModel) -> tuple[str, ...]:
+    """The strategies that suit an object: by its size class, and one whole hand where that closes round it."""
+    strategies = BY_SIZE[target.size_class]
+    if target.size_class == "large" and sorted(target.mesh.extents)[1] <= _ENCLOSED:
+        strategies = (*strategies, "whole_hand")
+    return strategies
 
 
 @lru_cache(maxsize=1)
