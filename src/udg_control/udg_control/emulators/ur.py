@@ -44,9 +44,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         parser.add_argument(f"--{side}", type=_loopback, help=f"loopback address of the {side} arm")
         parser.add_argument(f"--q-{side}", type=_six_numbers, default=home, help="its angles at the start [rad]")
     parser.add_argument("--log", type=Path, help="write commands and events to this file, a JSON object a line")
-    parser.add_argument(
-        "--real-time", action="store_true", help="ask for real-time priority, as a controller has it; else go on without"
-    )
+    parser.add_argument("--real-time", action="store_true", help="ask for real-time priority, as a controller has it")
     arguments = parser.parse_args(argv)
     if arguments.left is None and arguments.right is None:
         parser.error("name the address of at least one arm: --left 127.0.0.1 --right 127.0.0.2")

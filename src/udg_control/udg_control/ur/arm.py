@@ -98,7 +98,7 @@ class UrArm:
                 break
             if time.monotonic() > deadline_s:
                 self.close()
-                raise DeviceError(f"{self.name}: not connected within {self.config.connect_timeout_s} s; is it booting?")
+                raise DeviceError(f"{self.name}: not there within {self.config.connect_timeout_s} s; is it booting?")
             time.sleep(_POLL_S)
         if status.fault in (Fault.NOT_CONNECTED, Fault.WRONG_DEVICE, Fault.WORKER_DIED):
             self.close()
@@ -113,9 +113,7 @@ class UrArm:
         joints = link.shared.joints()
         if joints is None or stamp_ns == 0:
             return None
-        return DeviceState(
-            q=joints[0], stamp_ns=stamp_ns, velocity=joints[1], current=joints[2], temperature=joints[3]
-        )
+        return DeviceState(q=joints[0], stamp_ns=stamp_ns, velocity=joints[1], current=joints[2], temperature=joints[3])
 
     def write(self, q_command: np.ndarray, stamp_ns: int) -> None:
         """Command q (6,) [rad], to be reached one period after `stamp_ns` (and the driver's delay)."""
@@ -225,7 +223,7 @@ class UrArm:
             self._stop_from_here(link)
 
     def _stop_from_here(self, link: _Link) -> None:
-        """Stop the controller's program over the dashboard; twice, because a reconnecting library may start it again."""
+        """Stop the program over the dashboard; twice, because a reconnecting library may start it again."""
         host = self.config.host
 
         def stop() -> None:

@@ -18,7 +18,7 @@ class UrArmConfig:
     )
     servo_rate_hz: float = field(
         default=500.0,
-        metadata={"description": "servo targets and states a second; an e-Series controller has 500", "range": (50, 500)},
+        metadata={"description": "servo targets and states a second; an e-Series has 500", "range": (50, 500)},
     )
     command_period_s: float = field(
         default=0.01, metadata={"description": "time between the commands of control [s]", "range": (0.002, 0.1)}
@@ -43,7 +43,7 @@ class UrArmConfig:
         metadata={"description": "largest distance of the first command from the joints [rad]", "range": (0.001, 0.5)},
     )
     tracking_error_rad: float = field(
-        default=0.4,
+        default=0.3,
         metadata={"description": "targets and joints further apart than this: fault [rad]", "range": (0.02, 1.5)},
     )
     command_timeout_s: float = field(

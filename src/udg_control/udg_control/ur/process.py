@@ -18,7 +18,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from types import FrameType
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -51,6 +51,9 @@ REBOOT_SLACK_S = 5.0
 POSITION_TOLERANCE_RAD = 1e-6
 MOST_PERIODS = 5
 SILENT_CYCLES = 10  # so many cycles without fresh state, too, so that a pause of this process is not taken for silence
+REFUSED_CYCLES = 3
+GUARD_PERIOD_S = 0.005
+STUCK_S = 0.1
 EXIT_ENDED, EXIT_REFUSED, EXIT_LINK, EXIT_ERROR = 0, 3, 4, 5
 _PR_SET_TIMERSLACK = 29
 _MCL_CURRENT_AND_FUTURE = 3
@@ -87,6 +90,8 @@ class ArmProcess:
         self._real_time = False
         self._order = 0
         self._cycles = self._missed = self._sent = 0
+        self._cycle_s = 0.0  # when the servo loop last began a cycle
+        self._called = False  # inside ur_rtde
         # measured
         self._sample = Sample(0.0, 0, 0, 0, None)
         self._q = np.zeros(6)
@@ -98,6 +103,8 @@ class ArmProcess:
         self._braking = False
         self._last: Command | None = None  # the newest command since READY
         self._target = self._q
+        self._refused_cycles = 0  # servo targets in a row that the library did not take
+        self._reporting = threading.Lock()
         self._kicked_s = self._polled_s = self._answered_s = 0.0
 
     # --- life -------------------------------------------------------------------------------------------------------
@@ -108,6 +115,7 @@ class ArmProcess:
             self._report(time.monotonic())
             if not self._connect():
                 return EXIT_REFUSED
+            threading.Thread(target=self._guard, daemon=True).start()
             if self._start.arm:
                 self._arm()
             self._loop()
@@ -139,11 +147,22 @@ class ArmProcess:
             if self._order_is_taken(now_s):
                 next_s = time.monotonic()
 
+    def _guard(self) -> None:
+        """Notice a lost link or a call that does not return while the servo loop is inside ur_rtde."""
+        pause = threading.Event()
+        while not pause.wait(GUARD_PERIOD_S):
+            if not self._receive.isConnected():
+                self._give_up(FaultReport(Fault.LINK_LOST, f"the connection to {self._config.host} broke"))
+            stuck_s = time.monotonic() - self._cycle_s
+            if stuck_s > STUCK_S and self._phase is not Phase.ARMING and self._called:
+                self._give_up(FaultReport(Fault.LINK_LOST, f"ur_rtde has not returned for {stuck_s:.2f} s"))
+
     def _must_end(self) -> bool:
         return self.asked_to_end or os.getppid() != self._start.parent
 
     def _cycle(self, now_s: float) -> None:
         self._cycles += 1
+        self._cycle_s = now_s
         self._measure(now_s)
         self._ask_dashboard(now_s)
         if self._phase is not Phase.FAULT:
@@ -179,9 +198,9 @@ class ArmProcess:
         now_s = time.monotonic()
         self._answered_s = self._polled_s = self._state_s = now_s
         self._measure(now_s)
-        expected_s = self._start.seen_controller_s + (time.monotonic_ns() - self._start.seen_ns) / _NS
-        self._rebooted = 0.0 <= self._start.seen_controller_s and self._sample.controller_s < expected_s - REBOOT_SLACK_S
-        self._rebooted |= 0.0 <= self._sample.controller_s < self._start.seen_controller_s
+        seen_s = self._start.seen_controller_s
+        expected_s = seen_s + (time.monotonic_ns() - self._start.seen_ns) / _NS - REBOOT_SLACK_S
+        self._rebooted = seen_s >= 0.0 and self._sample.controller_s < max(seen_s, expected_s)
         self._phase = Phase.STOPPED
         self._report(now_s)
         return True
@@ -201,7 +220,7 @@ class ArmProcess:
             self._enter_fault(fault)
         else:
             self._rebooted = False
-            self._phase, self._last, self._braking = Phase.READY, None, False
+            self._phase, self._last, self._braking, self._refused_cycles = Phase.READY, None, False, 0
             self._shared.commands()  # older ones do not count
             self._measure(time.monotonic())
             self._playout.start(self._q)
@@ -314,7 +333,7 @@ class ArmProcess:
         if self._control is not None:
             self._in_background(self._stop_and_end)
 
-    def _give_up(self, fault: FaultReport) -> None:
+    def _give_up(self, fault: FaultReport) -> NoReturn:
         """End now, without ur_rtde's destructors: it would reconnect by itself. The controller's watchdog stops too."""
         if self._phase is not Phase.FAULT:
             self._phase, self._fault, self._fault_ns = Phase.FAULT, fault, time.monotonic_ns()
@@ -352,7 +371,7 @@ class ArmProcess:
             return fault
         if self._control is not None and now_s - self._kicked_s > KICK_PERIOD_S:
             self._kicked_s = now_s
-            self._control.kickWatchdog()
+            self._call(self._control.kickWatchdog)
         return None
 
     def _take(self, command: Command) -> FaultReport | None:
@@ -384,10 +403,25 @@ class ArmProcess:
             return None
         config = self._config
         period_s = config.servo_period_s
-        if not self._control.servoJ(self._target.tolist(), 0.0, 0.0, period_s, config.lookahead_s, config.gain):
+        target = self._target.tolist()
+        if self._call(self._control.servoJ, target, 0.0, 0.0, period_s, config.lookahead_s, config.gain):
+            self._sent += 1
+            self._refused_cycles = 0
+            return None
+        self._refused_cycles += 1  # the state that tells why may come a moment later
+        if self._refused_cycles > REFUSED_CYCLES:
             return FaultReport(Fault.PROGRAM_STOPPED, "the control program does not take servo targets any more")
-        self._sent += 1
         return None
+
+    def _call(self, function: Callable[..., bool], *arguments: object) -> bool:
+        """Call ur_rtde; what it raises here is a lost link."""
+        self._called = True
+        try:
+            return function(*arguments)
+        except RuntimeError as error:
+            self._give_up(FaultReport(Fault.LINK_LOST, f"the connection to {self._config.host} broke: {error}"))
+        finally:
+            self._called = False
 
     def _in_background(self, task: Callable[[], object]) -> None:
         """Do what waits for the controller in a thread, so that measuring goes on."""
@@ -438,27 +472,27 @@ class ArmProcess:
 
     def _report(self, now_s: float) -> None:
         sample = self._sample
-        self._shared.put_report(
-            Report(
-                int(now_s * _NS),
-                int(self._state_s * _NS),
-                self._fault_ns,
-                PHASES.index(self._phase),
-                -1 if self._fault is None else FAULTS.index(self._fault.fault),
-                self._cycles,
-                self._missed,
-                self._playout.starved,
-                self._playout.skipped,
-                self._sent,
-                sample.robot_mode,
-                sample.safety_bits,
-                sample.runtime_state,
-                self._real_time,
-                self._order,
-                sample.controller_s,
-                self._speed_scaling,
-            )
+        report = Report(
+            int(now_s * _NS),
+            int(self._state_s * _NS),
+            self._fault_ns,
+            PHASES.index(self._phase),
+            -1 if self._fault is None else FAULTS.index(self._fault.fault),
+            self._cycles,
+            self._missed,
+            self._playout.starved,
+            self._playout.skipped,
+            self._sent,
+            sample.robot_mode,
+            sample.safety_bits,
+            sample.runtime_state,
+            self._real_time,
+            self._order,
+            sample.controller_s,
+            self._speed_scaling,
         )
+        with self._reporting:
+            self._shared.put_report(report)
 
     def ask_for_real_time(self) -> None:
         """Real-time priority and memory that stays, where permitted; fine timers everywhere."""

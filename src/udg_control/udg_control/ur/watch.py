@@ -55,7 +55,7 @@ def judge(sample: Sample, *, program_expected: bool) -> FaultReport | None:
         return FaultReport(Fault.SAFEGUARD_STOP, "the safeguard is open; close it, then re-arm")
     if sample.robot_mode != RUNNING:
         mode = ROBOT_MODES.get(sample.robot_mode, str(sample.robot_mode))
-        return FaultReport(Fault.NOT_RUNNING, f"robot mode is '{mode}'; power it on and release the brakes, then re-arm")
+        return FaultReport(Fault.NOT_RUNNING, f"robot mode is '{mode}'; switch on, release the brakes, re-arm")
     if sample.remote is False:
         return FaultReport(Fault.REMOTE_CONTROL_OFF, "local control; switch the pendant to remote control, then re-arm")
     if program_expected and sample.runtime_state != PLAYING:
