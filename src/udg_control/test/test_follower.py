@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from udg_control.errors import SafetyConfigError
-from udg_control.follower import ChunkFollower, FollowerConfig, SmoothMove, _stopping_speed
+from udg_control.follower import ChunkFollower, FollowerConfig, SmoothMove, stopping_speed
 from udg_description.layout import HOME_Q
 from udg_description.limits import joint_limits
 
@@ -126,7 +126,7 @@ def test_stopping_brakes_within_the_acceleration_limit_and_then_rests() -> None:
 def test_stopping_speed_ends_exactly_at_the_distance() -> None:
     acceleration = np.array([10.0])
     for distance in np.linspace(1e-5, 0.5, 400):
-        left, speed = distance, float(_stopping_speed(np.array([distance]), acceleration, DT_S)[0])
+        left, speed = distance, float(stopping_speed(np.array([distance]), acceleration, DT_S)[0])
         while speed > 0.0:
             left -= speed * DT_S
             speed -= 10.0 * DT_S

@@ -177,7 +177,7 @@ class ChunkFollower:
             here = self._reference.at(now_ns)
             there = self._reference.at(now_ns + self.config.period_ns)
             error = here - self._command
-            wanted = (there - here) / dt_s + np.sign(error) * _stopping_speed(
+            wanted = (there - here) / dt_s + np.sign(error) * stopping_speed(
                 np.abs(error), self._acceleration_limit, dt_s
             )
         most = self._acceleration_limit * dt_s
@@ -185,14 +185,14 @@ class ChunkFollower:
             [
                 self._velocity - most,
                 -self._velocity_limit,
-                -_stopping_speed(self._command - self._lower, self._acceleration_limit, dt_s),
+                -stopping_speed(self._command - self._lower, self._acceleration_limit, dt_s),
             ]
         )
         high = np.minimum.reduce(
             [
                 self._velocity + most,
                 self._velocity_limit,
-                _stopping_speed(self._upper - self._command, self._acceleration_limit, dt_s),
+                stopping_speed(self._upper - self._command, self._acceleration_limit, dt_s),
             ]
         )
         velocity = np.minimum(np.maximum(wanted, low), high)
@@ -202,7 +202,7 @@ class ChunkFollower:
         self._velocity = velocity
 
 
-def _stopping_speed(distance: np.ndarray, acceleration: np.ndarray, dt_s: float) -> np.ndarray:
+def stopping_speed(distance: np.ndarray, acceleration: np.ndarray, dt_s: float) -> np.ndarray:
     """Return the speed [rad/s] from which steps of dt_s that slow down by `acceleration` end exactly at `distance`.
 
     Speeds n a dt, (n - 1) a dt, ..., a dt cover n (n + 1) / 2 a dt^2; between whole n the speed is linear.

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
 from udg_control.device import Device
 from udg_control.simulated_device import SimulatedDevice, SimulatedDeviceConfig
+from udg_control.ur import UrArm, UrArmConfig
 from udg_description.layout import SIDES, Side
 
 
@@ -21,6 +21,8 @@ class HardwareConfig:
     hands: Literal["xhand", "simulated"] = field(
         default="xhand", metadata={"description": "xhand: XHand over RS485; simulated: stand-ins inside the control node"}
     )
+    left_arm: UrArmConfig = field(default_factory=UrArmConfig)
+    right_arm: UrArmConfig = field(default_factory=lambda: UrArmConfig(host="127.0.0.2"))
     simulated: SimulatedDeviceConfig = field(default_factory=SimulatedDeviceConfig)
 
 
@@ -34,7 +36,9 @@ def make_devices(config: HardwareConfig) -> list[Device]:
 
 
 def _make_arm(config: HardwareConfig, side: Side) -> Device:
-    return SimulatedDevice(f"{side}_arm", config.simulated)
+    if config.arms == "simulated":
+        return SimulatedDevice(f"{side}_arm", config.simulated)
+    return UrArm(side, config.left_arm if side == "left" else config.right_arm)
 
 
 def _make_hand(config: HardwareConfig, side: Side) -> Device:

@@ -37,7 +37,7 @@ from udg_description.ros.diagnostics import Diagnostics, Level, Status
 from udg_description.ros.params import declare, refuse_unknown
 from udg_description.ros.spin import run_node
 
-LOG_PERIOD_S = 1.0
+RETRY_S = 2.0
 THREADS = 4  # services that wait, chunks, stops and the rest
 WAIT_STEP_S = 0.01
 TACTILE_EVERY = 5  # cycles
@@ -49,7 +49,11 @@ class RobotNodeConfig:
     """Parameters of the node. Defaults are careful; config/*.yaml says what this cell uses."""
 
     autostart: bool = field(
-        default=True, metadata={"description": "configure and activate at the start (control still waits for enable)"}
+        default=True,
+        metadata={
+            "description": "configure and activate at the start, again and again until the devices are there; "
+            "control still waits for /control/enable"
+        },
     )
     hardware: HardwareConfig = field(default_factory=HardwareConfig)
     loop: RobotLoopConfig = field(default_factory=RobotLoopConfig)
@@ -106,13 +110,15 @@ class RobotNode(LifecycleNode):
         for part in ("left_arm", "left_hand", "right_arm", "right_hand"):
             diagnostics.add(part, lambda part=part: self._device_status(part))
         if self.config.autostart:
-            self._starter = self.create_timer(0.0, self._start, clock=Clock(clock_type=ClockType.STEADY_TIME))
+            steady = Clock(clock_type=ClockType.STEADY_TIME)
+            self._starter = self.create_timer(RETRY_S, self._start, callback_group=services, clock=steady)
 
     # --- lifecycle --------------------------------------------------------------------------------------------------
 
     def _start(self) -> None:
-        self._starter.cancel()
+        """Configure and activate once; until that succeeds, again with the timer."""
         if self.trigger_configure() is TransitionCallbackReturn.SUCCESS:
+            self._starter.cancel()
             self.trigger_activate()
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:

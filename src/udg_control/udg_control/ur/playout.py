@@ -11,7 +11,7 @@ from collections import deque
 
 import numpy as np
 
-from udg_control.follower import _stopping_speed as stopping_speed
+from udg_control.follower import stopping_speed
 
 _MOST_AHEAD = 3  # commands in the queue beyond those that the jitter asks for: skip
 _SETTLE = 100  # commands over which the queue must have been too long before one is skipped
