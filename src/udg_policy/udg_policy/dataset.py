@@ -70,12 +70,13 @@ class EpisodeWriter:
         for path in self.folder.glob(TEMPORARY_PATTERN):
             path.unlink(missing_ok=True)
         dataset = EpisodeDataset(self.folder)
-        episodes = []
+        episodes, frames = [], 0
         for path in dataset.paths:
             header, meta = decode_meta(path.read_bytes(), str(path))
             episodes.append({"file": path.name, "frames": header.frames, "content": header.content, **meta})
+            frames += header.frames
         manifest = {**values, "schema": SCHEMA_VERSION, "joint_names": list(JOINT_NAMES), "step_s": STEP_S,
-                    "hash": dataset.hash(), "frames": sum(e["frames"] for e in episodes), "episodes": episodes}
+                    "hash": dataset.hash(), "frames": frames, "episodes": episodes}
         path = self.folder / MANIFEST_NAME
         write_atomically(path, (json.dumps(manifest, indent=1) + "\n").encode())
         return path
