@@ -14,7 +14,8 @@ OUT ?= out/sim
 CHECKPOINT ?=
 # grasps, demos, train
 OBJECT ?= cylinder_60
-EPISODES ?= 50
+EPISODES ?= 90
+WORKERS ?=
 DATA ?= out/demos
 RUN ?= out/train
 PRESET ?= edge
@@ -28,7 +29,7 @@ help:  ## list the targets and their variables
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
 	@echo
 	@echo "Variables: TRIALS=10 OBJECTS=id,path.obj@0.1 SEED=0 OUT=out/sim CHECKPOINT=folder (sim, bench-tick)"
-	@echo "           OBJECT=id (grasps); OBJECTS SEED EPISODES=50 DATA=out/demos (demos); DATA RUN=out/train PRESET=edge (train)"
+	@echo "           OBJECT=id (grasps); OBJECTS=train/small:20,id SEED EPISODES=90 OUT=out/demos WORKERS=1 (demos); DATA RUN=out/train PRESET=edge (train)"
 	@echo "           ARGS=more options of the command; PYTEST_ARGS (test); UDG_PYTHON=python3.11 (setup)"
 
 setup:  ## system libraries, .venv, ROS 2, colcon workspace: only what is missing
@@ -55,9 +56,9 @@ grasps: setup  ## synthesise grasps for OBJECT into out/grasps (ARGS="--side lef
 	@$(ENV) mkdir -p out/grasps; exec python -m udg_datagen.grasp_command --object "$(OBJECT)" --seed $(SEED) \
 		--out "out/grasps/$(notdir $(OBJECT)).npz" $(ARGS)
 
-demos: setup  ## record EPISODES demonstrations an object of OBJECTS into DATA (resumes)
-	@$(ENV) exec python -m udg_datagen.collect --out "$(DATA)" --episodes $(EPISODES) --seed $(SEED) \
-		$(if $(OBJECTS),--objects "$(OBJECTS)") $(ARGS)
+demos: setup  ## attempt EPISODES demonstrations in all, spread over OBJECTS, into OUT (resumes; WORKERS=n or RAY_ADDRESS)
+	@$(ENV) exec python -m udg_datagen.factory --out "$(if $(filter command% environment,$(origin OUT)),$(OUT),$(DATA))" \
+		--episodes $(EPISODES) --seed $(SEED) $(if $(OBJECTS),--objects "$(OBJECTS)") $(if $(WORKERS),--workers $(WORKERS)) $(ARGS)
 
 data-info: setup  ## what the dataset DATA holds, with pictures in DATA/info; last line: JSON (ARGS=--verify)
 	@$(ENV) exec python -m udg_datagen.data_info --data "$(DATA)" $(ARGS)

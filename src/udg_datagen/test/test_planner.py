@@ -40,5 +40,5 @@ def test_a_blocked_goal_gives_no_path() -> None:
 
 
 def test_a_closed_wall_gives_no_path() -> None:
-    closed = PlannerConfig(time_limit_s=0.3, iterations=300)
+    closed = PlannerConfig(checks=300)
     assert plan_path(START, GOAL, LOWER, UPPER, lambda q: np.abs(q[:, 0]) > 0.1, closed, 0) is None

@@ -21,7 +21,7 @@ import torch
 from tqdm import tqdm
 
 from udg_control.follower import ChunkFollower, FollowerConfig
-from udg_datagen.collect import task_rng
+from udg_datagen.attempt import task_rng
 from udg_description.camera import default_cameras
 from udg_description.errors import UdgError, cli
 from udg_description.layout import HOME_Q

@@ -1,0 +1,208 @@
+"""One attempt at a demonstration: from (object, seed) to an episode or the reason why there is none."""
+
+from __future__ import annotations
+
+import time
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import torch
+
+from udg_datagen.collision import CollisionScene
+from udg_datagen.demonstration import DemoConfig, DemoPlanner, Rejected, starts
+from udg_datagen.execution import Execution, execute
+from udg_datagen.grasp_store import GraspStore, GraspStoreConfig
+from udg_description.camera import CameraModel, default_cameras
+from udg_description.errors import UdgError
+from udg_description.layout import HOME_Q
+from udg_description.model import RobotModel
+from udg_description.spheres import CollisionSpheres
+from udg_description.transforms import make_transform, rotvec_to_matrix
+from udg_perception.scene_cloud import SceneCloudBuilder, SceneCloudConfig
+from udg_policy.dataset import Episode
+from udg_sim.depth import DepthRig, KinectNoise
+from udg_sim.objects import ObjectLibrary, ObjectModel
+from udg_sim.trial import TrialError, sample_placement
+from udg_sim.world import World, WorldConfig
+
+STEPS = ("object", "grasps", "place", "plan", "execute", "depth", "cloud", "write")
+"""What the time of an attempt goes into."""
+_CAMERA_SEED = 7
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttemptConfig:
+    """What is randomised over the episodes, besides placement and start."""
+
+    demo: DemoConfig = field(default_factory=DemoConfig)
+    grasps: GraspStoreConfig = field(default_factory=GraspStoreConfig)
+    cloud: SceneCloudConfig = field(default_factory=SceneCloudConfig)
+    poses: int = 2  # resting poses of an object, likeliest first, that are used in turn
+    noisy_share: float = 0.5  # episodes with noise on the executed command
+    noise_arm_rad: float = 0.012
+    noise_hand_rad: float = 0.04
+    mass_factor: tuple[float, float] = (0.5, 2.0)  # log-uniform about the object's own mass, within mass_kg
+    mass_kg: tuple[float, float] = (0.005, 1.0)
+    friction: tuple[float, float] = (0.6, 1.0)  # uniform
+    gain_factor: tuple[float, float] = (0.8, 1.25)  # joint stiffness and damping, log-uniform
+    camera_shift_m: float = 0.03
+    camera_turn_rad: float = 0.02
+    camera_rigs: int = 8  # different camera placements over all episodes
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.noisy_share <= 1.0:
+            raise UdgError(f"noisy_share is {self.noisy_share}, valid: 0 to 1")
+        for name in ("mass_factor", "mass_kg", "friction", "gain_factor"):
+            low, high = getattr(self, name)
+            if not 0.0 < low <= high:
+                raise UdgError(f"{name} is {(low, high)}, valid: 0 < lower <= upper")
+        if self.poses < 1 or self.camera_rigs < 1:
+            raise UdgError(f"poses {self.poses} and camera_rigs {self.camera_rigs} must be at least 1")
+
+    @property
+    def noisy_demo(self) -> DemoConfig:
+        """The demonstration with noise on the executed command."""
+        return replace(self.demo, noise_arm_rad=self.noise_arm_rad, noise_hand_rad=self.noise_hand_rad)
+
+
+def task_rng(object_id: str, seed: int) -> np.random.Generator:
+    """The randomness of one task: depends on nothing but the object and the seed."""
+    return np.random.default_rng([zlib.crc32(object_id.encode()), seed])
+
+
+class Stopwatch:
+    """CPU seconds of this process by step."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def time(self, step: str) -> Iterator[None]:
+        """Add what runs inside to ``step``, whether it ends well or not."""
+        began = time.process_time()
+        try:
+            yield
+        finally:
+            self.seconds[step] = self.seconds.get(step, 0.0) + time.process_time() - began
+
+
+class Attempter:
+    """Makes the episode of a task; holds what is costly to build."""
+
+    def __init__(self, config: AttemptConfig) -> None:
+        torch.set_num_threads(1)
+        self._config = config
+        self._model = RobotModel()
+        self._planner = DemoPlanner(config.demo, CollisionScene(CollisionSpheres(self._model)))
+        self._store = GraspStore(config.grasps)
+        self._library = ObjectLibrary()
+        self._world = World()
+        self._observers: dict[int, Observer] = {}
+
+    def prepare(self, object_id: str, pose: int, watch: Stopwatch) -> ObjectModel:
+        """Make the object and the grasps of a resting pose that is used. Raises UdgError for unusable meshes."""
+        with watch.time("object"):
+            target = self._library.get(object_id)
+        with watch.time("grasps"):
+            self._store.get(target, self._pose(target, pose))
+        return target
+
+    def attempt(self, object_id: str, seed: int, watch: Stopwatch) -> Episode:
+        """The episode of a task; time is added to the watch by STEPS. Raises Rejected."""
+        config, world = self._config, self._world
+        rng = task_rng(object_id, seed)
+        with watch.time("object"):
+            target = self._library.get(object_id)
+        noisy = rng.random() < config.noisy_share
+        demo = config.noisy_demo if noisy else config.demo
+        stiffness, damping = _log_uniform(rng, config.gain_factor), _log_uniform(rng, config.gain_factor)
+        start = starts(HOME_Q, demo, rng)
+        mass_kg = float(np.clip(target.mass_kg * _log_uniform(rng, config.mass_factor), *config.mass_kg))
+        friction = float(rng.uniform(*config.friction))
+        pose_index = self._pose(target, seed)
+        rig = int(rng.integers(config.camera_rigs))
+        with watch.time("place"):
+            try:
+                placed = sample_placement(target, rng, pose_index=pose_index)
+            except TrialError as error:
+                raise Rejected("no_rest") from error
+            world.config = WorldConfig(stiffness_scale=stiffness, damping_scale=damping)
+            world.reset(q=start, object=target, T_world_object=placed, mass_kg=mass_kg, friction=friction)
+            world.settle()
+        T_world_object = world.T_world_object
+        with watch.time("grasps"):
+            grasps = self._store.get(target, pose_index)
+        with watch.time("plan"):
+            plan = self._planner.plan(grasps, target, T_world_object, start, seed)
+        what = {"strategy": plan.strategy, "sides": list(plan.sides), "noisy": bool(noisy), "mass_kg": mass_kg}
+        try:
+            with watch.time("execute"):
+                execution = execute(plan, world, demo, rng)
+        except Rejected as rejected:
+            raise Rejected(rejected.reason, **rejected.facts, **what) from None
+        observer = self._observer(rig, watch)
+        cloud = observer.observe(execution, target, seed, watch)
+        return Episode(
+            cloud_xyz=cloud[..., :3],
+            cloud_label=cloud[..., 3].astype(np.uint8),
+            q=execution.q,
+            target=execution.targets,
+            stage=execution.stages,
+            T_world_object=execution.T_world_object,
+            meta={
+                "object": object_id, "seed": seed, "success": True, "noisy": bool(noisy),
+                "sides": list(plan.sides), "strategy": plan.strategy, "pose": pose_index,
+                "mass_kg": mass_kg, "friction": friction, "stiffness_scale": stiffness, "damping_scale": damping,
+                "size_class": target.size_class, "category": target.category, "split": target.split,
+                "cameras": [
+                    {"name": camera.name, "T_world_camera": np.asarray(camera.T_world_camera).tolist()}
+                    for camera in observer.cameras
+                ],
+            },
+        )
+
+    def _pose(self, target: ObjectModel, seed: int) -> int:
+        return seed % self._config.poses % len(target.stable_poses)
+
+    def _observer(self, index: int, watch: Stopwatch) -> Observer:
+        if index not in self._observers:
+            with watch.time("depth"):
+                rng = np.random.default_rng([_CAMERA_SEED, index])
+                cameras = [_moved_camera(camera, self._config, rng) for camera in default_cameras()]
+                self._observers[index] = Observer(cameras, self._config.cloud, self._model)
+        return self._observers[index]
+
+
+class Observer:
+    """Depth cameras at fixed places and the scene cloud made from them."""
+
+    def __init__(self, cameras: Sequence[CameraModel], config: SceneCloudConfig, model: RobotModel) -> None:
+        self.cameras = tuple(cameras)
+        self._rig = DepthRig(cameras, noise=KinectNoise())
+        self._builder = SceneCloudBuilder(config, cameras, model)
+        self._box = (config.crop_min, config.crop_max)
+
+    def observe(self, execution: Execution, target: ObjectModel, seed: int, watch: Stopwatch) -> np.ndarray:
+        """Scene clouds (T, N, 4) of an episode: x, y, z [m, world], label. The seed is that of the depth noise."""
+        self._rig.reset(seed)
+        clouds = []
+        for q, T_world_object in zip(execution.q, execution.T_world_object, strict=True):
+            with watch.time("depth"):
+                depths = self._rig.render(q, [(target, T_world_object)], box=self._box)
+            with watch.time("cloud"):
+                clouds.append(self._builder.build(depths, q).points)
+        return np.stack(clouds)
+
+
+def _log_uniform(rng: np.random.Generator, bounds: tuple[float, float]) -> float:
+    return float(np.exp(rng.uniform(np.log(bounds[0]), np.log(bounds[1]))))
+
+
+def _moved_camera(camera: CameraModel, config: AttemptConfig, rng: np.random.Generator) -> CameraModel:
+    """The camera somewhere else; its pose stays known, as after a calibration."""
+    turn = rotvec_to_matrix(rng.uniform(-1.0, 1.0, 3) * config.camera_turn_rad)
+    shift = rng.uniform(-1.0, 1.0, 3) * config.camera_shift_m
+    return replace(camera, T_world_camera=camera.T_world_camera @ make_transform(turn, shift))

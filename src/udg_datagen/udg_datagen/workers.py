@@ -1,0 +1,284 @@
+"""Processes that do jobs and may die, hang or fail: on this machine, or on a Ray cluster.
+
+Both pools have the same use: `submit` a job while there is an `idle` worker, `wait` for what has finished. A worker
+that dies or hangs costs its job only: another one takes its place.
+"""
+
+from __future__ import annotations
+
+import errno
+import importlib
+import multiprocessing
+import os
+import signal
+import threading
+import time
+import traceback
+from collections.abc import Callable, Hashable
+from contextlib import suppress
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from types import ModuleType, TracebackType
+from typing import Any, Protocol
+
+from udg_description.errors import UdgError
+
+Runner = Callable[[Any], Any]
+"""Does a job in a worker."""
+Start = Callable[[], Runner]
+"""Makes a worker's runner, in the worker; must be picklable."""
+
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+class WorkersError(UdgError):
+    """Workers that cannot be started."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What became of a job: its value, or why there is none."""
+
+    value: Any = None
+    failure: str = ""  # "" | "error" | "worker_died" | "timed_out" | "disk_full"
+    message: str = ""  # one line
+    details: str = ""  # traceback
+
+
+class Pool(Protocol):
+    """Workers."""
+
+    @property
+    def idle(self) -> int:
+        """How many jobs could be submitted now."""
+        ...
+
+    @property
+    def busy(self) -> int:
+        """How many jobs are being done."""
+        ...
+
+    def submit(self, key: Hashable, job: object) -> None:
+        """Give a job to an idle worker; `key` names it in what `wait` returns."""
+        ...
+
+    def wait(self, timeout_s: float) -> list[tuple[Hashable, Outcome]]:
+        """What has finished; empty when nothing has within the time."""
+        ...
+
+    def close(self) -> None:
+        """End all workers at once, whatever they do."""
+        ...
+
+
+def run_job(runner: Runner, job: object) -> Outcome:
+    """Do a job; an exception becomes an Outcome."""
+    try:
+        return Outcome(value=runner(job))
+    except Exception as error:
+        failure = "disk_full" if _is_disk_full(error) else "error"
+        message = " ".join(f"{type(error).__name__}: {error}".split())
+        return Outcome(failure=failure, message=message, details=traceback.format_exc())
+
+
+def _is_disk_full(error: BaseException) -> bool:
+    """Whether the error, or the one that caused it, is a lack of space."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.errno in DISK_FULL:
+            return True
+        cause = cause.__cause__ or cause.__context__
+    return False
+
+
+class _Worker:
+    """A process at the other end of a pipe, and what it is doing."""
+
+    def __init__(self, start: Start) -> None:
+        context = multiprocessing.get_context("spawn")
+        self.pipe, child = context.Pipe()
+        self.process = context.Process(target=_work, args=(child, start), daemon=True)
+        self.process.start()
+        child.close()
+        self.key: Hashable = None
+        self.since_s = 0.0
+
+    def end(self) -> None:
+        self.process.kill()
+        self.process.join()
+        self.pipe.close()
+
+
+def _work(pipe: Connection, start: Start) -> None:
+    """Body of a worker: jobs in, outcomes out, until the other end is gone."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends its workers
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    runner: Runner | None = None
+    while True:
+        try:
+            job = pipe.recv()
+        except EOFError:
+            return
+        if runner is None:
+            try:
+                runner = start()
+            except Exception as error:
+                message = " ".join(f"{type(error).__name__}: {error}".split())
+                pipe.send(Outcome(failure="error", message=message, details=traceback.format_exc()))
+                continue
+        pipe.send(run_job(runner, job))
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+    os._exit(1)
+
+
+class LocalPool:
+    """`count` processes on this machine; a job that takes longer than `timeout_s` is ended with its worker."""
+
+    def __init__(self, count: int, start: Start, timeout_s: float) -> None:
+        if count < 1:
+            raise WorkersError(f"workers: {count}, valid: at least 1")
+        self._start, self._timeout_s = start, timeout_s
+        self._busy: list[_Worker] = []
+        self._idle = [_Worker(start) for _ in range(count)]
+
+    @property
+    def idle(self) -> int:
+        return len(self._idle)
+
+    @property
+    def busy(self) -> int:
+        return len(self._busy)
+
+    def submit(self, key: Hashable, job: object) -> None:
+        worker = self._idle.pop()
+        if not worker.process.is_alive():  # died while it had nothing to do
+            worker.end()
+            worker = _Worker(self._start)
+        worker.key, worker.since_s = key, time.monotonic()
+        self._busy.append(worker)
+        with suppress(BrokenPipeError):  # it has just died: `wait` tells
+            worker.pipe.send(job)
+
+    def wait(self, timeout_s: float) -> list[tuple[Hashable, Outcome]]:
+        ready = wait([worker.pipe for worker in self._busy], timeout_s) if self._busy else []
+        finished: list[tuple[Hashable, Outcome]] = []
+        for worker in list(self._busy):
+            outcome = self._outcome(worker, worker.pipe in ready)
+            if outcome is None:
+                continue
+            self._busy.remove(worker)
+            finished.append((worker.key, outcome))
+            if outcome.failure in ("worker_died", "timed_out"):
+                worker.end()
+                worker = _Worker(self._start)
+            self._idle.append(worker)
+        return finished
+
+    def _outcome(self, worker: _Worker, ready: bool) -> Outcome | None:
+        if ready:
+            try:
+                return worker.pipe.recv()
+            except (EOFError, OSError):
+                worker.process.join(5.0)
+                return Outcome(failure="worker_died", message=f"worker ended with code {worker.process.exitcode}")
+        if time.monotonic() - worker.since_s > self._timeout_s:
+            return Outcome(failure="timed_out", message=f"took longer than {self._timeout_s:g} s")
+        return None
+
+    def close(self) -> None:
+        for worker in self._idle + self._busy:
+            worker.end()
+        self._idle, self._busy = [], []
+
+    def __enter__(self) -> LocalPool:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+
+class RayPool:
+    """`count` actors of a Ray cluster (one for each of its cores by default), one core each."""
+
+    def __init__(self, address: str, count: int | None, start: Start, timeout_s: float) -> None:
+        self._ray = _import_ray()
+        try:
+            self._ray.init(address=address, log_to_driver=False, logging_level="error", ignore_reinit_error=True)
+        except (ConnectionError, ValueError, RuntimeError) as error:
+            raise WorkersError(f"Ray cluster {address!r} cannot be reached: {error}") from error
+        if count is None:
+            count = max(1, int(self._ray.cluster_resources().get("CPU", 1)))
+        self._start, self._timeout_s = start, timeout_s
+        environment = {"env_vars": {"OMP_NUM_THREADS": "1"}}
+        self._actor = self._ray.remote(num_cpus=1, max_restarts=0, runtime_env=environment)(_Actor)
+        self._idle = [self._actor.remote(start) for _ in range(count)]
+        self._busy: dict[Any, tuple[Any, Hashable, float]] = {}
+
+    @property
+    def idle(self) -> int:
+        return len(self._idle)
+
+    @property
+    def busy(self) -> int:
+        return len(self._busy)
+
+    def submit(self, key: Hashable, job: object) -> None:
+        actor = self._idle.pop()
+        self._busy[actor.run.remote(job)] = (actor, key, time.monotonic())
+
+    def wait(self, timeout_s: float) -> list[tuple[Hashable, Outcome]]:
+        if not self._busy:
+            return []
+        ready, _ = self._ray.wait(list(self._busy), num_returns=1, timeout=timeout_s)
+        finished: list[tuple[Hashable, Outcome]] = []
+        for reference, (actor, key, since_s) in list(self._busy.items()):
+            if reference in ready:
+                try:
+                    outcome = self._ray.get(reference)
+                except self._ray.exceptions.RayError as error:
+                    outcome = Outcome(failure="worker_died", message=type(error).__name__)
+            elif time.monotonic() - since_s > self._timeout_s:
+                outcome = Outcome(failure="timed_out", message=f"took longer than {self._timeout_s:g} s")
+            else:
+                continue
+            del self._busy[reference]
+            finished.append((key, outcome))
+            if outcome.failure in ("worker_died", "timed_out"):
+                self._ray.kill(actor)
+                actor = self._actor.remote(self._start)
+            self._idle.append(actor)
+        return finished
+
+    def close(self) -> None:
+        for actor in self._idle + [actor for actor, _, _ in self._busy.values()]:
+            self._ray.kill(actor)
+        self._idle, self._busy = [], {}
+        self._ray.shutdown()
+
+
+class _Actor:
+    """A worker of a Ray cluster."""
+
+    def __init__(self, start: Start) -> None:
+        self._start = start
+        self._runner: Runner | None = None
+
+    def run(self, job: object) -> Outcome:
+        def first(job: object) -> object:
+            if self._runner is None:
+                self._runner = self._start()
+            return self._runner(job)
+
+        return run_job(first, job)
+
+
+def _import_ray() -> ModuleType:
+    try:
+        return importlib.import_module("ray")
+    except ImportError as error:
+        raise WorkersError("RAY_ADDRESS is set, but Ray is not installed; pip install 'udg_datagen[ray]'") from error
