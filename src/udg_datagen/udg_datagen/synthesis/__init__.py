@@ -1,14 +1,16 @@
 """Grasp synthesis: three nouns (GraspObject, HandModel, SynthesisConfig) and a verb (synthesize)."""
 
+from udg_datagen.synthesis.batches import worker_pool
 from udg_datagen.synthesis.config import SynthesisConfig
 from udg_datagen.synthesis.errors import GraspObjectError, HandModelError, StrategyError
 from udg_datagen.synthesis.grasp_object import GraspObject
 from udg_datagen.synthesis.hand import HandModel, HandSpec
-from udg_datagen.synthesis.strategies import STRATEGIES
+from udg_datagen.synthesis.strategies import AUTO, STRATEGIES, choose
 from udg_datagen.synthesis.synthesize import synthesize
 from udg_datagen.synthesis.xhand import xhand, xhand_spec
 
 __all__ = [
+    "AUTO",
     "STRATEGIES",
     "GraspObject",
     "GraspObjectError",
@@ -17,7 +19,9 @@ __all__ = [
     "HandSpec",
     "StrategyError",
     "SynthesisConfig",
+    "choose",
     "synthesize",
+    "worker_pool",
     "xhand",
     "xhand_spec",
 ]

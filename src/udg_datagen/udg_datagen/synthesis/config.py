@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from udg_datagen.synthesis.errors import StrategyError
-from udg_datagen.synthesis.strategies import STRATEGIES
+from udg_datagen.synthesis.strategies import AUTO, hands_needed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -15,7 +14,7 @@ class SynthesisConfig:
     Weights of distances are per cm^2: a weight of 150 costs 1.5 for one contact 1 mm off.
     """
 
-    strategy: str = "whole_hand"
+    strategy: str = AUTO  # "pinch" | "tripod" | "whole_hand" | "bimanual", or by the size of the object
     n_candidates: int = 500
     n_keep: int | None = None  # lowest energies kept; None keeps every candidate that passes the gates
     batch: int = 250  # candidates optimised together
@@ -30,23 +29,28 @@ class SynthesisConfig:
     weight_penetration: tuple[float, float] = (10.0, 100.0)  # [1/cm^2]
     weight_table: float = 30.0  # [1/cm^2]
     weight_self: float = 30.0  # [1/cm^2]
+    weight_hands: float = 30.0  # [1/cm^2] of two hands against each other
     weight_pad: float = 10.0
     weight_wrench: float = 1.0
     pad_cosine: float = 0.7  # the pad axis meets the surface normal within acos of this
     margin_object: float = 0.001  # [m] clearance asked of collision spheres
     margin_active_tip: float = -0.001  # [m] the same for links whose pad is in contact
     margin_table: float = 0.004  # [m]
+    margin_hands: float = 0.004  # [m] between two hands
 
     # Lower level: contact forces
     friction: float = 0.4  # below what is tested, as a reserve
     cone_edges: int = 6
     force_penalty: float = 0.02
-    lift_wrench: float = 6.0  # size of the target that holds the weight; the other targets have 1
+    lift_wrench: float = 6.0  # size of the target that holds the weight; torques have 1
+    force_wrench: float = 1.0  # size of the other target forces
     qp_every: int = 10  # steps between two solutions
     qp_iterations: int = 20
 
     # Start
     centre_depth: tuple[float, float] = (0.005, 0.035)  # [m] of the grasp centre below the convex hull
+    centre_depth_bimanual: tuple[float, float] = (-0.01, 0.025)  # [m] the same for two hands
+    joint_spread_bimanual: float = 0.2  # [rad] of the joints about the preshape
     approach_max_up: float = 0.1  # largest upward component of the palm normal
     start_oversampling: int = 3  # poses drawn per start; those least in the table are kept
     screen_factor: int = 2  # starts per candidate
@@ -64,12 +68,14 @@ class SynthesisConfig:
     # Gates: a candidate outside is dropped
     max_tip_distance: float = 0.002  # [m]
     max_penetration: float = 0.002  # [m]
+    max_hands_penetration: float = 0.0  # [m]
+    max_self_penetration: float = 0.002  # [m]
     max_table_penetration: float = 0.0  # [m]
     max_approach_penetration: float = 0.003  # [m] of the open hand on its way in
 
     def __post_init__(self) -> None:
-        if self.strategy not in STRATEGIES:
-            raise StrategyError(f"unknown strategy '{self.strategy}'; valid: {', '.join(STRATEGIES)}")
+        if self.strategy != AUTO:
+            hands_needed(self.strategy)
         if self.n_candidates < 1 or self.batch < 1:
             raise ValueError(f"n_candidates {self.n_candidates} and batch {self.batch} must be at least 1")
         if self.n_keep is not None and self.n_keep < 1:

@@ -48,18 +48,71 @@ def table_penetration(
     )
 
 
-def self_penetration(points: Tensor, hand: HandModel) -> PointEnergy:
-    """Overlap of the two sets of spheres of the hand that must not meet (thumb and fingers)."""
-    a, b = points[..., hand.self_a], points[..., hand.self_b]  # (B, 3, k)
-    radii = hand.sphere_radius[hand.self_a][:, None] + hand.sphere_radius[hand.self_b]
+class Overlap(NamedTuple):
+    """Spheres a (B, 3, k) against spheres b (B, 3, m)."""
+
+    energy: Tensor  # (B,)
+    gradient_a: Tensor  # (B, 3, k)
+    gradient_b: Tensor  # (B, 3, m)
+    deepest: Tensor  # (B,) [m], 0 where they do not meet
+
+
+def overlap(a: Tensor, radius_a: Tensor, b: Tensor, radius_b: Tensor) -> Overlap:
+    """Overlap of every sphere of one set with every sphere of another."""
     squared = a.square().sum(1)[:, :, None] + b.square().sum(1)[:, None] - 2.0 * (a.transpose(1, 2) @ b)
     distance = squared.clamp_(min=1e-8).sqrt_()
-    depth = (radii - distance).clamp(min=0.0)
+    depth = (radius_a[:, None] + radius_b - distance).clamp(min=0.0)
     weight = (-2.0 * _PER_CM2) * depth / distance
+    return Overlap(
+        _PER_CM2 * depth.square().flatten(1).sum(-1),
+        a * weight.sum(2)[:, None] - b @ weight.transpose(1, 2),
+        b * weight.sum(1)[:, None] - a @ weight,
+        depth.flatten(1).amax(-1),
+    )
+
+
+class SelfPenetration(NamedTuple):
+    energy: Tensor  # (B,)
+    gradient: Tensor  # (B, 3, S)
+    deepest: Tensor  # (B,) [m]
+
+
+def self_penetration(points: Tensor, hand: HandModel) -> SelfPenetration:
+    """Overlap of the two sets of spheres of the hand that must not meet (thumb and fingers)."""
+    both = overlap(
+        points[..., hand.self_a], hand.sphere_radius[hand.self_a], points[..., hand.self_b],
+        hand.sphere_radius[hand.self_b],
+    )  # fmt: skip
     gradient = torch.zeros_like(points)
-    gradient[..., hand.self_a] = a * weight.sum(2)[:, None] - b @ weight.transpose(1, 2)
-    gradient[..., hand.self_b] = b * weight.sum(1)[:, None] - a @ weight
-    return PointEnergy(_PER_CM2 * depth.square().flatten(1).sum(-1), gradient)
+    gradient[..., hand.self_a] = both.gradient_a
+    gradient[..., hand.self_b] = both.gradient_b
+    return SelfPenetration(both.energy, gradient, both.deepest)
+
+
+class HandHandPenetration(NamedTuple):
+    energy: Tensor  # (B,)
+    gradients: tuple[Tensor, Tensor]  # (B, 3, S) of each hand
+    deepest: Tensor  # (B,) [m]
+
+
+def hand_hand_penetration(
+    left: Tensor, left_radius: Tensor, right: Tensor, right_radius: Tensor
+) -> HandHandPenetration:
+    """Overlap of the spheres of two hands (B, 3, S); looked at only where the hands are near each other."""
+    energy, deepest = left.new_zeros(len(left)), left.new_zeros(len(left))
+    gradients = torch.zeros_like(left), torch.zeros_like(right)
+    gap = (left.mean(-1) - right.mean(-1)).norm(dim=-1) - _reach(left, left_radius) - _reach(right, right_radius)
+    near = torch.nonzero(~(gap > 0.0))[:, 0]
+    if len(near) > 0:
+        both = overlap(left[near], left_radius, right[near], right_radius)
+        energy[near], deepest[near] = both.energy, both.deepest
+        gradients[0][near], gradients[1][near] = both.gradient_a, both.gradient_b
+    return HandHandPenetration(energy, gradients, deepest)
+
+
+def _reach(points: Tensor, radius: Tensor) -> Tensor:
+    """Radius (B,) about the mean of the centres that encloses all spheres."""
+    return ((points - points.mean(-1, keepdim=True)).norm(dim=1) + radius).amax(-1)
 
 
 def contact_distance(distance: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from typing import Any
 
 import numpy as np
 import open3d as o3d
@@ -20,7 +21,7 @@ class GraspObject:
         mesh: closed surface in metres, outward normals (inverted winding is repaired).
         name: shown in errors and stored with the grasps.
         com: centre of mass (3,) [m] in the mesh frame; the mesh's own (uniform density) if None.
-        grid_nodes: nodes of the distance grid along each axis.
+        grid_nodes: cube root of the number of nodes of the distance grid.
         padding: how far the grid reaches beyond the mesh [m].
         device: of the grid, the same as the hand's.
 
@@ -39,21 +40,31 @@ class GraspObject:
         device: str = "cpu",
     ) -> None:
         self.name = name
+        self.notes: tuple[str, ...] = ()  # what had to be repaired
         self.mesh = _checked(mesh, name)
         self.com = np.array(self.mesh.center_mass if com is None else com, dtype=np.float64)
         self.extents = np.asarray(self.mesh.extents, dtype=np.float64)
         self.diagonal = float(np.linalg.norm(self.extents))
-        self._scene = o3d.t.geometry.RaycastingScene(nthreads=1)
-        self._scene.add_triangles(
-            o3d.core.Tensor(np.asarray(self.mesh.vertices, dtype=np.float32)),
-            o3d.core.Tensor(np.asarray(self.mesh.faces, dtype=np.uint32)),
-        )
+        self._scene = _ray_scene(self.mesh)
         self.sdf = self._grid(grid_nodes, padding, device)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the ray casting scene, which is made anew in another process."""
+        return {name: value for name, value in self.__dict__.items() if name != "_scene"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._scene = _ray_scene(self.mesh)
 
     @classmethod
     def from_model(cls, model: ObjectModel, device: str = "cpu") -> GraspObject:
         """An object of the library, whose centre of mass is the origin."""
         return cls(model.mesh, name=model.id, com=np.zeros(3), device=device)
+
+    @property
+    def wrench_scale(self) -> float:
+        """Length [m] by which torques are divided to be compared with forces."""
+        return self.diagonal / 4.0
 
     @property
     def key(self) -> str:
@@ -84,13 +95,25 @@ class GraspObject:
 
     def _grid(self, nodes: int, padding: float, device: str) -> SdfGrid:
         lower = self.mesh.bounds[0] - padding
-        step = (self.mesh.bounds[1] + padding - lower) / (nodes - 1)
-        axes = [lower[k] + step[k] * np.arange(nodes) for k in range(3)]
+        size = self.mesh.bounds[1] + padding - lower
+        spacing = float(np.cbrt(np.prod(size))) / (nodes - 1)  # about nodes^3 in all, equally far apart along each axis
+        counts = np.ceil(size / spacing).astype(int) + 1
+        step = size / (counts - 1)
+        axes = [lower[k] + step[k] * np.arange(counts[k]) for k in range(3)]
         points = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).astype(np.float32)
         values = self.distance(points)
         gradients = np.stack(np.gradient(values, *[float(s) for s in step]), axis=-1)
         gradients /= np.maximum(np.linalg.norm(gradients, axis=-1, keepdims=True), 1e-6)
         return SdfGrid(values, gradients.astype(np.float32), lower, step, device)
+
+
+def _ray_scene(mesh: trimesh.Trimesh) -> o3d.t.geometry.RaycastingScene:
+    scene = o3d.t.geometry.RaycastingScene(nthreads=1)
+    scene.add_triangles(
+        o3d.core.Tensor(np.asarray(mesh.vertices, dtype=np.float32)),
+        o3d.core.Tensor(np.asarray(mesh.faces, dtype=np.uint32)),
+    )
+    return scene
 
 
 def _checked(mesh: trimesh.Trimesh, name: str) -> trimesh.Trimesh:

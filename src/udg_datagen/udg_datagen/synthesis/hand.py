@@ -8,6 +8,7 @@ Link 0 is the hand link (root); link k > 0 is the child of joint k - 1.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -57,6 +58,20 @@ class HandSpec:
             raise HandModelError(f"hand '{self.side}': a joint comes before the joint that carries it")
         if len(self.contact_names) < 2:
             raise HandModelError(f"hand '{self.side}': {len(self.contact_names)} contacts, at least 2 are needed")
+
+    @property
+    def finger_direction(self) -> np.ndarray:
+        """Unit vector (3,) in the hand frame, across the palm normal, from what carries the hand to the grasp centre.
+
+        Where the one lies straight in front of the other: the coordinate axis that is least along the palm normal.
+        """
+        back = np.mean(self.guard_center, axis=0) if len(self.guard_center) else np.zeros(3)
+        along = np.asarray(self.grasp_center, dtype=np.float64) - back
+        across = along - along @ self.palm_normal * np.asarray(self.palm_normal)
+        if np.linalg.norm(across) < 1e-6:
+            axis = np.eye(3)[np.abs(self.palm_normal).argmin()]
+            across = axis - axis @ self.palm_normal * np.asarray(self.palm_normal)
+        return across / np.linalg.norm(across)
 
 
 class HandState(NamedTuple):
@@ -139,6 +154,14 @@ class HandModel:
     @property
     def n_joints(self) -> int:
         return len(self.spec.joint_names)
+
+    @cached_property
+    def span(self) -> float:
+        """Distance [m] from the first contact (thumb) to the furthest other one with all joints nearest to zero."""
+        q = torch.zeros(1, self.n_joints, device=self.device).clamp(self.lower, self.upper)
+        state = self.forward(torch.zeros(1, 3, device=self.device), torch.eye(3, device=self.device)[None], q)
+        pads = (state.X @ self.W_contacts)[0]
+        return float((pads[:, 1:] - pads[:, :1]).norm(dim=0).max())
 
     def forward(self, origin: Tensor, R: Tensor, q: Tensor) -> HandState:
         """Link poses for root origin (B, 3) [m], root rotation (B, 3, 3) and joints (B, n) [rad]."""

@@ -1,7 +1,12 @@
-"""Where the optimisation starts: palm to the object along the normal of its convex hull, grasp centre inside it."""
+"""Where the optimisation starts: palms to the object along the normals of its convex hull, grasp centres inside it.
+
+One hand: anywhere on the hull but from below. Two hands: at opposite points of it, palms facing each other, both with
+their fingers forward or down as a robot behind the object would reach for it.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -11,11 +16,14 @@ from torch import Tensor
 from udg_datagen.synthesis.config import SynthesisConfig
 from udg_datagen.synthesis.errors import GraspObjectError
 from udg_datagen.synthesis.grasp_object import GraspObject
-from udg_datagen.synthesis.hand import HandModel
+from udg_datagen.synthesis.hand import HandModel, HandState
 
 _MAX_DRAWS = 50
 _TILT_STD_RAD = 0.2  # spread of the palm normal about the hull's normal
+_TURN_STD_RAD = 0.35  # spread of two hands' finger directions about the common one
 _JOINT_STD_RAD = 0.08
+_PARTNERS = 256  # hull points among which the opposite of each is looked for
+_PARTNER_NOISE = 0.1
 
 
 class TablePlane(NamedTuple):
@@ -31,68 +39,131 @@ class TablePlane(NamedTuple):
 
 
 class HandPose(NamedTuple):
-    """A batch of hand configurations in the object frame."""
+    """A batch of configurations of H hands in the object frame."""
 
-    center: Tensor  # (B, 3) [m] position of the grasp centre
-    R: Tensor  # (B, 3, 3) hand to object
-    q: Tensor  # (B, n) [rad]
+    center: Tensor  # (B, H, 3) [m] positions of the grasp centres
+    R: Tensor  # (B, H, 3, 3) hand to object
+    q: Tensor  # (B, H, n) [rad]
 
-    def origin(self, hand: HandModel) -> Tensor:
-        """Origin (B, 3) [m] of the hand frame."""
-        return self.center - self.R @ hand.grasp_center
+    def origin(self, hands: Sequence[HandModel]) -> Tensor:
+        """Origins (B, H, 3) [m] of the hand frames."""
+        offset = torch.stack([hand.grasp_center for hand in hands])
+        return self.center - (self.R @ offset[..., None])[..., 0]
+
+    def forward(self, hands: Sequence[HandModel]) -> list[HandState]:
+        """Link poses of every hand."""
+        origin = self.origin(hands)
+        return [hand.forward(origin[:, h], self.R[:, h], self.q[:, h]) for h, hand in enumerate(hands)]
+
+    def take(self, index: Tensor) -> HandPose:
+        """The candidates at `index`."""
+        return HandPose(self.center[index], self.R[index], self.q[index])
 
 
 def sample_starts(
-    obj: GraspObject, hand: HandModel, table: TablePlane, config: SynthesisConfig, rng: np.random.Generator
+    obj: GraspObject,
+    hands: Sequence[HandModel],
+    table: TablePlane,
+    config: SynthesisConfig,
+    count: int,
+    rng: np.random.Generator,
 ) -> HandPose:
-    """`screen_factor` starts a candidate, none with the palm facing up; of several draws those least in the table stay.
+    """`count` starts, no palm facing up; of `start_oversampling` times as many draws those least in the table.
 
     Raises:
         GraspObjectError: no approach direction is free of the table.
     """
-    count = config.n_candidates * config.screen_factor
     wanted = count * config.start_oversampling
-    points, approaches = [], []
+    draw = _one_hand if len(hands) == 1 else _two_hands
+    parts: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
     for _ in range(_MAX_DRAWS):
-        point, normal = obj.hull_samples(wanted, rng)
-        approach = -normal + _TILT_STD_RAD * rng.standard_normal((wanted, 3))
-        approach /= np.linalg.norm(approach, axis=1, keepdims=True)
-        keep = approach @ table.up <= config.approach_max_up
-        points.append(point[keep])
-        approaches.append(approach[keep])
-        if sum(len(p) for p in points) >= wanted:
+        point, approach, reach = draw(obj, table, wanted, rng)
+        keep = (approach @ table.up <= config.approach_max_up).all(axis=1)
+        parts.append((point[keep], approach[keep], reach[keep]))
+        if sum(len(part[0]) for part in parts) >= wanted:
             break
     else:
         raise GraspObjectError(f"object '{obj.name}': no approach direction is free of the table")
-    point, approach = np.concatenate(points)[:wanted], np.concatenate(approaches)[:wanted]
+    point, approach, reach = (np.concatenate(arrays)[:wanted] for arrays in zip(*parts, strict=True))
     # No deeper than the object's middle: thin objects are met half-way.
-    to_middle = np.clip(np.einsum("ij,ij->i", obj.com - point, approach), config.centre_depth[0], None)
-    depth = np.minimum(rng.uniform(*config.centre_depth, wanted), to_middle)
-    center = point + depth[:, None] * approach
-    R = _frames(approach, np.asarray(hand.spec.palm_normal, dtype=np.float64), rng)
-    q = np.asarray(hand.spec.preshape) + _JOINT_STD_RAD * rng.standard_normal((wanted, hand.n_joints))
-    q = np.clip(q, hand.spec.lower, hand.spec.upper)
-
-    def tensor(array: np.ndarray) -> Tensor:
-        return torch.as_tensor(array, dtype=torch.float32, device=hand.device)
-
-    pose = HandPose(tensor(center), tensor(R), tensor(q))
-    state = hand.forward(pose.origin(hand), pose.R, pose.q)
-    height = tensor(table.up) @ (state.X @ hand.W_spheres) + table.offset - hand.sphere_radius
-    sunk = (-height).clamp(min=0.0).sum(-1)
+    to_middle = np.clip(np.einsum("bhj,bhj->bh", obj.com - point, approach), config.centre_depth[0], None)
+    depth_range = config.centre_depth if len(hands) == 1 else config.centre_depth_bimanual
+    depth = np.minimum(rng.uniform(*depth_range, approach.shape[:2]), to_middle)
+    center = point + depth[..., None] * approach
+    R = np.stack([_frames(approach[:, h], reach[:, h], hand) for h, hand in enumerate(hands)], axis=1)
+    spread = _JOINT_STD_RAD if len(hands) == 1 else config.joint_spread_bimanual
+    q = np.stack(
+        [
+            np.clip(
+                np.asarray(hand.spec.preshape) + spread * rng.standard_normal((wanted, hand.n_joints)),
+                hand.spec.lower,
+                hand.spec.upper,
+            )
+            for hand in hands
+        ],
+        axis=1,
+    )
+    device = hands[0].device
+    pose = HandPose(*(torch.as_tensor(x, dtype=torch.float32, device=device) for x in (center, R, q)))
+    up = torch.as_tensor(table.up, dtype=torch.float32, device=device)
+    sunk = torch.zeros(wanted, device=device)
+    for hand, state in zip(hands, pose.forward(hands), strict=True):
+        height = up @ (state.X @ hand.W_spheres) + table.offset - hand.sphere_radius
+        sunk = sunk + (-height).clamp(min=0.0).sum(-1)
     best = torch.argsort(sunk, stable=True)[:count].sort()[0]
-    return HandPose(pose.center[best], pose.R[best], pose.q[best])
+    return pose.take(best)
 
 
-def _frames(approach: np.ndarray, palm_normal: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Rotations (n, 3, 3) that take `palm_normal` to each `approach`, turned about it by a uniform angle."""
-    angle = rng.uniform(0.0, 2.0 * np.pi, len(approach))
-    first = np.cross(approach, np.eye(3)[np.abs(approach).argmin(axis=1)])
-    first /= np.linalg.norm(first, axis=1, keepdims=True)
-    second = np.cross(approach, first)
-    side = np.cos(angle)[:, None] * first + np.sin(angle)[:, None] * second
-    world = np.stack([approach, side, np.cross(approach, side)], axis=-1)
-    hand_side = np.cross(palm_normal, np.eye(3)[np.abs(palm_normal).argmin()])
-    hand_side /= np.linalg.norm(hand_side)
-    local = np.stack([palm_normal, hand_side, np.cross(palm_normal, hand_side)], axis=-1)
-    return world @ local.T
+def _one_hand(
+    obj: GraspObject, table: TablePlane, count: int, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Points (n, 1, 3) on the hull, approach directions there and finger directions, each (n, 1, 3)."""
+    del table
+    point, normal = obj.hull_samples(count, rng)
+    approach = _tilted(-normal, rng)
+    return point[:, None], approach[:, None], rng.standard_normal((count, 1, 3))
+
+
+def _two_hands(
+    obj: GraspObject, table: TablePlane, count: int, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """As `_one_hand` for the left and the right hand (n, 2, 3): points and normals of the hull that oppose each other."""
+    point, normal = obj.hull_samples(count, rng)
+    others, other_normal = obj.hull_samples(_PARTNERS, rng)
+    line = point[:, None] - others
+    line /= np.maximum(np.linalg.norm(line, axis=-1, keepdims=True), 1e-9)
+    # Normals along the line between the points, and the centre of mass near it.
+    score = np.einsum("ij,ikj->ik", normal, line) - np.einsum("kj,ikj->ik", other_normal, line)
+    arm = obj.com - others
+    off = np.linalg.norm(arm - np.einsum("kj,ikj->ik", arm, line)[..., None] * line, axis=-1)
+    score -= 2.0 * off / obj.diagonal + _PARTNER_NOISE * rng.standard_normal(score.shape)
+    partner = score.argmax(axis=1)
+    rows = np.arange(count)
+    left = line[rows, partner]  # from the right hand to the left one
+    forward = np.cross(left, table.up)
+    forward /= np.maximum(np.linalg.norm(forward, axis=1, keepdims=True), 1e-6)
+    angle = rng.uniform(0.0, 0.5 * np.pi, (count, 1))
+    common = np.cos(angle) * forward - np.sin(angle) * table.up
+    points = np.stack([point, others[partner]], axis=1)
+    approach = np.stack([_tilted(-normal, rng), _tilted(-other_normal[partner], rng)], axis=1)
+    return points, approach, common[:, None] + _TURN_STD_RAD * rng.standard_normal((count, 2, 3))
+
+
+def _tilted(direction: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    tilted = direction + _TILT_STD_RAD * rng.standard_normal(direction.shape)
+    return tilted / np.linalg.norm(tilted, axis=1, keepdims=True)
+
+
+def _frames(approach: np.ndarray, reach: np.ndarray, hand: HandModel) -> np.ndarray:
+    """Rotations (n, 3, 3): palm normal to `approach`, the fingers as near to `reach` as that allows."""
+    return _axes(approach, reach) @ _axes(hand.spec.palm_normal[None], hand.spec.finger_direction[None])[0].T
+
+
+def _axes(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Right-handed axes (n, 3, 3) as columns: `first`, the part of `second` across it, and their product."""
+    across = second - np.einsum("ij,ij->i", first, second)[:, None] * first
+    norm = np.linalg.norm(across, axis=1, keepdims=True)
+    fallback = np.cross(first, np.eye(3)[np.abs(first).argmin(axis=1)])
+    across = np.where(norm > 1e-6, across, fallback)
+    across /= np.linalg.norm(across, axis=1, keepdims=True)
+    return np.stack([first, across, np.cross(first, across)], axis=-1)

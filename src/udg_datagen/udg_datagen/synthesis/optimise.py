@@ -1,11 +1,12 @@
-"""The upper level: gradient descent on hand pose and joints, with the contact forces of the lower level held fixed.
+"""The upper level: gradient descent on hand poses and joints, with the contact forces of the lower level held fixed.
 
 At the optimum of the lower level the gradient of its value with respect to the pose passes through the grasp map alone
-(envelope theorem), so nothing is differentiated through the solver.
+(envelope theorem), so nothing is differentiated through the solver. The contacts of all hands share one lower level.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -19,7 +20,8 @@ from udg_datagen.synthesis.initial import HandPose, TablePlane
 
 _BETAS = (0.9, 0.99)
 _FINAL_QP_ITERATIONS = 100
-_SELF_EVERY = 2  # steps between two looks at the hand's own collisions, which are rare
+_SELF_EVERY = 2  # steps between two looks at a hand's own collisions, which are rare
+_HANDS_EVERY = 4  # steps between two looks at the collisions of the hands with each other
 _SCREEN_PROGRESS = 0.2  # weights at which candidates are compared half-way
 
 
@@ -32,44 +34,72 @@ class Optimised(NamedTuple):
     wrench_residual: Tensor  # (B,) mean over the J wrenches of |w - G f|
 
 
+class _Weights(NamedTuple):
+    contact: float
+    penetration: float
+    own: float
+    hands: float
+
+
 class Optimiser:
-    """Bilevel optimisation of one hand around one object on a table."""
+    """Bilevel optimisation of one or two hands around one object on a table.
+
+    Args:
+        active: for each hand the positions of the contacts that carry the object.
+    """
 
     def __init__(
-        self, obj: GraspObject, hand: HandModel, active: tuple[int, ...], table: TablePlane, config: SynthesisConfig
+        self,
+        obj: GraspObject,
+        hands: Sequence[HandModel],
+        active: Sequence[tuple[int, ...]],
+        table: TablePlane,
+        config: SynthesisConfig,
     ) -> None:
-        self._sdf, self._hand, self._config = obj.sdf, hand, config
-        device = hand.device
-        chosen = torch.tensor(active, device=device)
-        self._W_contacts, self._W_axes = hand.W_contacts[:, chosen], hand.W_axes[:, chosen]
-        self._W = torch.cat([hand.W_spheres, hand.W_palm, self._W_contacts, self._W_axes], dim=1)
-        self._columns = [hand.W_spheres.shape[1], 1, len(active), len(active)]
-        self._contact_radius = hand.contact_radius[chosen]
+        self._sdf, self._hands, self._config = obj.sdf, tuple(hands), config
+        device = hands[0].device
+        chosen = [torch.tensor(contacts, device=device) for contacts in active]
+        self._W_contacts = [hand.W_contacts[:, c] for hand, c in zip(hands, chosen, strict=True)]
+        self._W_axes = [hand.W_axes[:, c] for hand, c in zip(hands, chosen, strict=True)]
+        self._W = [
+            torch.cat([hand.W_spheres, hand.W_palm, contacts, axes], dim=1)
+            for hand, contacts, axes in zip(hands, self._W_contacts, self._W_axes, strict=True)
+        ]
+        self._columns = [[hand.W_spheres.shape[1], 1, len(c), len(c)] for hand, c in zip(hands, active, strict=True)]
+        self._spheres = [columns[0] for columns in self._columns]
+        self._contacts = [columns[2] for columns in self._columns]
+        self._contact_radius = torch.cat([hand.contact_radius[c] for hand, c in zip(hands, chosen, strict=True)])
         self._com = torch.as_tensor(obj.com, dtype=torch.float32, device=device)
-        self._scale = obj.diagonal / 4.0
+        self._scale = obj.wrench_scale
         self._up = torch.as_tensor(table.up, dtype=torch.float32, device=device)
         self._offset = table.offset
-        self._targets = wrench.target_wrenches(self._up, config.lift_wrench)
+        self._targets = wrench.target_wrenches(self._up, config.lift_wrench, config.force_wrench)
         self._edges = wrench.cone_edges(config.friction, config.cone_edges, device)
-        margin = torch.full_like(hand.sphere_radius, config.margin_object)
-        tips = hand.contact_link[chosen]
-        margin[torch.isin(hand.sphere_link, tips)] = config.margin_active_tip
-        self._object_radius = hand.sphere_radius + margin
-        self._table_radius = hand.sphere_radius + config.margin_table
+        margins = []
+        for hand, c in zip(hands, chosen, strict=True):
+            margin = torch.full_like(hand.sphere_radius, config.margin_object)
+            margin[torch.isin(hand.sphere_link, hand.contact_link[c])] = config.margin_active_tip
+            margins.append(margin)
+        self._object_radius = torch.cat([hand.sphere_radius for hand in hands]) + torch.cat(margins)
+        self._table_radius = [hand.sphere_radius + config.margin_table for hand in hands]
+        self._hands_radius = [hand.sphere_radius + 0.5 * config.margin_hands for hand in hands]
 
     def run(self, start: HandPose, keep: int) -> Optimised:
         """Optimise a batch of starts; after `screen_step` steps only the `keep` best of them go on."""
-        config, hand = self._config, self._hand
+        config, hands = self._config, self._hands
         center, R, q = (x.clone() for x in start)
+        lower = torch.stack([hand.lower for hand in hands])
+        upper = torch.stack([hand.upper for hand in hands])
         rates = torch.cat(
             [
                 torch.full((3,), config.lr_translation),
                 torch.full((3,), config.lr_rotation),
-                torch.full((hand.n_joints,), config.lr_joints),
+                torch.full((q.shape[-1],), config.lr_joints),
             ]
-        ).to(hand.device)
-        first, second = torch.zeros(len(q), len(rates), device=hand.device), torch.zeros_like(rates).expand(len(q), -1)
-        alive = torch.ones(len(q), dtype=torch.bool, device=hand.device)
+        ).to(q.device)
+        first = torch.zeros(*q.shape[:2], len(rates), device=q.device)
+        second = torch.zeros_like(first)
+        alive = torch.ones(len(q), dtype=torch.bool, device=q.device)
         steps = config.qp_steps + config.refine_steps
         forces: Tensor | None = None
         edge_weights: Tensor | None = None
@@ -81,39 +111,43 @@ class Optimiser:
                 center, R, q, first, second, alive = (x[best] for x in (center, R, q, first, second, alive))
                 edge_weights = None
             progress = k / max(steps - 1, 1)
-            state = hand.forward(HandPose(center, R, q).origin(hand), R, q)
+            states = HandPose(center, R, q).forward(hands)
             if k >= config.qp_steps:
                 forces = None
             elif k % config.qp_every == 0:
-                edge_weights, forces, reference = self._lower_level(state, edge_weights)
-            weights = _blend(config.weight_contact, progress), _blend(config.weight_penetration, progress)
-            weight_self = config.weight_self * _SELF_EVERY if k % _SELF_EVERY == 0 else 0.0
-            gradient = self._gradient(state, center, forces, reference, *weights, weight_self)
-            finite = torch.isfinite(gradient).all(-1)
+                edge_weights, forces, reference = self._lower_level(states, edge_weights)
+            weights = _Weights(
+                _blend(config.weight_contact, progress),
+                _blend(config.weight_penetration, progress),
+                config.weight_self * _SELF_EVERY if k % _SELF_EVERY == 0 else 0.0,
+                config.weight_hands * _HANDS_EVERY if k % _HANDS_EVERY == 0 and len(hands) == 2 else 0.0,
+            )
+            gradient = self._gradient(states, center, forces, reference, weights)
+            finite = torch.isfinite(gradient).flatten(1).all(-1)
             alive &= finite
-            gradient = torch.where(finite[:, None], gradient, torch.zeros_like(gradient))
+            gradient = torch.where(finite[:, None, None], gradient, torch.zeros_like(gradient))
             first = _BETAS[0] * first + (1.0 - _BETAS[0]) * gradient
             second = _BETAS[1] * second + (1.0 - _BETAS[1]) * gradient.square()
             rate = rates * (0.5 * (1.0 + torch.cos(torch.tensor(torch.pi * progress))) * 0.98 + 0.02)
             step = first / (1.0 - _BETAS[0] ** (k + 1))
             step = rate * step / ((second / (1.0 - _BETAS[1] ** (k + 1))).sqrt() + 1e-8)
-            center = center - step[:, :3]
-            R = _rotate(R, -step[:, 3:6])
-            q = torch.minimum(torch.maximum(q - step[:, 6:], hand.lower), hand.upper)
+            center = center - step[..., :3]
+            R = _rotate(R, -step[..., 3:6])
+            q = torch.minimum(torch.maximum(q - step[..., 6:], lower), upper)
         pose = HandPose(center, R, q)
         energy, residual = self._energy(pose, 1.0)
         return Optimised(pose, alive & torch.isfinite(energy), energy, residual)
 
-    def _lower_level(self, state: HandState, warm: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+    def _lower_level(self, states: list[HandState], warm: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
         config = self._config
-        points, frames, reference = self._contacts(state)
+        points, frames, reference = self._contact_frames(states)
         A = wrench.grasp_matrix(points, frames, self._com, self._scale, self._edges)
         a = wrench.solve_forces(A, self._targets, config.force_penalty, config.qp_iterations, warm)
         a = torch.nan_to_num(a)
         return a, wrench.local_forces(a, self._edges, points.shape[1]), reference
 
-    def _contacts(self, state: HandState) -> tuple[Tensor, Tensor, Tensor]:
-        center = state.X @ self._W_contacts
+    def _contact_frames(self, states: list[HandState]) -> tuple[Tensor, Tensor, Tensor]:
+        center = _joined(states, self._W_contacts)
         _, normal = self._sdf.trilinear(center)
         points = (center - self._contact_radius * normal).transpose(1, 2)
         normal = normal.transpose(1, 2)
@@ -122,34 +156,48 @@ class Optimiser:
 
     def _gradient(
         self,
-        state: HandState,
+        states: list[HandState],
         center: Tensor,
         forces: Tensor | None,
         reference: Tensor | None,
-        weight_contact: float,
-        weight_penetration: float,
-        weight_self: float,
+        weights: _Weights,
     ) -> Tensor:
-        """Gradient (B, 6 + n) with respect to translation, rotation about the grasp centre, and joints."""
-        config, hand = self._config, self._hand
-        spheres, palm, tip, axis = (state.X @ self._W).split(self._columns, dim=-1)
-        inside = energies.penetration(self._sdf, spheres, self._object_radius)
-        table = energies.table_penetration(
-            spheres, self._table_radius, palm, self._up, self._offset, config.pregrasp_distance
+        """Gradient (B, H, 6 + n) with respect to translation, rotation about the grasp centre, and joints."""
+        config = self._config
+        points = [
+            (state.X @ W).split(columns, dim=-1) for state, W, columns in zip(states, self._W, self._columns, strict=True)
+        ]
+        inside = energies.penetration(self._sdf, torch.cat([p[0] for p in points], -1), self._object_radius)
+        sphere_gradient = list((weights.penetration * inside.gradient).split(self._spheres, dim=-1))
+        palm_gradient = []
+        for h, hand in enumerate(self._hands):
+            spheres, palm = points[h][:2]
+            table = energies.table_penetration(
+                spheres, self._table_radius[h], palm, self._up, self._offset, config.pregrasp_distance
+            )
+            sphere_gradient[h] = sphere_gradient[h] + config.weight_table * table.gradient
+            palm_gradient.append(config.weight_table * table.palm_gradient)
+            if weights.own > 0.0:
+                sphere_gradient[h] = sphere_gradient[h] + weights.own * energies.self_penetration(spheres, hand).gradient
+        if weights.hands > 0.0:
+            between = energies.hand_hand_penetration(
+                points[0][0], self._hands_radius[0], points[1][0], self._hands_radius[1]
+            )
+            for h in (0, 1):
+                sphere_gradient[h] = sphere_gradient[h] + weights.hands * between.gradients[h]
+
+        tip = torch.cat([p[2] for p in points], -1).detach().requires_grad_()
+        axis = torch.cat([p[3] for p in points], -1).detach().requires_grad_()
+        loss = self._tip_energy(tip, axis, forces, reference, weights.contact)[0].sum()
+        tip_gradient, axis_gradient = (
+            x.split(self._contacts, dim=-1) for x in torch.autograd.grad(loss, (tip, axis))
         )
-        gradient = weight_penetration * inside.gradient
-        gradient.add_(table.gradient, alpha=config.weight_table)
-        if weight_self > 0.0:
-            gradient.add_(energies.self_penetration(spheres, hand).gradient, alpha=weight_self)
-
-        tip, axis = tip.detach().requires_grad_(), axis.detach().requires_grad_()
-        loss = self._tip_energy(tip, axis, forces, reference, weight_contact)[0].sum()
-        tip_gradient, axis_gradient = torch.autograd.grad(loss, (tip, axis))
-        palm_gradient = config.weight_table * table.palm_gradient
-        X_gradient = torch.cat([gradient, palm_gradient, tip_gradient, axis_gradient], dim=-1) @ self._W.T
-
-        force, moment, joints = hand.pose_gradient(state, X_gradient)
-        return torch.cat([force, moment - torch.linalg.cross(center, force), joints], dim=-1)
+        parts = []
+        for h, hand in enumerate(self._hands):
+            gradient = torch.cat([sphere_gradient[h], palm_gradient[h], tip_gradient[h], axis_gradient[h]], dim=-1)
+            force, moment, joints = hand.pose_gradient(states[h], gradient @ self._W[h].T)
+            parts.append(torch.cat([force, moment - torch.linalg.cross(center[:, h], force), joints], dim=-1))
+        return torch.stack(parts, dim=1)
 
     def _tip_energy(
         self, tip: Tensor, axis: Tensor, forces: Tensor | None, reference: Tensor | None, weight_contact: float
@@ -168,24 +216,37 @@ class Optimiser:
 
     def _energy(self, pose: HandPose, progress: float) -> tuple[Tensor, Tensor]:
         """Energy (B,) with the weights at `progress`, the lower level solved to convergence; mean wrench residual."""
-        config, hand = self._config, self._hand
-        state = hand.forward(pose.origin(hand), pose.R, pose.q)
-        points, frames, reference = self._contacts(state)
+        config = self._config
+        states = pose.forward(self._hands)
+        points, frames, reference = self._contact_frames(states)
         A = wrench.grasp_matrix(points, frames, self._com, self._scale, self._edges)
         a = wrench.solve_forces(A, self._targets, config.force_penalty, _FINAL_QP_ITERATIONS)
         forces = wrench.local_forces(a, self._edges, points.shape[1])
-        tip, axis = state.X @ self._W_contacts, state.X @ self._W_axes
+        tip, axis = _joined(states, self._W_contacts), _joined(states, self._W_axes)
         weight_contact = _blend(config.weight_contact, progress)
         energy, residual = self._tip_energy(tip, axis, forces, reference, weight_contact)
         energy = energy + config.weight_wrench * config.force_penalty * a.square().flatten(1).sum(-1)
-        spheres, palm = state.X @ hand.W_spheres, state.X @ hand.W_palm
-        inside = energies.penetration(self._sdf, spheres, self._object_radius).energy
-        table = energies.table_penetration(
-            spheres, self._table_radius, palm, self._up, self._offset, config.pregrasp_distance
-        ).energy
-        own = energies.self_penetration(spheres, hand).energy
+        spheres = [state.X @ hand.W_spheres for state, hand in zip(states, self._hands, strict=True)]
+        inside = energies.penetration(self._sdf, torch.cat(spheres, -1), self._object_radius).energy
         energy = energy + _blend(config.weight_penetration, progress) * inside
-        return energy + config.weight_table * table + config.weight_self * own, residual.norm(dim=-1).mean(-1)
+        for h, hand in enumerate(self._hands):
+            table = energies.table_penetration(
+                spheres[h], self._table_radius[h], states[h].X @ hand.W_palm, self._up, self._offset,
+                config.pregrasp_distance,
+            )  # fmt: skip
+            own = energies.self_penetration(spheres[h], hand)
+            energy = energy + config.weight_table * table.energy + config.weight_self * own.energy
+        if len(self._hands) == 2:
+            between = energies.hand_hand_penetration(
+                spheres[0], self._hands_radius[0], spheres[1], self._hands_radius[1]
+            )
+            energy = energy + config.weight_hands * between.energy
+        return energy, residual.norm(dim=-1).mean(-1)
+
+
+def _joined(states: list[HandState], W: list[Tensor]) -> Tensor:
+    """Points X @ W of all hands side by side."""
+    return torch.cat([state.X @ w for state, w in zip(states, W, strict=True)], -1)
 
 
 def _blend(ends: tuple[float, float], progress: float) -> float:
@@ -193,11 +254,10 @@ def _blend(ends: tuple[float, float], progress: float) -> float:
 
 
 def _rotate(R: Tensor, rotvec: Tensor) -> Tensor:
-    """exp(rotvec) R for small rotation vectors (B, 3), by a unit quaternion."""
-    angle = rotvec.norm(dim=-1, keepdim=True)
-    half = 0.5 * angle
-    w = torch.cos(half)
-    xyz = rotvec * (0.5 * torch.sinc(half / torch.pi))
-    twice = 2.0 * torch.linalg.cross(xyz[:, None, :].expand(-1, 3, -1), R.transpose(1, 2))
-    turned = R.transpose(1, 2) + w[..., None] * twice + torch.linalg.cross(xyz[:, None, :].expand(-1, 3, -1), twice)
-    return turned.transpose(1, 2)
+    """exp(rotvec) R for small rotation vectors (..., 3), by a unit quaternion."""
+    half = 0.5 * rotvec.norm(dim=-1, keepdim=True)
+    w = torch.cos(half)[..., None]
+    xyz = (rotvec * (0.5 * torch.sinc(half / torch.pi)))[..., None, :].expand(R.shape)
+    columns = R.transpose(-1, -2)
+    twice = 2.0 * torch.linalg.cross(xyz, columns)
+    return (columns + w * twice + torch.linalg.cross(xyz, twice)).transpose(-1, -2)

@@ -9,7 +9,6 @@ from torch import Tensor
 
 from udg_datagen.synthesis.config import SynthesisConfig
 from udg_datagen.synthesis.hand import HandModel, HandState
-from udg_datagen.synthesis.initial import HandPose
 from udg_datagen.synthesis.sdf import SdfGrid
 
 _RETREATS = (0.0, 0.02, 0.045, 0.075)  # [m] where the path is looked at
@@ -24,24 +23,23 @@ class Pregrasp(NamedTuple):
 
 
 def open_hand(
-    sdf: SdfGrid, hand: HandModel, pose: HandPose, active: tuple[int, ...], up: Tensor, offset: float,
-    config: SynthesisConfig,
+    sdf: SdfGrid, hand: HandModel, origin: Tensor, R: Tensor, q_grasp: Tensor, active: tuple[int, ...], up: Tensor,
+    offset: float, config: SynthesisConfig,
 ) -> Pregrasp:
-    """Joints of the open hand for grasps `pose`, by gradient descent on the joints alone."""
-    origin = pose.origin(hand)
-    palm = pose.R @ hand.palm_normal
+    """Joints of the open hand for grasps at `origin` (B, 3), `R` (B, 3, 3), by gradient descent on the joints alone."""
+    palm = R @ hand.palm_normal
     shift = -palm[:, :, None, None] * torch.tensor(_RETREATS, device=hand.device)[:, None]  # (B, 3, K, 1)
     wanted = (hand.sphere_radius + config.pregrasp_clearance).expand(len(_RETREATS), -1).clone()
     tips = torch.isin(hand.sphere_link, hand.contact_link[torch.tensor(active, device=hand.device)])
     wanted[0, tips] += config.pregrasp_tip_clearance - config.pregrasp_clearance
 
     def look(q: Tensor) -> tuple[HandState, Tensor, Tensor, Tensor]:
-        state = hand.forward(origin, pose.R, q)
+        state = hand.forward(origin, R, q)
         points = state.X @ hand.W_spheres
         distance, normal = sdf.nearest((points[:, :, None] + shift).flatten(2))
         return state, points, distance.unflatten(-1, wanted.shape), normal.unflatten(-1, wanted.shape)
 
-    q = pose.q.clone()
+    q = q_grasp.clone()
     first, second = torch.zeros_like(q), torch.zeros_like(q)
     for k in range(config.pregrasp_steps):
         state, points, distance, normal = look(q)
@@ -49,7 +47,7 @@ def open_hand(
         gradient = -2.0 * (depth[:, None] * normal).sum(2)
         sunk = 100.0 * (hand.sphere_radius + config.margin_table - (up @ points + offset)).clamp(min=0.0)
         gradient = gradient - 2.0 * sunk[:, None] * up[:, None]
-        step = hand.pose_gradient(state, gradient @ hand.W_spheres.T)[2] + _HOLD * (q - pose.q)
+        step = hand.pose_gradient(state, gradient @ hand.W_spheres.T)[2] + _HOLD * (q - q_grasp)
         first, second = 0.8 * first + 0.2 * step, 0.95 * second + 0.05 * step.square()
         rate = _LEARNING_RATE * (1.0 - 0.9 * k / config.pregrasp_steps)
         q = q - rate * (first / (1.0 - 0.8 ** (k + 1))) / ((second / (1.0 - 0.95 ** (k + 1))).sqrt() + 1e-4)
@@ -57,7 +55,7 @@ def open_hand(
     # The descent overshoots: go back along the straight line to the grasp as far as the clearance allows.
     best, missing = q, _missing(look(q)[2], wanted)
     for share in _SHARES:
-        trial = pose.q + share * (q - pose.q)
+        trial = q_grasp + share * (q - q_grasp)
         enough = _missing(look(trial)[2], wanted) <= missing + 1e-4
         best = torch.where(enough[:, None], trial, best)
     clearance = (look(best)[2] - hand.sphere_radius).flatten(1).amin(-1)

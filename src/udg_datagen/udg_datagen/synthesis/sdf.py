@@ -7,6 +7,8 @@ contact of a fingertip needs (its normal changes with its position). Points have
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
@@ -26,6 +28,7 @@ class SdfGrid:
         def tensor(array: ArrayLike) -> Tensor:
             return torch.tensor(np.asarray(array), dtype=torch.float32, device=device)
 
+        self._arguments = (values, gradients, lower, step, device)
         packed = np.concatenate([values[..., None], gradients], axis=-1).reshape(-1, 4)
         self._packed = tensor(packed)
         self._lower, self._step = tensor(lower)[:, None], tensor(step)[:, None]
@@ -38,6 +41,10 @@ class SdfGrid:
         corners = [(i, j, k) for i in (0, 1) for j in (0, 1) for k in (0, 1)]
         self._corners = tensor(corners).T  # (3, 8)
         self._corner_shift = torch.tensor([int(np.dot(c, strides)) for c in corners], device=device)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Goes to another process as numpy arrays: no shared memory of torch."""
+        return SdfGrid, self._arguments
 
     def nearest(self, points: Tensor) -> tuple[Tensor, Tensor]:
         """Distance (B, k) [m] and unit gradient (B, 3, k) at `points` (B, 3, k); linear extension beyond the grid."""

@@ -11,17 +11,19 @@ import torch
 from torch import Tensor
 
 
-def target_wrenches(up: Tensor, lift: float = 1.0) -> Tensor:
-    """The J = 12 wrenches (12, 6) to be made: force along and torque about three axes, both ways, of unit size.
+def target_wrenches(up: Tensor, lift: float = 1.0, force: float = 1.0) -> Tensor:
+    """The J = 12 wrenches (12, 6) to be made: force along and torque about three axes, both ways, torques of unit size.
 
-    The third axis is `up` (3,); the force along it, which holds the weight, has the size `lift`.
+    The third axis is `up` (3,); the force along it, which holds the weight, has the size `lift`, the other forces, which
+    resist pulls, the size `force`.
     """
     first = torch.linalg.cross(up, reference_axes(up))
     first = first / first.norm()
     axes = torch.stack([first, torch.linalg.cross(up, first), up])
     half = torch.block_diag(axes, axes)
     targets = torch.cat([half, -half])
-    targets[2] *= lift
+    targets[:, :3] *= force
+    targets[2, :3] *= lift / force
     return targets
 
 

@@ -1,0 +1,109 @@
+"""Batches of candidates in this process or spread over others, one thread each: the result is always the same."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, ProcessPoolExecutor
+from contextlib import contextmanager
+from functools import lru_cache, partial
+from multiprocessing import get_context
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from udg_datagen.synthesis.config import SynthesisConfig
+from udg_datagen.synthesis.finish import finish
+from udg_datagen.synthesis.grasp_object import GraspObject
+from udg_datagen.synthesis.hand import HandModel, HandSpec
+from udg_datagen.synthesis.initial import TablePlane, sample_starts
+from udg_datagen.synthesis.optimise import Optimiser
+
+
+class Problem(NamedTuple):
+    """Everything that determines the grasps."""
+
+    obj: GraspObject
+    hands: tuple[HandModel, ...]
+    active: tuple[tuple[int, ...], ...]  # contacts of each hand
+    table: TablePlane
+    config: SynthesisConfig
+    seed: int
+
+
+class _Parcel(NamedTuple):
+    """A problem as another process takes it: numpy arrays, no tensors."""
+
+    obj: GraspObject
+    specs: tuple[HandSpec, ...]
+    device: str
+    active: tuple[tuple[int, ...], ...]
+    table: TablePlane
+    config: SynthesisConfig
+    seed: int
+
+
+def worker_pool(workers: int) -> ProcessPoolExecutor:
+    """Processes for `synthesize(..., pool=)`, with a single thread each; a context manager. Their start is paid once."""
+    return ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_start_worker)
+
+
+def solve_batches(
+    problem: Problem, workers: int, pool: Executor | None, progress: Callable[[float], None] | None
+) -> dict[str, np.ndarray]:
+    """Arrays of `GraspSet` of all candidates that pass the gates, in the order of their starts."""
+    config = problem.config
+    count = -(-config.n_candidates // config.batch)
+    sizes = [config.n_candidates // count + (k < config.n_candidates % count) for k in range(count)]
+    if pool is None and workers > 1 and count > 1:
+        pool = _kept_pool(workers)
+    if pool is None:
+        results = (_solve(problem, k, size) for k, size in enumerate(sizes))
+    else:
+        specs, device = tuple(hand.spec for hand in problem.hands), problem.hands[0].device
+        parcel = _Parcel(problem.obj, specs, device, *problem[2:])
+        results = pool.map(partial(_solve_parcel, parcel), range(count), sizes)
+    parts, done = [], 0
+    for part, size in zip(results, sizes, strict=True):
+        parts.append(part)
+        done += size
+        if progress is not None:
+            progress(done / config.n_candidates)
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def _solve(problem: Problem, batch: int, size: int) -> dict[str, np.ndarray]:
+    obj, hands, active, table, config, seed = problem
+    with _one_thread():
+        with torch.no_grad():
+            rng = np.random.default_rng([seed, batch])
+            starts = sample_starts(obj, hands, table, config, size * config.screen_factor, rng)
+        result = Optimiser(obj, hands, active, table, config).run(starts, keep=size)
+        return finish(result, obj, hands, active, table, config)
+
+
+def _solve_parcel(parcel: _Parcel, batch: int, size: int) -> dict[str, np.ndarray]:
+    hands = tuple(HandModel(spec, parcel.device) for spec in parcel.specs)
+    return _solve(Problem(parcel.obj, hands, *parcel[3:]), batch, size)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Several threads are slower at these sizes, and would change the rounding."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+@lru_cache(maxsize=1)
+def _kept_pool(workers: int) -> ProcessPoolExecutor:
+    return worker_pool(workers)
+
+
+def _start_worker() -> None:
+    os.environ["OMP_NUM_THREADS"] = "1"
+    torch.set_num_threads(1)

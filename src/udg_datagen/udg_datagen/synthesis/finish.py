@@ -1,0 +1,113 @@
+"""What follows the optimisation of a batch: metrics, gates, opening of the hands and squeeze."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from udg_datagen.synthesis.config import SynthesisConfig
+from udg_datagen.synthesis.energies import hand_hand_penetration, self_penetration
+from udg_datagen.synthesis.grasp_object import GraspObject
+from udg_datagen.synthesis.hand import HandModel
+from udg_datagen.synthesis.initial import TablePlane
+from udg_datagen.synthesis.optimise import Optimised
+from udg_datagen.synthesis.pregrasp import open_hand
+from udg_datagen.synthesis.squeeze import squeeze
+
+
+@torch.no_grad()
+def finish(
+    result: Optimised,
+    obj: GraspObject,
+    hands: Sequence[HandModel],
+    active: Sequence[tuple[int, ...]],
+    table: TablePlane,
+    config: SynthesisConfig,
+) -> dict[str, np.ndarray]:
+    """Arrays of `GraspSet`, of the candidates that pass the gates, in their order."""
+    device = hands[0].device
+    up = torch.as_tensor(table.up, dtype=torch.float32, device=device)
+    pose = result.pose
+    states = pose.forward(hands)
+    W_contacts = [hand.W_contacts[:, list(contacts)] for hand, contacts in zip(hands, active, strict=True)]
+    radius = torch.cat([hand.contact_radius[list(contacts)] for hand, contacts in zip(hands, active, strict=True)])
+    centers = torch.cat([state.X @ W for state, W in zip(states, W_contacts, strict=True)], -1)
+    tip_distance = obj.distance(_array(centers.transpose(1, 2))) - _array(radius)
+    penetration, clearance, own = (torch.zeros(len(pose.q), device=device) for _ in range(3))
+    clearance = clearance + torch.inf
+    for hand, state in zip(hands, states, strict=True):
+        surface = state.X @ hand.W_surface
+        penetration = torch.maximum(penetration, (-obj.sdf.nearest(surface)[0]).amax(-1))
+        rise = (up @ (state.X @ hand.W_palm)).clamp(min=0.0)
+        clearance = torch.minimum(clearance, (up @ surface + table.offset - config.pregrasp_distance * rise).amin(-1))
+        own = torch.maximum(own, self_penetration(state.X @ hand.W_spheres, hand).deepest)
+    between = torch.zeros_like(own)
+    if len(hands) == 2:
+        spheres = [state.X @ hand.W_spheres for state, hand in zip(states, hands, strict=True)]
+        radii = [hand.sphere_radius for hand in hands]
+        between = hand_hand_penetration(spheres[0], radii[0], spheres[1], radii[1]).deepest
+    good = (
+        result.alive
+        & torch.as_tensor(np.abs(tip_distance).max(axis=1) < config.max_tip_distance, device=device)
+        & (penetration < config.max_penetration)
+        & (clearance > -config.max_table_penetration)
+        & (own < config.max_self_penetration)
+        & (between <= config.max_hands_penetration)
+    )
+    index = torch.nonzero(good)[:, 0]
+    origin, part = pose.origin(hands)[index], pose.take(index)
+    opened = [
+        open_hand(
+            obj.sdf, hand, origin[:, h], part.R[:, h], part.q[:, h], active[h], up, table.offset, config
+        )
+        for h, hand in enumerate(hands)
+    ]  # fmt: skip
+    approach = torch.stack([x.clearance for x in opened]).amin(0)
+    free = approach > -config.max_approach_penetration
+    index, pose = index[free], part.take(free)
+    states = pose.forward(hands)
+    centers = torch.cat([state.X @ W for state, W in zip(states, W_contacts, strict=True)], -1)
+    _, normals = obj.sdf.trilinear(centers)
+    centers, normals = centers.transpose(1, 2), normals.transpose(1, 2)
+    points = centers - radius[:, None] * normals
+    com = torch.as_tensor(obj.com, dtype=torch.float32, device=device)
+    squeezed = squeeze(hands, states, pose.q, active, points, normals, com, obj.wrench_scale, config)
+    T = np.tile(np.eye(4), (*pose.q.shape[:2], 1, 1))
+    T[..., :3, :3] = _orthonormal(_array(pose.R))
+    T[..., :3, 3] = _array(pose.origin(hands))
+    return {
+        "T_object_hand": T,
+        "q_pregrasp": _array(torch.stack([x.q[free] for x in opened], dim=1)),
+        "q_grasp": _array(pose.q),
+        "q_squeeze": _array(squeezed.target),
+        "tau_squeeze": _array(squeezed.torques),
+        "energy": _array(result.energy[index]),
+        "wrench_residual": _array(result.wrench_residual[index]),
+        "force_imbalance": _array(squeezed.imbalance),
+        "tip_distance": tip_distance[_numbers(index)],
+        "penetration": _array(penetration[index]),
+        "self_penetration": _array(own[index]),
+        "hand_hand_penetration": _array(between[index]),
+        "table_clearance": _array(clearance[index]),
+        "approach_clearance": _array(approach[free]),
+        "contact_points_object": _array(points),
+        "contact_forces_object": _array(squeezed.forces),
+        "q1": np.full(len(index), np.nan),
+        "withstood": np.zeros((len(index), 0), dtype=bool),
+    }
+
+
+def _array(x: torch.Tensor) -> np.ndarray:
+    return x.double().cpu().numpy()
+
+
+def _numbers(x: torch.Tensor) -> np.ndarray:
+    return x.cpu().numpy()
+
+
+def _orthonormal(R: np.ndarray) -> np.ndarray:
+    """The rotations nearest to (..., 3, 3) matrices that have drifted by rounding."""
+    u, _, vt = np.linalg.svd(R)
+    return u @ vt
