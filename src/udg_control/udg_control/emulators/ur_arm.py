@@ -68,6 +68,7 @@ class EmulatedArm:
         self._waiting_for = ""  # what a blocking command waits for: "still", "arrived" or nothing
         self._min_frequency_hz = 0.0
         self._last_input_s = 0.0
+        self._heard = False  # an input since the last step
         self._stopped_at_s = 0.0
         self._announce_still = False
         fields = self.outputs.field
@@ -87,7 +88,7 @@ class EmulatedArm:
         """Take the values of a data package."""
         if not recipe.has_command:
             return
-        self._last_input_s = self.uptime_s
+        self._heard = True
         self._command = int(values[0])
         if recipe.n_doubles:
             self._values = (*values[1 : 1 + recipe.n_doubles], *self._values[recipe.n_doubles :])
@@ -226,7 +227,8 @@ class EmulatedArm:
     # --- time -------------------------------------------------------------------------------------------------------
 
     def step(self, cycles: int = 1) -> None:
-        """Let `cycles` control cycles of 2 ms pass."""
+        """Let `cycles` control cycles of 2 ms pass; what came since the last call came just now."""
+        self._check_watchdog(cycles)
         for _ in range(cycles):
             self.uptime_s += PERIOD_S
             if self._program_due_s is not None and self.uptime_s >= self._program_due_s:
@@ -242,6 +244,14 @@ class EmulatedArm:
         self._publish_motion()
         self.log.motion.append((time.monotonic_ns(), self.motion.q, self.motion.qd))
 
+    def _check_watchdog(self, cycles: int) -> None:
+        now_s = self.uptime_s + cycles * PERIOD_S
+        if self._heard:
+            self._last_input_s, self._heard = now_s, False
+        if self._min_frequency_hz > 0.0 and now_s - self._last_input_s > 1.0 / self._min_frequency_hz:
+            self.log.event("watchdog")
+            self._end_program("watchdog")
+
     def _start_program(self) -> None:
         self._program_due_s = None
         self.program_running = True
@@ -252,10 +262,7 @@ class EmulatedArm:
         self._publish_modes()
 
     def _run_script(self) -> None:
-        if self._min_frequency_hz > 0.0 and self.uptime_s - self._last_input_s > 1.0 / self._min_frequency_hz:
-            self.log.event("watchdog")
-            self._end_program("watchdog")
-        elif self._waiting_for:
+        if self._waiting_for:
             if self.motion.still if self._waiting_for == "still" else self.motion.finished:
                 self._waiting_for, self._handshake[0] = "", DONE
         elif self._command == 0:

@@ -50,6 +50,7 @@ class Playout:
         self._target = np.array(q, dtype=np.float64)  # the last command taken from the queue
         self._knot = self._target  # the last point of the curve's polygon
         self._velocity = np.zeros(6)
+        self._moving = False
         self._wait = -1  # ticks until the stream starts; -1: no stream
         self._tick = 0
         self._pushed = self._target
@@ -59,7 +60,7 @@ class Playout:
     @property
     def at_rest(self) -> bool:
         """Whether the targets stand still."""
-        return self._tick == 0 and not np.abs(self._velocity).max() > _AT_REST
+        return not self._moving
 
     def push(self, q: np.ndarray, periods: int = 1) -> None:
         """Add the command q (6,) [rad], `periods` after the one before."""
@@ -76,10 +77,12 @@ class Playout:
 
     def step(self) -> np.ndarray:
         """Return the next servo target (6,) [rad]."""
+        waiting = self._wait != 0
         if self._wait > 0:
             self._wait -= 1
-            if self._tick == 0 and self.at_rest:
-                return self._points[-1]
+        if waiting and self.at_rest:
+            self._tick = 0
+            return self._points[-1]
         if self._tick == 0:
             self._begin_interval()
         point = self._points[self._tick]
@@ -94,6 +97,7 @@ class Playout:
         self._points = middle + self._period_s * (before * self._share + 0.5 * (after - before) * self._share**2)
         self._knot = self._knot + after * self._period_s
         self._velocity = after
+        self._moving = bool(max(np.abs(before).max(), np.abs(after).max()) > _AT_REST)
 
     def _next_velocity(self) -> np.ndarray:
         """Velocity [rad/s] to the next point of the polygon: that of the commands, inside all limits."""
