@@ -32,8 +32,10 @@ def test_two_processes_train_like_one(tmp_path: Path) -> None:
     (tmp_path / "policy.yaml").write_text(WITHOUT_NOISE)
     for processes in ("1", "2"):
         done = command("--data", str(tmp_path / "data"), "--out", str(tmp_path / processes), "--preset", "debug",
-                       "--steps", "5", "--processes", processes, "--config", str(tmp_path / "policy.yaml"))
+                       "--steps", "5", "--processes", processes, "--config", str(tmp_path / "policy.yaml"),
+                       "--cache", str(tmp_path / "cache"))
         assert done.returncode == 0, done.stderr
+    assert len(list((tmp_path / "cache").iterdir())) == 1
     one, two = (load_checkpoint(tmp_path / processes) for processes in ("1", "2"))
     for name, weight in one.weights.items():
         torch.testing.assert_close(two.weights[name], weight, atol=1e-4, rtol=1e-3)

@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 import torch
 
+from udg_policy.checkpoint import load_checkpoint
 from udg_policy.config import PolicyConfig, preset
+from udg_policy.dataset import EpisodeDataset, EpisodeWriter
 from udg_policy.engine import PolicyEngine
-from udg_policy.errors import CheckpointError, ConfigError
+from udg_policy.errors import CheckpointError, ConfigError, DatasetError
 from udg_policy.frame_store import FrameStore, frames_of
 from udg_policy.synthetic import make_episode
 from udg_policy.train import Run, run_command, split_views, train
@@ -96,3 +98,19 @@ def test_bad_arguments_are_named(tmp_path: Path) -> None:
         run_command(["--data", str(tmp_path), "--out", str(tmp_path), "--preset", "huge"])
     with pytest.raises(ConfigError, match="must be positive"):
         Run(out=tmp_path, minutes=0.0)
+
+
+def test_a_corrupt_episode_stops_or_is_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    writer = EpisodeWriter(tmp_path / "data")
+    paths = [writer.write(str(i), make_episode(i, steps=3)) for i in range(3)]
+    paths[1].write_bytes(paths[1].read_bytes()[:-5])
+    arguments = ["--data", str(tmp_path / "data"), "--out", str(tmp_path / "out"), "--preset", "debug", "--steps", "2",
+                 "--processes", "1", "--cache", str(tmp_path / "cache")]
+    with pytest.raises(DatasetError, match="episode_1.h5: corrupt"):
+        run_command(arguments)
+    assert not (tmp_path / "out").exists()
+    assert run_command([*arguments, "--skip-corrupt"]) == 0
+    assert "left out" in capsys.readouterr().out
+    checkpoint = load_checkpoint(tmp_path / "out")
+    assert checkpoint.figures["episodes"] == 2
+    assert checkpoint.data_hash == EpisodeDataset(tmp_path / "data", skip_corrupt=True).hash()
