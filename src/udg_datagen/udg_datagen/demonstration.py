@@ -59,6 +59,7 @@ class DemoConfig:
     noise_arm_rad: float = 0.0  # stationary deviation of the executed command, label from the expert
     noise_hand_rad: float = 0.0
     noise_correlation: float = 0.7
+    noise_near: float = 0.3  # share of the noise from the approach on
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.noise_correlation < 1.0:
@@ -178,14 +179,12 @@ class DemoPlanner:
         for side in sides:
             lift[:, arms[side]] = reach.lift[side]
         config = self._config
-        parts = [
-            (near[1], near[0]),
-            (Stage.GRASP, _ramp(near[0][-1], closed, round(config.close_s / config.step_s))),
-            (Stage.SQUEEZE, _ramp(closed, squeezed, round(config.squeeze_s / config.step_s))),
-            (Stage.LIFT, self._raise(lift)),
-        ]
-        targets = np.concatenate([steps for _, steps in parts])
-        stages = np.concatenate([np.broadcast_to(stage, len(steps)) for stage, steps in parts]).astype(np.uint8)
+        close = _ramp(near[0][-1], closed, round(config.close_s / config.step_s))
+        squeeze = _ramp(closed, squeezed, round(config.squeeze_s / config.step_s))
+        up = self._raise(lift)
+        targets = np.concatenate([near[0], close, squeeze, up])
+        after = np.repeat([Stage.GRASP, Stage.SQUEEZE, Stage.LIFT], [len(close), len(squeeze), len(up)])
+        stages = np.concatenate([near[1], after]).astype(np.uint8)
         threshold = np.full(36, config.merge_hand_rad)
         for side in SIDES:
             threshold[part_indices(f"{side}_arm")] = config.merge_arm_rad

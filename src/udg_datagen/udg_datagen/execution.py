@@ -46,7 +46,8 @@ def execute(plan: Plan, world: World, config: DemoConfig, rng: np.random.Generat
         objects.append(world.T_world_object)
         fresh = rng.normal(size=36) * np.sqrt(1.0 - config.noise_correlation**2)
         noise = config.noise_correlation * noise + fresh * scale
-        drive.step(target + noise, judge, Stage(stage))
+        share = 1.0 if stage == Stage.PREGRASP else config.noise_near
+        drive.step(target + share * noise, judge, Stage(stage))
     for _ in range(round(config.judged_s / config.step_s)):
         drive.step(plan.targets[-1], judge, Stage.HOLD)
         if judge.success:
@@ -147,7 +148,7 @@ class Judge:
         config = self._config
         shift_m = float(np.linalg.norm(T_world_object[:3, 3] - self._placed[:3, 3]))
         turn_rad = float(rotation_angle(self._placed[:3, :3], T_world_object[:3, :3]))
-        facts = {"shift_m": round(shift_m, 4), "turn_rad": round(turn_rad, 3)}
+        facts: dict[str, object] = {"shift_m": round(shift_m, 4), "turn_rad": round(turn_rad, 3)}
         if stage == Stage.PREGRASP and shift_m > config.most_early_shift_m:
             return "moved_early", facts
         if shift_m > config.most_shift_m:

@@ -9,7 +9,7 @@ import signal
 import sys
 import time
 from collections import Counter, deque
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
@@ -212,6 +212,7 @@ def run_factory(
         waiting.setdefault(Preparation(task.object, task.seed % config.poses), []).append(task)
     unprepared = deque(waiting)
     tries: Counter[Task | Preparation] = Counter()
+    running: dict[Hashable, Task | Preparation] = {}
     frames = 0
     bar = tqdm(
         total=len(left), desc="demonstrations", unit="attempt", smoothing=0.02, disable=not progress,
@@ -220,10 +221,12 @@ def run_factory(
     with bar:
         while unprepared or ready or pool.busy:
             while pool.idle and (ready or unprepared):
-                job = ready.popleft() if ready else unprepared.popleft()
+                job: Task | Preparation = ready.popleft() if ready else unprepared.popleft()
                 tries[job] += 1
+                running[job] = job
                 pool.submit(job, job)
-            for job, outcome in pool.wait(1.0):
+            for key, outcome in pool.wait(1.0):
+                job = running.pop(key)
                 if outcome.failure == "disk_full":
                     raise disk_full(f"a worker (cache folder or temporary files): {outcome.message}")
                 if outcome.failure == "worker_died" and tries[job] < _TRIES:
@@ -247,7 +250,7 @@ def run_factory(
 
 
 def _results(
-    job: Hashable,
+    job: Task | Preparation,
     outcome: Outcome,
     waiting: dict[Preparation, list[Task]],
     state: _Progress,
@@ -265,7 +268,6 @@ def _results(
         tell = f"object {job.object}: {outcome.message}"
         state.messages[tell] = state.messages.get(tell, 0) + len(tasks)
         return [(task, _lost(task, result, outcome, state)) for task in tasks]
-    assert isinstance(job, Task)
     if not outcome.failure:
         made: Made = outcome.value
         made.account["size_class"] = state.sizes[job.object]
@@ -283,7 +285,7 @@ def _lost(task: Task, result: str, outcome: Outcome, state: _Progress) -> Made:
     })
 
 
-def summarise(accounts: Sequence[dict[str, Any]], preparation_s: dict[str, float] | None = None) -> dict[str, Any]:
+def summarise(accounts: Sequence[dict[str, Any]], preparation_s: Mapping[str, float] | None = None) -> dict[str, Any]:
     """Counts of attempts and CPU time, as the last line of the command prints them.
 
     success_rate = successes / executed; `executed` leaves out attempts without a feasible plan, whose share is
