@@ -41,12 +41,16 @@ def test_a_hole_is_filled_and_noted() -> None:
     assert "repaired" in solid.note
 
 
-def test_what_cannot_be_closed_becomes_its_hull_and_says_so() -> None:
+def test_an_open_shell_is_wrapped_and_stays_hollow() -> None:
     ball = trimesh.creation.icosphere(subdivisions=2, radius=1.0)
     upper = ball.vertices[ball.faces].mean(axis=1)[:, 2] > -0.2
-    solid = make_solid(trimesh.Trimesh(ball.vertices, ball.faces[upper], process=False), "dome")
+    dome = trimesh.Trimesh(ball.vertices, ball.faces[upper], process=False)
+    solid = make_solid(dome, "dome")
     assert solid.mesh.is_watertight
-    assert "convex hull" in solid.note
+    assert solid.mesh.volume < 0.3 * solid.mesh.convex_hull.volume
+    np.testing.assert_allclose(solid.mesh.extents, dome.extents, atol=0.05)
+    np.testing.assert_allclose(solid.mesh.bounds, dome.bounds, atol=0.05)
+    assert "wrapped" in solid.note
 
 
 def test_flat_and_not_finite_meshes_are_refused() -> None:

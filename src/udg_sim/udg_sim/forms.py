@@ -114,9 +114,7 @@ def circle(radius: float, sides: int, centre: tuple[float, float] = (0.0, 0.0), 
 def extrude(polygon: np.ndarray, height: float) -> Shape:
     """Upright convex prism over the hull of `polygon` (N, 2), from z = 0."""
     flat = np.zeros(len(polygon))
-    return shapes.convex(
-        np.concatenate([np.column_stack([polygon, flat]), np.column_stack([polygon, flat + height])])
-    )
+    return shapes.convex(np.concatenate([np.column_stack([polygon, flat]), np.column_stack([polygon, flat + height])]))
 
 
 def placed(x: float, y: float, z: float, at: tuple[float, float, float]) -> Shape:

@@ -7,6 +7,7 @@ import numpy as np
 import trimesh
 
 from udg_description.errors import UdgError
+from udg_sim.repair import RepairError, repair
 
 SUFFIXES = (".obj", ".stl", ".ply", ".off", ".glb", ".gltf")
 
@@ -41,7 +42,7 @@ def read_solid(path: Path) -> Solid:
 
 
 def make_solid(mesh: trimesh.Trimesh, name: str) -> Solid:
-    """Watertight copy of `mesh`: vertices merged, holes filled, else its convex hull. Raises MeshError."""
+    """Watertight copy of `mesh`: vertices merged, small holes filled, else wrapped. Raises MeshError."""
     if not np.isfinite(mesh.vertices).all():
         raise MeshError(f"mesh {name}: has vertices that are not finite")
     if np.ptp(mesh.vertices, axis=0).min() <= 1e-6 * np.ptp(mesh.vertices, axis=0).max():
@@ -57,12 +58,10 @@ def make_solid(mesh: trimesh.Trimesh, name: str) -> Solid:
     if _is_solid(mesh):
         return Solid(_outward(mesh), "holes and faces repaired")
     try:
-        hull = mesh.convex_hull
-    except Exception as error:  # qhull's error class is private
-        raise MeshError(f"mesh {name}: is not closed and has no convex hull: {error}") from error
-    if not _is_solid(hull):
-        raise MeshError(f"mesh {name}: is not closed and cannot be repaired; close it in a mesh editor")
-    return Solid(hull, "not closed: replaced by its convex hull")
+        wrapped = repair(mesh, name)
+    except RepairError as error:
+        raise MeshError(str(error)) from error
+    return Solid(wrapped.mesh, wrapped.note)
 
 
 def _is_solid(mesh: trimesh.Trimesh) -> bool:

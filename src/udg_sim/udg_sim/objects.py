@@ -16,37 +16,45 @@ from udg_description.errors import UdgError
 from udg_sim import families
 from udg_sim.cache import cache_dir, cached_arrays
 from udg_sim.catalogue import ObjectSpec, builtin_specs
-from udg_sim.convex import decompose, fit_hull
+from udg_sim.convex import decompose, decompose_coarsely, fit_hull
+from udg_sim.forms import scaled
+from udg_sim.manifest import Record, manifest
 from udg_sim.mesh_io import SUFFIXES, MeshError, read_solid
 from udg_sim.shapes import Shape
+from udg_sim.sizes import MIN_EDGE_M, SIZES, SizeRange, nominal_mass, size_class_of
+from udg_sim.sources import load_repaired
 from udg_sim.stable import StablePose, stable_poses
+from udg_sim.user_objects import PREFIX, kept_ids, read_kept
 
-__all__ = ["MeshError", "ObjectLibrary", "ObjectModel", "SizeRange", "UnknownObjectError", "main"]
+__all__ = [
+    "MeshError",
+    "HELD_OUT",
+    "OWN",
+    "SIZES",
+    "SOURCES",
+    "ObjectLibrary",
+    "ObjectModel",
+    "SizeRange",
+    "UnknownObjectError",
+    "main",
+]
 
 PREPARATION = "2"
 """Version of the preparation (decomposition, stable poses): part of the cache key."""
 FRICTION = 0.8
 """Nominal friction coefficient of every object."""
-MESH_DENSITY = 400.0
-"""Density of the user's meshes [kg/m^3]."""
-MASS_RANGE_KG = (0.005, 1.0)
-"""Range to which the mass of a user's mesh is clipped [kg]."""
 
 
 class UnknownObjectError(UdgError):
     """An object id that the library does not have."""
 
 
-class SizeRange(NamedTuple):
-    """Longest edge [m] from which and up to which an object belongs to a size class."""
-
-    lower: float
-    upper: float
-
-
-SOURCES = ("builtin", "generated")
+OWN = ("builtin", "generated")
+"""Sources that need nothing but this package."""
+HELD_OUT = ("sweethome3d", "myosuite")
+"""Sources of the 600 test objects: no training object is from them."""
+SOURCES = (*OWN, "pybullet", *HELD_OUT, "user")
 """Where the library's objects come from."""
-SIZES = {"small": SizeRange(0.0, 0.08), "medium": SizeRange(0.08, 0.22), "large": SizeRange(0.22, 0.6)}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -63,6 +71,7 @@ class ObjectModel:
     friction: float
     stable: tuple[StablePose, ...]  # likeliest first
     note: str = ""  # what had to be repaired
+    source: str = "file"  # one of SOURCES, or "file" for "path.obj@0.1"
 
     def __post_init__(self) -> None:
         if not self.mass_kg > 0 or not self.friction >= 0:
@@ -128,9 +137,11 @@ class ObjectLibrary:
         """Ids of the library's objects, sizes and categories mixed.
 
         Optionally of one split ("train", "test"), size class, source (or several) or of the quick balanced subset.
-        Raises UdgError.
+        Without `source`: the objects of this package (OWN), in the quick subset those of HELD_OUT as well. Objects of
+        other sources are listed whether their files are on this machine or not. Raises UdgError.
         """
-        sources = SOURCES if source is None else (source,) if isinstance(source, str) else tuple(source)
+        default = (*OWN, *HELD_OUT) if quick else OWN
+        sources = default if source is None else (source,) if isinstance(source, str) else tuple(source)
         checks = [(split, ("train", "test")), (size, tuple(SIZES)), *((name, SOURCES) for name in sources)]
         for value, valid in checks:
             if value is not None and value not in valid:
@@ -144,10 +155,15 @@ class ObjectLibrary:
         """The object of a library id or mesh spec. Raises UnknownObjectError, MeshError."""
         if spec not in self._loaded:
             one = families.member(spec)
+            record = manifest().get(spec)
             if spec in self._specs:
                 self._loaded[spec] = _builtin(self._specs[spec])
             elif one is not None:
                 self._loaded[spec] = _generated(one)
+            elif record is not None:
+                self._loaded[spec] = _foreign(record)
+            elif spec.startswith(PREFIX):
+                self._loaded[spec] = _users(spec)
             elif "@" in spec or Path(spec).suffix.lower() in SUFFIXES:
                 self._loaded[spec] = _from_file(spec)
             else:
@@ -168,6 +184,12 @@ def entries() -> list[Entry]:
         Entry(m.id, "generated", m.family.name, "train", m.size_class, number < quick)
         for number, m in enumerate(families.members())
     ]
+    known += [
+        Entry(r.id, r.source, r.category, r.split, r.size_class, r.quick)
+        for r in manifest().values()
+        if r.source not in OWN
+    ]
+    known += [Entry(id, "user", "mesh", "train", read_kept(id).size_class) for id in kept_ids()]
     return known
 
 
@@ -181,12 +203,32 @@ def geometry_key(mesh: trimesh.Trimesh) -> str:
 def _builtin(spec: ObjectSpec) -> ObjectModel:
     shape = spec.build()
     mass_kg = spec.density * float(shape.mesh.volume)
-    return _prepare(shape, spec.id, spec.category, spec.split, spec.size_class, mass_kg, "")
+    return _prepare(shape, spec.id, spec.category, spec.split, spec.size_class, mass_kg, "", source="builtin")
 
 
 def _generated(one: families.Member) -> ObjectModel:
     built = families.build(one)
-    return _prepare(built.shape, one.id, one.family.name, "train", one.size_class, built.mass_kg, "")
+    return _prepare(
+        built.shape, one.id, one.family.name, "train", one.size_class, built.mass_kg, "", source="generated"
+    )
+
+
+def _foreign(record: Record) -> ObjectModel:
+    """An object of other people. Raises SourceError if its source is not on this machine."""
+    done = load_repaired(record.source, record.path)
+    factor = record.longest_edge_m / done.mesh.extents.max()
+    shape = scaled(Shape(done.mesh, done.parts), factor)
+    return _prepare(
+        shape, record.id, record.category, record.split, record.size_class, record.mass_kg, done.note,
+        source=record.source,
+    )  # fmt: skip
+
+
+def _users(id: str) -> ObjectModel:
+    kept = read_kept(id)
+    return _prepare(
+        Shape(kept.mesh, None), id, "mesh", "train", kept.size_class, kept.mass_kg, kept.note, source="user"
+    )
 
 
 def _from_file(spec: str) -> ObjectModel:
@@ -195,20 +237,20 @@ def _from_file(spec: str) -> ObjectModel:
         longest = float(size) if at else float("nan")
     except ValueError:
         longest = float("nan")
-    if not 0.005 <= longest <= SIZES["large"].upper:
+    if not MIN_EDGE_M <= longest <= SIZES["large"].upper:
         raise MeshError(
-            f"object {spec!r}: needs a size, as path.obj@0.1 (longest edge in metres, 0.005 to {SIZES['large'].upper})"
+            f"object {spec!r}: needs a size, as path.obj@0.1 (longest edge in metres, "
+            f"{MIN_EDGE_M} to {SIZES['large'].upper})"
         )
     solid = read_solid(Path(path))
     mesh = solid.mesh
     mesh.apply_scale(longest / mesh.extents.max())
-    size_class = next(name for name, span in SIZES.items() if longest <= span.upper)
-    mass_kg = float(np.clip(MESH_DENSITY * mesh.volume, *MASS_RANGE_KG))
-    return _prepare(Shape(mesh, None), spec, "mesh", "test", size_class, mass_kg, solid.note)
+    mass_kg = nominal_mass(float(mesh.volume))
+    return _prepare(Shape(mesh, None), spec, "mesh", "test", size_class_of(longest), mass_kg, solid.note)
 
 
 def _prepare(
-    shape: Shape, id: str, category: str, split: str, size_class: str, mass_kg: float, note: str
+    shape: Shape, id: str, category: str, split: str, size_class: str, mass_kg: float, note: str, source: str = "file"
 ) -> ObjectModel:
     """Centres the shape and adds what is expensive (convex parts, resting poses) from the cache."""
     mesh = shape.mesh
@@ -219,7 +261,7 @@ def _prepare(
 
     def make() -> dict[str, np.ndarray]:
         if shape.parts is None:
-            parts = decompose(mesh)
+            parts = decompose(mesh) if source in ("builtin", "file") else decompose_coarsely(mesh)
         else:
             parts = tuple(fit_hull(part.vertices - centre) for part in shape.parts)
         poses = stable_poses(mesh)
@@ -247,6 +289,7 @@ def _prepare(
             StablePose(T, float(p)) for T, p in zip(arrays["T_table_object"], arrays["probability"], strict=True)
         ),
         note=note,
+        source=source,
     )
 
 

@@ -4,7 +4,7 @@ import numpy as np
 
 from udg_sim import shapes
 from udg_sim.draw import Draw
-from udg_sim.forms import bent_bar, arc, circle, extrude, placed, ring_of, wall_shell
+from udg_sim.forms import arc, bent_bar, circle, extrude, placed, ring_of, wall_shell
 from udg_sim.shapes import Shape
 
 
@@ -21,7 +21,9 @@ def book(d: Draw) -> Shape:
     y, z = d.uniform("y", 0.66, 0.8), d.uniform("z", 0.26, 0.38)
     cover = 0.12 * z
     back = np.array([[0.0, -z / 2], [0.0, z / 2], [-0.06, z / 3], [-0.08, 0.0], [-0.06, -z / 3]])
-    spine = shapes.convex(np.concatenate([np.column_stack([back[:, 0], np.full(5, s / 2), back[:, 1]]) for s in (-1, 1)]))
+    spine = shapes.convex(
+        np.concatenate([np.column_stack([back[:, 0], np.full(5, s / 2), back[:, 1]]) for s in (-1, 1)])
+    )
     parts = [spine, placed(y - 0.03, 0.95, z - 1.5 * cover, ((y - 0.05) / 2, 0, 0))]
     parts += [placed(y, 1.0, cover, (y / 2, 0, s * (z - cover) / 2)) for s in (-1, 1)]
     return shapes.union(parts)
@@ -65,7 +67,9 @@ def house(d: Draw) -> Shape:
     roof, eaves = d.uniform("roof", 0.25, 0.45), d.uniform("eaves", 1.0, 1.15)
     ends = np.array([[-eaves * y / 2, 0.0], [eaves * y / 2, 0.0], [0.0, roof]])
     gable = shapes.convex(
-        np.concatenate([np.column_stack([np.full(3, s * eaves / 2), ends[:, 0], wall - 0.01 + ends[:, 1]]) for s in (-1, 1)])
+        np.concatenate(
+            [np.column_stack([np.full(3, s * eaves / 2), ends[:, 0], wall - 0.01 + ends[:, 1]]) for s in (-1, 1)]
+        )
     )
     parts = [placed(1.0, y, wall, (0, 0, wall / 2)), gable]
     if d.chance("chimney", 0.6):
@@ -94,7 +98,9 @@ def wedge(d: Draw) -> Shape:
     height, y = d.uniform("height", 0.45, 0.9), d.uniform("y", 0.4, 0.8)
     nose, top = d.choice("nose", (0.0, 0.15, 0.3)) * height, d.choice("top", (0.0, 0.25, 0.5))
     side = np.array([[0, 0], [1, 0], [1, nose], [top, height], [0, height]])
-    return shapes.convex(np.concatenate([np.column_stack([side[:, 0], np.full(5, s * y / 2), side[:, 1]]) for s in (-1, 1)]))
+    return shapes.convex(
+        np.concatenate([np.column_stack([side[:, 0], np.full(5, s * y / 2), side[:, 1]]) for s in (-1, 1)])
+    )
 
 
 def prism(d: Draw) -> Shape:

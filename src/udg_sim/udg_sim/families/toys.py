@@ -38,10 +38,16 @@ def animal(d: Draw) -> Shape:
     head, up = d.uniform("head", 0.22, 0.3), d.uniform("up", 0.1, 0.28)
     x, z = 0.5 * long + 0.02, centre + up
     neck = np.array([[0.3 * long, 0, centre], [0.5 * (0.3 * long + x), 0, 0.5 * (centre + z)], [x, 0, z]])
-    parts += [bent_bar(neck, np.array([0.12, 0.1, 0.09]), sides=10), _ellipsoid(head, 0.85 * head, 0.85 * head, (x, 0, z))]
+    parts += [
+        bent_bar(neck, np.array([0.12, 0.1, 0.09]), sides=10),
+        _ellipsoid(head, 0.85 * head, 0.85 * head, (x, 0, z)),
+    ]
     parts.append(_ellipsoid(0.75 * head, 0.45 * head, 0.4 * head, (x + 0.5 * head, 0, z - 0.1 * head)))
     ear = d.uniform("ear", 0.3, 0.7) * head
-    parts += [_ellipsoid(0.25 * head, 0.3 * head, 1.4 * ear, (x - 0.1 * head, s * 0.3 * head, z + 0.5 * head)) for s in (-1, 1)]
+    parts += [
+        _ellipsoid(0.25 * head, 0.3 * head, 1.4 * ear, (x - 0.1 * head, s * 0.3 * head, z + 0.5 * head))
+        for s in (-1, 1)
+    ]
     return shapes.union(parts)
 
 
@@ -104,7 +110,11 @@ def table(d: Draw) -> Shape:
     z, thick = d.uniform("z", 0.5, 0.75), d.uniform("thick", 0.08, 0.12)
     y = d.uniform("y", 0.55, 1.0)
     round_top = d.chance("round", 0.4)
-    top = shapes.moved(shapes.cylinder(0.5, thick), z=z - thick) if round_top else placed(1, y, thick, (0, 0, z - thick / 2))
+    top = (
+        shapes.moved(shapes.cylinder(0.5, thick), z=z - thick)
+        if round_top
+        else placed(1, y, thick, (0, 0, z - thick / 2))
+    )
     if round_top:
         foot = d.uniform("foot", 0.22, 0.34)
         stem = shapes.solid_lathe([(foot, 0.0), (foot, 0.05), (0.09, 0.13), (0.09, z - thick + 0.02)], segments=16)

@@ -31,7 +31,9 @@ def cup(d: Draw) -> Shape:
     bottom = top * d.uniform("taper", 0.68, 1.0)
     wall = d.uniform("wall", 0.03, 0.05)
     belly = 0.5 * (top + bottom) * d.uniform("belly", 0.98, 1.1)
-    return wall_shell([(bottom, 0.0), (belly, 0.5), (top, 1.0)], wall, 0.06, segments=d.choice("sides", (24, 24, 12, 8)))
+    return wall_shell(
+        [(bottom, 0.0), (belly, 0.5), (top, 1.0)], wall, 0.06, segments=d.choice("sides", (24, 24, 12, 8))
+    )
 
 
 def mug(d: Draw) -> Shape:
@@ -92,7 +94,12 @@ def goblet(d: Draw) -> Shape:
     stand = shapes.solid_lathe(
         [(foot, 0.0), (foot, 0.04), (1.2 * stem, 0.1), (stem, 0.15), (stem, tall + 0.05)], segments=20
     )
-    outer: Profile = [(0.45 * r, tall), (0.88 * r, tall + 0.12), (r, tall + 0.28), (r * d.uniform("lip", 0.85, 1.0), 1.0)]
+    outer: Profile = [
+        (0.45 * r, tall),
+        (0.88 * r, tall + 0.12),
+        (r, tall + 0.28),
+        (r * d.uniform("lip", 0.85, 1.0), 1.0),
+    ]
     return shapes.union([stand, wall_shell(outer, 0.045, 0.06, segments=20)])
 
 
