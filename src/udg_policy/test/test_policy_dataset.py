@@ -56,8 +56,12 @@ def test_any_hdf5_tool_reads_an_episode(tmp_path: Path) -> None:
 def test_the_manifest_counts_frames_and_keeps_values(tmp_path: Path) -> None:
     writer = EpisodeWriter(tmp_path)
     for i, steps in enumerate((2, 3)):
-        writer.write(str(i), make_episode(i, steps=steps))
-    manifest = json.loads(writer.finish(config={"a": 1}).read_text())
+        episode = make_episode(i, steps=steps)
+        writer.write(str(i), dataclasses.replace(episode, meta={**episode.meta, "cameras": [{"name": "left"}]}))
+    text = writer.finish(config={"a": 1}).read_text()
+    manifest = json.loads(text)
+    assert manifest["episodes"][1]["object"] == "ball" and "cameras" not in manifest["episodes"][1]
+    assert sum('"file"' in line for line in text.splitlines()) == 2  # one line an episode
     assert manifest["frames"] == 5 and [e["frames"] for e in manifest["episodes"]] == [2, 3]
     assert manifest["config"] == {"a": 1} and manifest["hash"] == EpisodeDataset(tmp_path).hash()
 

@@ -31,6 +31,7 @@ MANIFEST_NAME = "manifest.json"
 SUFFIX = ".h5"
 _PATTERN = f"episode_*{SUFFIX}"
 _OLD_PATTERN = "episode_*.npz"
+_NOT_IN_MANIFEST = ("cameras",)  # long, and in the file of each episode
 
 
 class EpisodeWriter:
@@ -73,13 +74,21 @@ class EpisodeWriter:
         episodes, frames = [], 0
         for path in dataset.paths:
             header, meta = decode_meta(path.read_bytes(), str(path))
-            episodes.append({"file": path.name, "frames": header.frames, "content": header.content, **meta})
+            told = {key: value for key, value in meta.items() if key not in _NOT_IN_MANIFEST}
+            episodes.append({"file": path.name, "frames": header.frames, "content": header.content, **told})
             frames += header.frames
         manifest = {**values, "schema": SCHEMA_VERSION, "joint_names": list(JOINT_NAMES), "step_s": STEP_S,
                     "hash": dataset.hash(), "frames": frames, "episodes": episodes}
         path = self.folder / MANIFEST_NAME
-        write_atomically(path, (json.dumps(manifest, indent=1) + "\n").encode())
+        write_atomically(path, _manifest_text(manifest).encode())
         return path
+
+
+def _manifest_text(manifest: dict[str, Any]) -> str:
+    """JSON with one line a key, and one line an episode."""
+    lines = [f"{json.dumps(key)}: {json.dumps(value)}" for key, value in manifest.items() if key != "episodes"]
+    episodes = ",\n  ".join(json.dumps(episode) for episode in manifest["episodes"])
+    return "{\n" + ",\n".join(lines) + f',\n"episodes": [\n  {episodes}\n]\n}}\n'
 
 
 def _read_bytes(path: Path, size: int = -1) -> bytes:

@@ -46,8 +46,10 @@ def measure(folder: Path, name: str, most: int) -> dict[str, float]:
     chosen = list(range(0, len(dataset), -(-len(dataset) // most)))
     frames = sum(dataset.header(i).frames for i in chosen)
     episodes = [dataset[i] for i in chosen]
-    result = {"episodes": len(chosen), "frames": frames,
-              "bytes_a_frame": round(sum(dataset.paths[i].stat().st_size for i in chosen) / frames)}
+    result: dict[str, float] = {
+        "episodes": len(chosen), "frames": frames,
+        "bytes_a_frame": round(sum(dataset.paths[i].stat().st_size for i in chosen) / frames),
+    }
     with tempfile.TemporaryDirectory() as temporary:
         writer = EpisodeWriter(temporary)
         result["write_frames_per_s"] = rate(lambda: sum(
