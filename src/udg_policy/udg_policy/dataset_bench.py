@@ -16,7 +16,7 @@ import torch
 
 from udg_description.errors import cli
 from udg_policy.config import preset, preset_names
-from udg_policy.dataset import EpisodeDataset, EpisodeWriter
+from udg_policy.dataset import Episode, EpisodeDataset, EpisodeWriter
 from udg_policy.frame_cache import Preparer
 from udg_policy.frame_store import FrameStore, frames_of
 from udg_policy.train import step_generator, views_of_step
@@ -29,6 +29,13 @@ def rate(work: Callable[[], int]) -> float:
     began = time.process_time()
     count = work()
     return round(count / (time.process_time() - began), 1)
+
+
+def write_all(writer: EpisodeWriter, episodes: Sequence[Episode]) -> int:
+    """Write the episodes; the number of their frames."""
+    for index, episode in enumerate(episodes):
+        writer.write(str(index), episode)
+    return sum(len(episode) for episode in episodes)
 
 
 def read_batches(store: FrameStore) -> int:
@@ -51,9 +58,7 @@ def measure(folder: Path, name: str, most: int) -> dict[str, float]:
         "bytes_a_frame": round(sum(dataset.paths[i].stat().st_size for i in chosen) / frames),
     }
     with tempfile.TemporaryDirectory() as temporary:
-        writer = EpisodeWriter(temporary)
-        result["write_frames_per_s"] = rate(lambda: sum(
-            len(e) for i, e in enumerate(episodes) if writer.write(str(i), e)))
+        result["write_frames_per_s"] = rate(lambda: write_all(EpisodeWriter(temporary), episodes))
     result["read_frames_per_s"] = rate(lambda: sum(len(dataset[i]) for i in chosen))
     result["prepare_frames_per_s"] = rate(lambda: sum(len(Preparer(config)(e).frames) for e in episodes))
     store = frames_of(episodes, config)
