@@ -1,7 +1,6 @@
-"""The one description of which nodes run with which parameters.
+"""The one description of which nodes run with which parameters, of the simulated robot and of the real one.
 
-Both `launch/sim.launch.py` (one process per node) and `udg_bringup.compose` (all nodes in one process) are built
-from it.
+The files in launch/ (one process per node) and `udg_bringup.compose` (all nodes in one process) are built from it.
 """
 
 from __future__ import annotations
@@ -39,6 +38,8 @@ class NodeDescription:
     arguments: tuple[str, ...] = ()  # further words of the executable's command line
     parameters: Mapping[str, Value] = field(default_factory=dict)
     remaps: Mapping[str, str] = field(default_factory=dict)
+    threads: int = 1  # that its executor needs
+    is_node: bool = True  # False: a plain process, `python -m module arguments`
 
     def __post_init__(self) -> None:
         """Make the mappings read-only."""
@@ -137,9 +138,14 @@ def _camera_frame(side: str, camera: CameraModel) -> NodeDescription:
 
 
 def process_environment() -> dict[str, str]:
-    """Environment variables for nodes in processes of their own; what the user has set already stays."""
-    profiles = str(files("udg_bringup") / "data" / "fastdds.xml")
-    wanted = {"FASTRTPS_DEFAULT_PROFILES_FILE": profiles}
+    """Environment variables for nodes in processes of their own; what the user has set already stays.
+
+    Discovery and sockets stay on this host unless ROS_AUTOMATIC_DISCOVERY_RANGE (Humble: ROS_LOCALHOST_ONLY) says else.
+    """
+    local = "ROS_LOCALHOST_ONLY" if os.environ.get("ROS_DISTRO") == "humble" else "ROS_AUTOMATIC_DISCOVERY_RANGE"
+    here_alone = {"ROS_LOCALHOST_ONLY": "1", "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}[local]
+    profile = "fastdds_local.xml" if os.environ.get(local, here_alone) == here_alone else "fastdds.xml"
+    wanted = {local: here_alone, "FASTRTPS_DEFAULT_PROFILES_FILE": str(files("udg_bringup") / "data" / profile)}
     return {name: value for name, value in wanted.items() if name not in os.environ}
 
 

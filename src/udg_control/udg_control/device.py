@@ -107,7 +107,8 @@ class Device(Protocol):
     def rearm(self) -> None:
         """Operator's request: clear what can be cleared and get READY, holding where the joints are measured.
 
-        Returns at once: ARMING, then READY or FAULT. Nothing else ever leads out of STOPPED or FAULT.
+        Returns at once: ARMING, then READY or FAULT. Nothing else ever leads out of STOPPED or FAULT. Until the first
+        command after it, none is missed: all devices of a robot get ready before any is commanded.
         """
 
     def close(self) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from udg_control.device import Device
+from udg_control.errors import DeviceError
 from udg_control.simulated_device import SimulatedDevice, SimulatedDeviceConfig
 from udg_control.ur import UrArm, UrArmConfig
 from udg_description.layout import SIDES, Side
@@ -42,4 +43,6 @@ def _make_arm(config: HardwareConfig, side: Side) -> Device:
 
 
 def _make_hand(config: HardwareConfig, side: Side) -> Device:
-    return SimulatedDevice(f"{side}_hand", config.simulated)
+    if config.hands == "simulated":
+        return SimulatedDevice(f"{side}_hand", config.simulated)
+    raise DeviceError(f"{side} hand: there is no driver for '{config.hands}'; valid: simulated")

@@ -72,7 +72,8 @@ class SimulatedDevice:
         self._phase = Phase.CLOSED
         self._fault: Fault | None = None
         self._cause: Fault | None = None  # a fault that stays until `repair`
-        self._moved_ns = self._written_ns = self._stamp_ns = clock_ns()
+        self._moved_ns = self._stamp_ns = clock_ns()
+        self._written_ns: int | None = None  # when the last command came since rearm
 
     # --- the protocol -----------------------------------------------------------------------------------------------
 
@@ -131,7 +132,7 @@ class SimulatedDevice:
                 self._enter_fault(self._cause)
                 return
             self._phase, self._fault = Phase.READY, None
-            self._goal, self._written_ns = self._q.copy(), self._clock_ns()
+            self._goal, self._written_ns = self._q.copy(), None
 
     def close(self) -> None:
         """Be gone."""
@@ -165,8 +166,9 @@ class SimulatedDevice:
         if dt_s <= 0.0:
             return
         self._moved_ns = now_ns
-        if self._phase is Phase.READY and now_ns - self._written_ns > self.config.command_timeout_s * NS_PER_S:
-            self._enter_fault(Fault.COMMAND_TIMEOUT)
+        if self._phase is Phase.READY and self._written_ns is not None:
+            if now_ns - self._written_ns > self.config.command_timeout_s * NS_PER_S:
+                self._enter_fault(Fault.COMMAND_TIMEOUT)
         way = (self._goal - self._q) * (1.0 - np.exp(-dt_s / self.config.time_constant_s))
         way = np.clip(way, -self._speed * dt_s, self._speed * dt_s)
         self._q = self._q + way

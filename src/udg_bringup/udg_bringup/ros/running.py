@@ -16,7 +16,7 @@ from typing import Protocol
 
 import rclpy
 import yaml
-from rclpy.executors import SingleThreadedExecutor
+from rclpy.executors import MultiThreadedExecutor, SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
@@ -102,9 +102,14 @@ class ComposedGraph:
             self._stack.callback(rclpy.try_shutdown)
             self._spins: list[BackgroundSpin] = []
             for description in nodes:
+                if not description.is_node:
+                    raise GraphError(f"{description.name} is a process of its own; run the graph with processes")
                 node = load_node(description)
                 self._stack.callback(node.destroy_node)
-                spin = BackgroundSpin([node], SingleThreadedExecutor())
+                one = description.threads == 1
+                spin = BackgroundSpin(
+                    [node], SingleThreadedExecutor() if one else MultiThreadedExecutor(description.threads)
+                )
                 self._stack.callback(spin.shutdown)
                 self._spins.append(spin)
             self._stack = self._stack.pop_all()
@@ -135,9 +140,10 @@ class ProcessGraph:
             self._stack.callback(rclpy.try_shutdown)
             self._processes: dict[str, subprocess.Popen[bytes]] = {}
             for node in nodes:
-                arguments = ["--ros-args", "-r", f"__node:={node.name}", "--params-file", parameters]
+                ros = ["--ros-args", "-r", f"__node:={node.name}", "--params-file", parameters, *_remap_arguments([node])]
                 self._processes[node.name] = subprocess.Popen(
-                    [sys.executable, "-m", node.module, *arguments, *_remap_arguments([node])], env=environment
+                    [sys.executable, "-m", node.module, *node.arguments, *(ros if node.is_node else [])],
+                    env=environment,
                 )
                 self._stack.callback(_end_process, self._processes[node.name])
             self._stack = self._stack.pop_all()

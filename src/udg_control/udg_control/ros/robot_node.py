@@ -24,7 +24,7 @@ from udg_control.controller import Controller, ControllerConfig, Cycle, Mode
 from udg_control.device import Device, DeviceStatus, Phase
 from udg_control.errors import ControlError, RefusedError
 from udg_control.hardware import HardwareConfig, make_devices
-from udg_control.robot import Robot
+from udg_control.robot import NS_PER_S, Robot
 from udg_control.robot_loop import Arming, RobotLoop, RobotLoopConfig
 from udg_control.ros.control_markers import control_markers
 from udg_control.ros.tactile import tactile_messages
@@ -111,12 +111,13 @@ class RobotNode(LifecycleNode):
             diagnostics.add(part, lambda part=part: self._device_status(part))
         if self.config.autostart:
             steady = Clock(clock_type=ClockType.STEADY_TIME)
-            self._starter = self.create_timer(RETRY_S, self._start, callback_group=services, clock=steady)
+            self._starter = self.create_timer(0.0, self._start, callback_group=services, clock=steady)
 
     # --- lifecycle --------------------------------------------------------------------------------------------------
 
     def _start(self) -> None:
-        """Configure and activate once; until that succeeds, again with the timer."""
+        """Configure and activate; as long as that fails, again after a while."""
+        self._starter.timer_period_ns = round(RETRY_S * NS_PER_S)
         if self.trigger_configure() is TransitionCallbackReturn.SUCCESS:
             self._starter.cancel()
             self.trigger_activate()
@@ -197,19 +198,36 @@ class RobotNode(LifecycleNode):
     # --- the cycle --------------------------------------------------------------------------------------------------
 
     def _run(self) -> None:
-        """Cycle until deactivated; this thread alone talks to the devices while it runs."""
+        """Cycle until deactivated. Whatever ends it otherwise stops the devices first."""
         self._timer.start()
         count = 0
-        while not self._ending.is_set():
-            now_ns = self._timer.wait()
+        try:
+            while not self._ending.is_set():
+                now_ns = self._timer.wait()
+                with self._lock:
+                    loop = self._loop
+                    if loop is None:
+                        return
+                    loop.watch_clock(time.time_ns(), now_ns)
+                    cycle = loop.cycle(now_ns)
+                self._publish_while_ok(loop, cycle, now_ns, count)
+                count += 1
+        except Exception as error:  # the robot must not go on without its cycle
             with self._lock:
-                loop = self._loop
-                if loop is None:
-                    return
-                loop.watch_clock(time.time_ns(), now_ns)
-                cycle = loop.cycle(now_ns)
+                if self._loop is not None:
+                    self._loop.emergency_stop()
+            self._why_not = f"the control cycle ended: {error!r}"
+            self.get_logger().fatal(self._why_not)
+
+    def _publish_while_ok(self, loop: RobotLoop, cycle: Cycle, now_ns: int, count: int) -> None:
+        """Publish; after SIGINT the cycle goes on braking, but nobody listens any more."""
+        if not self.context.ok():
+            return
+        try:
             self._publish(loop, cycle, now_ns, count)
-            count += 1
+        except RuntimeError:  # rclpy's RCLError is one
+            if self.context.ok():
+                raise
 
     def _publish(self, loop: RobotLoop, cycle: Cycle, now_ns: int, count: int) -> None:
         state = loop.state

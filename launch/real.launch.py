@@ -1,0 +1,83 @@
+"""The real robot: `ros2 launch udg_bringup real.launch.py [use_emulators:=true] [dry_run:=true]`.
+
+Which nodes run with which parameters is said in udg_bringup.real_graph and config/*.yaml; this file has the arguments.
+It comes up disabled: nothing moves before the service /control/enable.
+"""
+
+import difflib
+import sys
+from pathlib import Path
+
+from ament_index_python.packages import get_package_share_directory
+from launch.actions import DeclareLaunchArgument, ExecuteProcess, OpaqueFunction, SetEnvironmentVariable, Shutdown
+from launch.substitutions import LaunchConfiguration
+from launch_ros.actions import Node
+
+from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
+from udg_bringup.graph import NodeDescription, process_environment, rviz_graph
+from udg_bringup.real_graph import RealGraphConfig, RealGraphError, real_graph
+
+BOOLEANS = ["true", "false"]
+ARGUMENTS = [
+    DeclareLaunchArgument(
+        "use_emulators", default_value="false", choices=BOOLEANS, description="emulated devices instead of the hardware"
+    ),
+    DeclareLaunchArgument("dry_run", default_value="false", choices=BOOLEANS, description="do everything but send"),
+    DeclareLaunchArgument("policy", default_value="true", choices=BOOLEANS, description="false: no policy node"),
+    DeclareLaunchArgument(
+        "cameras", default_value="", choices=["", "kinect", "scene", "none"], description="'': kinect or its emulation"
+    ),
+    DeclareLaunchArgument("checkpoint", default_value="", description="folder of the policy; '' = the shipped"),
+    DeclareLaunchArgument("config", default_value="", description="folder of robot, safety, cameras.yaml; '' = shipped"),
+    DeclareLaunchArgument("left_host", default_value="", description="address of the left arm; '' = of robot.yaml"),
+    DeclareLaunchArgument("right_host", default_value="", description="address of the right arm; '' = of robot.yaml"),
+    DeclareLaunchArgument("emulator_log", default_value="", description="file for the log of the emulated arms"),
+    DeclareLaunchArgument("rviz", default_value="false", choices=BOOLEANS, description="RViz and the TF tree it needs"),
+]
+
+
+def generate_launch_description() -> LaunchDescription:
+    """Declare the arguments; the nodes follow from their values."""
+    environment = (SetEnvironmentVariable(name, value) for name, value in process_environment().items())
+    return LaunchDescription([*ARGUMENTS, *environment, OpaqueFunction(function=_actions)])
+
+
+def _actions(context: LaunchContext) -> list[LaunchDescriptionEntity]:
+    known = [argument.name for argument in ARGUMENTS]
+    for name in context.launch_configurations:
+        if name not in known:
+            close = difflib.get_close_matches(name, known, n=1) or known
+            raise RealGraphError(f"unknown argument {name}:=...; valid: {', '.join(close)}")
+    value = {name: LaunchConfiguration(name).perform(context) for name in known}
+    share = Path(get_package_share_directory("udg_bringup")) / "config"
+    config = RealGraphConfig(
+        config=Path(value["config"]) if value["config"] else share,
+        use_emulators=value["use_emulators"] == "true",
+        dry_run=value["dry_run"] == "true",
+        policy=value["policy"] == "true",
+        cameras=value["cameras"],
+        checkpoint=value["checkpoint"],
+        hosts={"left": value["left_host"], "right": value["right_host"]},
+        emulator_log=value["emulator_log"],
+    )
+    nodes = real_graph(config)
+    if value["rviz"] == "true":
+        nodes += rviz_graph(str(share / "udg.rviz"))
+    return [_action(node) for node in nodes]
+
+
+def _action(node: NodeDescription) -> LaunchDescriptionEntity:
+    on_exit = Shutdown(reason=f"{node.name} ended")
+    if not node.is_node:
+        command = [sys.executable, "-m", node.module, *node.arguments]
+        return ExecuteProcess(cmd=command, name=node.name, output="screen", on_exit=on_exit)
+    return Node(
+        name=node.name,
+        package=node.package,
+        executable=node.executable,
+        parameters=[dict(node.parameters)] if node.parameters else [],
+        remappings=list(node.remaps.items()),
+        arguments=list(node.arguments),
+        output="screen",
+        on_exit=on_exit,
+    )

@@ -1,0 +1,56 @@
+"""The real robot's graph without `ros2 launch`, one process a node: `python -m udg_bringup.real --use-emulators`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import threading
+from pathlib import Path
+
+from udg_bringup.graph import process_environment
+from udg_bringup.real_graph import RealGraphConfig, real_graph
+from udg_bringup.ros.running import running
+from udg_description.errors import cli
+
+
+def main() -> None:
+    """Run the graph of the real robot, or of its emulation, until it is interrupted. It comes up disabled."""
+    cli(_main)
+
+
+def _main() -> None:
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("--config", type=Path, default=Path("config"), help="folder of robot, safety and cameras.yaml")
+    parser.add_argument("--use-emulators", action="store_true", help="emulated devices instead of the hardware")
+    parser.add_argument("--dry-run", action="store_true", help="do everything but send")
+    parser.add_argument("--policy", action=argparse.BooleanOptionalAction, default=True, help="run the policy node")
+    parser.add_argument("--cameras", default="", help="kinect, scene or none (default: kinect or its emulation)")
+    parser.add_argument("--checkpoint", default="", help="folder of the policy (default: the shipped)")
+    parser.add_argument("--left-host", default="", help="address of the left arm (default: that of robot.yaml)")
+    parser.add_argument("--right-host", default="", help="address of the right arm")
+    parser.add_argument("--emulator-log", default="", help="file for the log of the emulated arms")
+    options = parser.parse_args()
+    config = RealGraphConfig(
+        config=options.config,
+        use_emulators=options.use_emulators,
+        dry_run=options.dry_run,
+        policy=options.policy,
+        cameras=options.cameras,
+        checkpoint=options.checkpoint,
+        hosts={"left": options.left_host, "right": options.right_host},
+        emulator_log=options.emulator_log,
+    )
+    nodes = real_graph(config)
+    os.environ.update(process_environment())
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    with running(nodes, processes=True) as graph:
+        print("the graph runs, disabled; Ctrl-C ends it", flush=True)
+        while not stop.wait(0.2):
+            graph.check()
+
+
+if __name__ == "__main__":
+    main()

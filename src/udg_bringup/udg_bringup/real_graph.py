@@ -1,0 +1,225 @@
+"""Which nodes make the real robot, and with which parameters: config/*.yaml, then the arguments of the launch file."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import yaml
+
+from udg_bringup.checkpoints import checkpoint_folder
+from udg_bringup.graph import NodeDescription, Value
+from udg_description.errors import UdgError
+from udg_description.layout import SIDES
+
+PARAMETER_FILES = ("robot.yaml", "safety.yaml")
+EMULATION_FILE = "emulation.yaml"  # on top of them when devices are emulated
+CAMERA_FILE = "cameras.yaml"
+EMULATED_HOST = {"left": "127.0.0.1", "right": "127.0.0.2"}
+Cameras = Literal["kinect", "scene", "none"]
+
+
+class RealGraphError(UdgError):
+    """An argument or a file of the real robot's graph that can't be used."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RealGraphConfig:
+    """What can be chosen of the real robot's graph; everything else is in the files of `config`."""
+
+    config: Path  # folder of robot.yaml, safety.yaml and cameras.yaml
+    use_emulators: bool = False  # emulated controllers, hands and cameras instead of the hardware
+    dry_run: bool = False  # everything but send
+    policy: bool = True  # False: no policy node, for the first motions
+    cameras: Cameras | Literal[""] = ""  # "": kinect, or what emulates it
+    checkpoint: str = ""  # folder of the policy's checkpoint, "" = the shipped one
+    hosts: Mapping[str, str] = field(default_factory=dict)  # addresses of the arms by side, "" = those of robot.yaml
+    emulator_log: str = ""  # file of the emulated controllers' log, "" = none
+
+    def __post_init__(self) -> None:
+        """Check the choices. Raises RealGraphError."""
+        if self.cameras and self.cameras not in get_args(Cameras):
+            raise RealGraphError(f"cameras is '{self.cameras}'; valid: {', '.join(get_args(Cameras))}")
+        for name in (*self.parameter_files, CAMERA_FILE):
+            if not (self.config / name).is_file():
+                raise RealGraphError(f"there is no {self.config / name}; the folder of the configuration has to hold it")
+
+    @property
+    def parameter_files(self) -> tuple[str, ...]:
+        """Names of the parameter files; a later one goes before an earlier one."""
+        return (*PARAMETER_FILES, EMULATION_FILE) if self.use_emulators else PARAMETER_FILES
+
+    @property
+    def camera_source(self) -> Cameras:
+        """Where the depth images come from."""
+        return self.cameras or ("scene" if self.use_emulators else "kinect")
+
+
+def real_graph(config: RealGraphConfig) -> tuple[NodeDescription, ...]:
+    """Nodes and processes of the real robot; emulators come first. Raises UdgError."""
+    nodes = [*_emulators(config), _control(config), *_cameras(config)]
+    if config.camera_source != "none":
+        nodes.append(_perception(config))
+    if config.policy:
+        nodes.append(_policy(config))
+    nodes.append(_supervisor(config))
+    return _with_files(tuple(nodes), [config.config / name for name in config.parameter_files])
+
+
+def _emulators(config: RealGraphConfig) -> list[NodeDescription]:
+    if not config.use_emulators:
+        return []
+    log = ("--log", config.emulator_log) if config.emulator_log else ()
+    hosts = [word for side in SIDES for word in (f"--{side}", _host(config, side))]
+    return [
+        NodeDescription(
+            name="ur_emulators",
+            package="udg_control",
+            executable="ur_emulator",
+            module="udg_control.emulators.ur",
+            arguments=(*hosts, *log),
+            is_node=False,
+        )
+    ]
+
+
+def _host(config: RealGraphConfig, side: str) -> str:
+    return config.hosts.get(side, "") or (EMULATED_HOST[side] if config.use_emulators else "")
+
+
+def _control(config: RealGraphConfig) -> NodeDescription:
+    parameters: dict[str, Value] = {"loop.dry_run": config.dry_run}
+    for side in SIDES:
+        if _host(config, side):
+            parameters[f"hardware.{side}_arm.host"] = _host(config, side)
+    if config.use_emulators:
+        parameters["hardware.hands"] = "simulated"
+    return NodeDescription(
+        name="control",
+        package="udg_control",
+        executable="robot_node",
+        module="udg_control.ros.robot_node",
+        class_name="RobotNode",
+        parameters=parameters,
+        threads=4,
+    )
+
+
+def _cameras(config: RealGraphConfig) -> list[NodeDescription]:
+    camera_config = str(config.config / CAMERA_FILE)
+    if config.camera_source == "scene":
+        return [
+            NodeDescription(
+                name="scene_cameras",
+                package="udg_bringup",
+                executable="scene_camera_node",
+                module="udg_bringup.ros.scene_camera_node",
+                class_name="SceneCameraNode",
+                parameters={"camera_config": camera_config},
+            )
+        ]
+    if config.camera_source == "kinect":
+        return [
+            NodeDescription(
+                name=f"{side}_camera",
+                package="udg_perception",
+                executable="kinect_node",
+                module="udg_perception.ros.kinect_node",
+                class_name="KinectNode",
+                parameters={"side": side},
+            )
+            for side in SIDES
+        ]
+    return []
+
+
+def _perception(config: RealGraphConfig) -> NodeDescription:
+    return NodeDescription(
+        name="perception",
+        package="udg_perception",
+        executable="perception_node",
+        module="udg_perception.ros.perception_node",
+        class_name="PerceptionNode",
+        parameters={"camera_config": str(config.config / CAMERA_FILE)},
+    )
+
+
+def _policy(config: RealGraphConfig) -> NodeDescription:
+    return NodeDescription(
+        name="policy",
+        package="udg_policy",
+        executable="policy_node",
+        module="udg_policy.ros.policy_node",
+        class_name="PolicyNode",
+        parameters={"checkpoint": str(checkpoint_folder(config.checkpoint))},
+    )
+
+
+def _supervisor(config: RealGraphConfig) -> NodeDescription:
+    has_cameras = config.camera_source != "none"
+    return NodeDescription(
+        name="supervisor",
+        package="udg_bringup",
+        executable="supervisor_node",
+        module="udg_bringup.ros.supervisor_node",
+        class_name="SupervisorNode",
+        parameters={"cameras": has_cameras, "policy": config.policy and has_cameras},
+    )
+
+
+# --- parameter files ----------------------------------------------------------------------------------------------------
+
+
+def _with_files(nodes: tuple[NodeDescription, ...], paths: list[Path]) -> tuple[NodeDescription, ...]:
+    """Give the nodes the parameters of the files; those that a node has already go before.
+
+    A section of a node that could be in this graph, but isn't, is left out.
+    """
+    sections: dict[str, dict[str, Value]] = {}
+    for path in paths:
+        for name, parameters in read_parameters(path).items():
+            sections.setdefault(name, {}).update(parameters)
+    return tuple(
+        dataclasses.replace(node, parameters={**sections.get(node.name, {}), **node.parameters}) if node.is_node else node
+        for node in nodes
+    )
+
+
+KNOWN_NODES = ("control", "left_camera", "right_camera", "scene_cameras", "perception", "policy", "supervisor")
+
+
+def read_parameters(path: Path) -> dict[str, dict[str, Value]]:
+    """Return the parameters of a ROS parameter file, by node, with dotted names.
+
+    Raises RealGraphError for what is no such file and for a node that the graph can't have: a misspelt name must not be
+    ignored in silence. Misspelt parameters are refused by the nodes themselves.
+    """
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except (OSError, yaml.YAMLError) as error:
+        raise RealGraphError(f"{path}: {error}") from error
+    if not isinstance(content, dict):
+        raise RealGraphError(f"{path}: valid: a mapping of node names")
+    found = {}
+    for name, section in content.items():
+        if name not in KNOWN_NODES:
+            close = difflib.get_close_matches(str(name), KNOWN_NODES, n=1) or KNOWN_NODES
+            raise RealGraphError(f"{path}: unknown node '{name}'; valid: {', '.join(close)}")
+        if not isinstance(section, dict) or list(section) != ["ros__parameters"]:
+            raise RealGraphError(f"{path}: section '{name}'; valid: the one key ros__parameters")
+        found[name] = _flatten(section["ros__parameters"] or {}, "")
+    return found
+
+
+def _flatten(tree: Mapping[str, Any], prefix: str) -> dict[str, Value]:
+    flat: dict[str, Value] = {}
+    for name, value in tree.items():
+        if isinstance(value, Mapping):
+            flat.update(_flatten(value, f"{prefix}{name}."))
+        else:
+            flat[f"{prefix}{name}"] = value
+    return flat

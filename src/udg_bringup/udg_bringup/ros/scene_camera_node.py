@@ -1,0 +1,90 @@
+"""Stand-in for both cameras: depth images of the simulated scene around the measured joints.
+
+No camera and no physics are behind it: an object that rests, the table, and the robot as it is measured.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from dataclasses import dataclass, field
+
+import numpy as np
+from rclpy.clock import Clock, ClockType  # type: ignore[attr-defined]  # its place in Humble and Jazzy
+from rclpy.context import Context
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+from sensor_msgs.msg import JointState
+
+from udg_description.camera import default_cameras, read_cameras
+from udg_description.ros import convert, topics
+from udg_description.ros.diagnostics import Diagnostics, Status
+from udg_description.ros.params import declare, refuse_unknown
+from udg_description.ros.spin import run_node
+from udg_sim.depth import DepthRig
+from udg_sim.noise import KinectNoise
+from udg_sim.objects import ObjectLibrary
+from udg_sim.ros.camera_output import CameraOutput
+from udg_sim.trial import sample_placement
+
+
+@dataclass(frozen=True, kw_only=True)
+class SceneCameraConfig:
+    """What the stand-in shows."""
+
+    object: str = field(default="soda_can", metadata={"description": "library id or path.obj@0.1; empty: none"})
+    seed: int = field(default=0, metadata={"description": "seed of the placement and the noise", "range": (0, 2**31)})
+    noise: bool = field(default=True, metadata={"description": "Kinect-like noise on the depth"})
+    rate_hz: float = field(default=10.0, metadata={"description": "images a second", "range": (1.0, 30.0)})
+    camera_config: str = field(default="", metadata={"description": "file of the cameras; empty: the default cameras"})
+
+
+class SceneCameraNode(Node):
+    """Publishes the images of both cameras, stamped with the joint state that they show."""
+
+    def __init__(
+        self, *, context: Context | None = None, parameter_overrides: list[Parameter] | None = None
+    ) -> None:
+        super().__init__("scene_cameras", context=context, parameter_overrides=parameter_overrides)
+        self.config = config = declare(self, SceneCameraConfig)
+        refuse_unknown(self)
+        cameras = read_cameras(config.camera_config) if config.camera_config else default_cameras()
+        self._rig = DepthRig(cameras, noise=KinectNoise() if config.noise else None, seed=config.seed)
+        self._objects = []
+        if config.object:
+            model = ObjectLibrary().get(config.object)
+            self._objects.append((model, sample_placement(model, np.random.default_rng(config.seed))))
+        self._out = CameraOutput(self, cameras, lockstep=False)
+        self._state: JointState | None = None
+        self._render_ms = 0.0
+        self._sent = 0
+        topics.subscribe(self, topics.JOINT_STATES, self._on_state)
+        self.create_timer(1.0 / config.rate_hz, self._render, clock=Clock(clock_type=ClockType.STEADY_TIME))
+        Diagnostics(self).add("images", self._status)
+
+    def _on_state(self, message: JointState) -> None:
+        self._state = message
+
+    def _render(self) -> None:
+        if self._state is None:
+            return
+        state, self._state = self._state, None
+        began_s = time.monotonic()
+        depths_mm = self._rig.render(convert.joint_state_to_q(state), self._objects)
+        self._render_ms = 1e3 * (time.monotonic() - began_s)
+        self._out.publish(depths_mm, convert.stamp_to_ns(state.header.stamp))
+        self._sent += 1
+
+    def _status(self) -> Status:
+        return Status(
+            message="simulated scene, no camera", values={"render_ms": f"{self._render_ms:.0f}", "images": self._sent}
+        )
+
+
+def main() -> None:
+    """Run the stand-in for the cameras."""
+    sys.exit(run_node(SceneCameraNode))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,46 @@
+"""Whether everything that the robot's motion relies on is there and fresh. Knows no ROS."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+NS_PER_S = 1_000_000_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Watched:
+    """An input and how fresh it has to be."""
+
+    name: str
+    max_silence_s: float  # between two messages
+    max_delay_s: float = float("inf")  # of a message behind its stamp
+
+
+class Watch:
+    """Remembers when each input last came, and names what is silent or late."""
+
+    def __init__(self, inputs: Sequence[Watched]) -> None:
+        self._inputs = tuple(inputs)
+        self._last: dict[str, tuple[int, float]] = {}
+
+    def note(self, name: str, now_ns: int, delay_s: float = 0.0) -> None:
+        """Note that a message came at `now_ns` (monotonic clock), so late behind its stamp."""
+        self._last[name] = (now_ns, delay_s)
+
+    def complaints(self, now_ns: int) -> list[str]:
+        """Say of each input that is absent, silent or late what is wrong."""
+        found = []
+        for watched in self._inputs:
+            last = self._last.get(watched.name)
+            if last is None:
+                found.append(f"{watched.name}: nothing yet")
+                continue
+            silence_s = (now_ns - last[0]) / NS_PER_S
+            if silence_s > watched.max_silence_s:
+                found.append(f"{watched.name}: silent for {silence_s:.2f} s")
+            elif last[1] > watched.max_delay_s:
+                found.append(f"{watched.name}: {last[1]:.2f} s late")
+            elif last[1] < -watched.max_delay_s:
+                found.append(f"{watched.name}: stamped {-last[1]:.2f} s in the future")
+        return found
