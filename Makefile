@@ -23,7 +23,7 @@ PRESET ?= edge
 ARGS ?=
 PYTEST_ARGS ?=
 
-.PHONY: help setup sim bench-tick test lint colcon-test grasps demos data-info train rviz clean distclean
+.PHONY: help setup sim bench-tick bench-synthesis test lint colcon-test grasps demos data-info train rviz clean distclean
 
 help:  ## list the targets and their variables
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -51,6 +51,10 @@ lint: setup  ## ruff, mypy and the rules of the tree
 colcon-test: setup  ## the same tests, package by package, the ROS way
 	@$(ENV) colcon --log-base log test --base-paths src --event-handlers console_cohesion- --return-code-on-test-failure; \
 		colcon test-result --verbose
+
+bench-synthesis: setup  ## measure grasp synthesis against baselines (ARGS=--quick: minutes); last line: JSON
+	@$(ENV) exec python -m udg_datagen.bench_synthesis --seed $(SEED) $(if $(OBJECTS),--objects "$(OBJECTS)") \
+		$(if $(filter command% environment,$(origin N)),--n $(N)) $(ARGS)
 
 grasps: setup  ## synthesise grasps for OBJECT into out/grasps (ARGS="--side left --strategy tripod")
 	@$(ENV) mkdir -p out/grasps; exec python -m udg_datagen.grasp_command --object "$(OBJECT)" --seed $(SEED) \
