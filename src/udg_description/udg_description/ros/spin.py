@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -34,11 +35,25 @@ def run_node(make_node: Callable[[], Node], args: Sequence[str] | None = None, t
         print(f"error: {error}", file=sys.stderr)
         return 2
     finally:
-        executor.shutdown()
-        if node is not None:
-            node.destroy_node()
-        rclpy.utilities.try_shutdown()
+        with _undisturbed():
+            executor.shutdown()
+            if node is not None:
+                node.destroy_node()
+            rclpy.utilities.try_shutdown()
     return 0
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Ignore SIGINT: a terminal and the launch system both send one, and the second must not end the clean-up."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 class BackgroundSpin:
