@@ -14,6 +14,9 @@ OUT ?= out/sim
 CHECKPOINT ?=
 # grasps, demos, train
 OBJECT ?= cylinder_60
+STRATEGY ?= auto
+SIDE ?= right
+N ?= 100
 EPISODES ?= 90
 WORKERS ?=
 DATA ?= out/demos
@@ -29,7 +32,8 @@ help:  ## list the targets and their variables
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
 	@echo
 	@echo "Variables: TRIALS=10 OBJECTS=id,path.obj@0.1 SEED=0 OUT=out/sim CHECKPOINT=folder (sim, bench-tick)"
-	@echo "           OBJECT=id (grasps); OBJECTS=train/small:20,id SEED EPISODES=90 OUT=out/demos WORKERS=1 (demos); DATA RUN=out/train PRESET=edge (train)"
+	@echo "           OBJECT=id STRATEGY=auto SIDE=right N=100 SEED OUT=out/grasps WORKERS=1 (grasps); ARGS=--validate tries them in physics"
+	@echo "           OBJECTS=train/small:20,id SEED EPISODES=90 OUT=out/demos WORKERS=1 (demos); DATA RUN=out/train PRESET=edge (train)"
 	@echo "           ARGS=more options of the command; PYTEST_ARGS (test); UDG_PYTHON=python3.11 (setup)"
 
 setup:  ## system libraries, .venv, ROS 2, colcon workspace: only what is missing
@@ -56,9 +60,10 @@ bench-synthesis: setup  ## measure grasp synthesis against baselines (ARGS=--qui
 	@$(ENV) exec python -m udg_datagen.bench_synthesis --seed $(SEED) $(if $(OBJECTS),--objects "$(OBJECTS)") \
 		$(if $(filter command% environment,$(origin N)),--n $(N)) $(ARGS)
 
-grasps: setup  ## synthesise grasps for OBJECT into out/grasps (ARGS="--side left --strategy tripod")
-	@$(ENV) mkdir -p out/grasps; exec python -m udg_datagen.grasp_command --object "$(OBJECT)" --seed $(SEED) \
-		--out "out/grasps/$(notdir $(OBJECT)).npz" $(ARGS)
+grasps: setup  ## N grasps of OBJECT (id or path.obj@0.1) with STRATEGY and SIDE into OUT: file, picture, web page
+	@$(ENV) exec python -m udg_datagen.grasp_command --object "$(OBJECT)" --strategy "$(STRATEGY)" --side "$(SIDE)" \
+		--n $(N) --seed $(SEED) --out "$(if $(filter command% environment,$(origin OUT)),$(OUT),out/grasps)" \
+		$(if $(WORKERS),--workers $(WORKERS)) $(ARGS)
 
 demos: setup  ## attempt EPISODES demonstrations in all, spread over OBJECTS, into OUT (resumes; WORKERS=n or RAY_ADDRESS)
 	@$(ENV) exec python -m udg_datagen.factory --out "$(if $(filter command% environment,$(origin OUT)),$(OUT),$(DATA))" \

@@ -1,6 +1,6 @@
-"""Command: grasps of one object, as a file and a picture.
+"""Command: grasps of one object, as a file, a picture and a web page.
 
-    python -m udg_datagen.grasp_command --object soda_can --side right --n 500 --seed 0 --out can.npz
+    python -m udg_datagen.grasp_command --object soda_can --strategy tripod --n 100 --seed 0 --out out/grasps
 
 The last line printed is one JSON object with the figures of the run.
 """
@@ -9,21 +9,27 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from tqdm import tqdm
 
+from udg_datagen.grasp_page import write_page
 from udg_datagen.grasp_picture import draw_grasps
-from udg_datagen.synthesis import STRATEGIES, GraspObject, SynthesisConfig, synthesize, xhand
-from udg_datagen.validation import RULES, ValidationConfig, validate
+from udg_datagen.grasps import GraspSet
+from udg_datagen.synthesis import AUTO, STRATEGIES, GraspObject, SynthesisConfig, choose, synthesize, xhand
+from udg_datagen.validation import RULES, ValidationConfig, validate, worker_pool
 from udg_description.errors import UdgError, cli
 from udg_description.layout import SIDES
-from udg_sim.objects import ObjectLibrary
+from udg_sim.objects import ObjectLibrary, ObjectModel
 
-_RANKED_SHARE = 0.2  # best grasps by energy that are validated
+_OVERSAMPLING = 1.6  # candidates per grasp that is wanted: the best 500 of 800
 
 
 class GraspCommandError(UdgError):
@@ -33,76 +39,147 @@ class GraspCommandError(UdgError):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code."""
     args = _parser().parse_args(arguments)
+    _check(args)
+    rules = _rules(args)
     torch.set_num_threads(1)
     model = ObjectLibrary().get(args.object)
     if not 0 <= args.pose < len(model.stable_poses):
         raise GraspCommandError(
             f"--pose {args.pose}: object '{model.id}' has the resting poses 0 to {len(model.stable_poses) - 1}"
         )
-    if args.n < 1 or args.workers < 1 or args.validate < 0:
-        raise GraspCommandError(f"--n {args.n}, --workers {args.workers} must be >= 1, --validate {args.validate} >= 0")
-    config = SynthesisConfig(strategy=args.strategy, n_candidates=args.n, n_keep=args.keep)
-    print(f"{model.id}: {model.mass_kg:.3f} kg, resting pose {args.pose}; {args.n} candidates, {args.side} hand")
-    begin, begin_cpu = time.monotonic(), time.process_time()
-    grasps = synthesize(
-        GraspObject.from_model(model),
-        xhand(args.side),
-        config,
-        T_table_object=model.stable_poses[args.pose],
-        seed=args.seed,
-        progress=lambda share: print(f"\r  optimised {100 * share:3.0f} %", end="", flush=True),
-    )
-    seconds, cpu_seconds = time.monotonic() - begin, time.process_time() - begin_cpu
-    print(f"\r  {len(grasps)} grasps in {seconds:.1f} s")
-    grasps.save(args.out)
-    print(f"  wrote {args.out}")
-    if not args.no_picture:
-        picture = args.out.with_suffix(".png")
-        draw_grasps(grasps, model.mesh, picture)
-        print(f"  wrote {picture}")
-    result: dict[str, object] = {
-        "object": model.id,
-        "side": args.side,
-        "strategy": args.strategy,
-        "seconds": round(seconds, 2),
-        "cpu_seconds": round(cpu_seconds, 2),
-        "n": len(grasps),
-    }
-    if len(grasps):
-        worst_tip = 1e3 * np.abs(grasps.tip_distance).max(axis=1)
-        result |= {
-            "penetration_mm_p50": round(1e3 * float(np.median(grasps.penetration)), 3),
-            "penetration_mm_p90": round(1e3 * float(np.percentile(grasps.penetration, 90)), 3),
-            "worst_tip_mm_p50": round(float(np.median(worst_tip)), 3),
-            "worst_tip_mm_p90": round(float(np.percentile(worst_tip, 90)), 3),
-        }
-    if args.validate and len(grasps):
-        ranked = grasps.take(slice(0, max(1, min(args.validate, round(_RANKED_SHARE * len(grasps))))))
-        report = validate(
-            ranked, model, ValidationConfig(rule=args.rule, mass_kg=args.mass, friction=args.friction),
-            workers=args.workers,
-        )
-        result |= {"validated": len(ranked), "rule": args.rule, "held_share": round(report.share, 3)}
-    print(json.dumps(result))
+    print(f"{model.id}: {model.mass_kg:.3f} kg, {_millimetres(model)} mm, resting pose {args.pose}"
+          + (f"; {model.note}" if model.note else ""))  # fmt: skip
+    began, began_cpu = time.monotonic(), time.process_time()
+    grasps = _synthesise(model, args)
+    seconds, cpu_seconds = time.monotonic() - began, time.process_time() - began_cpu
+    grasps = _validated(grasps, model, rules, args.workers)
+    stem = f"{re.sub(r'[^A-Za-z0-9_.@-]+', '_', Path(model.id).name)}_{grasps.strategy}_{'_'.join(grasps.sides)}"
+    paths = {"grasps": args.out / f"{stem}.npz", "picture": args.out / f"{stem}.png", "page": args.out / f"{stem}.html"}
+    grasps.save(paths["grasps"])
+    draw_grasps(grasps, model.mesh, paths["picture"])
+    write_page(grasps, model.mesh, paths["page"])
+    print(_table(grasps))
+    for name, path in paths.items():
+        print(f"  {name:8s} {path}")
+    print(json.dumps({"object": model.id, "seconds": round(seconds, 2), "cpu_seconds": round(cpu_seconds, 2),
+                      **_figures(grasps), "files": {name: str(path) for name, path in paths.items()}}))  # fmt: skip
     return 0
 
 
+def _synthesise(model: ObjectModel, args: argparse.Namespace) -> GraspSet:
+    obj = GraspObject.from_model(model)
+    strategy = choose(obj, xhand(args.side)) if args.strategy == AUTO else args.strategy
+    candidates = args.candidates or round(_OVERSAMPLING * args.n)
+    config = SynthesisConfig(strategy=strategy, n_candidates=candidates, n_keep=args.n)
+    hands = tuple(xhand(side) for side in (SIDES if strategy == "bimanual" else (args.side,)))
+    with _bar(f"{strategy}: {candidates} candidates") as progress:
+        return synthesize(
+            obj,
+            hands if len(hands) == 2 else hands[0],
+            config,
+            T_table_object=model.stable_poses[args.pose],
+            seed=args.seed,
+            workers=args.workers,
+            progress=progress,
+        )
+
+
+def _validated(
+    grasps: GraspSet, model: ObjectModel, rules: Sequence[ValidationConfig], workers: int
+) -> GraspSet:
+    """The grasps with the outcome of each rule that was asked for."""
+    with worker_pool(workers) if workers > 1 and rules and len(grasps) else nullcontext() as pool:
+        for config in rules:
+            name = config.test_name(model)
+            with _bar(f"try {name}") as progress:
+                held = validate(grasps, model, config, pool=pool, progress=progress).held
+            grasps = grasps.with_test(name, held)
+    return grasps
+
+
+def _rules(args: argparse.Namespace) -> list[ValidationConfig]:
+    names = () if args.validate is None else args.validate or RULES
+    return [ValidationConfig(rule=name, mass_kg=args.mass, friction=args.friction) for name in names]
+
+
+@contextmanager
+def _bar(title: str) -> Iterator[Callable[[float], None]]:
+    """A progress bar that is told the share that is done."""
+    with tqdm(total=100, desc=title, unit="%", bar_format="{desc}: {percentage:3.0f}% |{bar}| {elapsed}<{remaining}",
+              leave=True) as bar:  # fmt: skip
+
+        def progress(share: float) -> None:
+            bar.update(100.0 * share - bar.n)
+
+        yield progress
+
+
+def _figures(grasps: GraspSet) -> dict[str, Any]:
+    figures: dict[str, Any] = {"strategy": grasps.strategy, "sides": list(grasps.sides), "n": len(grasps)}
+    if len(grasps) == 0:
+        return figures
+    worst_pad = 1e3 * np.abs(grasps.tip_distance).max(axis=1)
+    for name, values in (("penetration_mm", 1e3 * grasps.penetration), ("contact_mm", worst_pad)):
+        figures |= {f"{name}_p{p}": round(float(np.percentile(values, p)), 3) for p in (50, 90)}
+    held = {test: round(float(grasps.withstood[:, k].mean()), 3) for k, test in enumerate(grasps.tests)}
+    return figures | ({"held_share": held} if held else {})
+
+
+def _table(grasps: GraspSet) -> str:
+    """Quartiles of the figures and what was withstood, in two groups: all grasps, and the better half by energy."""
+    if len(grasps) == 0:
+        return "  no candidate became a grasp: try another strategy, side or resting pose"
+    rows = [
+        ("energy", grasps.energy, ".3f"),
+        ("wrench residual", grasps.wrench_residual, ".3f"),
+        ("worst pad to surface [mm]", 1e3 * np.abs(grasps.tip_distance).max(axis=1), ".2f"),
+        ("penetration [mm]", 1e3 * grasps.penetration, ".2f"),
+        ("table clearance [mm]", 1e3 * grasps.table_clearance, ".1f"),
+    ]
+    lines = [f"  {len(grasps)} grasps: {grasps.strategy}, {' and '.join(grasps.sides)} hand",
+             f"  {'':28s}{'least':>9s}{'median':>9s}{'p90':>9s}"]  # fmt: skip
+    for name, values, style in rows:
+        figures = (values.min(), np.median(values), np.percentile(values, 90))
+        lines.append(f"  {name:28s}" + "".join(f"{format(float(x), style):>9s}" for x in figures))
+    half = max(1, len(grasps) // 2)
+    for k, test in enumerate(grasps.tests):
+        held = grasps.withstood[:, k]
+        lines.append(f"  held {test}: {held.mean():.0%} of all, {held[:half].mean():.0%} of the better half")
+    return "\n".join(lines)
+
+
+def _millimetres(model: ObjectModel) -> str:
+    return " x ".join(f"{1e3 * edge:.0f}" for edge in model.mesh.extents)
+
+
+def _check(args: argparse.Namespace) -> None:
+    if args.n < 1 or args.workers < 1:
+        raise GraspCommandError(f"--n {args.n} and --workers {args.workers} must be at least 1")
+    if args.candidates is not None and args.candidates < args.n:
+        raise GraspCommandError(f"--candidates {args.candidates} must not be fewer than --n {args.n}")
+    if args.strategy not in (AUTO, *STRATEGIES):
+        raise GraspCommandError(f"unknown strategy '{args.strategy}'; valid: {', '.join((AUTO, *STRATEGIES))}")
+    if args.side not in SIDES:
+        raise GraspCommandError(f"unknown side '{args.side}'; valid: {', '.join(SIDES)}")
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description="Synthesise grasps of one object.")
+    parser = argparse.ArgumentParser(
+        prog="python -m udg_datagen.grasp_command", description="Synthesise grasps of one object."
+    )
     parser.add_argument("--object", required=True, help="library id, or path.obj@<longest edge in metres>")
-    parser.add_argument("--side", choices=SIDES, default="right")
-    parser.add_argument("--strategy", choices=tuple(STRATEGIES), default="whole_hand")
-    parser.add_argument("--n", type=int, default=500, help="candidates to optimise")
-    parser.add_argument("--keep", type=int, default=None, help="grasps to keep, best first (default: all good ones)")
+    parser.add_argument("--strategy", default=AUTO, help=f"{AUTO} (by size), {', '.join(STRATEGIES)}")
+    parser.add_argument("--side", default="right", help="hand of strategies with one hand: left or right")
+    parser.add_argument("--n", type=int, default=100, help="grasps wanted, best first")
+    parser.add_argument("--candidates", type=int, default=None, help=f"to optimise (default {_OVERSAMPLING:g} n)")
     parser.add_argument("--pose", type=int, default=0, help="resting pose, likeliest first")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path, default=Path("grasps.npz"))
-    parser.add_argument("--no-picture", action="store_true")
-    parser.add_argument("--validate", type=int, default=0, help="how many of the best fifth to try in physics")
-    parser.add_argument("--rule", choices=RULES, default="lift")
+    parser.add_argument("--out", type=Path, default=Path("out/grasps"), help="folder for the three files")
+    parser.add_argument("--validate", nargs="*", choices=RULES, default=None, metavar="RULE",
+                        help=f"try each grasp in physics: {', '.join(RULES)} (both if none is named)")  # fmt: skip
     parser.add_argument("--mass", type=float, default=None, help="mass in validation [kg] (default: the object's)")
     parser.add_argument("--friction", type=float, default=None, help="friction in validation (default: the object's)")
-    parser.add_argument("--workers", type=int, default=1, help="processes for validation")
+    parser.add_argument("--workers", type=int, default=1, help="processes")
     return parser
 
 

@@ -1,86 +1,119 @@
-"""Shaded pictures of grasps by ray casting: the hand's primitives around the object on its table."""
+"""Contact sheet of grasps by ray casting: object, hands, contact forces as arrows, each grasp from two sides."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
-import imageio.v3 as iio
 import numpy as np
 import open3d as o3d
 import trimesh
 
+from udg_datagen.grasp_scene import GraspScene, Triangles
 from udg_datagen.grasps import GraspSet
+from udg_description.layout import Side
 from udg_description.model import RobotModel
-from udg_description.transforms import transform_points
-from udg_description.urdf import Primitive
+from udg_sim.video import captioned, contact_sheet, write_png
 
-_OBJECT_RGB = np.array([0.91, 0.55, 0.20])
-_HAND_RGB = np.array([0.55, 0.60, 0.68])
-_TIP_RGB = np.array([0.35, 0.70, 0.45])
-_TABLE_RGB = np.array([0.80, 0.80, 0.78])
+_TABLE_RGB = np.array([0.82, 0.82, 0.80])
 _SKY_RGB = np.array([0.97, 0.97, 0.98])
-_TIP_LINKS = ("thumb_rota_link2", "index_rota_link2", "mid_link2", "ring_link2", "pinky_link2")
+_LIGHT = np.array([0.3, -0.4, 0.87])
+_AZIMUTHS_DEG = (35.0, 155.0)
+_ELEVATION = 0.55  # tangent
+_DISTANCE = 4.0  # of the camera, in radii of the scene
+_HIDDEN = 0.45  # how much of a force shows through what is in front of it
 
 
-def draw_grasps(grasps: GraspSet, mesh: trimesh.Trimesh, path: Path | str, *, columns: int = 4, rows: int = 3) -> None:
-    """Write a PNG with the first grasps of the set, each seen from two sides, in the frame of the table."""
-    count = min(len(grasps), columns * rows)
-    tiles = [_tile(grasps, mesh, index) for index in range(count)]
-    blank = np.full_like(tiles[0], 255) if tiles else np.full((240, 480, 3), 255, np.uint8)
-    tiles += [blank] * (-len(tiles) % columns if tiles else 1)
-    image = np.concatenate([np.concatenate(tiles[k : k + columns], 1) for k in range(0, len(tiles), columns)], 0)
-    temporary = Path(path).with_suffix(".tmp.png")
-    iio.imwrite(temporary, image)
-    temporary.replace(path)
+def draw_grasps(
+    grasps: GraspSet,
+    mesh: trimesh.Trimesh,
+    path: Path | str,
+    *,
+    count: int = 12,
+    columns: int = 4,
+    size_px: int = 260,
+    models: Mapping[Side, RobotModel] | None = None,
+) -> None:
+    """Write a PNG with up to `count` grasps of the set: the best ones that differ (`GraspSet.spread`)."""
+    shown = grasps.spread(count)
+    scene = GraspScene(shown, mesh, models, detail=2)
+    tiles = [_tile(scene, index, size_px) for index in range(len(shown))]
+    if not tiles:
+        empty = np.full((size_px, 2 * size_px, 3), 255, np.uint8)
+        tiles = [captioned(empty, f"{grasps.object_id}: no grasps")]
+    write_png(Path(path), contact_sheet(tiles, columns))
 
 
-def primitive_mesh(shape: Primitive) -> trimesh.Trimesh:
-    """Triangles of a collision primitive in its link's frame."""
-    if shape.kind == "box":
-        return trimesh.creation.box(shape.size, transform=shape.T_link_shape)
-    if shape.kind == "sphere":
-        mesh = trimesh.creation.icosphere(subdivisions=2, radius=shape.size[0])
-    else:
-        mesh = trimesh.creation.cylinder(radius=shape.size[0], height=shape.size[1], sections=24)
-    return mesh.apply_transform(shape.T_link_shape)
+def caption(grasps: GraspSet, index: int) -> str:
+    """Hands, energy, penetration and what the grasp withstood."""
+    hands = "+".join(grasps.sides)
+    text = f"{index + 1}: {grasps.strategy}, {hands}, energy {grasps.energy[index]:.2f}"
+    text += f", penetration {1e3 * grasps.penetration[index]:.1f} mm"
+    for test, held in zip(grasps.tests, grasps.withstood[index], strict=True):
+        text += f"\n{'held' if held else 'FAILED'}: {test}"
+    return text
 
 
-def _tile(grasps: GraspSet, mesh: trimesh.Trimesh, index: int) -> np.ndarray:
-    parts = [(transform_points(grasps.T_table_object, mesh.vertices), np.asarray(mesh.faces), _OBJECT_RGB)]
-    for hand in grasps[index].hands:
-        model = RobotModel().hand(hand.side)
-        T_table_hand = grasps.T_table_object @ hand.T_object_hand
-        for link, T_hand_link in model.link_poses_np(hand.q_grasp).items():
-            colour = _TIP_RGB if link.endswith(_TIP_LINKS) else _HAND_RGB
-            for shape in model.geometry(link):
-                part = primitive_mesh(shape)
-                vertices = transform_points(T_table_hand @ T_hand_link, part.vertices)
-                parts.append((vertices, np.asarray(part.faces), colour))
-    table = trimesh.creation.box((1.0, 1.0, 0.02), transform=trimesh.transformations.translation_matrix((0, 0, -0.01)))
-    parts.append((np.asarray(table.vertices), np.asarray(table.faces), _TABLE_RGB))
+def _tile(scene: GraspScene, index: int, size_px: int) -> np.ndarray:
+    parts = [scene.object(), *(scene.hand(index, h) for h in range(len(scene.hands)))]
+    points = np.concatenate([part.vertices for part in parts])
+    table = trimesh.creation.box((4.0, 4.0, 0.02), transform=trimesh.transformations.translation_matrix((0, 0, -0.01)))
+    table_faces = np.asarray(table.faces)
+    parts.append(Triangles(np.asarray(table.vertices), table_faces, np.tile(_TABLE_RGB, (len(table_faces), 1))))
+    solid, colours = _ray_scene(parts)
+    arrows = scene.arrows(index)
+    views = []
+    for azimuth in np.deg2rad(_AZIMUTHS_DEG):
+        rays = _rays(points, azimuth, size_px)
+        picture, depth = _shade(solid, colours, rays)
+        if arrows is not None:
+            over, over_depth = _shade(*_ray_scene([arrows]), rays)
+            opacity = np.where(over_depth < depth + 1e-4, 1.0, _HIDDEN) * np.isfinite(over_depth)
+            picture = picture + opacity[..., None] * (over - picture)
+        views.append(picture)
+    image = (255.0 * np.concatenate(views, axis=1)).clip(0, 255).astype(np.uint8)
+    return captioned(image, caption(scene.grasps, index))
+
+
+def _rays(points: np.ndarray, azimuth: float, size_px: int) -> np.ndarray:
+    """Rays (H, W, 6), origin and direction, of a pinhole camera that has all `points` (N, 3) in its picture."""
+    centre = (points.min(axis=0) + points.max(axis=0)) / 2.0
+    reach = float(np.linalg.norm(points - centre, axis=1).max())
+    forward = -np.array([np.cos(azimuth), np.sin(azimuth), _ELEVATION])
+    forward /= np.linalg.norm(forward)
+    eye = centre - _DISTANCE * reach * forward
+    right = np.cross(forward, [0.0, 0.0, 1.0])
+    right /= np.linalg.norm(right)
+    up = np.cross(right, forward)
+    across = (points - eye) @ np.stack([right, up], axis=1) / ((points - eye) @ forward)[:, None]
+    middle, half = (across.min(axis=0) + across.max(axis=0)) / 2.0, 0.54 * float(np.ptp(across, axis=0).max())
+    steps = (np.arange(size_px) + 0.5) / size_px * 2.0 - 1.0
+    x, y = middle[0] + half * steps, middle[1] - half * steps
+    directions = forward + x[None, :, None] * right + y[:, None, None] * up
+    origins = np.broadcast_to(eye, directions.shape)
+    return np.concatenate([origins, directions], axis=-1).astype(np.float32)
+
+
+def _ray_scene(parts: list[Triangles]) -> tuple[o3d.t.geometry.RaycastingScene, np.ndarray]:
+    """A scene of all triangles, and the colour (F, 3) of each."""
+    offsets = np.cumsum([0, *(len(part.vertices) for part in parts[:-1])])
+    vertices = np.concatenate([part.vertices for part in parts]).astype(np.float32)
+    faces = np.concatenate([part.faces + offset for part, offset in zip(parts, offsets, strict=True)])
     scene = o3d.t.geometry.RaycastingScene(nthreads=1)
-    for vertices, faces, _ in parts:
-        scene.add_triangles(
-            o3d.core.Tensor(vertices.astype(np.float32)), o3d.core.Tensor(np.asarray(faces, dtype=np.uint32))
-        )
-    colours = np.stack([part[2] for part in parts])
-    target = transform_points(grasps.T_table_object, mesh.bounds.mean(axis=0)[None])[0]
-    views = [_view(scene, colours, target, np.deg2rad(azimuth)) for azimuth in (35.0, 155.0)]
-    return np.concatenate(views, axis=1)
+    scene.add_triangles(o3d.core.Tensor(vertices), o3d.core.Tensor(faces.astype(np.uint32)))
+    return scene, np.concatenate([part.colours for part in parts])
 
 
-def _view(scene: o3d.t.geometry.RaycastingScene, colours: np.ndarray, target: np.ndarray, azimuth: float) -> np.ndarray:
-    eye = target + 0.42 * np.array([np.cos(azimuth), np.sin(azimuth), 0.55])
-    rays = o3d.t.geometry.RaycastingScene.create_rays_pinhole(
-        fov_deg=42.0, center=target.tolist(), eye=eye.tolist(), up=[0, 0, -1], width_px=240, height_px=240
-    )
-    hits = scene.cast_rays(rays, nthreads=1)
+def _shade(
+    scene: o3d.t.geometry.RaycastingScene, colours: np.ndarray, rays: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Colours (H, W, 3) in [0, 1] and distances (H, W), infinite where nothing is hit."""
+    hits = scene.cast_rays(o3d.core.Tensor(rays), nthreads=1)
+    distance = hits["t_hit"].numpy()
     normal = hits["primitive_normals"].numpy()
-    part = hits["geometry_ids"].numpy().astype(np.int64)
-    hit = part < len(colours)
-    light = np.array([0.3, -0.4, 0.87])
-    direction = rays.numpy()[..., 3:]
-    facing = np.where((normal * direction).sum(-1, keepdims=True) > 0.0, -normal, normal)
-    shade = 0.55 + 0.45 * np.clip(facing @ light, 0.0, 1.0)
-    colour = colours[np.where(hit, part, 0)] * shade[..., None]
-    return (255 * np.where(hit[..., None], colour, _SKY_RGB)).clip(0, 255).astype(np.uint8)
+    hit = np.isfinite(distance)
+    face = np.where(hit, hits["primitive_ids"].numpy().astype(np.int64), 0)
+    directions = rays[..., 3:]
+    facing = np.where((normal * directions).sum(-1, keepdims=True) > 0.0, -normal, normal)
+    shade = 0.55 + 0.45 * np.clip(facing @ _LIGHT, 0.0, 1.0)
+    return np.where(hit[..., None], colours[face] * shade[..., None], _SKY_RGB), distance
