@@ -41,6 +41,16 @@ def test_a_hole_is_filled_and_noted() -> None:
     assert "repaired" in solid.note
 
 
+def test_a_torn_mesh_is_solid_again() -> None:
+    ball = trimesh.creation.icosphere(subdivisions=3, radius=1.0)
+    away = ball.triangles_center[:, 0] > 0.94
+    torn = trimesh.Trimesh(ball.vertices, ball.faces[~away], process=False)
+    solid = make_solid(torn, "torn")
+    assert away.sum() > 20 and solid.mesh.is_watertight
+    assert solid.mesh.volume == pytest.approx(ball.volume, rel=0.03)
+    assert "repaired" in solid.note
+
+
 def test_an_open_shell_is_wrapped_and_stays_hollow() -> None:
     ball = trimesh.creation.icosphere(subdivisions=2, radius=1.0)
     upper = ball.vertices[ball.faces].mean(axis=1)[:, 2] > -0.2

@@ -1,18 +1,27 @@
-"""Choosing the held-out test set (and the few training objects of other people): run once, written to the manifest."""
+"""Choosing the held-out test set (and a few training objects of other people): run once, written to the manifest.
 
+`python -m udg_sim.held_out --out objects.csv` needs all sources and some minutes; the result is committed.
+"""
+
+import argparse
 import re
 from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from udg_description.errors import UdgError
-from udg_sim import sources
+from udg_sim import families, sources
+from udg_sim.catalogue import builtin_specs
 from udg_sim.categories import category_of, slug
 from udg_sim.draw import Draw
+from udg_sim.manifest import Record, write
+from udg_sim.objects import centred, geometry_key
 from udg_sim.sources import FURNITURE, FURNITURE_LICENCE, LICENCE
 
-FURNITURE_COUNT, MYOSUITE_COUNT, PYBULLET_COUNT = 550, 50, 50
+TEST_COUNT, MYOSUITE_COUNT, PYBULLET_COUNT = 600, 50, 50
 EDGE_M = {"small": (0.045, 0.08), "medium": (0.09, 0.20), "large": (0.24, 0.55)}
 """Longest edge [m] of each size class, from which and up to which it is drawn."""
 MIDDLE_M = {"small": 0.07, "medium": 0.12, "large": 0.42}
@@ -23,15 +32,13 @@ WHOLE = 0.85
 """Least share of the volume that the largest solid must have."""
 FILL = 0.04
 """Least share of its convex hull that an object must fill: less is a bundle of wires and leaves."""
-ALIKE = 40
+ALIKE = 50
 """Most objects of one category from one source."""
 NO_OBJECTS = ("Characters", "Doors and windows", "Staircases")
 """Groups of the furniture catalogues that are people or parts of buildings."""
 DENSITY = {"small": (200.0, 1200.0), "medium": (100.0, 900.0), "large": (25.0, 150.0)}
 """Effective density [kg/m^3], from which and up to which it is drawn."""
 MASS_KG = (0.005, 0.9)
-PIECES = 12
-"""Most convex pieces of a pybullet lump."""
 
 
 class Candidate(NamedTuple):
@@ -154,3 +161,77 @@ def fitting(edges: np.ndarray) -> dict[str, tuple[float, float]]:
         if low <= high:
             found[size] = (low, high)
     return found
+
+
+def quick_ids(chosen: Sequence[Chosen], seen: set[str], per_cell: int = 8) -> set[str]:
+    """Ids of `per_cell` objects of each size and of seen and unseen categories each, no category twice."""
+    cells, used, ids = Counter[tuple[str, bool]](), set(), set()
+    for one in chosen:
+        cell = (one.size_class, one.candidate.category in seen)
+        if cells[cell] < per_cell and (one.candidate.category, one.size_class) not in used:
+            cells[cell] += 1
+            used.add((one.candidate.category, one.size_class))
+            ids.add(one.candidate.id)
+    return ids
+
+
+def own_records(seen: set[str]) -> Iterator[Record]:
+    """The objects of this package."""
+    for spec in builtin_specs().values():
+        mesh = centred(spec.build().mesh)
+        yield Record(
+            id=spec.id, source="builtin", category=spec.category, seen=spec.category in seen, split=spec.split,
+            size_class=spec.size_class, quick=False, longest_edge_m=float(mesh.extents.max()),
+            volume_m3=float(mesh.volume), mass_kg=spec.density * float(mesh.volume), licence="Apache-2.0", author="udg",
+            path="", key=geometry_key(mesh),
+        )  # fmt: skip
+    for number, one in enumerate(families.members()):
+        built = families.build(one)
+        mesh = centred(built.shape.mesh)
+        yield Record(
+            id=one.id, source="generated", category=one.family.name, seen=True, split="train",
+            size_class=one.size_class, quick=number < len(families.FAMILIES), longest_edge_m=float(mesh.extents.max()),
+            volume_m3=float(mesh.volume), mass_kg=built.mass_kg, licence="Apache-2.0", author="udg", path="",
+            key=geometry_key(mesh),
+        )  # fmt: skip
+
+
+def foreign_records(chosen: Sequence[Chosen], split: str, seen: set[str], quick: set[str]) -> Iterator[Record]:
+    """The chosen objects of other people, in their final size."""
+    for one in chosen:
+        c = one.candidate
+        mesh = sources.load_repaired(c.source, c.path).mesh
+        mesh.apply_scale(one.longest_edge_m / mesh.extents.max())
+        mesh = centred(mesh)
+        yield Record(
+            id=c.id, source=c.source, category=c.category, seen=c.category in seen, split=split,
+            size_class=one.size_class, quick=c.id in quick, longest_edge_m=one.longest_edge_m,
+            volume_m3=float(mesh.volume), mass_kg=float(np.clip(one.density * mesh.volume, *MASS_KG)),
+            licence=c.licence, author=c.author, path=c.path, key=geometry_key(mesh),
+        )  # fmt: skip
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Chooses the objects of other people and writes the manifest of all objects."""
+    parser = argparse.ArgumentParser(prog="python -m udg_sim.held_out", description=main.__doc__)
+    parser.add_argument("--out", type=Path, required=True, help="manifest to write (CSV)")
+    args = parser.parse_args(argv)
+    left_out: dict[str, str] = {}
+    lumps = choose(pybullet(), PYBULLET_COUNT, left_out)
+    small_source = choose(myosuite(), MYOSUITE_COUNT, left_out)
+    test = [*small_source, *choose(furniture(), TEST_COUNT - len(small_source), left_out)]
+    test.sort(key=lambda one: Draw(one.candidate.id).unit("order"))
+    seen = {spec.category for spec in builtin_specs().values() if spec.split == "train"}
+    seen |= {*families.FAMILIES, "lump"}
+    rows = [*own_records(seen), *foreign_records(lumps, "train", seen, set())]
+    rows += foreign_records(test, "test", seen, quick_ids(test, seen))
+    write(args.out, rows)
+    for id, why in sorted(left_out.items()):
+        print(f"left out: {id}: {why}")
+    print(Counter((row.source, row.size_class) for row in rows))
+
+
+if __name__ == "__main__":
+    from udg_description.errors import cli
+
+    cli(main)

@@ -12,6 +12,10 @@ from udg_sim.repair import RepairError, repair
 SUFFIXES = (".obj", ".stl", ".ply", ".off", ".glb", ".gltf")
 
 
+HOLE = 2.0
+"""Holes whose rim is longer than this times the longest edge are left open."""
+
+
 class MeshError(UdgError):
     """A mesh that cannot be read or is no solid."""
 
@@ -42,7 +46,7 @@ def read_solid(path: Path) -> Solid:
 
 
 def make_solid(mesh: trimesh.Trimesh, name: str) -> Solid:
-    """Watertight copy of `mesh`: vertices merged, small holes filled, else wrapped. Raises MeshError."""
+    """Watertight copy of `mesh`: vertices merged, holes filled, else wrapped as it is. Raises MeshError."""
     if not np.isfinite(mesh.vertices).all():
         raise MeshError(f"mesh {name}: has vertices that are not finite")
     if np.ptp(mesh.vertices, axis=0).min() <= 1e-6 * np.ptp(mesh.vertices, axis=0).max():
@@ -55,6 +59,7 @@ def make_solid(mesh: trimesh.Trimesh, name: str) -> Solid:
     mesh.remove_unreferenced_vertices()
     trimesh.repair.fix_normals(mesh)
     mesh.fill_holes()
+    mesh = _capped(mesh)
     if _is_solid(mesh):
         return Solid(_outward(mesh), "holes and faces repaired")
     try:
@@ -62,6 +67,27 @@ def make_solid(mesh: trimesh.Trimesh, name: str) -> Solid:
     except RepairError as error:
         raise MeshError(str(error)) from error
     return Solid(wrapped.mesh, wrapped.note)
+
+
+def _capped(mesh: trimesh.Trimesh) -> trimesh.Trimesh:
+    """The mesh with fans over its holes; larger holes (see HOLE) are left, they may be openings."""
+    edges = mesh.edges[trimesh.grouping.group_rows(mesh.edges_sorted, require_count=1)]
+    following = dict(edges.tolist())
+    if len(edges) == 0 or len(following) < len(edges):  # no hole, or holes that touch
+        return mesh
+    vertices, faces = list(mesh.vertices), mesh.faces.tolist()
+    while following:
+        start, loop = next(iter(following)), []
+        at = start
+        while at in following:
+            loop.append(at)
+            at = following.pop(at)
+        ring = mesh.vertices[loop]
+        length = np.linalg.norm(ring - np.roll(ring, -1, axis=0), axis=1).sum()
+        if at == start and length <= HOLE * mesh.extents.max():
+            faces += [[b, a, len(vertices)] for a, b in zip(loop, [*loop[1:], loop[0]], strict=True)]
+            vertices.append(ring.mean(axis=0))
+    return trimesh.Trimesh(np.array(vertices), np.array(faces), process=False)
 
 
 def _is_solid(mesh: trimesh.Trimesh) -> bool:

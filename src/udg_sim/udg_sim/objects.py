@@ -171,7 +171,7 @@ class ObjectLibrary:
         return self._loaded[spec]
 
     def _unknown(self, spec: str) -> str:
-        close = difflib.get_close_matches(spec, [*self._specs, *self._entries], n=3, cutoff=0.5)
+        close = difflib.get_close_matches(spec, list(self._entries), n=3, cutoff=0.5)
         hint = f"did you mean {' or '.join(close)}?" if close else "`make objects ARGS=--list` prints the valid ids."
         return f"object {spec!r} is not in the library; {hint} A mesh file is given as path.obj@<longest edge in m>"
 
@@ -191,6 +191,11 @@ def entries() -> list[Entry]:
     ]
     known += [Entry(id, "user", "mesh", "train", read_kept(id).size_class) for id in kept_ids()]
     return known
+
+
+def centred(mesh: trimesh.Trimesh) -> trimesh.Trimesh:
+    """The mesh with its centre of mass at the origin."""
+    return trimesh.Trimesh(mesh.vertices - mesh.center_mass, mesh.faces, process=False)
 
 
 def geometry_key(mesh: trimesh.Trimesh) -> str:
@@ -253,11 +258,10 @@ def _prepare(
     shape: Shape, id: str, category: str, split: str, size_class: str, mass_kg: float, note: str, source: str = "file"
 ) -> ObjectModel:
     """Centres the shape and adds what is expensive (convex parts, resting poses) from the cache."""
-    mesh = shape.mesh
-    centre = np.array(mesh.center_mass)
+    centre = np.array(shape.mesh.center_mass)
     if not np.isfinite(centre).all():
         raise MeshError(f"object {id}: the centre of mass is not finite; the mesh is no solid")
-    mesh = trimesh.Trimesh(mesh.vertices - centre, mesh.faces, process=False)
+    mesh = centred(shape.mesh)
 
     def make() -> dict[str, np.ndarray]:
         if shape.parts is None:
