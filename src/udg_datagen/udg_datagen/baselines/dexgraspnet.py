@@ -5,7 +5,8 @@ Energy E = E_fc + w_dis E_dis + w_pen E_pen + w_spen E_spen + w_joints E_joints 
 - E_dis: sum of the contact points' distances to the surface; E_pen: sum of the hand's penetration depths;
 - E_spen: overlap within the hand; E_joints: what joints exceed their limits by.
 Minimised by MALA: steps along the gradient scaled as in RMSProp (over the batch), now and then a contact point is
-replaced by a random one of the candidates, and a step is taken or refused by the Metropolis rule at a falling temperature.
+replaced by a random one of the candidates, and a step is taken or refused by the Metropolis rule at a falling
+temperature.
 
 What differs from the paper: penetration is that of the hand's collision spheres in the object (there: of 2000 points
 of the object in the hand's meshes); contact candidates lie on the pads alone, as both methods are to grasp with

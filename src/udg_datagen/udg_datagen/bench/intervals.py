@@ -9,9 +9,9 @@ _Z95 = 1.959964
 
 
 class Share(NamedTuple):
-    """`count` of `total`, and the 95 % interval of Wilson; nan for none of none."""
+    """`held` of `total`, and the 95 % interval of Wilson; nan for none of none."""
 
-    count: int
+    held: int
     total: int
     value: float
     lower: float
@@ -20,7 +20,7 @@ class Share(NamedTuple):
     def __str__(self) -> str:
         if self.total == 0:
             return "-"
-        return f"{self.value:.2f} [{self.lower:.2f}, {self.upper:.2f}] ({self.count}/{self.total})"
+        return f"{self.value:.2f} [{self.lower:.2f}, {self.upper:.2f}] ({self.held}/{self.total})"
 
 
 def share(count: int, total: int) -> Share:

@@ -157,7 +157,7 @@ def _method(chosen: Sequence[CellResult], results: Results) -> list[str]:
 
 def _sizes_table(results: Results) -> str:
     groups = [(size, _of(results.ours, lambda r, s=size: r.cell.size == s)) for size in SIZES]
-    groups.append(("thin bowls", _of(results.ours, lambda r: "bowl" in (r.cell.category, r.cell.object_id))))
+    groups.append(("thin bowls", _of(results.ours, lambda r: r.cell.category == "bowl")))
     rows = [[label, *(str(pooled(chosen, MAIN_TEST, w)) for w in ("raw", "ranked"))] for label, chosen in groups]
     return _table(["objects", f"raw, {MAIN_TEST}", "ranked"], rows)
 
@@ -204,10 +204,10 @@ def _cells_table(results: Results) -> str:
         rows.append(
             [r.cell.object_id, r.cell.size, r.method, r.cell.strategy, "+".join(r.cell.sides),
              f"{r.good}/{r.candidates}", _few(r.raw[MAIN_TEST]), _few(r.ranked[MAIN_TEST]),
-             _few(r.ranked["lift 0.5 kg mu 0.6"]), _few(r.ranked[_HEAVY]), f"{r.cpu_s:.1f}"]
+             _few(r.ranked["lift 0.5 kg mu 0.6"]), _few(r.ranked[_HEAVY]), f"{r.cpu_s:.1f}", r.note]
         )  # fmt: skip
     head = ["object", "size", "method", "strategy", "hands", "within gates", "raw", "ranked", "lift 0.5 kg",
-            "lift 1 kg", "CPU [s]"]  # fmt: skip
+            "lift 1 kg", "CPU [s]", "note"]  # fmt: skip
     return _table(head, rows)
 
 

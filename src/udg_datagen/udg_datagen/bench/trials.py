@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
 import time
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from udg_datagen.grasps import GraspSet
 from udg_datagen.metrics import Diversity, diversity, q1_of
 from udg_datagen.synthesis import GraspObject, HandModel, SynthesisConfig, synthesize, xhand
 from udg_datagen.validation import validate
+from udg_description.errors import UdgError
 from udg_description.layout import Side
 from udg_sim.objects import ObjectLibrary, ObjectModel
 
@@ -53,11 +55,13 @@ def run_cell(cell: Cell, config: BenchConfig) -> CellResult:
     seed = cell_seed(cell, config.seed)
     synthesis = open_gates(SynthesisConfig(strategy=cell.strategy, n_candidates=config.candidates))
     start = time.process_time()
-    grasps = synthesize(
-        obj, hands if len(hands) > 1 else hands[0], synthesis, T_table_object=model.stable_poses[0], seed=seed
-    )
+    try:
+        grasps = synthesize(obj, hands, synthesis, T_table_object=model.stable_poses[0], seed=seed)
+    except UdgError as error:  # an object that the strategy cannot grasp: all candidates failed
+        return _nothing(cell, str(error), time.process_time() - start, config)
     cpu_s = time.process_time() - start
-    return judge(cell, "ours", grasps, within_gates(grasps, SynthesisConfig(strategy=cell.strategy)), config.candidates, cpu_s, config)
+    good = within_gates(grasps, SynthesisConfig(strategy=cell.strategy))
+    return judge(cell, "ours", grasps, good, config.candidates, cpu_s, config)
 
 
 def judge(
@@ -137,6 +141,19 @@ def within_gates(grasps: GraspSet, config: SynthesisConfig) -> np.ndarray:
 def cell_seed(cell: Cell, seed: int) -> int:
     """A seed of its own for every cell, the same in every run."""
     return _SEED_STEP * seed + sum(ord(c) * (k + 1) for k, c in enumerate(cell.object_id + cell.strategy)) % _SEED_STEP
+
+
+def _nothing(cell: Cell, note: str, cpu_s: float, config: BenchConfig) -> CellResult:
+    failed = {name: [False] * config.trials for name in TESTS}
+    none = Diversity(
+        count=0, pca_share_1=math.nan, pca_share_2=math.nan, pca_share_5=math.nan,
+        approach_angle_deg=math.nan, approach_entropy=math.nan, point_spread_mm=math.nan,
+    )  # fmt: skip
+    return CellResult(
+        cell=cell, method="ours", candidates=config.candidates, returned=0, good=0, cpu_s=cpu_s,
+        raw_rank=[math.nan] * config.trials, raw=failed, ranked=failed, penetration_mm=[], tip_mm=[], q1=[],
+        diversity_all=none, diversity_kept=none, diversity_ranked=none, note=note,
+    )  # fmt: skip
 
 
 def _held(grasps: GraspSet, index: np.ndarray, model: ObjectModel, test: object) -> list[bool]:

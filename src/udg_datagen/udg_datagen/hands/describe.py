@@ -105,7 +105,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--urdf", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True, help="description file to write (.yaml)")
     parser.add_argument("--root", required=True, help="link of the palm")
-    parser.add_argument("--palm-normal", type=_direction, required=True, help="x,y,z out of the palm (=-1,.. if negative)")
+    parser.add_argument("--palm-normal", type=_direction, required=True, help="x,y,z out of the palm")
     parser.add_argument("--tips", type=_tips, required=True, help="thumb=link,index=link,...; the thumb first")
     parser.add_argument("--side", choices=("left", "right"), default="right")
     options = parser.parse_args(arguments)

@@ -179,8 +179,10 @@ def _spheres(tree: HandTree, description: HandDescription) -> list[np.ndarray]:
     return spheres
 
 
-def _self_pairs(tree: HandTree, sphere_link: np.ndarray, contact_links: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
-    """Spheres of the first contact's finger (the thumb) and of all other fingers; what they share belongs to neither."""
+def _self_pairs(
+    tree: HandTree, sphere_link: np.ndarray, contact_links: Sequence[int]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Spheres of the first contact's finger (the thumb) and of the other fingers; what they share is in neither."""
     first = set(tree.chain(contact_links[0]))
     others = {link for contact in contact_links[1:] for link in tree.chain(contact)}
     return (
@@ -189,7 +191,7 @@ def _self_pairs(tree: HandTree, sphere_link: np.ndarray, contact_links: Sequence
     )
 
 
-def _checked(kind: type, values: object, what: str) -> Any:
+def _checked(kind: type, values: object, what: str) -> Any:  # noqa: ANN401 - an instance of `kind`
     if not isinstance(values, dict):
         raise HandModelError(f"{what}: a mapping is needed, got {values!r}")
     valid = kind.__dataclass_fields__  # type: ignore[attr-defined]

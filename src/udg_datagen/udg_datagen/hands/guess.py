@@ -1,4 +1,4 @@
-"""First guesses for a hand's description: pads at the ends of its fingers, an open hand, the point that it closes around.
+"""First guesses for a hand's description: pads at the ends of its fingers, an open hand, what it closes around.
 
 Good enough to start from; a user who knows the hand improves them in the file.
 """
@@ -66,7 +66,7 @@ def _end(tree: HandTree, link: int, name: str) -> tuple[np.ndarray, float]:
     points = sample_union(shapes, 4000, np.random.default_rng(0))
     middle = points.mean(axis=0)
     along = middle / max(float(np.linalg.norm(middle)), 1e-9)
-    outer = max(shapes, key=lambda shape: float((_reach(shape, along))))
+    outer = max(shapes, key=lambda shape: _reach(shape, along))
     radius = _radius(outer)
     tip = points[(points @ along).argmax()]
     if outer.kind == "sphere":
@@ -78,11 +78,12 @@ def _end(tree: HandTree, link: int, name: str) -> tuple[np.ndarray, float]:
 
 def _reach(shape: Primitive, along: np.ndarray) -> float:
     local = shape.T_link_shape[:3, :3].T @ along
-    half = {
-        "sphere": lambda: shape.size[0],
-        "box": lambda: float(np.abs(local) @ np.array(shape.size) / 2),
-        "cylinder": lambda: abs(local[2]) * shape.size[1] / 2 + float(np.hypot(local[0], local[1])) * shape.size[0],
-    }[shape.kind]()
+    if shape.kind == "sphere":
+        half = shape.size[0]
+    elif shape.kind == "box":
+        half = float(np.abs(local) @ np.array(shape.size) / 2)
+    else:
+        half = float(abs(local[2]) * shape.size[1] / 2 + np.hypot(local[0], local[1]) * shape.size[0])
     return float(along @ shape.T_link_shape[:3, 3]) + half
 
 
@@ -99,7 +100,7 @@ def _open_hand(
     upper = np.array([joint.upper for joint in tree.joints])
     middle = np.clip(0.0, lower, upper)  # as the maker's drawing shows it
     span = upper - lower
-    best, best_score = middle, np.inf
+    best, best_score = middle, float("inf")
     for k in range(_DRAWS):
         share = rng.random(len(span))
         q = middle + (0.15 + 0.85 * k / _DRAWS) * (lower + share * span - middle)
@@ -110,7 +111,7 @@ def _open_hand(
         lateral = tips[0] - others - palm_normal * (palm_normal @ (tips[0] - others))
         heights = np.array(tips) @ palm_normal
         spread = np.linalg.norm(np.std(np.array(tips[1:]), axis=0)) if len(tips) > 2 else 0.0
-        score = (
+        score = float(
             20.0 * abs(gap - _BALL)
             + 20.0 * (gap - np.linalg.norm(lateral))
             + 10.0 * float(np.std(heights))

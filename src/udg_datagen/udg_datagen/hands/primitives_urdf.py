@@ -16,7 +16,7 @@ from udg_description.transforms import make_transform, rpy_to_matrix
 def write_primitive_urdf(source: Path, target: Path) -> dict[str, int]:
     """Write `source` to `target` with spheres for meshes and without <visual>; number of spheres by link."""
     tree = ET.parse(source)
-    counts = {}
+    counts: dict[str, int] = {}
     for link in tree.getroot().findall("link"):
         for visual in link.findall("visual"):
             link.remove(visual)
