@@ -18,6 +18,7 @@ from udg_bringup.graph import NodeDescription, process_environment, rviz_graph
 from udg_bringup.real_graph import RealGraphConfig, RealGraphError, real_graph
 
 BOOLEANS = ["true", "false"]
+TIME_TO_STOP_S = "15"  # brake, end the programs on the controllers, disconnect
 ARGUMENTS = [
     DeclareLaunchArgument(
         "use_emulators", default_value="false", choices=BOOLEANS, description="emulated devices instead of the hardware"
@@ -70,7 +71,9 @@ def _action(node: NodeDescription) -> LaunchDescriptionEntity:
     on_exit = Shutdown(reason=f"{node.name} ended")
     if not node.is_node:
         command = [sys.executable, "-m", node.module, *node.arguments]
-        return ExecuteProcess(cmd=command, name=node.name, output="screen", on_exit=on_exit)
+        return ExecuteProcess(
+            cmd=command, name=node.name, output="screen", on_exit=on_exit, sigterm_timeout=TIME_TO_STOP_S
+        )
     return Node(
         name=node.name,
         package=node.package,
@@ -80,4 +83,5 @@ def _action(node: NodeDescription) -> LaunchDescriptionEntity:
         arguments=list(node.arguments),
         output="screen",
         on_exit=on_exit,
+        sigterm_timeout=TIME_TO_STOP_S,
     )

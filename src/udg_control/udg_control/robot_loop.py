@@ -96,6 +96,11 @@ class RobotLoop:
 
     # --- clocks -----------------------------------------------------------------------------------------------------
 
+    @property
+    def knows_clock(self) -> bool:
+        """Whether stamps can be translated."""
+        return self._offset_ns is not None
+
     def watch_clock(self, host_ns: int, now_ns: int) -> None:
         """Compare the host's clock, of which stamps of messages are, with the monotonic one; a leap stops."""
         offset_ns = host_ns - now_ns

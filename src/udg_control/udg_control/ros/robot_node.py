@@ -38,6 +38,7 @@ from udg_description.ros.params import declare, refuse_unknown
 from udg_description.ros.spin import run_node
 
 RETRY_S = 2.0
+CLOCK_READING_NS = 1_000_000  # longest time that two readings of clocks may take
 THREADS = 4  # services that wait, chunks, stops and the rest
 WAIT_STEP_S = 0.01
 TACTILE_EVERY = 5  # cycles
@@ -208,7 +209,7 @@ class RobotNode(LifecycleNode):
                     loop = self._loop
                     if loop is None:
                         return
-                    loop.watch_clock(time.time_ns(), now_ns)
+                    self._watch_clock(loop)
                     cycle = loop.cycle(now_ns)
                 self._publish_while_ok(loop, cycle, now_ns, count)
                 count += 1
@@ -218,6 +219,14 @@ class RobotNode(LifecycleNode):
                     self._loop.emergency_stop()
             self._why_not = f"the control cycle ended: {error!r}"
             self.get_logger().fatal(self._why_not)
+
+    def _watch_clock(self, loop: RobotLoop) -> None:
+        """Let the loop compare the clocks, unless this thread was put aside between the two readings."""
+        before_ns = time.monotonic_ns()
+        host_ns = time.time_ns()
+        after_ns = time.monotonic_ns()
+        if after_ns - before_ns < CLOCK_READING_NS or not loop.knows_clock:
+            loop.watch_clock(host_ns, before_ns)
 
     def _publish_while_ok(self, loop: RobotLoop, cycle: Cycle, now_ns: int, count: int) -> None:
         """Publish; after SIGINT the cycle goes on braking, but nobody listens any more."""
