@@ -26,7 +26,7 @@ PRESET ?= edge
 ARGS ?=
 PYTEST_ARGS ?=
 
-.PHONY: help setup sim bench-tick bench-synthesis test lint colcon-test grasps demos data-info train rviz clean distclean
+.PHONY: help setup sim bench-tick bench-synthesis test lint colcon-test grasps demos data-info train objects rviz clean distclean
 
 help:  ## list the targets and their variables
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -74,6 +74,10 @@ data-info: setup  ## what the dataset DATA holds, with pictures in DATA/info; la
 
 train: setup  ## train PRESET on DATA into RUN (to go on: ARGS=--resume)
 	@$(ENV) exec python -m udg_policy.train --data "$(DATA)" --out "$(RUN)" --preset $(PRESET) --seed $(SEED) $(ARGS)
+
+objects: setup  ## prepare OBJECTS=quick (train, test, all, ids; WORKERS=n), FETCH=sources, ADD=folder of meshes (SIZE= UNIT=), ARGS=--report
+	@$(ENV) exec python -m udg_sim.prepare $(if $(OBJECTS),--objects "$(OBJECTS)") $(if $(WORKERS),--workers $(WORKERS)) \
+		$(if $(FETCH),--fetch "$(FETCH)") $(if $(ADD),--add "$(ADD)") $(if $(SIZE),--size $(SIZE)) $(if $(UNIT),--unit $(UNIT)) $(ARGS)
 
 rviz: setup  ## the simulation with RViz (needs a full ROS installation)
 	@$(ENV) command -v ros2 >/dev/null || { echo "rviz needs a full ROS 2 installation: source it, then make distclean rviz"; exit 2; }; \
