@@ -14,7 +14,9 @@ from udg_datagen.synthesis.initial import HandPose, TablePlane, sample_starts
 from udg_datagen.synthesis.optimise import Optimiser
 from udg_description.layout import SIDES
 
-CONFIG = SynthesisConfig(strategy="whole_hand", n_candidates=24, qp_steps=100, refine_steps=50, batch=12, pregrasp_steps=25)
+CONFIG = SynthesisConfig(
+    strategy="whole_hand", n_candidates=24, qp_steps=100, refine_steps=50, batch=12, pregrasp_steps=25
+)
 T_TABLE = np.array([[0.0, -1.0, 0.0, 0.02], [1.0, 0.0, 0.0, -0.03], [0.0, 0.0, 1.0, 0.06], [0.0, 0.0, 0.0, 1.0]])
 
 
@@ -124,7 +126,7 @@ def test_the_same_seed_gives_the_same_grasps_and_another_seed_others(can: GraspO
 def test_a_diverged_candidate_is_lost_alone(can: GraspObject) -> None:
     hand, table = xhand("right"), TablePlane(np.array([0.0, 0.0, 1.0]), 0.06)
     config = dataclasses.replace(CONFIG, n_candidates=4, qp_steps=20, refine_steps=0, screen_factor=1, screen_step=20)
-    start = sample_starts(can, (hand,), table, config, 4, np.random.default_rng(0))
+    start = sample_starts(can, (hand,), ((0, 1, 2, 3, 4),), table, config, 4, np.random.default_rng(0))
     broken = HandPose(start.center.clone(), start.R, start.q)
     broken.center[1] = torch.nan
     optimiser = Optimiser(can, (hand,), ((0, 1, 2, 3, 4),), table, config)
@@ -135,7 +137,7 @@ def test_a_diverged_candidate_is_lost_alone(can: GraspObject) -> None:
 
 def test_no_start_has_its_palm_facing_up(can: GraspObject) -> None:
     table = TablePlane.from_pose(T_TABLE)
-    start = sample_starts(can, (xhand("left"),), table, CONFIG, 48, np.random.default_rng(0))
+    start = sample_starts(can, (xhand("left"),), ((0, 1),), table, CONFIG, 48, np.random.default_rng(0))
     palm = start.R @ xhand("left").palm_normal
     assert (palm.numpy() @ table.up).max() <= CONFIG.approach_max_up + 1e-5
 
@@ -157,7 +159,7 @@ def test_fewer_contacts_for_a_pinch_and_a_limit_on_what_is_kept(can: GraspObject
 def test_screening_goes_on_with_the_better_half(can: GraspObject) -> None:
     hand, table = xhand("right"), TablePlane(np.array([0.0, 0.0, 1.0]), 0.06)
     config = dataclasses.replace(CONFIG, n_candidates=16, qp_steps=60, refine_steps=20)
-    start = sample_starts(can, (hand,), table, config, 32, np.random.default_rng(0))
+    start = sample_starts(can, (hand,), ((0, 1, 2, 3, 4),), table, config, 32, np.random.default_rng(0))
     optimiser = Optimiser(can, (hand,), ((0, 1, 2, 3, 4),), table, config)
     assert len(start.q) == 32
     everything, screened = optimiser.run(start, keep=32), optimiser.run(start, keep=16)

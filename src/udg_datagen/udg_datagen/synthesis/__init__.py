@@ -2,7 +2,7 @@
 
 from udg_datagen.synthesis.batches import worker_pool
 from udg_datagen.synthesis.config import SynthesisConfig
-from udg_datagen.synthesis.errors import GraspObjectError, HandModelError, StrategyError
+from udg_datagen.synthesis.errors import DeviceError, GraspObjectError, HandModelError, StrategyError
 from udg_datagen.synthesis.grasp_object import GraspObject
 from udg_datagen.synthesis.hand import HandModel, HandSpec
 from udg_datagen.synthesis.strategies import AUTO, STRATEGIES, choose
@@ -12,6 +12,7 @@ from udg_datagen.synthesis.xhand import xhand, xhand_spec
 __all__ = [
     "AUTO",
     "STRATEGIES",
+    "DeviceError",
     "GraspObject",
     "GraspObjectError",
     "HandModel",

@@ -45,7 +45,7 @@ class _Parcel(NamedTuple):
 
 
 def worker_pool(workers: int) -> ProcessPoolExecutor:
-    """Processes for `synthesize(..., pool=)`, with a single thread each; a context manager. Their start is paid once."""
+    """Processes of one thread each for `synthesize(..., pool=)`; a context manager. Their start is paid once."""
     return ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_start_worker)
 
 
@@ -78,7 +78,7 @@ def _solve(problem: Problem, batch: int, size: int) -> dict[str, np.ndarray]:
     with _one_thread():
         with torch.no_grad():
             rng = np.random.default_rng([seed, batch])
-            starts = sample_starts(obj, hands, table, config, size * config.screen_factor, rng)
+            starts = sample_starts(obj, hands, active, table, config, size * config.screen_factor, rng)
         result = Optimiser(obj, hands, active, table, config).run(starts, keep=size)
         return finish(result, obj, hands, active, table, config)
 

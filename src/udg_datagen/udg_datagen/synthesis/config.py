@@ -35,20 +35,23 @@ class SynthesisConfig:
     pad_cosine: float = 0.7  # the pad axis meets the surface normal within acos of this
     margin_object: float = 0.001  # [m] clearance asked of collision spheres
     margin_active_tip: float = -0.001  # [m] the same for links whose pad is in contact
-    margin_table: float = 0.004  # [m]
+    margin_table: float = 0.002  # [m]
     margin_hands: float = 0.004  # [m] between two hands
 
     # Lower level: contact forces
     friction: float = 0.4  # below what is tested, as a reserve
     cone_edges: int = 6
     force_penalty: float = 0.02
-    lift_wrench: float = 6.0  # size of the target that holds the weight; torques have 1
-    force_wrench: float = 1.0  # size of the other target forces
-    qp_every: int = 10  # steps between two solutions
-    qp_iterations: int = 20
+    lift_wrench: float = 12.0  # size of the target that holds the weight; torques have 1
+    force_wrench: float = 12.0  # size of the other target forces: pulls through the centre of mass
+    qp_every: int = 2  # steps between two solutions
+    qp_iterations: int = 15
 
     # Start
     centre_depth: tuple[float, float] = (0.005, 0.035)  # [m] of the grasp centre below the convex hull
+    centre_tries: int = 4  # depths drawn per start; the first that is inside the object is taken
+    weight_outside: float = 20.0  # of a grasp centre outside the object against spheres in the table [1]
+    straddle: float = 0.7  # share of one-hand starts turned so that thumb and fingers oppose across a surface
     centre_depth_bimanual: tuple[float, float] = (-0.01, 0.025)  # [m] the same for two hands
     joint_spread_bimanual: float = 0.2  # [rad] of the joints about the preshape
     approach_max_up: float = 0.1  # largest upward component of the palm normal

@@ -15,3 +15,7 @@ class StrategyError(UdgError):
 
 class HandModelError(UdgError):
     """A hand description that lacks something or contradicts itself."""
+
+
+class DeviceError(UdgError):
+    """A device that torch does not have here, or object and hands on different ones."""

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import open3d as o3d
+import torch
 import trimesh
 
-from udg_datagen.synthesis.errors import GraspObjectError
+from udg_datagen.synthesis.device import checked_device
+from udg_datagen.synthesis.mesh_check import checked_mesh
 from udg_datagen.synthesis.sdf import SdfGrid
 from udg_sim.objects import ObjectModel
 
@@ -18,7 +21,7 @@ class GraspObject:
     """One rigid object in its own frame.
 
     Args:
-        mesh: closed surface in metres, outward normals (inverted winding is repaired).
+        mesh: closed surface in metres; small faults are repaired, `notes` say which.
         name: shown in errors and stored with the grasps.
         com: centre of mass (3,) [m] in the mesh frame; the mesh's own (uniform density) if None.
         grid_nodes: cube root of the number of nodes of the distance grid.
@@ -26,7 +29,8 @@ class GraspObject:
         device: of the grid, the same as the hand's.
 
     Raises:
-        GraspObjectError: mesh empty, not finite, open beyond repair or without volume.
+        GraspObjectError: mesh empty, not finite, of another unit, open beyond repair, without volume, in pieces.
+        DeviceError: no such device here.
     """
 
     def __init__(
@@ -40,8 +44,8 @@ class GraspObject:
         device: str = "cpu",
     ) -> None:
         self.name = name
-        self.notes: tuple[str, ...] = ()  # what had to be repaired
-        self.mesh = _checked(mesh, name)
+        self.device = checked_device(device)
+        self.mesh, self.notes = checked_mesh(mesh, name)  # notes: what had to be repaired
         self.com = np.array(self.mesh.center_mass if com is None else com, dtype=np.float64)
         self.extents = np.asarray(self.mesh.extents, dtype=np.float64)
         self.diagonal = float(np.linalg.norm(self.extents))
@@ -61,6 +65,18 @@ class GraspObject:
         """An object of the library, whose centre of mass is the origin."""
         return cls(model.mesh, name=model.id, com=np.zeros(3), device=device)
 
+    @cached_property
+    def least_width(self) -> float:
+        """Least distance [m] of parallel planes between which the object fits, one of them on a face of its hull."""
+        hull = self.mesh.convex_hull
+        normals = np.unique(np.round(hull.face_normals, 3), axis=0)
+        return float(np.ptp(np.asarray(hull.vertices) @ normals.T, axis=0).min())
+
+    @cached_property
+    def solidity(self) -> float:
+        """Share of its convex hull that the object fills."""
+        return float(self.mesh.volume / self.mesh.convex_hull.volume)
+
     @property
     def wrench_scale(self) -> float:
         """Length [m] by which torques are divided to be compared with forces."""
@@ -78,6 +94,19 @@ class GraspObject:
         """Exact signed distance (...) [m], positive outside, of `points` (..., 3) in the object frame."""
         tensor = o3d.core.Tensor(np.ascontiguousarray(points, dtype=np.float32))
         return self._scene.compute_signed_distance(tensor, nthreads=1, nsamples=1).numpy()
+
+    def grid_distance(self, points: np.ndarray) -> np.ndarray:
+        """Signed distance (...) [m] of `points` (..., 3) by the grid: quick, good to a fraction of a mm."""
+        return self._look_up(points)[0].reshape(points.shape[:-1])
+
+    def grid_gradient(self, points: np.ndarray) -> np.ndarray:
+        """Unit gradient (..., 3) of the distance at `points` (..., 3) by the grid."""
+        return self._look_up(points)[1].reshape(points.shape)
+
+    def _look_up(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        columns = torch.as_tensor(points.reshape(-1, 3).T[None], dtype=torch.float32, device=self.device)
+        distance, gradient = self.sdf.nearest(columns)
+        return distance[0].double().cpu().numpy(), gradient[0].T.double().cpu().numpy()
 
     def hull_samples(self, n: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """Area-uniform points (n, 3) [m] on the convex hull and its outward normals (n, 3) there."""
@@ -114,21 +143,3 @@ def _ray_scene(mesh: trimesh.Trimesh) -> o3d.t.geometry.RaycastingScene:
         o3d.core.Tensor(np.asarray(mesh.faces, dtype=np.uint32)),
     )
     return scene
-
-
-def _checked(mesh: trimesh.Trimesh, name: str) -> trimesh.Trimesh:
-    if len(mesh.faces) == 0:
-        raise GraspObjectError(f"object '{name}': the mesh has no faces; a closed triangle mesh in metres is needed")
-    if not np.isfinite(mesh.vertices).all():
-        raise GraspObjectError(f"object '{name}': the mesh has vertices that are not finite")
-    checked = trimesh.Trimesh(vertices=mesh.vertices, faces=mesh.faces, process=False)
-    if not checked.is_watertight:
-        checked.merge_vertices()
-        checked.fill_holes()
-    if not checked.is_watertight:
-        raise GraspObjectError(f"object '{name}': the mesh is not closed; repair it so that it encloses a volume")
-    if checked.volume < 0.0:  # inside out
-        checked.invert()
-    if checked.volume < 1e-9:
-        raise GraspObjectError(f"object '{name}': volume {checked.volume:.2e} m^3 is too small; is the mesh in metres?")
-    return checked

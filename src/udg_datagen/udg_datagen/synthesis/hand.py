@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from udg_datagen.synthesis.device import checked_device
 from udg_datagen.synthesis.errors import HandModelError
 from udg_description.layout import Side
 from udg_description.transforms import skew
@@ -92,7 +93,7 @@ class HandModel:
 
     def __init__(self, spec: HandSpec, device: str = "cpu") -> None:
         self.spec = spec
-        self.device = device
+        self.device = checked_device(device)
 
         def tensor(array: np.ndarray) -> Tensor:
             return torch.tensor(np.asarray(array), dtype=torch.float32, device=device)
@@ -163,6 +164,14 @@ class HandModel:
         pads = (state.X @ self.W_contacts)[0]
         return float((pads[:, 1:] - pads[:, :1]).norm(dim=0).max())
 
+    def opposition(self, contacts: tuple[int, ...]) -> np.ndarray:
+        """Unit vector (3,) in the hand frame from the first contact to the mean of the others, at the preshape."""
+        q = torch.as_tensor(self.spec.preshape, dtype=torch.float32, device=self.device)[None]
+        state = self.forward(torch.zeros(1, 3, device=self.device), torch.eye(3, device=self.device)[None], q)
+        pads = (state.X @ self.W_contacts)[0].T.double().cpu().numpy()[list(contacts)]
+        line = pads[1:].mean(axis=0) - pads[0]
+        return line / np.linalg.norm(line)
+
     def forward(self, origin: Tensor, R: Tensor, q: Tensor) -> HandState:
         """Link poses for root origin (B, 3) [m], root rotation (B, 3, 3) and joints (B, n) [rad]."""
         sin, cos = torch.sin(q)[..., None, None], torch.cos(q)[..., None, None]
@@ -175,7 +184,7 @@ class HandModel:
             all_R, all_o = torch.cat([all_R, R_link], 1), torch.cat([all_o, o_link], 1)
         all_R, all_o = all_R[:, self._to_link_order], all_o[:, self._to_link_order]
         axis = _product(all_R[:, 1:], self._axis[..., None])[..., 0]
-        X = torch.cat([all_R, all_o[..., None]], dim=-1).permute(0, 2, 1, 3).reshape(len(q), 3, -1)
+        X = torch.cat([all_R, all_o[..., None]], dim=-1).permute(0, 2, 1, 3).flatten(2)
         return HandState(X, all_R, all_o, axis)
 
     def pose_gradient(self, state: HandState, X_gradient: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -184,8 +193,8 @@ class HandModel:
         `X_gradient` (B, 3, 4 L) is the gradient with respect to `state.X`: sum over terms of G @ W.T for gradients G
         (B, 3, k) of the points X @ W.
         """
-        G = X_gradient.unflatten(-1, (-1, 4)).permute(0, 2, 1, 3)  # (B, L, 3, 4)
-        X = state.X.unflatten(-1, (-1, 4)).permute(0, 2, 1, 3)
+        G = X_gradient.unflatten(-1, (self.n_joints + 1, 4)).permute(0, 2, 1, 3)  # (B, L, 3, 4)
+        X = state.X.unflatten(-1, (self.n_joints + 1, 4)).permute(0, 2, 1, 3)
         N = (G[..., :, None, :] * X[..., None, :, :]).sum(-1)  # sum over points of g p'
         moment = torch.stack([N[..., 2, 1] - N[..., 1, 2], N[..., 0, 2] - N[..., 2, 0], N[..., 1, 0] - N[..., 0, 1]], 1)
         pull = torch.cat([G[..., 3].transpose(1, 2), moment], dim=1) @ self._moves  # (B, 6, n + 1)

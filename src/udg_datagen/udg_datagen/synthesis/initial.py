@@ -63,6 +63,7 @@ class HandPose(NamedTuple):
 def sample_starts(
     obj: GraspObject,
     hands: Sequence[HandModel],
+    active: Sequence[tuple[int, ...]],
     table: TablePlane,
     config: SynthesisConfig,
     count: int,
@@ -85,11 +86,11 @@ def sample_starts(
     else:
         raise GraspObjectError(f"object '{obj.name}': no approach direction is free of the table")
     point, approach, reach = (np.concatenate(arrays)[:wanted] for arrays in zip(*parts, strict=True))
-    # No deeper than the object's middle: thin objects are met half-way.
-    to_middle = np.clip(np.einsum("bhj,bhj->bh", obj.com - point, approach), config.centre_depth[0], None)
     depth_range = config.centre_depth if len(hands) == 1 else config.centre_depth_bimanual
-    depth = np.minimum(rng.uniform(*depth_range, approach.shape[:2]), to_middle)
-    center = point + depth[..., None] * approach
+    center, outside = _centres(obj, point, approach, depth_range, config.centre_tries, rng)
+    if len(hands) == 1 and config.straddle > 0.0:
+        turned = rng.random(wanted) < config.straddle
+        reach[turned] = _straddling(obj, hands[0], active[0], center[turned, 0], approach[turned, 0], rng)[:, None]
     R = np.stack([_frames(approach[:, h], reach[:, h], hand) for h, hand in enumerate(hands)], axis=1)
     spread = _JOINT_STD_RAD if len(hands) == 1 else config.joint_spread_bimanual
     q = np.stack(
@@ -106,12 +107,54 @@ def sample_starts(
     device = hands[0].device
     pose = HandPose(*(torch.as_tensor(x, dtype=torch.float32, device=device) for x in (center, R, q)))
     up = torch.as_tensor(table.up, dtype=torch.float32, device=device)
-    sunk = torch.zeros(wanted, device=device)
+    sunk = torch.as_tensor(config.weight_outside * outside.sum(axis=1), dtype=torch.float32, device=device)
     for hand, state in zip(hands, pose.forward(hands), strict=True):
         height = up @ (state.X @ hand.W_spheres) + table.offset - hand.sphere_radius
         sunk = sunk + (-height).clamp(min=0.0).sum(-1)
     best = torch.argsort(sunk, stable=True)[:count].sort()[0]
     return pose.take(best)
+
+
+def _centres(
+    obj: GraspObject,
+    point: np.ndarray,
+    approach: np.ndarray,
+    depth_range: tuple[float, float],
+    tries: int,
+    rng: np.random.Generator,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Grasp centres (n, H, 3) below hull points (n, H, 3), the deepest in the object of several depths each.
+
+    Also how far outside the object they are (n, H) [m]: in the hollow of a bowl, say, where fingers meet nothing.
+    """
+    # No deeper than the object's middle: thin objects are met half-way.
+    to_middle = np.clip(np.einsum("bhj,bhj->bh", obj.com - point, approach), max(depth_range[0], 0.0), None)
+    depth = np.minimum(rng.uniform(*depth_range, (tries, *approach.shape[:2])), to_middle)
+    centers = point + depth[..., None] * approach
+    distance = obj.grid_distance(centers)
+    # The first that is inside stays: the depths remain as they were drawn wherever the object is solid.
+    best = np.where((distance < 0.0).any(axis=0), (distance < 0.0).argmax(axis=0), distance.argmin(axis=0))[None]
+    chosen = np.take_along_axis(centers, best[..., None], axis=0)[0]
+    return chosen, np.take_along_axis(distance, best, axis=0)[0].clip(min=0.0)
+
+
+def _straddling(
+    obj: GraspObject,
+    hand: HandModel,
+    active: tuple[int, ...],
+    center: np.ndarray,
+    approach: np.ndarray,
+    rng: np.random.Generator,
+) -> np.ndarray:
+    """Finger directions (n, 3) for which thumb and fingers oppose each other across the object's nearest surface."""
+    opposition = hand.opposition(active)
+    gradient = obj.grid_gradient(center) * rng.choice((-1.0, 1.0), (len(center), 1))
+    across = gradient - np.einsum("ij,ij->i", gradient, approach)[:, None] * approach
+    across = across / np.maximum(np.linalg.norm(across, axis=1, keepdims=True), 1e-6)
+    across = across + _TURN_STD_RAD * rng.standard_normal(across.shape)
+    world = _axes(approach, across)  # second column: where the opposition shall point
+    local = _axes(hand.spec.palm_normal[None], opposition[None])[0]
+    return world @ local.T @ hand.spec.finger_direction
 
 
 def _one_hand(
@@ -127,7 +170,7 @@ def _one_hand(
 def _two_hands(
     obj: GraspObject, table: TablePlane, count: int, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """As `_one_hand` for the left and the right hand (n, 2, 3): points and normals of the hull that oppose each other."""
+    """As `_one_hand` for left and right hand (n, 2, 3), at points of the hull that oppose each other."""
     point, normal = obj.hull_samples(count, rng)
     others, other_normal = obj.hull_samples(_PARTNERS, rng)
     line = point[:, None] - others

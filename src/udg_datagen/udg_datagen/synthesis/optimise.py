@@ -165,7 +165,8 @@ class Optimiser:
         """Gradient (B, H, 6 + n) with respect to translation, rotation about the grasp centre, and joints."""
         config = self._config
         points = [
-            (state.X @ W).split(columns, dim=-1) for state, W, columns in zip(states, self._W, self._columns, strict=True)
+            (state.X @ W).split(columns, dim=-1)
+            for state, W, columns in zip(states, self._W, self._columns, strict=True)
         ]
         inside = energies.penetration(self._sdf, torch.cat([p[0] for p in points], -1), self._object_radius)
         sphere_gradient = list((weights.penetration * inside.gradient).split(self._spheres, dim=-1))
@@ -178,7 +179,8 @@ class Optimiser:
             sphere_gradient[h] = sphere_gradient[h] + config.weight_table * table.gradient
             palm_gradient.append(config.weight_table * table.palm_gradient)
             if weights.own > 0.0:
-                sphere_gradient[h] = sphere_gradient[h] + weights.own * energies.self_penetration(spheres, hand).gradient
+                own = energies.self_penetration(spheres, hand)
+                sphere_gradient[h] = sphere_gradient[h] + weights.own * own.gradient
         if weights.hands > 0.0:
             between = energies.hand_hand_penetration(
                 points[0][0], self._hands_radius[0], points[1][0], self._hands_radius[1]

@@ -14,8 +14,9 @@ STRATEGIES: dict[str, int | None] = {"pinch": 2, "tripod": 3, "whole_hand": None
 """Contacts of each hand that carry the object, the first of its description (thumb, index, ...); None: all."""
 AUTO = "auto"
 
-# Longest edge of the object over the span of the open hand (thumb to furthest finger), up to which a strategy is chosen.
-_PINCH_SPAN, _TRIPOD_SPAN, _WHOLE_HAND_SPAN = 0.2, 0.4, 1.1
+# Longest edge of an object over the span of the open hand (thumb to furthest finger) up to which a strategy is chosen:
+# 0.045, 0.08 and 0.22 m for the XHand.
+_PINCH_SPAN, _TRIPOD_SPAN, _WHOLE_HAND_SPAN = 0.185, 0.33, 0.9
 
 
 def choose(obj: GraspObject, hand: HandModel) -> str:

@@ -12,11 +12,14 @@ import numpy as np
 from udg_datagen.grasps import GraspSet
 from udg_datagen.synthesis.batches import Problem, solve_batches
 from udg_datagen.synthesis.config import SynthesisConfig
-from udg_datagen.synthesis.errors import HandModelError, StrategyError
+from udg_datagen.synthesis.errors import DeviceError, GraspObjectError, HandModelError, StrategyError
 from udg_datagen.synthesis.grasp_object import GraspObject
 from udg_datagen.synthesis.hand import HandModel
 from udg_datagen.synthesis.initial import TablePlane
 from udg_datagen.synthesis.strategies import AUTO, active_contacts, choose, hands_needed
+
+_MAX_WIDTH_BIMANUAL = 0.8  # [m] what two arms 0.9 m apart get between their hands
+_SOLID = 0.5  # share of its hull from which an object can only be held round the outside
 
 
 def synthesize(
@@ -47,11 +50,13 @@ def synthesize(
     Raises:
         StrategyError: the strategy does not fit the hands.
         HandModelError: two hands that do not go together.
-        GraspObjectError: the object cannot be approached or is larger than a hand's reach.
+        GraspObjectError: the object cannot be approached or is larger than the hands reach.
+        DeviceError: object and hands are on different devices.
     """
     config = SynthesisConfig() if config is None else config
     given = (hands,) if isinstance(hands, HandModel) else tuple(hands)
     config, used = _assign(obj, given, config)
+    _check_fit(obj, used)
     if T_table_object is None:
         T_table_object = np.eye(4)
         T_table_object[2, 3] = table_height - obj.mesh.bounds[0, 2]
@@ -91,7 +96,7 @@ def _assign(
         if sides != ("left", "right"):
             raise HandModelError(f"two hands are given as {sides}; valid: ('left', 'right')")
         if hands[0].n_joints != hands[1].n_joints:
-            raise HandModelError(f"two hands with {hands[0].n_joints} and {hands[1].n_joints} joints do not go together")
+            raise HandModelError(f"hands with {hands[0].n_joints} and {hands[1].n_joints} joints do not go together")
     if config.strategy == AUTO:
         strategy = choose(obj, hands[-1])
         if strategy == "bimanual" and len(hands) == 1:
@@ -104,3 +109,15 @@ def _assign(
             "one HandModel, or (left, right) for 'bimanual'"
         )
     return config, hands
+
+
+def _check_fit(obj: GraspObject, hands: tuple[HandModel, ...]) -> None:
+    if any(hand.device != obj.device for hand in hands):
+        raise DeviceError(f"object '{obj.name}' is on device '{obj.device}', a hand on '{hands[-1].device}'")
+    span = hands[0].span if len(hands) == 1 else _MAX_WIDTH_BIMANUAL
+    if obj.least_width > span and obj.solidity > _SOLID:
+        one = f"the {hands[0].spec.side} hand ({span:.2f} m); try both hands"
+        raise GraspObjectError(
+            f"object '{obj.name}' is {obj.least_width:.2f} m wide where it is narrowest: larger than the reach of "
+            + (one if len(hands) == 1 else f"two hands ({span} m)")
+        )

@@ -12,10 +12,10 @@ from torch import Tensor
 
 
 def target_wrenches(up: Tensor, lift: float = 1.0, force: float = 1.0) -> Tensor:
-    """The J = 12 wrenches (12, 6) to be made: force along and torque about three axes, both ways, torques of unit size.
+    """The J = 12 wrenches (12, 6) to be made: force along and torque about three axes, both ways; torques of size 1.
 
-    The third axis is `up` (3,); the force along it, which holds the weight, has the size `lift`, the other forces, which
-    resist pulls, the size `force`.
+    The third axis is `up` (3,); the force along it, which holds the weight, has the size `lift`, the other forces,
+    which resist pulls, the size `force`.
     """
     first = torch.linalg.cross(up, reference_axes(up))
     first = first / first.norm()
