@@ -22,6 +22,7 @@ from udg_control.emulators.ur_log import ArmLog
 from udg_description.layout import HOME_Q, SIDES, part_indices
 
 FLUSH_S = 0.2
+PRIORITY = 60  # above whatever drives the arms: a controller does not wait for its clients
 
 
 def _loopback(text: str) -> str:
@@ -64,7 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, ask_to_stop)
     if arguments.real_time:
         try:
-            os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(20))
+            os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(PRIORITY))
         except PermissionError:
             print("no permission for real-time priority; going on without", file=sys.stderr)
     file = None if arguments.log is None else arguments.log.open("w", encoding="utf-8")

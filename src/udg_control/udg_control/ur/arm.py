@@ -85,6 +85,7 @@ class UrArm:
         self._restarting: threading.Thread | None = None
         self._death: tuple[Fault, str] | None = None  # of the process, found here
         self._checked_s = 0.0
+        self._stop_wanted = False  # since the last `rearm`
 
     def connect(self) -> None:
         """Start the process, connect and measure. Raises DeviceError when nobody answers."""
@@ -124,6 +125,7 @@ class UrArm:
 
     def stop(self) -> None:
         """Brake within the limits, then hold; commands are ignored until `rearm`."""
+        self._stop_wanted = True
         link = self._link
         if link is not None and link.last_order is not Order.STOP:
             link.give(Order.STOP)
@@ -131,6 +133,7 @@ class UrArm:
     def rearm(self) -> None:
         """Get ready again, with a new process if there was a fault. Returns at once."""
         with self._lock:
+            self._stop_wanted = False
             link = self._link
             if link is None or self._restarting is not None:
                 return
@@ -147,6 +150,8 @@ class UrArm:
         with self._lock:
             if self._link is old:  # not closed meanwhile
                 self._start_process(arm=True, seen=seen)
+                if self._stop_wanted:  # meanwhile
+                    self._link.give(Order.STOP)
             self._restarting = None
 
     def _start_process(self, *, arm: bool, seen: Report | None = None) -> None:
@@ -180,12 +185,10 @@ class UrArm:
             if phase is Phase.FAULT:
                 self._after_death(link)
                 fault = FAULTS[report.fault]
-                detail = f"{self.name}: {fault.value}: {link.shared.detail()}"
-                return DeviceStatus(phase=phase, fault=fault, detail=detail, values=values)
+                return DeviceStatus(phase=phase, fault=fault, detail=link.shared.detail(), values=values)
             self._find_death(link, report, phase)
             if self._death is not None:
-                fault, why = self._death
-                detail = f"{self.name}: {fault.value}: {why}"
+                fault, detail = self._death
                 return DeviceStatus(phase=Phase.FAULT, fault=fault, detail=detail, values=values)
             if report.order < link.orders:  # not taken up yet
                 phase = {Order.ARM: Phase.ARMING, Order.STOP: Phase.STOPPED}.get(link.last_order, phase)
@@ -193,7 +196,7 @@ class UrArm:
                 phase = Phase.ARMING
             advisory = ""
             if 0.0 < report.speed_scaling < 0.99:
-                advisory = f"{self.name}: the speed slider is at {report.speed_scaling:.0%}"
+                advisory = f"the speed slider is at {report.speed_scaling:.0%}"
             return DeviceStatus(phase=phase, advisory=advisory, values=values)
 
     def _find_death(self, link: _Link, report: Report, phase: Phase) -> None:

@@ -12,11 +12,11 @@ import json
 import math
 import os
 import signal
-import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from types import FrameType
 from typing import Any, NoReturn
 
@@ -26,24 +26,13 @@ from udg_control.device import Fault, Phase
 from udg_control.ur.config import UrArmConfig
 from udg_control.ur.dashboard import Dashboard, DashboardError
 from udg_control.ur.playout import Playout
+from udg_control.ur.receive import ReceiveError, Receiver
 from udg_control.ur.shared import FAULTS, LATENESS_BIN_US, LATENESS_BINS, PHASES, Command, Order, Report, Shared
 from udg_control.ur.start import Start
 from udg_control.ur.watch import PLAYING, FaultReport, Sample, judge
 from udg_description.layout import part_indices
 from udg_description.limits import joint_limits
 
-RTDE_PORT = 30004
-VARIABLES = [
-    "timestamp",
-    "actual_q",
-    "actual_qd",
-    "actual_current",
-    "joint_temperatures",
-    "robot_mode",
-    "safety_status_bits",
-    "runtime_state",
-    "speed_scaling",
-]
 KICK_PERIOD_S = 0.02  # the watchdog of the controller wants to hear something
 END_S = 0.8  # longest wait for servoStop and stopScript on the way out
 DASHBOARD_SILENCE_S = 2.0
@@ -55,6 +44,7 @@ REFUSED_CYCLES = 3
 GUARD_PERIOD_S = 0.005
 STUCK_S = 0.1
 EXIT_ENDED, EXIT_REFUSED, EXIT_LINK, EXIT_ERROR = 0, 3, 4, 5
+SERVO_SLACK_NS, LIBRARY_SLACK_NS = 1_000, 500_000  # how coarse the timers of a thread may be
 _PR_SET_TIMERSLACK = 29
 _MCL_CURRENT_AND_FUTURE = 3
 _NS = 1_000_000_000
@@ -83,11 +73,12 @@ class ArmProcess:
         self._phase = Phase.CONNECTING
         self._fault: FaultReport | None = None
         self._fault_ns = 0
-        self._receive: Any = None
+        self._receiver: Receiver | None = None
         self._control: Any = None
         self._dashboard: Dashboard | None = None
         self._worker: threading.Thread | None = None
         self._real_time = False
+        self._libc = ctypes.CDLL(None, use_errno=True)
         self._order = 0
         self._cycles = self._missed = self._sent = 0
         self._cycle_s = 0.0  # when the servo loop last began a cycle
@@ -149,9 +140,10 @@ class ArmProcess:
 
     def _guard(self) -> None:
         """Notice a lost link or a call that does not return while the servo loop is inside ur_rtde."""
+        assert self._receiver is not None
         pause = threading.Event()
         while not pause.wait(GUARD_PERIOD_S):
-            if not self._receive.isConnected():
+            if self._receiver.lost():
                 self._give_up(FaultReport(Fault.LINK_LOST, f"the connection to {self._config.host} broke"))
             stuck_s = time.monotonic() - self._cycle_s
             if stuck_s > STUCK_S and self._phase is not Phase.ARMING and self._called:
@@ -177,16 +169,13 @@ class ArmProcess:
 
     def _connect(self) -> bool:
         """Connect to measure; False when there is nobody to connect to."""
-        from rtde_receive import RTDEReceiveInterface
-
         config = self._config
         try:
-            socket.create_connection((config.host, RTDE_PORT), timeout=1.0).close()
+            self._receiver = Receiver(config.host, config.servo_rate_hz)
             self._dashboard = Dashboard(config.host)
             serial_number = self._dashboard.ask("get serial number").strip()
             self._sample = self._sample._replace(remote="true" in self._dashboard.ask("is in remote control"))
-            self._receive = RTDEReceiveInterface(config.host, config.servo_rate_hz, VARIABLES)
-        except (OSError, RuntimeError, DashboardError) as error:
+        except (ReceiveError, DashboardError) as error:
             self._enter_fault(FaultReport(Fault.NOT_CONNECTED, f"{config.host} does not answer: {error}"))
             self._report(time.monotonic())
             return False
@@ -196,8 +185,8 @@ class ArmProcess:
             self._report(time.monotonic())
             return False
         now_s = time.monotonic()
-        self._answered_s = self._polled_s = self._state_s = now_s
         self._measure(now_s)
+        self._answered_s = self._polled_s = now_s
         seen_s = self._start.seen_controller_s
         expected_s = seen_s + (time.monotonic_ns() - self._start.seen_ns) / _NS - REBOOT_SLACK_S
         self._rebooted = seen_s >= 0.0 and self._sample.controller_s < max(seen_s, expected_s)
@@ -244,7 +233,8 @@ class ArmProcess:
         config = self._config
         try:
             if self._control is None:
-                self._control = RTDEControlInterface(config.host, config.servo_rate_hz)
+                with self._coarse_timers():
+                    self._control = RTDEControlInterface(config.host, config.servo_rate_hz)
             ready = self._wait_for(lambda: self._sample.runtime_state == PLAYING, 1.0)
             ready = ready and self._control.setWatchdog(config.watchdog_hz)
             if ready and config.payload_kg > 0.0:
@@ -269,26 +259,22 @@ class ArmProcess:
     # --- measuring and judging --------------------------------------------------------------------------------------
 
     def _measure(self, now_s: float) -> None:
-        receive = self._receive
-        controller_s = receive.getTimestamp()
+        assert self._receiver is not None
+        try:
+            new = self._receiver.read() or (self._receiver.newest if self._state_s == 0.0 else None)
+        except ReceiveError as error:
+            self._give_up(FaultReport(Fault.LINK_LOST, f"{self._config.host}: {error}"))
         sample = self._sample
-        if controller_s == sample.controller_s:
+        if new is None or new.controller_s == sample.controller_s:
             self._stale_cycles += 1
             return
-        if controller_s < sample.controller_s:
+        if new.controller_s < sample.controller_s:
             self._rebooted = True
         self._state_s, self._stale_cycles = now_s, 0
-        q, qd = receive.getActualQ(), receive.getActualQd()
-        self._q = np.array(q)
-        self._shared.put_joints(q, qd, receive.getActualCurrent(), receive.getJointTemperatures())
-        self._speed_scaling = receive.getSpeedScaling()
-        self._sample = Sample(
-            controller_s,
-            receive.getRobotMode(),
-            receive.getSafetyStatusBits(),
-            receive.getRuntimeState(),
-            sample.remote,
-        )
+        self._q = np.array(new.q)
+        self._shared.put_joints(new.q, new.qd, new.current, new.temperature)
+        self._speed_scaling = new.speed_scaling
+        self._sample = Sample(new.controller_s, new.robot_mode, new.safety_bits, new.runtime_state, sample.remote)
 
     def _ask_dashboard(self, now_s: float) -> None:
         dashboard = self._dashboard
@@ -308,7 +294,7 @@ class ArmProcess:
             self._give_up(FaultReport(Fault.LINK_LOST, "the dashboard connection broke"))
 
     def _look_for_fault(self, now_s: float) -> FaultReport | None:
-        if not self._receive.isConnected() or (self._control is not None and not self._control.isConnected()):
+        if self._control is not None and not self._control.isConnected():
             self._give_up(FaultReport(Fault.LINK_LOST, f"the connection to {self._config.host} broke"))
         age_s = now_s - self._state_s
         if age_s > self._config.state_timeout_s and self._stale_cycles > SILENT_CYCLES:
@@ -494,17 +480,28 @@ class ArmProcess:
         with self._reporting:
             self._shared.put_report(report)
 
+    # --- scheduling -------------------------------------------------------------------------------------------------
+
     def ask_for_real_time(self) -> None:
         """Real-time priority and memory that stays, where permitted; fine timers everywhere."""
-        libc = ctypes.CDLL(None, use_errno=True)
-        libc.prctl(_PR_SET_TIMERSLACK, 1000, 0, 0, 0)
-        if self._config.real_time_priority > 0:
+        priority = self._config.real_time_priority
+        if priority > 0:
             try:
-                os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(self._config.real_time_priority))
-                libc.mlockall(_MCL_CURRENT_AND_FUTURE)
+                os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(priority))
+                self._libc.mlockall(_MCL_CURRENT_AND_FUTURE)
                 self._real_time = True
             except PermissionError:
-                self._real_time = False
+                pass
+        self._libc.prctl(_PR_SET_TIMERSLACK, SERVO_SLACK_NS, 0, 0, 0)
+
+    @contextmanager
+    def _coarse_timers(self) -> Iterator[None]:
+        """Let ur_rtde start its thread with coarse timers (it polls every 0.1 ms); no effect on real-time."""
+        self._libc.prctl(_PR_SET_TIMERSLACK, LIBRARY_SLACK_NS, 0, 0, 0)
+        try:
+            yield
+        finally:
+            self._libc.prctl(_PR_SET_TIMERSLACK, SERVO_SLACK_NS, 0, 0, 0)
 
 
 def main(argv: Sequence[str]) -> int:

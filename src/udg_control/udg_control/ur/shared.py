@@ -1,7 +1,7 @@
 """Memory shared by control and an arm's process: commands one way, the report the other. Nothing in it blocks.
 
-Each record has a counter that is odd while it is written; a reader that meets a change reads again. One process writes
-a record, the other reads it.
+Each record exists twice: the writer fills the older one and then declares it the newest. One process writes a record,
+the other reads it.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import mmap
 import os
 import struct
+from collections.abc import Sequence
 from enum import IntEnum
 from typing import NamedTuple
 
@@ -20,7 +21,6 @@ RING = 64  # commands that may wait
 LATENESS_BINS = 2000
 LATENESS_BIN_US = 10.0
 _DETAIL_BYTES = 512
-_READ_ATTEMPTS = 100
 PHASES = tuple(Phase)
 FAULTS = tuple(Fault)
 
@@ -71,29 +71,26 @@ _TEXT = struct.Struct(f"@{_DETAIL_BYTES}s")
 
 
 class _Record:
-    """A record of fixed size behind its counter."""
+    """A record of fixed size, twice, behind the number of the newest: a writer that is held up holds up nobody."""
 
     def __init__(self, layout: struct.Struct, memory: mmap.mmap, words: memoryview, offset: int) -> None:
         self._layout, self._memory, self._words = layout, memory, words
-        self._counter, self._offset = offset // 8, offset + 8
-        self.end = offset + 8 + -(-layout.size // 8) * 8
+        size = -(-layout.size // 8) * 8
+        self._number, self._slots = offset // 8, (offset + 8, offset + 8 + size)
+        self.end = offset + 8 + 2 * size
 
     def put(self, *values: object) -> None:
-        words, counter = self._words, self._counter
-        words[counter] += 1
-        self._layout.pack_into(self._memory, self._offset, *values)
-        words[counter] += 1
+        number = self._words[self._number] + 1
+        self._layout.pack_into(self._memory, self._slots[number % 2], *values)
+        self._words[self._number] = number
 
     def get(self) -> tuple | None:
-        """Return the values, None if it was being written all the time or never has been."""
-        words, counter = self._words, self._counter
-        for _ in range(_READ_ATTEMPTS):
-            before = words[counter]
-            if before % 2 == 0:
-                values = self._layout.unpack_from(self._memory, self._offset)
-                if words[counter] == before:
-                    return values if before else None
-        return None
+        """Return the newest values, None before the first."""
+        while True:
+            number = self._words[self._number]
+            values = self._layout.unpack_from(self._memory, self._slots[number % 2])
+            if self._words[self._number] == number:  # the writer has not come round to this slot meanwhile
+                return values if number else None
 
 
 class Shared:
@@ -172,7 +169,9 @@ class Shared:
         """Publish."""
         self._report.put(*report)
 
-    def put_joints(self, q: list[float], qd: list[float], current: list[float], temperature: list[float]) -> None:
+    def put_joints(
+        self, q: Sequence[float], qd: Sequence[float], current: Sequence[float], temperature: Sequence[float]
+    ) -> None:
         """Publish."""
         self._joints.put(*q, *qd, *current, *temperature)
 
