@@ -68,6 +68,8 @@ class View:
         h, w = self.shape
         rows, columns = np.divmod(np.arange(h * w), w)
         tile = (rows // _TILE_PX) * -(-w // _TILE_PX) + columns // _TILE_PX
+        self._tile_of_pixel = tile
+        self._tile_grid = (-(-h // _TILE_PX), -(-w // _TILE_PX))
         by_tile = np.argsort(tile, kind="stable")
         sizes = np.bincount(tile)
         place = np.minimum(np.arange(_TILE_PX**2)[None], sizes[:, None] - 1)  # small tiles repeat their last pixel
@@ -80,8 +82,27 @@ class View:
         self._tiles = np.unique(tile if self.inside is None else tile[self.inside])  # those with pixels in the box
         self._tile_direction = direction[self._tiles]
 
-    def may_hit(self, centers_world: np.ndarray, radii: np.ndarray) -> LikelyHits:
-        """Pixels (inside the box) whose tile may see one of the spheres (S, 3), (S,) [m], and which spheres."""
+    def tiles_about(self, pixels: np.ndarray) -> np.ndarray:
+        """Which tiles (inside the box) hold one of the pixels or have a neighbour that does; (T,) bool."""
+        rows, columns = self._tile_grid
+        grid = np.zeros((rows + 2, columns + 2), dtype=bool)
+        inner = np.zeros(rows * columns, dtype=bool)
+        inner[self._tile_of_pixel[pixels]] = True
+        grid[1:-1, 1:-1] = inner.reshape(rows, columns)
+        grid = grid[:-2] | grid[1:-1] | grid[2:]
+        grid = grid[:, :-2] | grid[:, 1:-1] | grid[:, 2:]
+        return grid.ravel()[self._tiles]
+
+    def pixels_of(self, tiles: np.ndarray) -> np.ndarray:
+        """Pixels (inside the box) of the tiles (T,) bool, some twice."""
+        pixels = self._tile_pixels[self._tiles[tiles]].ravel()
+        return pixels if self.inside is None else pixels[self.inside[pixels]]
+
+    def may_hit(self, centers_world: np.ndarray, radii: np.ndarray, tiles: np.ndarray | None = None) -> LikelyHits:
+        """Pixels (inside the box) whose tile may see one of the spheres (S, 3), (S,) [m], and which spheres.
+
+        tiles: only these (T,) bool; all if None.
+        """
         offset = centers_world - self.origin
         distance = np.maximum(np.linalg.norm(offset, axis=1), 1e-9)
         sine = np.minimum(radii / distance, 1.0)
@@ -89,9 +110,9 @@ class View:
         limit = np.cos(np.minimum(half, np.pi)).astype(np.float32)
         axis = (offset / distance[:, None]).astype(np.float32)
         seen = self._tile_direction @ axis.T >= limit
-        tiles = self._tiles[seen.any(axis=1)]
-        pixels = self._tile_pixels[tiles].ravel()
-        return LikelyHits(pixels if self.inside is None else pixels[self.inside[pixels]], seen.any(axis=0))
+        if tiles is not None:
+            seen[~tiles] = False
+        return LikelyHits(self.pixels_of(seen.any(axis=1)), seen.any(axis=0))
 
 
 def _bounding_window(mask: np.ndarray) -> tuple[slice, slice]:
