@@ -108,6 +108,10 @@ def test_the_summary_has_the_agreed_keys_and_pooled_shares() -> None:
     assert line["chosen_lift_share"] == 0.5  # of those that were executed
     # Best 500 of 800: rank 0.1 counts, rank 0.9 does not; all of those held: 500 valid in 4 s.
     assert line["valid_per_s"] == {"ours": 125.0, "dexgraspnet": 4.0}  # 8 of 16 in 4 s of CPU, on two
+    docs = report.insert("before <!-- bench:begin --> old <!-- bench:end --> after", results)
+    assert docs.startswith("before") and docs.endswith("after") and "old" not in docs and "### Diversity" in docs
+    with pytest.raises(BenchError, match="marks"):
+        report.insert("no marks", results)
     page = report.markdown(results)
     for name in ("pinch", "bimanual", "dexgraspnet", "BODex", "no_reach", "0.50"):
         assert name in page

@@ -24,7 +24,7 @@ from tqdm import tqdm
 from udg_datagen.bench import report
 from udg_datagen.bench.baseline import run_baseline_cell
 from udg_datagen.bench.scenes import run_scene, scene_tasks
-from udg_datagen.bench.settings import BenchConfig, Cell, cells, pick_objects, quick
+from udg_datagen.bench.settings import BenchConfig, BenchError, Cell, cells, pick_objects, quick
 from udg_datagen.bench.timing import time_cell
 from udg_datagen.bench.trials import prepare_process, run_cell
 from udg_datagen.synthesis import STRATEGIES
@@ -33,10 +33,11 @@ from udg_sim.objects import ObjectLibrary
 
 _Task = TypeVar("_Task")
 _Result = TypeVar("_Result")
+PARTS = ("times", "cells", "baselines", "scenes")
 
 
 def benchmark(config: BenchConfig, objects: dict[str, list[str]], parts: Sequence[str]) -> report.Results:
-    """Run the named parts ("times", "cells", "baselines", "scenes") and collect what they measured."""
+    """Run the parts named (of `PARTS`) and collect what they measured."""
     start = time.perf_counter()
     library = ObjectLibrary()
     categories = {name: library.get(name).category for names in objects.values() for name in names}
@@ -122,13 +123,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=2, help="processes")
     parser.add_argument("--out", type=Path, default=Path("out/bench_synthesis"))
-    parser.add_argument("--only", default="times,cells,baselines,scenes", help="parts to run")
+    parser.add_argument("--docs", type=Path, help="page whose tables are replaced, as docs/grasp_synthesis.md")
+    parser.add_argument("--only", default=",".join(PARTS), help="parts to run")
     options = parser.parse_args(arguments)
     try:
         config = quick() if options.quick else BenchConfig()
         config = dataclasses.replace(config, seed=options.seed, workers=options.workers)
         if options.n is not None:
             config = dataclasses.replace(config, candidates=options.n)
+        parts = options.only.split(",")
+        if set(parts) - set(PARTS):
+            raise BenchError(f"--only {options.only}: valid parts are {', '.join(PARTS)}")
+        if options.docs is not None:
+            report.check_marks(options.docs.read_text())
         library = ObjectLibrary()
         if options.objects:
             objects: dict[str, list[str]] = {"small": [], "medium": [], "large": []}
@@ -136,13 +143,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 objects[library.get(name).size_class].append(name)
         else:
             objects = pick_objects(library, config.objects_per_size)
-        results = benchmark(config, objects, options.only.split(","))
+        results = benchmark(config, objects, parts)
     except UdgError as error:
         parser.exit(2, f"{error}\n")
     summary = report.summary(results)
     _write(options.out / "report.json", json.dumps({"summary": summary, **_plain(results)}, indent=1))
     page = report.markdown(results)
     _write(options.out / "report.md", page)
+    if options.docs is not None:
+        _write(options.docs, report.insert(options.docs.read_text(), results))
     print(page)
     print(json.dumps(summary))
     return 0

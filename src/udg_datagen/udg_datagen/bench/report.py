@@ -13,12 +13,13 @@ import numpy as np
 from udg_datagen.bench.intervals import Share, share
 from udg_datagen.bench.published import PUBLISHED
 from udg_datagen.bench.scenes import SceneOutcome
-from udg_datagen.bench.settings import MAIN_TEST, ROUND, SIZES, TESTS, BenchConfig
+from udg_datagen.bench.settings import MAIN_TEST, ROUND, SIZES, TESTS, BenchConfig, BenchError
 from udg_datagen.bench.timing import KEPT, Timing
 from udg_datagen.bench.trials import CellResult
 
 _SINGLE = ("pinch", "tripod", "whole_hand")
 _HEAVY = "lift 1 kg mu 1.0"
+_BEGIN, _END = "<!-- bench:begin -->", "<!-- bench:end -->"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,10 +81,41 @@ def summary(results: Results) -> dict[str, Any]:
 
 
 def markdown(results: Results) -> str:
-    """The report as a page."""
-    config = results.config
+    """The whole report as a page: the tables, every cell, the summary."""
     parts = [
         "# Benchmark of grasp synthesis\n",
+        tables(results),
+        "\n## Cells\n",
+        _cells_table(results),
+        "\n## Summary\n",
+        "```json\n" + json.dumps(summary(results)) + "\n```\n",
+    ]
+    return "\n".join(parts)
+
+
+def insert(page: str, results: Results) -> str:
+    """The page with the tables between its marks `<!-- bench:begin -->` and `<!-- bench:end -->` replaced.
+
+    Raises:
+        BenchError: the page has no such marks.
+    """
+    check_marks(page)
+    head, begin, rest = page.partition(_BEGIN)
+    _, end, tail = rest.partition(_END)
+    inner = tables(results).replace("\n## ", "\n### ")
+    return f"{head}{begin}\n{inner}\n```json\n{json.dumps(summary(results))}\n```\n{end}{tail}"
+
+
+def check_marks(page: str) -> None:
+    """Raises BenchError unless the page has the marks between which the tables go."""
+    if _END not in page.partition(_BEGIN)[2]:
+        raise BenchError(f"the page lacks the marks {_BEGIN} and {_END} between which the tables go")
+
+
+def tables(results: Results) -> str:
+    """All tables but that of the cells."""
+    config = results.config
+    parts = [
         f"{len({r.cell.object_id for r in results.ours})} objects that were not used to tune, seed {config.seed}, "
         f"{config.candidates} candidates a cell (object and strategy), {config.trials} of them tried raw and "
         f"{config.trials} of the best quarter by energy (ranked). {results.machine}; "
@@ -105,10 +137,6 @@ def markdown(results: Results) -> str:
         _scenes_table(results),
         "\n## Published figures (other hands, objects, tests and machines; not measured here)\n",
         _table(["method", "figure", "where"], [list(row) for row in PUBLISHED]),
-        "\n## Cells\n",
-        _cells_table(results),
-        "\n## Summary\n",
-        "```json\n" + json.dumps(summary(results)) + "\n```\n",
     ]
     return "\n".join(parts)
 

@@ -107,13 +107,13 @@ def _open_hand(
         T = tree.poses(q)
         tips = [(T[link] @ np.append(centers[name], 1.0))[:3] for name, link in links.items()]
         others = np.mean(tips[1:], axis=0)
-        gap = np.linalg.norm(tips[0] - others)
+        gap = float(np.linalg.norm(tips[0] - others))
         lateral = tips[0] - others - palm_normal * (palm_normal @ (tips[0] - others))
         heights = np.array(tips) @ palm_normal
-        spread = np.linalg.norm(np.std(np.array(tips[1:]), axis=0)) if len(tips) > 2 else 0.0
+        spread = float(np.linalg.norm(np.std(np.array(tips[1:]), axis=0))) if len(tips) > 2 else 0.0
         score = float(
             20.0 * abs(gap - _BALL)
-            + 20.0 * (gap - np.linalg.norm(lateral))
+            + 20.0 * (gap - float(np.linalg.norm(lateral)))
             + 10.0 * float(np.std(heights))
             - 10.0 * float(heights.min())
             + 4.0 * abs(spread - 0.03)

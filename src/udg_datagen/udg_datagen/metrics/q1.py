@@ -2,9 +2,9 @@
 
 L1 convention: the normal forces of all contacts sum to one, so that the wrenches that the grasp can make fill the
 convex hull of the union of all cone edges. Q1 is the distance from the origin to the nearest facet of that hull, or
-zero where the origin lies outside (no force closure). Contacts are points with Coulomb friction, cones linearised to pyramids;
-torque about the centre of mass enters divided by a length, `torque_scale`. Two point contacts have no hold of the
-rotation about the line through them: their Q1 is zero, always.
+zero where the origin lies outside (no force closure). Contacts are points with Coulomb friction, cones linearised to
+pyramids; torque about the centre of mass enters divided by a length, `torque_scale`. Two point contacts have no hold
+of the rotation about the line through them: their Q1 is zero, always.
 """
 
 from __future__ import annotations
