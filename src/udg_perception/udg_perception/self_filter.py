@@ -73,6 +73,8 @@ class SelfFilter:
             is_near = _in_capsules(points, centers[c], axes[c], half_lengths[c], reach[c])
             for index in np.flatnonzero(touched_rest[tile]):
                 left = np.flatnonzero(~is_near)
+                if len(left) == 0:
+                    break
                 is_near[left] = self._is_near_rest(index, Ts_world_rest[index], points[left])
             is_robot[members] = is_near
         return is_robot
