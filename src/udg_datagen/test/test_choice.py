@@ -9,14 +9,14 @@ from udg_datagen.collision import CollisionScene
 from udg_datagen.grasps import GraspSet
 from udg_datagen.handmade import made_grasps, pressing
 from udg_description.arm_kinematics import hand_ik, hand_pose
-from udg_description.layout import HOME_Q, SIDES, part_indices
+from udg_description.layout import HOME_Q, SIDES, Side, part_indices
 from udg_description.model import RobotModel
 from udg_description.spheres import CollisionSpheres
 from udg_description.transforms import make_transform, se3_distance
 from udg_sim.objects import ObjectLibrary, ObjectModel
 
 X, Y, Z = np.eye(3)
-SIDES_PRESSED = {"left": -Y, "right": Y}  # palms towards each other across the object
+SIDES_PRESSED: dict[Side, np.ndarray] = {"left": -Y, "right": Y}  # palms towards each other across the object
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +34,7 @@ def box() -> ObjectModel:
     return ObjectLibrary().get("box_300")
 
 
-def from_the_side(model: ObjectModel, side: str) -> np.ndarray:
+def from_the_side(model: ObjectModel, side: Side) -> np.ndarray:
     """T_object_hand (4, 4): fingers forward and down, palm inwards, 5 cm off the surface."""
     T = pressing(model, side, SIDES_PRESSED[side], (X - Z) / np.sqrt(2.0))
     T[:3, 3] -= 0.05 * SIDES_PRESSED[side] - 0.03 * Z
@@ -54,7 +54,7 @@ def choose(
     return list(reachable(sets, T, HOME_Q, scene, discarded=discarded)), discarded
 
 
-def one_hand(model: ObjectModel, side: str) -> GraspSet:
+def one_hand(model: ObjectModel, side: Side) -> GraspSet:
     return made_grasps(model, (side,), from_the_side(model, side)[None, None])
 
 
@@ -115,7 +115,7 @@ def test_a_start_on_another_branch_keeps_to_that_branch(can: ObjectModel, scene:
 
 def test_the_nearer_grasp_comes_first_by_equation_10(can: ObjectModel, scene: CollisionScene) -> None:
     sets = [one_hand(can, "right"), one_hand(can, "left")]
-    for y, nearer in ((0.15, "left"), (-0.15, "right")):
+    for y, nearer in zip((0.15, -0.15), SIDES, strict=True):
         T = at(can, 0.6, y)
         found, _ = choose(sets, can, T, scene)
         assert found[0].sides == (nearer,)

@@ -15,11 +15,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from udg_datagen.collision import Clearance, CollisionScene
+from udg_datagen.collision import CollisionScene
 from udg_datagen.grasps import GraspSet, HandGrasp
 from udg_description.arm_kinematics import hand_ik, hand_pose
 from udg_description.errors import UdgError
-from udg_description.layout import Side, part_indices
+from udg_description.layout import SIDES, Side, part_indices
 from udg_description.limits import joint_limits
 from udg_description.transforms import se3_distance
 
@@ -141,8 +141,7 @@ def _reach(
         furthest = -1
         passed = []
         for branch in branches:
-            sides = None if alone else (hand.side,)
-            reason = _collision((hand,), (branch,), q_start, scene, config, sides)
+            reason = _collision((hand,), (branch,), q_start, scene, config, SIDES if alone else (hand.side,))
             if reason is None:
                 passed.append(branch)
                 if alone:
@@ -156,7 +155,7 @@ def _reach(
         return (free[0][0],)
     pairs = sorted(itertools.product(*free), key=lambda pair: max(branch.motion for branch in pair))
     for pair in pairs[: config.max_pairs]:
-        if _collision(hands, pair, q_start, scene, config, None) is None:
+        if _collision(hands, pair, q_start, scene, config, SIDES) is None:
             return pair
     return "arms"
 
@@ -167,9 +166,9 @@ def _collision(
     q_start: np.ndarray,
     scene: CollisionScene,
     config: ChoiceConfig,
-    sides: tuple[Side, ...] | None,
+    sides: Sequence[Side],
 ) -> str | None:
-    """The first collision of the acting arms from pregrasp to lift; `sides` present, all if None."""
+    """The first collision of the acting arms from pregrasp to lift, with only the arms of `sides` there."""
     n = config.line_points
     q = np.repeat(q_start[None], 2 * n, axis=0)
     for hand, branch in zip(hands, branches, strict=True):
@@ -180,9 +179,8 @@ def _collision(
     grasping = tuple(hand.side for hand in hands)
     shift = np.zeros((2 * n, 3))
     shift[n:, 2] = np.linspace(0.0, config.lift_m, n)
-    present = {} if sides is None else {"sides": sides}
-    first: Clearance = scene.clearance(q[:1], **present)
-    along: Clearance = scene.clearance(q[1:], grasping=grasping, target_shift=shift[1:], **present)
+    first = scene.clearance(q[:1], sides=sides)
+    along = scene.clearance(q[1:], sides=sides, grasping=grasping, target_shift=shift[1:])
     for name, margin in (
         ("table", config.table_margin_m),
         ("robot", config.robot_margin_m),

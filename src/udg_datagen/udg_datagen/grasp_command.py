@@ -24,7 +24,7 @@ from udg_datagen.grasp_page import write_page
 from udg_datagen.grasp_picture import draw_grasps
 from udg_datagen.grasps import GraspSet
 from udg_datagen.synthesis import AUTO, STRATEGIES, GraspObject, SynthesisConfig, choose, synthesize, xhand
-from udg_datagen.validation import RULES, ValidationConfig, validate, worker_pool
+from udg_datagen.validation import RULES, Rule, ValidationConfig, validate, worker_pool
 from udg_description.errors import UdgError, cli
 from udg_description.layout import SIDES
 from udg_sim.objects import ObjectLibrary, ObjectModel
@@ -98,7 +98,7 @@ def _validated(
 
 
 def _rules(args: argparse.Namespace) -> list[ValidationConfig]:
-    names = () if args.validate is None else args.validate or RULES
+    names: Sequence[Rule] = () if args.validate is None else args.validate or RULES
     return [ValidationConfig(rule=name, mass_kg=args.mass, friction=args.friction) for name in names]
 
 

@@ -73,11 +73,11 @@ class GraspScene:
         q = grasps.q_grasp if stage == "grasp" else grasps.q_pregrasp
         return grasps.T_table_object @ T[index, hand] @ self.hands[hand].pose(q[index, hand])
 
-    def hand(self, index: int, hand: int) -> Triangles:
-        """One hand of grasp `index`, pads on the surface."""
+    def hand(self, index: int, hand: int, stage: str = "grasp") -> Triangles:
+        """One hand of grasp `index` in a stage of `link_poses`: pads on the surface unless another is asked for."""
         mesh = self.hands[hand]
         colours = self.link_colours[hand][mesh.face_link]
-        return Triangles(mesh.vertices(self.link_poses(index, hand)), mesh.faces.astype(np.int64), colours)
+        return Triangles(mesh.vertices(self.link_poses(index, hand, stage)), mesh.faces.astype(np.int64), colours)
 
     def forces(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         """Contact points (C, 3) [m] and forces on the object (C, 3) [N] of grasp `index` in the table's frame."""

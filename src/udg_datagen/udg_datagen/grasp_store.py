@@ -46,6 +46,7 @@ class GraspStoreConfig:
     )
     better_share: float = 0.5  # of the candidates, by energy, from which grasps that differ are picked
     validated: int = 8  # that many are tried in physics, of each strategy and side
+    validated_bimanual: int = 12  # the same with both hands: fewer of those are within reach
     mass_factor: float = 2.0  # times the object's own mass in the hard test, up to max_mass_kg
     max_mass_kg: float = 1.0
     friction: float = 0.6  # in the hard test
@@ -54,8 +55,8 @@ class GraspStoreConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.validated < 1:
-            raise GraspStoreError(f"validated is {self.validated}, valid: >= 1")
+        if self.validated < 1 or self.validated_bimanual < 1:
+            raise GraspStoreError(f"validated {self.validated}, {self.validated_bimanual} must be at least 1")
         if not 0.0 < self.better_share <= 1.0:
             raise GraspStoreError(f"better_share is {self.better_share}, valid: 0 < x <= 1")
         if not self.mass_factor >= 1.0 or not self.max_mass_kg > 0.0 or not self.friction > 0.0:
@@ -136,7 +137,8 @@ class GraspStore:
             seed=config.seed,
         )
         better = slice(0, max(1, round(config.better_share * len(grasps))))
-        picked = grasps.take(better).spread(config.validated)
+        count = config.validated if len(hands) == 1 else config.validated_bimanual
+        picked = grasps.take(better).spread(count)
         hard = dataclasses.replace(
             config.validation,
             mass_kg=max(target.mass_kg, min(config.mass_factor * target.mass_kg, config.max_mass_kg)),

@@ -18,7 +18,6 @@ from udg_sim.objects import ObjectModel
 from udg_sim.world import WorldConfig
 
 GRAVITY = 9.81  # [m/s^2]
-_CONTACT_OFFSET = 0.001  # [m] of each shape; at the engine's own 10 mm a step takes 2 to 7 times as long
 # The carrier stands for an arm that follows its targets well.
 _CARRIER_TRANSLATION = Drive(2.0e4, 8.0e2, 1.0e4, 0.0)
 _CARRIER_ROTATION = Drive(5.0e2, 2.0e1, 1.0e3, 0.0)
@@ -100,8 +99,6 @@ class HandWorld:
             self._scene, model, material, np.eye(4), mass_kg=mass_kg, position_iterations=iterations
         )
         self._entities.append(self._object.entity)
-        for shape in self._object.collision_shapes:
-            shape.contact_offset = _CONTACT_OFFSET
 
     def _build(self, body: HandBody, index: int, material: object) -> Articulation:
         ignored = 1 << index  # shapes that share a bit of the third group never touch: a hand ignores itself
@@ -117,9 +114,6 @@ class HandWorld:
         )
         carrier = [_CARRIER_TRANSLATION] * 3 + [_CARRIER_ROTATION] * 3 if self._floating else []
         hand.set_drives([*carrier, *body.drives])
-        for link in hand.body.links:
-            for shape in link.collision_shapes:
-                shape.contact_offset = _CONTACT_OFFSET
         return hand
 
     def reset(self, Ts_world_hand: np.ndarray, q: np.ndarray, T_world_object: np.ndarray) -> None:

@@ -15,10 +15,6 @@ from udg_sim.objects import ObjectModel
 
 _FLAT = np.array([0.0, 0.0, 0.0, 0.0] + [0.2] * 8)
 _BEND = np.array([0.0] * 4 + [0.4] * 8)
-_SCALARS = (
-    "energy", "wrench_residual", "force_imbalance", "penetration", "self_penetration", "q1",
-    "hand_hand_penetration", "table_clearance", "approach_clearance",
-)  # fmt: skip
 
 
 def made_grasps(model: ObjectModel, sides: tuple[Side, ...], poses: np.ndarray) -> GraspSet:
@@ -44,7 +40,15 @@ def made_grasps(model: ObjectModel, sides: tuple[Side, ...], poses: np.ndarray) 
         contact_points_object=np.zeros((n, 0, 3)),
         contact_forces_object=np.zeros((n, 0, 3)),
         withstood=np.zeros((n, 0), dtype=bool),
-        **{name: np.zeros(n) for name in _SCALARS},
+        energy=np.zeros(n),
+        wrench_residual=np.zeros(n),
+        force_imbalance=np.zeros(n),
+        penetration=np.zeros(n),
+        self_penetration=np.zeros(n),
+        hand_hand_penetration=np.zeros(n),
+        table_clearance=np.zeros(n),
+        approach_clearance=np.zeros(n),
+        q1=np.full(n, np.nan),
     )
 
 

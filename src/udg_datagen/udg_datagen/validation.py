@@ -30,7 +30,8 @@ _CONTROL_STEPS = 4  # physics steps between two targets
 _CHUNK = 4  # grasps a process takes at a time
 _WORLDS = 4  # worlds kept by a process
 _FAILED_RISE = 0.3  # share of the way up at half of which an object left behind ends the trial
-RULES = ("lift", "six_axis")
+Rule = Literal["lift", "six_axis"]
+RULES: tuple[Rule, ...] = ("lift", "six_axis")
 
 
 class ValidationError(UdgError):
@@ -41,7 +42,7 @@ class ValidationError(UdgError):
 class ValidationConfig:
     """What is tried, and with which object. Times in seconds."""
 
-    rule: Literal["lift", "six_axis"] = "lift"
+    rule: Rule = "lift"
     mass_kg: float | None = None  # None: the object's own
     friction: float | None = None  # None: the object's own
     approach_s: float = 0.6
