@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Sequence
@@ -17,9 +14,10 @@ from udg_control.device import Device, DeviceState, DeviceStatus, Fault, Phase
 from udg_control.errors import DeviceError
 from udg_control.ur.config import UrArmConfig
 from udg_control.ur.dashboard import stop_program
-from udg_control.ur.shared import FAULTS, LATENESS_BIN_US, PHASES, Command, Order, Report, Shared
+from udg_control.ur.shared import FAULTS, LATENESS_BIN_US, PHASES, Command, Report, Shared
 from udg_control.ur.start import Start
 from udg_control.ur.watch import ROBOT_MODES
+from udg_control.worker import Order, start_worker, wait_or_kill
 from udg_description.layout import N_ARM_JOINTS, Side
 
 CLOSE_S = 2.0
@@ -44,13 +42,7 @@ class _Link:
                 seen_ns=0 if seen is None else seen.stamp_ns,
                 config=dataclasses.asdict(config),
             )
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "udg_control.ur.process", json.dumps(dataclasses.asdict(start))],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                pass_fds=[descriptor],
-                env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
-            )
+            self.process = start_worker("udg_control.ur.process", start, descriptor)
         finally:
             os.close(descriptor)
         self.started_s = time.monotonic()
@@ -64,11 +56,7 @@ class _Link:
     def end(self, longest_s: float) -> None:
         """Ask the process to end; kill it if it does not."""
         self.give(Order.CLOSE)
-        try:
-            self.process.wait(longest_s)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
+        wait_or_kill(self.process, longest_s)
 
 
 class UrArm:

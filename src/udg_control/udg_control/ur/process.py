@@ -27,9 +27,10 @@ from udg_control.ur.config import UrArmConfig
 from udg_control.ur.dashboard import Dashboard, DashboardError
 from udg_control.ur.playout import Playout
 from udg_control.ur.receive import ReceiveError, Receiver
-from udg_control.ur.shared import FAULTS, LATENESS_BIN_US, LATENESS_BINS, PHASES, Command, Order, Report, Shared
+from udg_control.ur.shared import FAULTS, LATENESS_BIN_US, LATENESS_BINS, PHASES, Command, Report, Shared
 from udg_control.ur.start import Start
 from udg_control.ur.watch import PLAYING, FaultReport, Sample, judge
+from udg_control.worker import Order
 from udg_description.layout import part_indices
 from udg_description.limits import joint_limits
 
@@ -233,7 +234,7 @@ class ArmProcess:
         config = self._config
         try:
             if self._control is None:
-                with self._coarse_timers():
+                with self._library_thread():
                     self._control = RTDEControlInterface(config.host, config.servo_rate_hz)
             ready = self._wait_for(lambda: self._sample.runtime_state == PLAYING, 1.0)
             ready = ready and self._control.setWatchdog(config.watchdog_hz)
@@ -495,12 +496,20 @@ class ArmProcess:
         self._libc.prctl(_PR_SET_TIMERSLACK, SERVO_SLACK_NS, 0, 0, 0)
 
     @contextmanager
-    def _coarse_timers(self) -> Iterator[None]:
-        """Let ur_rtde start its thread with coarse timers (it polls every 0.1 ms); no effect on real-time."""
+    def _library_thread(self) -> Iterator[None]:
+        """Let ur_rtde start its receiving thread: with coarse timers, because it polls every 0.1 ms.
+
+        With real-time priority that thread comes before the callers, which wait for what it receives without sleeping.
+        """
+        priority = self._config.real_time_priority
         self._libc.prctl(_PR_SET_TIMERSLACK, LIBRARY_SLACK_NS, 0, 0, 0)
+        if self._real_time:
+            os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(priority + 1))
         try:
             yield
         finally:
+            if self._real_time:
+                os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(priority))
             self._libc.prctl(_PR_SET_TIMERSLACK, SERVO_SLACK_NS, 0, 0, 0)
 
 

@@ -10,12 +10,13 @@ import mmap
 import os
 import struct
 from collections.abc import Sequence
-from enum import IntEnum
 from typing import NamedTuple
 
 import numpy as np
 
 from udg_control.device import Fault, Phase
+from udg_control.shared_record import Record
+from udg_control.worker import Order
 
 RING = 64  # commands that may wait
 LATENESS_BINS = 2000
@@ -23,15 +24,6 @@ LATENESS_BIN_US = 10.0
 _DETAIL_BYTES = 512
 PHASES = tuple(Phase)
 FAULTS = tuple(Fault)
-
-
-class Order(IntEnum):
-    """What control wants of the process, newest last."""
-
-    NONE = 0
-    ARM = 1
-    STOP = 2
-    CLOSE = 3
 
 
 class Command(NamedTuple):
@@ -70,29 +62,6 @@ _COMMAND = struct.Struct("@2q6d")
 _TEXT = struct.Struct(f"@{_DETAIL_BYTES}s")
 
 
-class _Record:
-    """A record of fixed size, twice, behind the number of the newest: a writer that is held up holds up nobody."""
-
-    def __init__(self, layout: struct.Struct, memory: mmap.mmap, words: memoryview, offset: int) -> None:
-        self._layout, self._memory, self._words = layout, memory, words
-        size = -(-layout.size // 8) * 8
-        self._number, self._slots = offset // 8, (offset + 8, offset + 8 + size)
-        self.end = offset + 8 + 2 * size
-
-    def put(self, *values: object) -> None:
-        number = self._words[self._number] + 1
-        self._layout.pack_into(self._memory, self._slots[number % 2], *values)
-        self._words[self._number] = number
-
-    def get(self) -> tuple | None:
-        """Return the newest values, None before the first."""
-        while True:
-            number = self._words[self._number]
-            values = self._layout.unpack_from(self._memory, self._slots[number % 2])
-            if self._words[self._number] == number:  # the writer has not come round to this slot meanwhile
-                return values if number else None
-
-
 class Shared:
     """The memory, seen from either side. Anonymous: it goes when both processes have gone."""
 
@@ -102,13 +71,13 @@ class Shared:
         self._words = memoryview(self._memory).cast("q")
         self._order, self._order_count, self._written = 0, 1, 2
         offset = 4 * 8
-        self._report = _Record(_REPORT, self._memory, self._words, offset)
-        self._joints = _Record(_JOINTS, self._memory, self._words, self._report.end)
-        self._text = _Record(_TEXT, self._memory, self._words, self._joints.end)
+        self._report = Record(_REPORT, self._memory, self._words, offset)
+        self._joints = Record(_JOINTS, self._memory, self._words, self._report.end)
+        self._text = Record(_TEXT, self._memory, self._words, self._joints.end)
         offset = self._text.end
         self._ring = []
         for _ in range(RING):
-            self._ring.append(_Record(_COMMAND, self._memory, self._words, offset))
+            self._ring.append(Record(_COMMAND, self._memory, self._words, offset))
             offset = self._ring[-1].end
         self.lateness = memoryview(self._memory)[offset : offset + 8 * LATENESS_BINS].cast("q")  # histogram
         self._read = 0
