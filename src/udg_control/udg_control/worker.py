@@ -1,0 +1,39 @@
+"""A process of its own for a vendor's library, with memory that it shares with its parent."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+from enum import IntEnum
+
+
+class Order(IntEnum):
+    """What control wants of a device's process, newest last."""
+
+    NONE = 0
+    ARM = 1
+    STOP = 2
+    CLOSE = 3
+
+
+def start_worker(module: str, start: object, descriptor: int) -> subprocess.Popen[bytes]:
+    """Run `python -m module START` (JSON of the dataclass `start`), which inherits the descriptor of shared memory."""
+    return subprocess.Popen(
+        [sys.executable, "-m", module, json.dumps(dataclasses.asdict(start))],  # type: ignore[call-overload]
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        pass_fds=[descriptor],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
+    )
+
+
+def wait_or_kill(process: subprocess.Popen[bytes], longest_s: float) -> None:
+    """Wait for a process that was asked to end; kill it if it does not."""
+    try:
+        process.wait(longest_s)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
