@@ -6,6 +6,7 @@ import time
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from copy import copy
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -28,7 +29,7 @@ from udg_sim.objects import ObjectLibrary, ObjectModel
 from udg_sim.trial import TrialError, sample_placement
 from udg_sim.world import World, WorldConfig
 
-STEPS = ("object", "grasps", "place", "plan", "execute", "depth", "cloud", "write")
+STEPS = ("set_up", "object", "grasps", "place", "plan", "execute", "depth", "cloud", "write")
 """What the time of an attempt goes into."""
 _CAMERA_SEED = 7
 
@@ -102,7 +103,9 @@ class Attempter:
         self._store = GraspStore(config.grasps)
         self._library = ObjectLibrary()
         self._world = World()
-        self._observers: dict[int, Observer] = {}
+        self._cameras = default_cameras()
+        self._observer_of_rig: dict[int, Observer] = {}
+        self._fixed_observer: Observer | None = None
 
     def prepare(self, object_id: str, pose: int, watch: Stopwatch) -> ObjectModel:
         """Make the object and the grasps of a resting pose that is used. Raises UdgError for unusable meshes."""
@@ -171,12 +174,14 @@ class Attempter:
         return seed % self._config.poses % len(target.stable_poses)
 
     def _observer(self, index: int, watch: Stopwatch) -> Observer:
-        if index not in self._observers:
-            with watch.time("depth"):
+        if index not in self._observer_of_rig:
+            with watch.time("set_up"):
+                if self._fixed_observer is None:
+                    self._fixed_observer = Observer(self._cameras, self._config.cloud, self._model)
                 rng = np.random.default_rng([_CAMERA_SEED, index])
-                cameras = [_moved_camera(camera, self._config, rng) for camera in default_cameras()]
-                self._observers[index] = Observer(cameras, self._config.cloud, self._model)
-        return self._observers[index]
+                cameras = [_moved_camera(camera, self._config, rng) for camera in self._cameras]
+                self._observer_of_rig[index] = self._fixed_observer.with_cameras(cameras)
+        return self._observer_of_rig[index]
 
 
 class Observer:
@@ -187,6 +192,13 @@ class Observer:
         self._rig = DepthRig(cameras, noise=KinectNoise())
         self._builder = SceneCloudBuilder(config, cameras, model)
         self._box = (config.crop_min, config.crop_max)
+
+    def with_cameras(self, cameras: Sequence[CameraModel]) -> Observer:
+        """The same for other poses of the cameras, quickly."""
+        other = copy(self)
+        other.cameras = tuple(cameras)
+        other._rig, other._builder = self._rig.with_cameras(cameras), self._builder.with_cameras(cameras)
+        return other
 
     def observe(
         self, execution: Execution, target: ObjectModel, seed: int, watch: Stopwatch, whole_images: bool = True
@@ -214,4 +226,4 @@ def _moved_camera(camera: CameraModel, config: AttemptConfig, rng: np.random.Gen
     """The camera somewhere else; its pose stays known, as after a calibration."""
     turn = rotvec_to_matrix(rng.uniform(-1.0, 1.0, 3) * config.camera_turn_rad)
     shift = rng.uniform(-1.0, 1.0, 3) * config.camera_shift_m
-    return replace(camera, T_world_camera=camera.T_world_camera @ make_transform(turn, shift))
+    return camera.with_pose(camera.T_world_camera @ make_transform(turn, shift))

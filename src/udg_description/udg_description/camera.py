@@ -104,8 +104,11 @@ class CameraModel:
         return self.project(transform_points(self.T_camera_world, points_world))
 
     def with_pose(self, T_world_camera: np.ndarray) -> CameraModel:
-        """The same camera elsewhere."""
-        return dataclasses.replace(self, T_world_camera=T_world_camera)
+        """The same camera elsewhere; it shares the rays of its pixels."""
+        moved = dataclasses.replace(self, T_world_camera=T_world_camera)
+        if "_rays" in self.__dict__:
+            moved.__dict__["_rays"] = self._rays
+        return moved
 
     def _distort(self, xy: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Distorted normalised coordinates (..., 2) and their Jacobian (..., 2, 2)."""

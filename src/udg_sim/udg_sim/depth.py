@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -67,6 +68,12 @@ class DepthRig:
         self._robot = RobotMesh(robot)
         self._meshes: dict[str, _Mesh] = {}
         self.reset(seed)
+
+    def with_cameras(self, cameras: Sequence[CameraModel]) -> DepthRig:
+        """A rig with the same robot, meshes and noise for other cameras (or other poses of them)."""
+        other = copy(self)
+        other.cameras, other._views = tuple(cameras), {}
+        return other
 
     def reset(self, seed: int) -> None:
         """Starts the noise anew: the frames that follow depend on the seed and their count since then alone."""
