@@ -141,6 +141,7 @@ class Controller:
         self._last_ns: int | None = None
         self._chunk_ns: int | None = None  # stamp of the chunk that is being followed or was last judged
         self._pending: tuple[np.ndarray, int] | None = None
+        self._chunk_detail = ""  # what is wrong with the chunk that is being judged
 
     # --- requests ---------------------------------------------------------------------------------------------------
 
@@ -389,13 +390,13 @@ class Controller:
                 self._home_requested = False
                 self._move = self.follower.move_to(HOME_Q, now_ns, self.config.home_speed)
             return None
-        stamp_ns = self._newest_chunk_ns()
+        stamp_ns, self._chunk_detail = self._newest_chunk_ns(), ""
         reason = self._take_pending(now_ns)
         if reason is None and self.mode is Mode.FOLLOWING and self._chunk_ns is not None:
             reason = Reason.STALE_CHUNK if self._too_old(self._chunk_ns, now_ns) else None
         if reason is not None:
             age_s = (now_ns - (stamp_ns or now_ns)) / NS_PER_S
-            self.reject_chunk(reason, f"chunk rejected, {age_s:.2f} s after its stamp")
+            self.reject_chunk(reason, f"{self._chunk_detail or 'chunk'}, {age_s:.2f} s after its stamp")
         return reason
 
     def _take_pending(self, now_ns: int) -> Reason | None:
@@ -426,15 +427,20 @@ class Controller:
     def _judge_chunk(self, chunk: np.ndarray, stamp_ns: int, now_ns: int) -> Reason | None:
         """Reject what is no action at all; small excess is left to the follower."""
         if np.ndim(chunk) != 2 or np.shape(chunk)[1] != N_JOINTS or len(chunk) > self.config.max_chunk_points:
+            self._chunk_detail = f"a chunk of shape {np.shape(chunk)}"
             return Reason.LENGTH
-        if not np.isfinite(chunk).all():
-            return Reason.NOT_FINITE
         slack = self.config.chunk_position_slack_rad
-        if ((chunk < self.filter.lower - slack) | (chunk > self.filter.upper + slack)).any():
-            return Reason.POSITION
         step_ns = self.config.follower.step_ns
         ahead = chunk[max(0, int((now_ns - stamp_ns) * self._speed_scale) // step_ns) :]  # points still to come
         way = np.abs(np.diff(ahead, axis=0, prepend=self.follower.command[None]))
-        if (way > self.config.chunk_speed_slack * self._joint_velocity * self.config.follower.step_s).any():
-            return Reason.VELOCITY
+        most = self.config.chunk_speed_slack * self._joint_velocity * self.config.follower.step_s
+        for reason, bad in (
+            (Reason.NOT_FINITE, ~np.isfinite(chunk)),
+            (Reason.POSITION, (chunk < self.filter.lower - slack) | (chunk > self.filter.upper + slack)),
+            (Reason.VELOCITY, way > most),
+        ):
+            if bad.any():
+                point, joint = np.argwhere(bad)[0]
+                self._chunk_detail = f"chunk: {JOINT_NAMES[joint]} of point {point}"
+                return reason
         return None

@@ -64,10 +64,15 @@ class Robot:
         stamp_ns = min(state.stamp_ns for state in known.values())
         return RobotState(q=q, velocity=velocity, stamp_ns=stamp_ns, parts=MappingProxyType(known))
 
-    def silent(self, now_ns: int, max_age_s: float) -> list[str]:
-        """Say of each device whose newest state is older than max_age_s [s], or that has none, how long."""
+    def silent(self, now_ns: int, max_age_s: float, but_faults: bool = False) -> list[str]:
+        """Say of each device whose newest state is older than max_age_s [s], or that has none, how long.
+
+        `but_faults` leaves out those in a fault, which may have lost their connection: arming makes a new one.
+        """
         found = []
         for device in self.devices:
+            if but_faults and device.status().phase is Phase.FAULT:
+                continue
             state = device.read()
             if state is None:
                 found.append(f"{device.name}: no state yet")

@@ -66,7 +66,7 @@ class RobotLoop:
         """
         if self.controller.filter.enabled:
             return
-        lacks = self.robot.silent(now_ns, self.controller.config.safety.max_state_age_s)
+        lacks = self._silent(now_ns, but_faults=not self.config.dry_run)
         heartbeat = self.controller.heartbeat_lack(now_ns)
         if lacks or heartbeat:
             raise RefusedError(f"can't enable: {'; '.join([*lacks, heartbeat] if heartbeat else lacks)}")
@@ -147,11 +147,14 @@ class RobotLoop:
             self._stop()
         return cycle
 
+    def _silent(self, now_ns: int, but_faults: bool = False) -> list[str]:
+        return self.robot.silent(now_ns, self.controller.config.safety.max_state_age_s, but_faults)
+
     def _watch_devices(self, now_ns: int) -> None:
         """Stop all at once when a device has failed or is silent while commands may flow."""
         if not self.controller.filter.enabled and not self.sending:
             return
-        silent = self.robot.silent(now_ns, self.controller.config.safety.max_state_age_s)
+        silent = self._silent(now_ns)
         # A device that ended its READY without a fault of its own (someone stopped it) must stop the others, too.
         idle = [] if self.config.dry_run else self.robot.not_ready()
         if idle:
@@ -163,7 +166,7 @@ class RobotLoop:
         self._stop()
 
     def _go_on_arming(self, now_ns: int) -> None:
-        idle = [] if self.config.dry_run else self.robot.not_ready()
+        idle = self._silent(now_ns) if self.config.dry_run else [*self.robot.not_ready(), *self._silent(now_ns)]
         faults = [] if self.config.dry_run else self.robot.faults()
         waited_s = (now_ns - self._arming_since_ns) / NS_PER_S
         if not idle:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 import time
@@ -38,6 +39,7 @@ from udg_description.ros.params import declare, refuse_unknown
 from udg_description.ros.spin import run_node
 
 RETRY_S = 2.0
+SWITCH_S = 5e-4  # between Python threads: the cycle must not wait for callbacks
 CLOCK_READING_NS = 1_000_000  # longest time that two readings of clocks may take
 THREADS = 4  # services that wait, chunks, stops and the rest
 WAIT_STEP_S = 0.01
@@ -55,6 +57,10 @@ class RobotNodeConfig:
             "description": "configure and activate at the start, again and again until the devices are there; "
             "control still waits for /control/enable"
         },
+    )
+    real_time_priority: int = field(
+        default=0,
+        metadata={"description": "SCHED_FIFO priority of the cycle's thread where permitted; 0: none", "range": (0, 90)},
     )
     hardware: HardwareConfig = field(default_factory=HardwareConfig)
     loop: RobotLoopConfig = field(default_factory=RobotLoopConfig)
@@ -200,6 +206,7 @@ class RobotNode(LifecycleNode):
 
     def _run(self) -> None:
         """Cycle until deactivated. Whatever ends it otherwise stops the devices first."""
+        self._ask_for_real_time()
         self._timer.start()
         count = 0
         try:
@@ -219,6 +226,15 @@ class RobotNode(LifecycleNode):
                     self._loop.emergency_stop()
             self._why_not = f"the control cycle ended: {error!r}"
             self.get_logger().fatal(self._why_not)
+
+    def _ask_for_real_time(self) -> None:
+        """Give this thread its priority."""
+        if self.config.real_time_priority == 0:
+            return
+        try:
+            os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(self.config.real_time_priority))
+        except PermissionError:
+            self.get_logger().warning("no permission for real-time priority (docs/first_day.md); going on without")
 
     def _watch_clock(self, loop: RobotLoop) -> None:
         """Let the loop compare the clocks, unless this thread was put aside between the two readings."""
@@ -419,6 +435,7 @@ def _device_line(status: DeviceStatus, values: dict[str, object]) -> Status:
 
 def main() -> None:
     """Run the control node of the real robot."""
+    sys.setswitchinterval(SWITCH_S)
     with suppress(KeyboardInterrupt):
         sys.exit(run_node(RobotNode, threads=THREADS))
 

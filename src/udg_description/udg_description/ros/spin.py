@@ -63,6 +63,7 @@ class BackgroundSpin:
         self.error: BaseException | None = None
         self.stopped = threading.Event()
         self._executor = executor
+        self._ending = False
         for node in nodes:
             executor.add_node(node)
         names = ", ".join(node.get_name() for node in nodes)
@@ -75,12 +76,14 @@ class BackgroundSpin:
         except ExternalShutdownException:
             pass
         except BaseException as error:  # handed over to whoever waits for this thread
-            self.error = error
+            if not self._ending:  # a callback under way at the shutdown finds half of rclpy gone
+                self.error = error
         finally:
             self.stopped.set()
 
     def shutdown(self) -> None:
         """Stop spinning and wait for the thread."""
+        self._ending = True
         self._executor.shutdown()
         self._thread.join(timeout=5.0)
 
