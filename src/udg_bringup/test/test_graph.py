@@ -60,4 +60,20 @@ def test_processes_get_the_transport_settings_unless_the_user_has_others(monkeyp
     segment = root.find(".//{*}segment_size")
     assert segment is not None and int(segment.text or 0) >= 4 * 640 * 576 * 2 * 2  # two images, several times
     monkeypatch.setenv(name, "mine.xml")
-    assert process_environment() == {}
+    assert name not in process_environment()
+
+
+def test_discovery_and_sockets_stay_on_this_host_unless_the_user_says_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("FASTRTPS_DEFAULT_PROFILES_FILE", "ROS_AUTOMATIC_DISCOVERY_RANGE", "ROS_LOCALHOST_ONLY", "ROS_DISTRO"):
+        monkeypatch.delenv(name, raising=False)
+    here = process_environment()
+    assert here["ROS_AUTOMATIC_DISCOVERY_RANGE"] == "LOCALHOST"
+    root = ElementTree.parse(here["FASTRTPS_DEFAULT_PROFILES_FILE"]).getroot()
+    assert [address.text for address in root.iterfind(".//{*}interfaceWhiteList/{*}address")] == ["127.0.0.1"]
+    monkeypatch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "SUBNET")
+    wide = process_environment()
+    assert set(wide) == {"FASTRTPS_DEFAULT_PROFILES_FILE"}
+    assert ElementTree.parse(wide["FASTRTPS_DEFAULT_PROFILES_FILE"]).getroot().find(".//{*}interfaceWhiteList") is None
+    monkeypatch.delenv("ROS_AUTOMATIC_DISCOVERY_RANGE")
+    monkeypatch.setenv("ROS_DISTRO", "humble")
+    assert process_environment()["ROS_LOCALHOST_ONLY"] == "1"

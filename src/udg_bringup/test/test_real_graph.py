@@ -1,0 +1,126 @@
+"""The real robot's graph: what it is made of, where its parameters come from, and what it refuses."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+
+from udg_bringup.graph import NodeDescription
+from udg_bringup.real_graph import RealGraphConfig, RealGraphError, read_parameters, real_graph
+from udg_control.hardware import HardwareConfig
+from udg_control.ur import UrArmConfig
+
+CONFIG = Path(__file__).parents[3] / "config"
+CHECKPOINT = "some/checkpoint"
+
+
+def graph(**choices: object) -> dict[str, NodeDescription]:
+    given = {"config": CONFIG, "checkpoint": CHECKPOINT, **choices}
+    return {node.name: node for node in real_graph(RealGraphConfig(**given))}
+
+
+def test_the_hardware_graph_has_cameras_perception_policy_control_and_supervisor() -> None:
+    nodes = graph()
+    assert set(nodes) == {"control", "left_camera", "right_camera", "perception", "policy", "supervisor"}
+    assert all(node.is_node for node in nodes.values())
+    assert nodes["control"].parameters["hardware.left_arm.host"] == "192.168.1.11"
+    assert nodes["control"].parameters["loop.dry_run"] is False
+
+
+def test_it_starts_slow_latching_and_with_a_heartbeat() -> None:
+    control = graph()["control"].parameters
+    assert control["controller.speed_scale"] <= 0.3
+    assert control["controller.safety.velocity_scale"] <= 0.5
+    assert control["controller.latch"] is True
+    assert control["controller.heartbeat_timeout_s"] > 0.0
+    assert control["controller.safety.collision.enabled"] is True
+
+
+def test_with_emulators_no_address_of_the_hardware_is_left() -> None:
+    nodes = graph(use_emulators=True)
+    assert not nodes["ur_emulators"].is_node
+    assert "scene_cameras" in nodes and "left_camera" not in nodes
+    for side in ("left", "right"):
+        host = str(nodes["control"].parameters[f"hardware.{side}_arm.host"])
+        assert host.startswith("127.") and host in nodes["ur_emulators"].arguments
+
+
+def test_relaxed_watchdogs_are_for_emulators_alone() -> None:
+    emulated, real = graph(use_emulators=True)["control"].parameters, graph()["control"].parameters
+    assert emulated["controller.max_chunk_age_s"] > real["controller.max_chunk_age_s"]
+    assert "hardware.left_arm.state_timeout_s" not in real
+
+
+def test_arguments_go_before_files() -> None:
+    nodes = graph(hosts={"left": "10.0.0.5", "right": ""}, dry_run=True)
+    assert nodes["control"].parameters["hardware.left_arm.host"] == "10.0.0.5"
+    assert nodes["control"].parameters["hardware.right_arm.host"] == "192.168.1.12"
+    assert nodes["control"].parameters["loop.dry_run"] is True
+
+
+def test_for_first_motions_policy_and_cameras_can_be_left_out() -> None:
+    nodes = graph(policy=False, cameras="none")
+    assert set(nodes) == {"control", "supervisor"}
+    assert nodes["supervisor"].parameters["cameras"] is False and nodes["supervisor"].parameters["policy"] is False
+
+
+def test_without_configuration_no_address_reaches_a_robot() -> None:
+    default = HardwareConfig()
+    assert default.left_arm.host.startswith("127.") and default.right_arm.host.startswith("127.")
+    assert UrArmConfig().host.startswith("127.")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("contrl:\n  ros__parameters: {a: 1}\n", "unknown node 'contrl'; valid: control"),
+        ("control:\n  parameters: {a: 1}\n", "ros__parameters"),
+        ("- control\n", "mapping"),
+        ("control: [\n", "parsing"),
+    ],
+)
+def test_a_file_with_a_slip_is_refused_by_name(tmp_path: Path, content: str, message: str) -> None:
+    for path in CONFIG.glob("*.yaml"):
+        shutil.copy(path, tmp_path)
+    (tmp_path / "safety.yaml").write_text(content)
+    with pytest.raises(RealGraphError, match=message):
+        graph(config=tmp_path)
+
+
+def test_wrong_choices_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(RealGraphError, match="kinect, scene, none"):
+        RealGraphConfig(config=CONFIG, cameras="webcam")  # type: ignore[arg-type]
+    with pytest.raises(RealGraphError, match="robot.yaml"):
+        RealGraphConfig(config=tmp_path)
+
+
+def test_nested_parameters_become_dotted_names() -> None:
+    flat = read_parameters(CONFIG / "safety.yaml")["control"]
+    nested = yaml.safe_load((CONFIG / "safety.yaml").read_text())["control"]["ros__parameters"]
+    assert flat["controller.safety.arm_step_rad"] == nested["controller"]["safety"]["arm_step_rad"]
+
+
+@pytest.mark.ros
+@pytest.mark.parametrize("emulated", [False, True])
+def test_each_parameter_of_the_files_is_one_that_its_node_declares(emulated: bool) -> None:
+    pytest.importorskip("rclpy", reason="needs ROS")
+    import rclpy
+    from rclpy.context import Context
+    from rclpy.parameter import Parameter
+
+    from udg_bringup.ros.supervisor_node import SupervisorNode
+    from udg_control.ros.robot_node import RobotNode
+
+    context = Context()
+    rclpy.init(context=context, domain_id=29)
+    try:
+        nodes = graph(use_emulators=emulated)
+        for name, node_class in (("control", RobotNode), ("supervisor", SupervisorNode)):
+            given = {**nodes[name].parameters, **({"autostart": False} if name == "control" else {})}
+            overrides = [Parameter(key, value=value) for key, value in given.items()]
+            node_class(context=context, parameter_overrides=overrides).destroy_node()
+    finally:
+        rclpy.try_shutdown(context=context)
