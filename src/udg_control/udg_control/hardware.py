@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from udg_control.device import Device
-from udg_control.errors import DeviceError
 from udg_control.simulated_device import SimulatedDevice, SimulatedDeviceConfig
 from udg_control.ur import UrArm, UrArmConfig
+from udg_control.xhand import XHand, XHandConfig
 from udg_description.layout import SIDES, Side
 
 
@@ -24,6 +24,8 @@ class HardwareConfig:
     )
     left_arm: UrArmConfig = field(default_factory=UrArmConfig)
     right_arm: UrArmConfig = field(default_factory=lambda: UrArmConfig(host="127.0.0.2"))
+    left_hand: XHandConfig = field(default_factory=XHandConfig)
+    right_hand: XHandConfig = field(default_factory=XHandConfig)
     simulated: SimulatedDeviceConfig = field(default_factory=SimulatedDeviceConfig)
 
 
@@ -45,4 +47,4 @@ def _make_arm(config: HardwareConfig, side: Side) -> Device:
 def _make_hand(config: HardwareConfig, side: Side) -> Device:
     if config.hands == "simulated":
         return SimulatedDevice(f"{side}_hand", config.simulated)
-    raise DeviceError(f"{side} hand: there is no driver for '{config.hands}'; valid: simulated")
+    return XHand(side, config.left_hand if side == "left" else config.right_hand)

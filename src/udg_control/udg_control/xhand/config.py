@@ -1,0 +1,83 @@
+"""Parameters of one hand's driver."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from udg_control.errors import SafetyConfigError
+from udg_control.ranges import check_ranges
+
+VENDOR_SDK = "xhand_controller.xhand_control"
+EMULATED_SDK = "udg_control.emulators.xhand_sdk"
+
+
+@dataclass(frozen=True, kw_only=True)
+class XHandConfig:
+    """One XHand: which one it is, how strong it may be, when it is given up."""
+
+    sdk_module: str = field(
+        default=VENDOR_SDK, metadata={"description": f"the vendor's module, or {EMULATED_SDK} for an emulated hand"}
+    )
+    bus: Literal["RS485", "EtherCAT"] = field(default="RS485", metadata={"description": "RS485 or EtherCAT"})
+    ports: tuple[str, ...] = field(
+        default=("",), metadata={"description": "ports to look for the hand at; empty: all that the SDK names"}
+    )
+    serial_number: str = field(
+        default="", metadata={"description": "refuse any other hand; empty: the first one of the right side"}
+    )
+    baud_rate: int = field(default=3_000_000, metadata={"description": "of RS485", "range": (9600, 12_000_000)})
+    rate_hz: float = field(
+        default=83.0, metadata={"description": "exchanges a second; an exchange takes 12 ms", "range": (5.0, 200.0)}
+    )
+    kp: int = field(default=100, metadata={"description": "stiffness of the joints, SDK units", "range": (0, 500)})
+    ki: int = field(default=0, metadata={"description": "integral gain, SDK units", "range": (0, 1000)})
+    kd: int = field(default=0, metadata={"description": "damping of the joints, SDK units", "range": (0, 32000)})
+    current_limit_ma: int = field(
+        default=300, metadata={"description": "limit of each joint's current (tor_max) [mA]", "range": (10, 400)}
+    )
+    over_current_ma: int = field(
+        default=600, metadata={"description": "a current above this is a fault [mA]", "range": (50, 2000)}
+    )
+    over_current_s: float = field(
+        default=0.1, metadata={"description": "when it lasts longer than this [s]", "range": (0.0, 5.0)}
+    )
+    temperature_limit_c: float = field(
+        default=75.0, metadata={"description": "a joint hotter than this is a fault [deg C]", "range": (30.0, 110.0)}
+    )
+    tactile_scale_n: float = field(
+        default=0.1, metadata={"description": "force of one unit of the fingertip sensors [N]", "range": (0.001, 10.0)}
+    )
+    start_step_rad: float = field(
+        default=0.3,
+        metadata={"description": "largest distance of the first command from the joints [rad]", "range": (0.01, 2.0)},
+    )
+    command_timeout_s: float = field(
+        default=0.15, metadata={"description": "no command for this long stops the hand [s]", "range": (0.03, 1.0)}
+    )
+    state_timeout_s: float = field(
+        default=0.1, metadata={"description": "no clean reply for this long is a fault [s]", "range": (0.03, 1.0)}
+    )
+    worker_timeout_s: float = field(
+        default=0.15,
+        metadata={"description": "the hand's process silent for this long is given up [s]", "range": (0.1, 5.0)},
+    )
+    connect_timeout_s: float = field(
+        default=10.0, metadata={"description": "longest wait for the hand to answer cleanly [s]", "range": (1.0, 60.0)}
+    )
+
+    def __post_init__(self) -> None:
+        """Check the numbers. Raises SafetyConfigError."""
+        check_ranges(self)
+        if self.bus not in ("RS485", "EtherCAT"):
+            raise SafetyConfigError(f"XHandConfig: bus is '{self.bus}'; valid: RS485, EtherCAT")
+        if self.over_current_ma <= self.current_limit_ma:
+            raise SafetyConfigError(
+                f"XHandConfig: over_current_ma is {self.over_current_ma}; valid: more than current_limit_ma "
+                f"({self.current_limit_ma}), which the hand itself keeps"
+            )
+
+    @property
+    def chosen_ports(self) -> tuple[str, ...]:
+        """Ports to look at, without the empty ones (ROS has no empty list of strings)."""
+        return tuple(port for port in self.ports if port)
