@@ -13,6 +13,7 @@ import yaml
 
 from udg_bringup.checkpoints import checkpoint_folder
 from udg_bringup.graph import NodeDescription, Value
+from udg_control.xhand.config import EMULATED_SDK
 from udg_description.errors import UdgError
 from udg_description.layout import SIDES
 
@@ -97,7 +98,7 @@ def _control(config: RealGraphConfig) -> NodeDescription:
         if _host(config, side):
             parameters[f"hardware.{side}_arm.host"] = _host(config, side)
     if config.use_emulators:
-        parameters["hardware.hands"] = "simulated"
+        parameters.update({f"hardware.{side}_hand.sdk_module": EMULATED_SDK for side in SIDES})
     return NodeDescription(
         name="control",
         package="udg_control",
