@@ -45,7 +45,7 @@ class SynthesisConfig:
     lift_wrench: float = 12.0  # size of the target that holds the weight; torques have 1
     force_wrench: float = 12.0  # size of the other target forces: pulls through the centre of mass
     qp_every: int = 2  # steps between two solutions
-    qp_iterations: int = 15
+    qp_iterations: int = 10
 
     # Start
     centre_depth: tuple[float, float] = (0.005, 0.035)  # [m] of the grasp centre below the convex hull

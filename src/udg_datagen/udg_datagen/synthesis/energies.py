@@ -101,7 +101,7 @@ def hand_hand_penetration(
     """Overlap of the spheres of two hands (B, 3, S); looked at only where the hands are near each other."""
     energy, deepest = left.new_zeros(len(left)), left.new_zeros(len(left))
     gradients = torch.zeros_like(left), torch.zeros_like(right)
-    gap = (left.mean(-1) - right.mean(-1)).norm(dim=-1) - _reach(left, left_radius) - _reach(right, right_radius)
+    gap = _gap(left, left_radius, right, right_radius)
     near = torch.nonzero(~(gap > 0.0))[:, 0]
     if len(near) > 0:
         both = overlap(left[near], left_radius, right[near], right_radius)
@@ -110,9 +110,10 @@ def hand_hand_penetration(
     return HandHandPenetration(energy, gradients, deepest)
 
 
-def _reach(points: Tensor, radius: Tensor) -> Tensor:
-    """Radius (B,) about the mean of the centres that encloses all spheres."""
-    return ((points - points.mean(-1, keepdim=True)).norm(dim=1) + radius).amax(-1)
+def _gap(a: Tensor, radius_a: Tensor, b: Tensor, radius_b: Tensor) -> Tensor:
+    """Room (B,) [m] between two sets of spheres along the line of their middles; where positive, they do not meet."""
+    line = torch.nn.functional.normalize(b.mean(-1) - a.mean(-1), dim=-1)[:, None]
+    return ((line @ b)[:, 0] - radius_b).amin(-1) - ((line @ a)[:, 0] + radius_a).amax(-1)
 
 
 def contact_distance(distance: Tensor) -> Tensor:
