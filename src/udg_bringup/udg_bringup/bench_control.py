@@ -28,13 +28,7 @@ from udg_description.layout import HOME_Q, SIDES, part_indices
 from udg_description.ros import topics
 
 SERVO_PERIOD_S = 0.002
-ARM_PRIORITY, CONTROL_PRIORITY = 40, 30  # where permitted: the stream above its source
-PATIENCE: dict[str, Value] = {  # cameras that are rendered and a busy machine must not end the measurement
-    "camera_silence_s": 5.0,
-    "camera_delay_s": 5.0,
-    "state_silence_s": 5.0,
-    "cloud_silence_s": 5.0,
-}
+ARM_PRIORITY, CONTROL_PRIORITY, SOURCE_PRIORITY = 40, 30, 20  # where permitted: each stream above its source
 POLL_S = 0.2
 LONGEST_PAUSE_NS = 100_000_000
 MOST_DELAY_S = 0.5
@@ -121,6 +115,8 @@ def bench(config: BenchControlConfig) -> list[ArmFigures]:
     isolate()
     hosts = dict(zip(SIDES, loopback_pair(), strict=True))
     with running(_graph(config, hosts), processes=True) as graph:
+        if _is_real_time(config):  # the source of the sine, for the threads that start from here
+            os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(SOURCE_PRIORITY))
         with sine_client(graph, config.sine) as client:
             start_host_ns = client.begin(policy=config.load)
             start_ns = start_host_ns - (time.time_ns() - time.monotonic_ns())
@@ -153,11 +149,11 @@ def _graph(config: BenchControlConfig, hosts: dict[str, str]) -> tuple[NodeDescr
             mine: dict[str, Value] = {f"hardware.{side}_arm.real_time_priority": priority for side in SIDES}
             mine["real_time_priority"] = CONTROL_PRIORITY if priority else 0
             mine["controller.speed_scale"] = 1.0  # the sine at its own speed
+            mine["hardware.hands"] = "simulated"
+            mine["controller.heartbeat_timeout_s"] = 0.0  # a late image must not end the measurement
             node = dataclasses.replace(node, parameters={**node.parameters, **mine})
         elif node.name == "policy":
             node = dataclasses.replace(node, remaps={**node.remaps, topics.ACTION_CHUNK.name: POLICY_CHUNK.name})
-        elif node.name == "supervisor":
-            node = dataclasses.replace(node, parameters={**node.parameters, **PATIENCE})
         elif node.name == "ur_emulators" and priority:
             node = dataclasses.replace(node, arguments=(*node.arguments, "--real-time"))
         nodes.append(node)
@@ -168,12 +164,12 @@ def _is_real_time(config: BenchControlConfig) -> bool:
     """Whether real-time priority is wanted and this user may ask for it."""
     if not config.real_time:
         return False
-    policy = os.sched_getscheduler(0)
+    policy, parameters = os.sched_getscheduler(0), os.sched_getparam(0)
     try:
         os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(ARM_PRIORITY))
     except PermissionError:
         return False
-    os.sched_setscheduler(0, policy, os.sched_param(0))
+    os.sched_setscheduler(0, policy, parameters)
     return True
 
 
