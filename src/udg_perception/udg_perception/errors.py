@@ -21,3 +21,11 @@ class DepthImageError(PerceptionError):
 
 class JointStateError(PerceptionError):
     """The joint positions have the wrong shape or are not finite."""
+
+
+class KinectError(PerceptionError):
+    """A camera, a recording or the camera's library that can't be used."""
+
+
+class CalibrationError(PerceptionError):
+    """A calibration that can't be made, or is too bad to be used."""

@@ -1,0 +1,86 @@
+"""What a depth camera gives, live or from a recording."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple, Protocol
+
+import numpy as np
+
+from udg_description.camera import CameraModel
+from udg_perception.errors import PerceptionConfigError
+
+WiredSync = Literal["standalone", "master", "subordinate"]
+
+
+class DepthFrame(NamedTuple):
+    """A depth image (H, W) uint16 [mm], 0 = nothing seen, and when it was taken [ns], time.monotonic_ns()."""
+
+    depth_mm: np.ndarray
+    stamp_ns: int
+
+
+class DepthSource(Protocol):
+    """A camera that is open. Used from one thread."""
+
+    serial_number: str
+    camera: CameraModel  # its intrinsics; the pose is not known here
+
+    def read(self, timeout_s: float) -> DepthFrame | None:
+        """Wait for the next image; None after the timeout, and at the end of a recording. Raises KinectError."""
+
+    def close(self) -> None:
+        """Release the camera."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class KinectConfig:
+    """One camera: which one it is, and how it works."""
+
+    serial_number: str = field(
+        default="", metadata={"description": "on the camera's base; empty: the first one that is free"}
+    )
+    depth_mode: Literal["NFOV_UNBINNED", "NFOV_2X2BINNED", "WFOV_2X2BINNED"] = field(
+        default="NFOV_UNBINNED", metadata={"description": "resolution and field of view"}
+    )
+    rate_hz: int = field(default=15, metadata={"description": "images a second", "choices": (5, 15, 30)})
+    wired_sync: WiredSync = field(
+        default="standalone", metadata={"description": "standalone, master or subordinate on the sync cable"}
+    )
+    subordinate_delay_us: int = field(
+        default=160,
+        metadata={"description": "of a subordinate, so that the lasers alternate [us]", "range": (0, 20000)},
+    )
+    master_delay_s: float = field(
+        default=3.0,
+        metadata={"description": "the master starts so much later: subordinates go first [s]", "range": (0.0, 60.0)},
+    )
+    exposure_us: int = field(
+        default=0,
+        metadata={
+            "description": "master: colour exposure [us]; steady ones keep the rate; 0: auto",
+            "range": (0, 130000),
+        },
+    )
+    latency_s: float = field(
+        default=0.0,
+        metadata={"description": "from exposure to arrival of the quickest image [s]", "range": (0.0, 0.5)},
+    )
+    playback: str = field(
+        default="", metadata={"description": "a recording (.mkv) in place of the camera; empty: live"}
+    )
+    loop: bool = field(default=True, metadata={"description": "play the recording again and again"})
+    record: str = field(
+        default="", metadata={"description": "write what the camera sees to this file (.mkv); empty: no"}
+    )
+
+    def __post_init__(self) -> None:
+        """Check what can't be. Raises PerceptionConfigError."""
+        if self.rate_hz not in (5, 15, 30):
+            raise PerceptionConfigError(f"KinectConfig: rate_hz is {self.rate_hz}; valid: 5, 15, 30")
+        if self.wired_sync not in ("standalone", "master", "subordinate"):
+            raise PerceptionConfigError(
+                f"KinectConfig: wired_sync is '{self.wired_sync}'; valid: standalone, master, subordinate"
+            )
+        if self.playback and self.record:
+            raise PerceptionConfigError("KinectConfig: both playback and record; valid: at most one of them")

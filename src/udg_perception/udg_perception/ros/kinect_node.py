@@ -1,0 +1,192 @@
+"""One Azure Kinect as a lifecycle node: depth image and camera_info, live or from a recording."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Literal
+
+from rclpy.clock import Clock, ClockType  # type: ignore[attr-defined]  # its place in Humble and Jazzy
+from rclpy.context import Context
+from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.parameter import Parameter
+
+from udg_description.errors import UdgError
+from udg_description.ros import convert, topics
+from udg_description.ros.diagnostics import Diagnostics, InputMonitor, Level, Status
+from udg_description.ros.params import declare, refuse_unknown
+from udg_description.ros.spin import run_node
+from udg_perception.errors import KinectError
+from udg_perception.kinect.open_source import open_source
+from udg_perception.kinect.source import DepthFrame, DepthSource, KinectConfig
+
+RETRY_S = 2.0
+READ_S = 0.2  # longest wait for an image in one go
+_NS_PER_S = 1_000_000_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class KinectNodeConfig(KinectConfig):
+    """Parameters of the node."""
+
+    side: Literal["left", "right"] = field(default="left", metadata={"description": "whose topics: left or right"})
+    autostart: bool = field(
+        default=True,
+        metadata={"description": "configure and activate at the start, again and again until the camera is there"},
+    )
+    stale_after_s: float = field(
+        default=0.5,
+        metadata={"description": "a camera without an image for this long is silent [s]", "range": (0.05, 60)},
+    )
+
+
+class KinectNode(LifecycleNode):
+    """Publishes depth images, stamped with the time of their exposure, while active.
+
+    Configure opens the camera, activate starts to publish. A camera that has gone is looked for until it is back.
+    """
+
+    def __init__(
+        self,
+        *,
+        context: Context | None = None,
+        parameter_overrides: list[Parameter] | None = None,
+        opener: Callable[[KinectConfig, str], DepthSource] = open_source,
+    ) -> None:
+        super().__init__("kinect", context=context, parameter_overrides=parameter_overrides)
+        self.config = config = declare(self, KinectNodeConfig)
+        refuse_unknown(self)
+        self._open = opener
+        self._source: DepthSource | None = None
+        self._thread: threading.Thread | None = None
+        self._ending = threading.Event()
+        self._why_not = "not configured"
+        self._frame_id = f"{config.side}_depth_camera_link"
+        self._images = topics.publish(self, topics.DEPTH_IMAGE[config.side])
+        self._infos = topics.publish(self, topics.CAMERA_INFO[config.side])
+        self._monitor = InputMonitor("images", config.stale_after_s, 0.8 * config.rate_hz)
+        Diagnostics(self, config.serial_number).add("camera", self._status)
+        if config.autostart:
+            steady = Clock(clock_type=ClockType.STEADY_TIME)
+            self._starter = self.create_timer(0.0, self._start, clock=steady)
+
+    # --- lifecycle --------------------------------------------------------------------------------------------------
+
+    def _start(self) -> None:
+        """Configure and activate; as long as that fails, again after a while."""
+        self._starter.timer_period_ns = round(RETRY_S * _NS_PER_S)
+        if self.trigger_configure() is TransitionCallbackReturn.SUCCESS:
+            self._starter.cancel()
+            self.trigger_activate()
+
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Open the camera; on failure stay unconfigured and say why."""
+        del state
+        return TransitionCallbackReturn.SUCCESS if self._connect() else TransitionCallbackReturn.FAILURE
+
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Start to publish."""
+        self._ending.clear()
+        self._thread = threading.Thread(target=self._run, name="camera", daemon=True)
+        self._thread.start()
+        return super().on_activate(state)
+
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Publish no longer; the camera stays open."""
+        self._end_thread()
+        return super().on_deactivate(state)
+
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Release the camera."""
+        del state
+        self._release()
+        return TransitionCallbackReturn.SUCCESS
+
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Release the camera."""
+        del state
+        self._release()
+        return TransitionCallbackReturn.SUCCESS
+
+    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Release the camera; the node may be configured anew."""
+        del state
+        self._release()
+        return TransitionCallbackReturn.SUCCESS
+
+    def destroy_node(self) -> None:
+        """Release the camera, whatever the state."""
+        self._release()
+        super().destroy_node()
+
+    def _end_thread(self) -> None:
+        self._ending.set()
+        if self._thread is not None:
+            self._thread.join(timeout=5.0)
+            self._thread = None
+
+    def _release(self) -> None:
+        self._end_thread()
+        source, self._source = self._source, None
+        self._why_not = "not configured"
+        if source is not None:
+            source.close()
+
+    # --- images -----------------------------------------------------------------------------------------------------
+
+    def _connect(self) -> bool:
+        try:
+            self._source = self._open(self.config, f"{self.config.side}_camera")
+        except UdgError as error:
+            self._why_not = str(error)
+            self.get_logger().error(str(error), throttle_duration_sec=10.0)
+            return False
+        self._why_not = ""
+        self.get_logger().info(f"{self.config.side} camera: {self._source.serial_number}")
+        return True
+
+    def _run(self) -> None:
+        """Publish what comes; open the camera again when it has gone."""
+        while not self._ending.is_set():
+            if self._source is None and not self._connect():
+                self._ending.wait(RETRY_S)
+                continue
+            source = self._source
+            assert source is not None
+            try:
+                frame = source.read(READ_S)
+            except KinectError as error:
+                self._why_not = str(error)
+                self.get_logger().error(str(error))
+                self._source = None
+                source.close()
+                continue
+            if frame is not None and not self._ending.is_set():
+                self._publish(source, frame)
+
+    def _publish(self, source: DepthSource, frame: DepthFrame) -> None:
+        age_ns = time.monotonic_ns() - frame.stamp_ns
+        stamp_ns = self.get_clock().now().nanoseconds - age_ns
+        self._monitor.tick()
+        self._infos.publish(convert.camera_to_info(source.camera, stamp_ns, self._frame_id))
+        self._images.publish(convert.depth_to_image(frame.depth_mm, stamp_ns, self._frame_id))
+
+    def _status(self) -> Status:
+        if self._why_not:
+            return Status(level=Level.ERROR, message=self._why_not)
+        status = self._monitor.status()
+        source = self._source
+        values = {**(status.values or {}), "serial_number": "" if source is None else source.serial_number}
+        return Status(level=status.level, message=status.message, values=values)
+
+
+def main() -> None:
+    """Run one camera."""
+    sys.exit(run_node(KinectNode))
+
+
+if __name__ == "__main__":
+    main()
