@@ -26,7 +26,7 @@ PRESET ?= edge
 ARGS ?=
 PYTEST_ARGS ?=
 
-.PHONY: help setup sim bench-tick bench-synthesis test lint colcon-test grasps demos data-info train objects rviz clean distclean
+.PHONY: help setup sim bench-tick bench-control bench-synthesis test lint colcon-test grasps demos data-info train objects rviz clean distclean
 
 help:  ## list the targets and their variables
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -45,6 +45,9 @@ sim: setup  ## trials in lockstep through the ROS nodes; last line: JSON of the 
 
 bench-tick: setup  ## time from depth image to command on 2 cores; last line: JSON
 	@$(ENV) exec python -m udg_bringup.bench_tick $(if $(CHECKPOINT),--checkpoint "$(CHECKPOINT)") $(ARGS)
+
+bench-control: setup  ## 500 Hz to both (emulated) arms for 60 s with all nodes running; last line: JSON
+	@$(ENV) exec python -m udg_bringup.bench_control $(ARGS)
 
 test: lint  ## set-up, linters and all tests
 	@$(ENV) OMP_NUM_THREADS=1 exec python -m pytest -q -n 2 --dist loadgroup $(PYTEST_ARGS)

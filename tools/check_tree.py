@@ -26,7 +26,12 @@ ALLOWED_PACKAGES = {
     "udg_datagen": {"udg_description", "udg_sim", "udg_perception", "udg_control", "udg_policy"},
     "udg_bringup": {"udg_description", "udg_sim", "udg_perception", "udg_control", "udg_policy", "udg_datagen"},
 }
-DISTRIBUTION_OF = {"PIL": "pillow", "yaml": "pyyaml", "cv2": "opencv-python"}  # where import and PyPI differ
+DISTRIBUTION_OF = {  # where import and PyPI differ
+    "PIL": "pillow",
+    "yaml": "pyyaml",
+    "cv2": "opencv-python",
+    "rtde_control": "ur-rtde",
+}
 
 
 def tracked_files(root: Path) -> list[Path]:

@@ -11,7 +11,8 @@ import dataclasses
 import json
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -63,6 +64,7 @@ class ArmFigures:
 
     cycles: int  # control cycles of the controller
     missed: int  # servo targets that are lacking
+    pauses: int  # of more than a cycle in the emulated controllers themselves: the machine stood still
     jitter_ms: np.ndarray  # (n,) deviation of the pauses between targets from 2 ms
     error_mrad: float  # largest distance of a joint from the sine at the same instant
     delay_ms: float  # by which the joints lag behind the sine
@@ -88,6 +90,7 @@ def figures(log: EmulatorLog, sine: Sine, start_ns: int, from_ns: int, to_ns: in
     return ArmFigures(
         cycles=cycles,
         missed=max(0, cycles - len(sent)),
+        pauses=int((np.diff(moved["t_ns"]) > 2e9 * SERVO_PERIOD_S).sum()),
         jitter_ms=np.abs(np.diff(sent) * 1e-6 - SERVO_PERIOD_S * 1e3),
         error_mrad=float(np.abs(offset - sine.offset(time_s)[:, None]).max() * 1e3),
         delay_ms=delay_s * 1e3,
@@ -104,6 +107,7 @@ def summary(arms: Sequence[ArmFigures]) -> dict[str, object]:
         "missed": sum(arm.missed for arm in arms),
         "jitter_ms": {"p50": p50, "p99": p99, "max": most},
         "tracking_error_mrad": round(max(arm.error_mrad for arm in arms), 2),
+        "machine_pauses": max(arm.pauses for arm in arms),
         "delay_ms": round(max(arm.delay_ms for arm in arms), 1),
         "tracking_error_without_delay_mrad": round(max(arm.shape_error_mrad for arm in arms), 2),
     }
@@ -111,9 +115,25 @@ def summary(arms: Sequence[ArmFigures]) -> dict[str, object]:
 
 def bench(config: BenchControlConfig) -> list[ArmFigures]:
     """Run the graph and evaluate its arms, left first. Raises UdgError."""
-    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: config.cores])
     isolate()
-    hosts = dict(zip(SIDES, loopback_pair(), strict=True))
+    with _scheduling_restored():
+        return _bench(config)
+
+
+@contextmanager
+def _scheduling_restored() -> Iterator[None]:
+    """Give this process its cores and its priority back in the end."""
+    cores, policy, parameters = os.sched_getaffinity(0), os.sched_getscheduler(0), os.sched_getparam(0)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, cores)
+        os.sched_setscheduler(0, policy, parameters)
+
+
+def _bench(config: BenchControlConfig) -> list[ArmFigures]:
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: config.cores])
+    hosts: dict[str, str] = dict(zip(SIDES, loopback_pair(), strict=True))
     with running(_graph(config, hosts), processes=True) as graph:
         if _is_real_time(config):  # the source of the sine, for the threads that start from here
             os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(SOURCE_PRIORITY))
@@ -134,7 +154,7 @@ def bench(config: BenchControlConfig) -> list[ArmFigures]:
     ]
 
 
-def _graph(config: BenchControlConfig, hosts: dict[str, str]) -> tuple[NodeDescription, ...]:
+def _graph(config: BenchControlConfig, hosts: Mapping[str, str]) -> tuple[NodeDescription, ...]:
     graph_config = RealGraphConfig(
         config=config.config,
         use_emulators=True,
@@ -217,8 +237,8 @@ def _main() -> None:
     print(f"real-time priority of control: {'yes' if _is_real_time(config) else 'no: not permitted or not wanted'}")
     for side, arm in zip(SIDES, arms, strict=True):
         print(
-            f"{side} arm: {arm.missed} of {arm.cycles} targets missed, error {arm.error_mrad:.1f} mrad, "
-            f"of which {arm.delay_ms:.0f} ms delay; {arm.shape_error_mrad:.2f} mrad without it"
+            f"{side} arm: {arm.missed} of {arm.cycles} targets missed, {arm.pauses} pauses of the emulator itself; "
+            f"error {arm.error_mrad:.1f} mrad with {arm.delay_ms:.0f} ms delay, {arm.shape_error_mrad:.2f} mrad without"
         )
     print(json.dumps(summary(arms)), flush=True)
 

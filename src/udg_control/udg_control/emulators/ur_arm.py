@@ -63,7 +63,8 @@ class EmulatedArm:
         self.wants_pose = False  # some client has asked for the flange pose
         self.uptime_s = 0.0
         self._program_due_s: float | None = None
-        self._command, self._values = 0, (0.0,) * 18
+        self._command = 0
+        self._values: tuple[float, ...] = (0.0,) * 18
         self._executing = False
         self._waiting_for = ""  # what a blocking command waits for: "still", "arrived" or nothing
         self._min_frequency_hz = 0.0
