@@ -32,6 +32,8 @@ WHOLE = 0.85
 """Least share of the volume that the largest solid must have."""
 FILL = 0.04
 """Least share of its convex hull that an object must fill: less is a bundle of wires and leaves."""
+SLENDER = 0.15
+"""Objects that fill less of their hull are not made small: their bars would be thinner than a millimetre."""
 ALIKE = 50
 """Most objects of one category from one source."""
 NO_OBJECTS = ("Characters", "Doors and windows", "Staircases")
@@ -112,6 +114,7 @@ class Chosen(NamedTuple):
 def choose(candidates: list[Candidate], count: int, shown: dict[str, str]) -> list[Chosen]:
     """At most `count` graspable objects with balanced sizes; why others were left out goes to `shown` by id."""
     left: dict[str, dict[str, tuple[float, float]]] = {}
+    fill: dict[str, float] = {}
     by_id = {candidate.id: candidate for candidate in candidates}
     alike = Counter[str]()
     for candidate in sorted(candidates, key=lambda c: Draw(c.id).unit("order")):
@@ -123,9 +126,12 @@ def choose(candidates: list[Candidate], count: int, shown: dict[str, str]) -> li
         mesh = done.mesh
         edges = np.sort(mesh.extents)
         ranges = fitting(edges)
+        share_of_hull = float(mesh.volume / mesh.convex_hull.volume)
+        if share_of_hull < SLENDER:
+            ranges.pop("small", None)
         if done.share < WHOLE:
             shown[candidate.id] = f"falls into pieces: the largest has {100 * done.share:.0f} %"
-        elif mesh.volume < FILL * mesh.convex_hull.volume:
+        elif share_of_hull < FILL:
             shown[candidate.id] = "wires or leaves: too little volume"
         elif not ranges:
             shown[candidate.id] = f"too flat or too large: {edges.round(3)}"
@@ -134,6 +140,7 @@ def choose(candidates: list[Candidate], count: int, shown: dict[str, str]) -> li
         else:
             alike[candidate.category] += 1
             left[candidate.id] = ranges
+            fill[candidate.id] = share_of_hull
     taken: list[Chosen] = []
     counts = Counter[str]()
     for id in sorted(left, key=lambda i: (len(left[i]), Draw(i).unit("order"))):  # those with the least choice first
@@ -144,9 +151,9 @@ def choose(candidates: list[Candidate], count: int, shown: dict[str, str]) -> li
             Chosen(by_id[id], size, round(draw.log_uniform("edge", *left[id][size]), 4),
                    draw.log_uniform("density", *DENSITY[size]))
         )  # fmt: skip
-    while len(taken) > count:  # drop from the fullest size
+    while len(taken) > count:  # drop the most wiry one of the fullest size
         fullest = Counter(c.size_class for c in taken).most_common(1)[0][0]
-        last = max((c for c in taken if c.size_class == fullest), key=lambda c: Draw(c.candidate.id).unit("order"))
+        last = min((c for c in taken if c.size_class == fullest), key=lambda c: fill[c.candidate.id])
         shown[last.candidate.id] = "not needed"
         taken.remove(last)
     return sorted(taken, key=lambda c: Draw(c.candidate.id).unit("order"))
