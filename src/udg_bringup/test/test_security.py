@@ -82,7 +82,14 @@ def test_no_source_unpickles_or_evaluates() -> None:
 
 @pytest.mark.parametrize(
     "code",
-    ["import pickle", "from joblib import load", "np.load(p, allow_pickle=True)", "torch.load(p)", "eval(x)", "yaml.load(f)"],
+    [
+        "import pickle",
+        "from joblib import load",
+        "np.load(p, allow_pickle=True)",
+        "torch.load(p)",
+        "eval(x)",
+        "yaml.load(f)",
+    ],
 )
 def test_the_search_finds_each_kind_of_slip(code: str) -> None:
     assert list(slips(ast.parse(code)))

@@ -47,7 +47,9 @@ class RealGraphConfig:
             raise RealGraphError(f"cameras is '{self.cameras}'; valid: {', '.join(get_args(Cameras))}")
         for name in (*self.parameter_files, CAMERA_FILE):
             if not (self.config / name).is_file():
-                raise RealGraphError(f"there is no {self.config / name}; the folder of the configuration has to hold it")
+                raise RealGraphError(
+                    f"there is no {self.config / name}; the folder of the configuration has to have it"
+                )
 
     @property
     def parameter_files(self) -> tuple[str, ...]:
@@ -172,7 +174,7 @@ def _supervisor(config: RealGraphConfig) -> NodeDescription:
     )
 
 
-# --- parameter files ----------------------------------------------------------------------------------------------------
+# --- parameter files --------------------------------------------------------------------------------------------------
 
 
 def _with_files(nodes: tuple[NodeDescription, ...], paths: list[Path]) -> tuple[NodeDescription, ...]:
@@ -185,7 +187,9 @@ def _with_files(nodes: tuple[NodeDescription, ...], paths: list[Path]) -> tuple[
         for name, parameters in read_parameters(path).items():
             sections.setdefault(name, {}).update(parameters)
     return tuple(
-        dataclasses.replace(node, parameters={**sections.get(node.name, {}), **node.parameters}) if node.is_node else node
+        dataclasses.replace(node, parameters={**sections.get(node.name, {}), **node.parameters})
+        if node.is_node
+        else node
         for node in nodes
     )
 

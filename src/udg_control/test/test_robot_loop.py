@@ -1,4 +1,4 @@
-"""The cycle of a robot made of devices, and the table of faults: each stops it and is told, only the operator frees it."""
+"""The cycle of a robot made of devices, and the faults: each stops it and is told, only the operator frees it."""
 
 from __future__ import annotations
 
@@ -196,10 +196,16 @@ FAULTS: dict[str, Row] = {
     "far outside limits": (answer(lambda q: np.full((8, 36), 50.0)), Reason.POSITION, ""),
     "out of workspace": (answer(reach(JOINT_NAMES.index("right_shoulder_pan_joint"), -0.5)), Reason.WORKSPACE, "edge"),
     "collision with the table": (
-        answer(reach(JOINT_NAMES.index("right_shoulder_lift_joint"), 0.5)), Reason.COLLISION_TABLE, "table",
+        answer(reach(JOINT_NAMES.index("right_shoulder_lift_joint"), 0.5)),
+        Reason.COLLISION_TABLE,
+        "table",
     ),
     "collision of the arms": (answer(swing_arms_together), Reason.COLLISION_ARMS, "right_"),
-    "collision with itself": (answer(reach(JOINT_NAMES.index("left_wrist_1_joint"), -0.5)), Reason.COLLISION_SELF, "left_"),
+    "collision with itself": (
+        answer(reach(JOINT_NAMES.index("left_wrist_1_joint"), -0.5)),
+        Reason.COLLISION_SELF,
+        "left_",
+    ),
     "policy silent": (set_attribute("policy", None), Reason.STALE_CHUNK, "chunk"),
     "old chunks": (set_attribute("chunk_age_ns", NS_PER_S), Reason.STALE_CHUNK, ""),
     "heartbeat lost": (set_attribute("beating", False), Reason.HEARTBEAT, "no heartbeat"),

@@ -237,5 +237,8 @@ def test_deactivate_stops_and_cleanup_releases_the_devices() -> None:
 
 
 def test_unknown_parameters_are_refused() -> None:
-    with pytest.raises(ParameterValueError, match="velocity_scale"), running(**{"controller.safety.velocty_scale": 0.1}):
+    with (
+        pytest.raises(ParameterValueError, match="velocity_scale"),
+        running(**{"controller.safety.velocty_scale": 0.1}),
+    ):
         pass

@@ -162,14 +162,15 @@ class CollisionCheck:
 
         What was violated `before` and gets no worse is let pass: a robot too close must be able to leave.
         """
+        old = before or _ANYTHING
         found: list[tuple[float, Violation]] = []
-        if (gaps.box_m < 0.0).any() and (index := _worsened(gaps.box_m, before and before.box_m)) is not None:
+        if (gaps.box_m < 0.0).any() and (index := _worsened(gaps.box_m, old.box_m)) is not None:
             gap = float(gaps.box_m[index])
             found.append((gap, Violation(Hazard.WORKSPACE, self._links[index], "the edge of the workspace", gap)))
-        if (gaps.table_m < 0.0).any() and (index := _worsened(gaps.table_m, before and before.table_m)) is not None:
+        if (gaps.table_m < 0.0).any() and (index := _worsened(gaps.table_m, old.table_m)) is not None:
             gap = float(gaps.table_m[index] + self._table_least[index] - self._radii[index])
             found.append((float(gaps.table_m[index]), Violation(Hazard.TABLE, self._links[index], "the table", gap)))
-        if (gaps.pairs_m < 0.0).any() and (index := _worsened(gaps.pairs_m, before and before.pairs_m)) is not None:
+        if (gaps.pairs_m < 0.0).any() and (index := _worsened(gaps.pairs_m, old.pairs_m)) is not None:
             a, b = np.unravel_index(index, gaps.pairs_m.shape)
             distance = float(np.sqrt(max(gaps.pairs_m[a, b] + self._least_square[a, b], 0.0)))
             hazard = Hazard.SELF if self._same_side[a, b] else Hazard.ARMS
@@ -179,14 +180,13 @@ class CollisionCheck:
         return min(found, key=lambda item: item[0])[1] if found else None
 
 
+_ANYTHING = Gaps(np.array(np.inf), np.array(np.inf), np.array(np.inf))
 _CREEP = 1e-9  # [m] or [m^2]: rounding
 
 
-def _worsened(now: np.ndarray, before: np.ndarray | None) -> int | None:
+def _worsened(now: np.ndarray, before: np.ndarray) -> int | None:
     """Index (flat) of the smallest negative value that has become smaller, None if there is none."""
-    bad = now < 0.0
-    if before is not None:
-        bad &= now < before - _CREEP
+    bad = (now < 0.0) & (now < before - _CREEP)
     if not bad.any():
         return None
     return int(np.argmin(np.where(bad, now, np.inf)))

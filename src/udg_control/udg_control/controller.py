@@ -72,7 +72,10 @@ class ControllerConfig:
     )
     heartbeat_timeout_s: float = field(
         default=0.0,
-        metadata={"description": "no heartbeat for this long stops the arms; 0: none is asked for [s]", "range": (0, 5)},
+        metadata={
+            "description": "no heartbeat for this long stops the arms; 0: none is asked for [s]",
+            "range": (0, 5),
+        },
     )
     latch: bool = field(
         default=False,

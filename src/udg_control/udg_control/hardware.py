@@ -20,7 +20,8 @@ class HardwareConfig:
         default="ur", metadata={"description": "ur: UR5e over RTDE; simulated: stand-ins inside the control node"}
     )
     hands: Literal["xhand", "simulated"] = field(
-        default="xhand", metadata={"description": "xhand: XHand over RS485; simulated: stand-ins inside the control node"}
+        default="xhand",
+        metadata={"description": "xhand: XHand over its SDK; simulated: stand-ins in the control node"},
     )
     left_arm: UrArmConfig = field(default_factory=UrArmConfig)
     right_arm: UrArmConfig = field(default_factory=lambda: UrArmConfig(host="127.0.0.2"))

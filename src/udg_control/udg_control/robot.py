@@ -123,7 +123,7 @@ class Robot:
             device.rearm()
 
     def close(self) -> None:
-        """Stop first, then release all devices. Raises DeviceError naming each that failed, after all have been tried."""
+        """Stop first, then release all devices. Raises DeviceError naming each that failed, after trying all."""
         self.stop()
         errors = self._all(lambda device: device.close())
         if errors:

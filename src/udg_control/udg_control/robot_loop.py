@@ -24,7 +24,10 @@ class RobotLoopConfig:
     )
     clock_step_s: float = field(
         default=0.05,
-        metadata={"description": "a larger leap of the host's clock against its monotonic one stops [s]", "range": (0.001, 1)},
+        metadata={
+            "description": "a larger leap of the host's clock against its monotonic one stops [s]",
+            "range": (0.001, 10.0),
+        },
     )
 
     def __post_init__(self) -> None:

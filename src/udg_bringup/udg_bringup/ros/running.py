@@ -140,7 +140,14 @@ class ProcessGraph:
             self._stack.callback(rclpy.try_shutdown)
             self._processes: dict[str, subprocess.Popen[bytes]] = {}
             for node in nodes:
-                ros = ["--ros-args", "-r", f"__node:={node.name}", "--params-file", parameters, *_remap_arguments([node])]
+                ros = [
+                    "--ros-args",
+                    "-r",
+                    f"__node:={node.name}",
+                    "--params-file",
+                    parameters,
+                    *_remap_arguments([node]),
+                ]
                 self._processes[node.name] = subprocess.Popen(
                     [sys.executable, "-m", node.module, *node.arguments, *(ros if node.is_node else [])],
                     env=environment,

@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 from rclpy.clock import Clock, ClockType  # type: ignore[attr-defined]  # its place in Humble and Jazzy
@@ -42,13 +43,11 @@ class SceneCameraConfig:
 class SceneCameraNode(Node):
     """Publishes the images of both cameras, stamped with the joint state that they show."""
 
-    def __init__(
-        self, *, context: Context | None = None, parameter_overrides: list[Parameter] | None = None
-    ) -> None:
+    def __init__(self, *, context: Context | None = None, parameter_overrides: list[Parameter] | None = None) -> None:
         super().__init__("scene_cameras", context=context, parameter_overrides=parameter_overrides)
         self.config = config = declare(self, SceneCameraConfig)
         refuse_unknown(self)
-        cameras = read_cameras(config.camera_config) if config.camera_config else default_cameras()
+        cameras = read_cameras(Path(config.camera_config)) if config.camera_config else default_cameras()
         self._rig = DepthRig(cameras, noise=KinectNoise() if config.noise else None, seed=config.seed)
         self._objects = []
         if config.object:

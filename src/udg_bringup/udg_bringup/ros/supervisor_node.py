@@ -40,16 +40,15 @@ class SupervisorConfig:
         default=0.2, metadata={"description": "longest pause between joint states [s]", "range": (0.02, 5.0)}
     )
     cloud_silence_s: float = field(
-        default=0.5, metadata={"description": "longest pause between clouds, and between chunks [s]", "range": (0.1, 5.0)}
+        default=0.5,
+        metadata={"description": "longest pause between clouds, and between chunks [s]", "range": (0.1, 5.0)},
     )
 
 
 class SupervisorNode(Node):
     """Publishes the heartbeat that the control node of the real robot lives by."""
 
-    def __init__(
-        self, *, context: Context | None = None, parameter_overrides: list[Parameter] | None = None
-    ) -> None:
+    def __init__(self, *, context: Context | None = None, parameter_overrides: list[Parameter] | None = None) -> None:
         super().__init__("supervisor", context=context, parameter_overrides=parameter_overrides)
         self.config = config = declare(self, SupervisorConfig)
         refuse_unknown(self)

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 from rcl_interfaces.msg import SetParametersResult
@@ -60,7 +61,7 @@ class RobotNodeConfig:
     )
     real_time_priority: int = field(
         default=0,
-        metadata={"description": "SCHED_FIFO priority of the cycle's thread where permitted; 0: none", "range": (0, 90)},
+        metadata={"description": "SCHED_FIFO priority of the cycle's thread if permitted; 0: none", "range": (0, 90)},
     )
     hardware: HardwareConfig = field(default_factory=HardwareConfig)
     loop: RobotLoopConfig = field(default_factory=RobotLoopConfig)
@@ -109,13 +110,11 @@ class RobotNode(LifecycleNode):
         self.add_on_set_parameters_callback(self._on_set_parameters)
 
         diagnostics = Diagnostics(self)
-        self._chunk_monitor = diagnostics.watch(
-            topics.ACTION_CHUNK, max_age_s=self.config.controller.max_chunk_age_s
-        )
+        self._chunk_monitor = diagnostics.watch(topics.ACTION_CHUNK, max_age_s=self.config.controller.max_chunk_age_s)
         diagnostics.add("controller", self._controller_status)
         diagnostics.add("cycle", self._cycle_status)
         for part in ("left_arm", "left_hand", "right_arm", "right_hand"):
-            diagnostics.add(part, lambda part=part: self._device_status(part))
+            diagnostics.add(part, partial(self._device_status, part))
         if self.config.autostart:
             steady = Clock(clock_type=ClockType.STEADY_TIME)
             self._starter = self.create_timer(0.0, self._start, callback_group=services, clock=steady)
@@ -356,7 +355,8 @@ class RobotNode(LifecycleNode):
         with self._lock:
             if loop.arming is Arming.FAILED or not loop.controller.filter.enabled:
                 fault = loop.controller.fault
-                raise RefusedError(f"not enabled: {loop.arming_detail or (fault and fault.detail) or 'stopped meanwhile'}")
+                why = loop.arming_detail or ("stopped meanwhile" if fault is None else fault.detail)
+                raise RefusedError(f"not enabled: {why}")
             return loop.controller.mode.value
 
     def _disable(self) -> str:
@@ -404,7 +404,7 @@ class RobotNode(LifecycleNode):
 
     def _cycle_status(self) -> Status:
         values = self._timer.take()
-        late = int(values.get("missed", 0)) > 0
+        late = values["missed"] != 0
         return Status(level=Level.WARN if late else Level.OK, message="cycles missed" if late else "ok", values=values)
 
     def _device_status(self, part: str) -> Status:

@@ -20,7 +20,8 @@ from udg_description.errors import UdgError
 def run_node(make_node: Callable[[], Node], args: Sequence[str] | None = None, threads: int = 1) -> int:
     """Run one node until SIGINT, SIGTERM or shutdown; return the process's exit code.
 
-    `threads` > 1 spins callback groups side by side. A UdgError, when the node is made or while it runs, is printed as one line `error: ...` and gives code 2.
+    `threads` > 1 spins callback groups side by side. A UdgError, when the node is made or while it runs, is printed as
+    one line `error: ...` and gives code 2.
     """
     rclpy.init(args=None if args is None else list(args))
     node: Node | None = None
