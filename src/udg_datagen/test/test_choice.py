@@ -144,6 +144,23 @@ def test_a_grasp_out_of_reach_or_in_the_table_says_so(can: ObjectModel, scene: C
     assert choose([one_hand(can, "right")], can, sunk, scene)[1] == {"table": 1}
 
 
+def test_a_grasping_hand_may_come_close_to_the_table_and_an_arm_may_not(
+    can: ObjectModel, scene: CollisionScene
+) -> None:
+    T = at(can, 0.6, -0.15)
+    (reach,), _ = choose([one_hand(can, "right")], can, T, scene)
+    q = HOME_Q.copy()
+    q[part_indices("right_arm")] = reach.approach["right"][-1]
+    q[part_indices("right_hand")] = one_hand(can, "right").q_pregrasp[0, 0]
+    apart = scene.clearance(q[None], low=["right"])
+    whole = scene.clearance(q[None])
+    assert apart.hand_table[0] == whole.table[0] < apart.table[0] and np.isinf(whole.hand_table[0])
+    sunk = T - make_transform(translation=(apart.hand_table[0] + 0.003) * Z) + np.eye(4)
+    assert len(choose([one_hand(can, "right")], can, sunk, scene)[0]) == 1  # 3 mm below by its spheres
+    sunk[2, 3] -= 0.002
+    assert choose([one_hand(can, "right")], can, sunk, scene)[1] == {"table": 1}
+
+
 def test_both_hands_reach_together_and_their_distances_add(box: ObjectModel, scene: CollisionScene) -> None:
     T = at(box, 0.6, 0.0)
     pair = both_hands(box)

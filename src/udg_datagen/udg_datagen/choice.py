@@ -40,7 +40,9 @@ class ChoiceConfig:
     lift_m: float = 0.2
     line_points: int = 8  # configurations on the approach and on the lift
     max_line_step_rad: float = 0.5  # largest joint motion between two of them
-    table_margin_m: float = 0.001
+    table_margin_m: float = 0.003  # of all but the grasping hands
+    # Of the grasping hands: their spheres stand out by up to 4 mm, and synthesis has kept their surface off the table.
+    hand_table_margin_m: float = -0.004
     robot_margin_m: float = 0.01
     target_margin_m: float = 0.005  # of all before the approach, and of all but the hand afterwards
     others_margin_m: float = 0.01
@@ -179,15 +181,15 @@ def _collision(
     grasping = tuple(hand.side for hand in hands)
     shift = np.zeros((2 * n, 3))
     shift[n:, 2] = np.linspace(0.0, config.lift_m, n)
-    first = scene.clearance(q[:1], sides=sides)
-    along = scene.clearance(q[1:], sides=sides, grasping=grasping, target_shift=shift[1:])
-    for name, margin in (
-        ("table", config.table_margin_m),
-        ("robot", config.robot_margin_m),
-        ("target", config.target_margin_m),
-        ("others", config.others_margin_m),
+    first = scene.clearance(q[:1], sides=sides, low=grasping)
+    along = scene.clearance(q[1:], sides=sides, low=grasping, grasping=grasping, target_shift=shift[1:])
+    for name, field, margin in (
+        ("table", "table", config.table_margin_m),
+        ("table", "hand_table", config.hand_table_margin_m),
+        ("robot", "robot", config.robot_margin_m),
+        ("target", "object", config.target_margin_m),
+        ("others", "others", config.others_margin_m),
     ):
-        field = "object" if name == "target" else name
         if min(getattr(first, field).min(), getattr(along, field).min()) < margin:
             return name
     return None

@@ -30,6 +30,7 @@ class Clearance:
     object: np.ndarray  # the target
     robot: np.ndarray
     others: np.ndarray  # the other objects
+    hand_table: np.ndarray  # of the hands that act (`low`), which `table` then leaves out; infinite without
 
     @property
     def bodies(self) -> np.ndarray:
@@ -82,19 +83,23 @@ class CollisionScene:
         *,
         sides: Sequence[Side] = SIDES,
         grasping: Sequence[Side] = (),
+        low: Sequence[Side] = (),
         target_shift: np.ndarray | None = None,
     ) -> Clearance:
         """Clearances of the configurations q (B, 36) [rad].
 
         sides: arms (with hands) that are there; the others count as absent.
         grasping: sides whose hand may touch the target.
+        low: sides whose hand is judged apart against the table.
         target_shift: displacement (B, 3) [m] in the world of the target from where it was placed.
         """
         with torch.no_grad():
             centers = self._spheres.centers_world(torch.tensor(q, dtype=torch.float32)).numpy()
         present = np.isin(self._side, sides)
-        off_table = present & self._on_table
-        table = (centers[:, off_table, 2] - self._radii_m[off_table]).min(axis=1)
+        above = centers[..., 2] - self._radii_m
+        hands = self._is_hand & np.isin(self._side, low)
+        table = above[:, present & self._on_table & ~hands].min(axis=1, initial=np.inf)
+        hand_table = above[:, present & hands].min(axis=1, initial=np.inf)
         robot = np.full(len(centers), np.inf)
         for needed, a, b in self._pairs:
             if needed <= set(sides):
@@ -108,7 +113,7 @@ class CollisionScene:
             target = self._target(moved[:, away], self._radii_m[away])
         for other in self._others:
             others = np.minimum(others, other(centers[:, present], self._radii_m[present]))
-        return Clearance(table=table, object=target, robot=robot, others=others)
+        return Clearance(table=table, object=target, robot=robot, others=others, hand_table=hand_table)
 
     def _of(self, side: Side) -> np.ndarray:
         return self._side == side
