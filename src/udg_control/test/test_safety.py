@@ -193,3 +193,53 @@ def test_parts_have_the_step_limit_of_their_kind() -> None:
     safety = make_filter(arm_step_rad=0.25, hand_step_rad=1.0)
     assert np.all(safety.step[part_indices("left_arm")] == 0.25)
     assert np.all(safety.step[part_indices("right_hand")] == 1.0)
+
+
+def test_holding_brakes_within_the_acceleration_limit_then_stands() -> None:
+    safety = make_filter()
+    command = np.array(HOME_Q)
+    for speed in (0.1, 0.2, 0.3):  # [rad/s], 10 rad/s^2
+        command = command + 0.0
+        command[ARM_JOINT] += speed * DT_S
+        assert safety.judge(command, HOME_Q, dt_s=DT_S).accepted
+    held = [safety.hold(Reason.STALE_CHUNK, dt_s=DT_S).command[ARM_JOINT] - command[ARM_JOINT] for _ in range(5)]
+    np.testing.assert_allclose(held, [0.002, 0.003, 0.003, 0.003, 0.003], atol=1e-9)  # 0.2, 0.1, 0 rad/s
+    assert safety.at_rest
+
+
+def test_a_command_from_which_the_limit_could_not_be_kept_any_more_is_rejected() -> None:
+    safety = make_filter()
+    start = np.array(HOME_Q)
+    start[ARM_JOINT] = LIMITS.upper[ARM_JOINT] - 0.010
+    safety.sync(start)
+    command, reasons = start, []
+    for speed in (0.1, 0.2, 0.3, 0.4, 0.5):  # would pass the limit while braking from 0.4 rad/s
+        command = command + 0.0
+        command[ARM_JOINT] += speed * DT_S
+        reasons.append(safety.judge(command, start, dt_s=DT_S).reason)
+        if reasons[-1] is not None:
+            break
+    assert Reason.POSITION in reasons
+    for _ in range(10):
+        held = safety.hold(Reason.POSITION, dt_s=DT_S).command
+    assert held[ARM_JOINT] <= LIMITS.upper[ARM_JOINT]
+
+
+def test_a_predicted_collision_is_rejected_by_name_and_the_way_back_passes() -> None:
+    from udg_description.layout import JOINT_NAMES
+
+    lift = JOINT_NAMES.index("right_shoulder_lift_joint")
+    safety = make_filter(arm_step_rad=1.0)
+    command = np.array(HOME_Q)
+    verdict = None
+    while verdict is None or verdict.accepted:
+        command = command + 0.0
+        command[lift] += 0.001
+        verdict = safety.judge(command, HOME_Q, dt_s=DT_S)
+        assert command[lift] - HOME_Q[lift] < 0.6
+    assert verdict.reason is Reason.COLLISION_TABLE and "table" in verdict.detail
+    while not safety.at_rest:
+        verdict = safety.hold(Reason.COLLISION_TABLE, dt_s=DT_S)
+    back = np.array(safety.command)
+    back[lift] -= 0.0005
+    assert safety.judge(back, HOME_Q, dt_s=DT_S).accepted
