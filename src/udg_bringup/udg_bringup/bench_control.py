@@ -30,6 +30,7 @@ from udg_description.ros import topics
 
 SERVO_PERIOD_S = 0.002
 ARM_PRIORITY, CONTROL_PRIORITY, SOURCE_PRIORITY = 40, 30, 20  # where permitted: each stream above its source
+CONTROL_NICE = -15
 POLL_S = 0.2
 LONGEST_PAUSE_NS = 100_000_000
 MOST_DELAY_S = 0.5
@@ -134,8 +135,12 @@ def _scheduling_restored() -> Iterator[None]:
 def _bench(config: BenchControlConfig) -> list[ArmFigures]:
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: config.cores])
     hosts: dict[str, str] = dict(zip(SIDES, loopback_pair(), strict=True))
-    with running(_graph(config, hosts), processes=True) as graph:
-        if _is_real_time(config):  # the source of the sine, for the threads that start from here
+    nodes = _graph(config, hosts)
+    with running(nodes, processes=True) as graph:
+        if _is_real_time(config):
+            control = graph.pids()[[node.name for node in nodes].index("control")]
+            os.setpriority(os.PRIO_PROCESS, control, CONTROL_NICE)  # its other threads take the chunks
+            # The source of the sine: this process's threads that start from here.
             os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(SOURCE_PRIORITY))
         with sine_client(graph, config.sine) as client:
             start_host_ns = client.begin(policy=config.load)
