@@ -60,7 +60,7 @@ def enable(loop: RobotLoop, timer: LoopTimer) -> None:
         loop.cycle(now_ns)
         if loop.arming is Arming.FAILED:
             loop.enable(now_ns)
-        assert time.monotonic() < deadline_s, loop.arming_detail
+        assert time.monotonic() < deadline_s, (loop.arming, loop.arming_detail, loop.robot.not_ready())
 
 
 @pytest.mark.parametrize("chunks", [QUICK, pytest.param(ALL, marks=pytest.mark.slow)])

@@ -261,6 +261,15 @@ def test_commands_keep_their_limits_through_each_fault() -> None:
             assert np.all(np.abs(np.diff(steps, axis=0)) <= LIMITS.acceleration[where] * 0.01 + 1e-6)
 
 
+def test_enabling_while_the_arms_still_brake_arms_them_after_their_stop(bench: Bench) -> None:
+    bench.loop.disable()
+    bench.step()
+    assert bench.loop.sending  # it brakes
+    bench.enable()
+    bench.run(0.3)
+    assert bench.mode is Mode.FOLLOWING
+
+
 def test_enabling_is_refused_while_a_device_is_silent() -> None:
     bench = Bench()
     bench.step()

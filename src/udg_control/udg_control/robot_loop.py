@@ -73,6 +73,8 @@ class RobotLoop:
         heartbeat = self.controller.heartbeat_lack(now_ns)
         if lacks or heartbeat:
             raise RefusedError(f"can't enable: {'; '.join([*lacks, heartbeat] if heartbeat else lacks)}")
+        if self.sending:  # still braking: that stop must not come after the arming
+            self._stop()
         self.arming, self.arming_detail, self._arming_since_ns = Arming.UNDER_WAY, "", now_ns
         if not self.config.dry_run:
             self.robot.rearm()
