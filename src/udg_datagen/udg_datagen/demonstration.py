@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import partial
 
 import numpy as np
 
@@ -159,7 +160,7 @@ class DemoPlanner:
                 moving=moving,
                 lower=self._limits.lower,
                 upper=self._limits.upper,
-                is_free=self._is_free,
+                is_free=partial(self._is_free, sides),
                 obstacles=(obstacle,),
             ),
             seed,
@@ -169,7 +170,7 @@ class DemoPlanner:
         approach = np.repeat(goal[None], len(reach.approach[sides[0]]), axis=0)
         for side in sides:
             approach[:, arms[side]] = reach.approach[side]
-        near = self._arrive(path, approach, batch.pregrasp_distance)
+        near = self._arrive(path, approach, batch.pregrasp_distance, sides)
         if near is None:
             return None
         closed, squeezed = near[0][-1].copy(), near[0][-1].copy()
@@ -199,16 +200,18 @@ class DemoPlanner:
             Ts_world_hand=dict(reach.Ts_world_hand),
         )
 
-    def _is_free(self, q: np.ndarray) -> np.ndarray:
-        config, clearance = self._config, self._scene.clearance(q)
+    def _is_free(self, sides: tuple[Side, ...], q: np.ndarray) -> np.ndarray:
+        """Configurations (B, 36) without collision; as in the choice, the acting hands may come low over the table."""
+        config, clearance = self._config, self._scene.clearance(q, low=sides)
         return (
             (clearance.table > config.table_margin_m)
+            & (clearance.hand_table > self._choice.hand_table_margin_m)
             & (clearance.robot > config.robot_margin_m)
             & (clearance.bodies > config.object_margin_m)
         )
 
     def _arrive(
-        self, path: np.ndarray, approach: np.ndarray, length_m: float
+        self, path: np.ndarray, approach: np.ndarray, length_m: float, sides: tuple[Side, ...]
     ) -> tuple[np.ndarray, np.ndarray] | None:
         """Steps to the pregrasp and on to the grasp without a stop, and their stages; None if corners touch."""
         config = self._config
@@ -220,7 +223,7 @@ class DemoPlanner:
         for corner_rad in (config.corner_rad, 0.2 * config.corner_rad):
             q, at = time_path(waypoints, velocity, self._acceleration, config.step_s, corner_rad)
             far = q[at < len(path) - 1.3]
-            if len(far) == 0 or self._is_free(dense(np.concatenate([path[:1], far]), 0.06)[1:]).all():
+            if len(far) == 0 or self._is_free(sides, dense(np.concatenate([path[:1], far]), 0.06)[1:]).all():
                 return q, np.where(at <= len(path) - 1, Stage.PREGRASP, Stage.GRASP)
         return None
 

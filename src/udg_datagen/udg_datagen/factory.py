@@ -13,13 +13,14 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from tqdm import tqdm
 
 from udg_datagen.attempt import AttemptConfig, Attempter, Stopwatch
 from udg_datagen.demonstration import UNPLANNED, Rejected
 from udg_datagen.object_selection import HELP, select_objects
+from udg_datagen.tasks import Made, Preparation, Task, tasks_of
 from udg_datagen.workers import DISK_FULL, LocalPool, Outcome, Pool, RayPool
 from udg_description.errors import UdgError, cli
 from udg_policy.dataset import EpisodeWriter
@@ -38,34 +39,6 @@ _CONFIG_NAME = "factory.json"
 
 class FactoryError(UdgError):
     """A run that cannot start or go on."""
-
-
-class Task(NamedTuple):
-    """One attempt."""
-
-    object: str
-    seed: int
-
-    @property
-    def name(self) -> str:
-        """Name of its files: letters, digits, - and _."""
-        safe = "".join(c if c.isascii() and c.isalnum() else "-" for c in self.object)
-        return f"{safe}_{self.seed:06d}"
-
-
-class Preparation(NamedTuple):
-    """The grasps of one resting pose of an object."""
-
-    object: str
-    pose: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class Made:
-    """What a worker made of a task: the account, and the file of the episode if there is one."""
-
-    account: dict[str, Any]
-    episode: bytes | None = None
 
 
 class Bench:
@@ -97,11 +70,6 @@ class Bench:
 def rounded(seconds: dict[str, float]) -> dict[str, float]:
     """Seconds to the millisecond."""
     return {step: round(value, 3) for step, value in seconds.items()}
-
-
-def tasks_of(objects: Sequence[str], attempts: int, seed: int) -> list[Task]:
-    """Attempts spread evenly over the objects: every object once with the first seed, then with the next, ..."""
-    return [Task(objects[k % len(objects)], seed + k // len(objects)) for k in range(attempts)]
 
 
 class Ledger:

@@ -9,19 +9,21 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import multiprocessing
 import os
-from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
+import sys
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from tqdm import tqdm
 
 from udg_control.follower import ChunkFollower, FollowerConfig
 from udg_datagen.attempt import task_rng
+from udg_datagen.object_selection import HELP, select_objects
+from udg_datagen.workers import LocalPool, Pool
 from udg_description.camera import default_cameras
 from udg_description.errors import UdgError, cli
 from udg_description.layout import HOME_Q
@@ -31,7 +33,7 @@ from udg_perception.scene_cloud import SceneCloudBuilder, SceneCloudConfig
 from udg_policy.engine import PolicyEngine
 from udg_policy.player import ChunkPlayer, PlayerConfig
 from udg_sim.depth import DepthRig, KinectNoise
-from udg_sim.objects import ObjectLibrary
+from udg_sim.objects import SIZES, ObjectLibrary
 from udg_sim.trial import LiftTracker, sample_placement
 from udg_sim.world import World, WorldConfig
 
@@ -41,6 +43,7 @@ class Trial:
     """One closed-loop trial: the object rose by ``raised_m`` at most and by ``final_m`` at the end."""
 
     object: str
+    size_class: str
     seed: int
     success: bool
     raised_m: float
@@ -101,11 +104,10 @@ class Rollout:
             raised = max(raised, height - placed[2])
             rule.update(world.time_s, height)
         return Trial(
-            object=object_id, seed=seed, success=rule.success, raised_m=round(raised, 3),
+            object=object_id, size_class=target.size_class, seed=seed, success=rule.success, raised_m=round(raised, 3),
             final_m=round(float(world.T_world_object[2, 3] - placed[2]), 3), steps=steps,
             position_xy=(round(float(placed[0]), 3), round(float(placed[1]), 3)),
-        )
-
+        )  # fmt: skip
 
     def _follower(self) -> ChunkFollower:
         limits = joint_limits()
@@ -130,45 +132,85 @@ def wilson_interval(successes: int, trials: int, z: float = 1.96) -> tuple[float
     return (max(0.0, centre - half), min(1.0, centre + half))
 
 
-@lru_cache(maxsize=1)
-def _rollout(checkpoint: Path, config: RolloutConfig) -> Rollout:
-    torch.set_num_threads(1)
-    return Rollout(PolicyEngine.load(checkpoint), config)
+class TrialBench:
+    """Runs trials in a worker."""
+
+    def __init__(self, checkpoint: Path, config: RolloutConfig) -> None:
+        torch.set_num_threads(1)
+        self._rollout = Rollout(PolicyEngine.load(checkpoint), config)
+
+    def __call__(self, task: tuple[str, int]) -> Trial:
+        return self._rollout.run(*task)
 
 
-def _trial(checkpoint: Path, config: RolloutConfig, object_id: str, seed: int) -> Trial:
-    return _rollout(checkpoint, config).run(object_id, seed)
+def run_trials(tasks: Sequence[tuple[str, int]], pool: Pool, progress: bool = True) -> tuple[list[Trial], list[str]]:
+    """Trials of (object, seed) in the order of the tasks, and a line for each that could not be run."""
+    trials: dict[int, Trial] = {}
+    lines: list[str] = []
+    left = list(enumerate(tasks))
+    left.reverse()
+    with tqdm(total=len(tasks), unit="trial", disable=not progress) as bar:
+        while left or pool.busy:
+            while left and pool.idle:
+                pool.submit(*left.pop())
+            for key, outcome in pool.wait(1.0):
+                index = int(str(key))
+                if outcome.failure:
+                    lines.append(f"{tasks[index]}: {outcome.failure}: {outcome.message}")
+                else:
+                    trials[index] = outcome.value
+                bar.update()
+    return [trials[index] for index in sorted(trials)], lines
+
+
+def summarise_trials(trials: Sequence[Trial], trained_on: Iterable[str] = ()) -> dict[str, Any]:
+    """Successes in all, by size, by whether the policy was trained on the object, by object; 95 % intervals."""
+    known = set(trained_on)
+
+    def row(chosen: Callable[[Trial], bool]) -> dict[str, Any]:
+        taken = [trial.success for trial in trials if chosen(trial)]
+        low, high = wilson_interval(sum(taken), len(taken))
+        rate = round(sum(taken) / len(taken), 4) if taken else None
+        return {"trials": len(taken), "successes": sum(taken), "success_rate": rate,
+                "interval_95": [round(low, 3), round(high, 3)]}  # fmt: skip
+
+    names = sorted({trial.object for trial in trials})
+    return {
+        **row(lambda trial: True),
+        "by_size": {size: row(lambda trial, size=size: trial.size_class == size) for size in SIZES},
+        "trained_on": row(lambda trial: trial.object in known),
+        "never_seen": row(lambda trial: trial.object not in known),
+        "by_object": {
+            name: f"{sum(t.success for t in trials if t.object == name)}/{sum(t.object == name for t in trials)}"
+            for name in names
+        },
+    }
 
 
 def run(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="Closed-loop success of a checkpoint in simulation, without ROS.")
     parser.add_argument("--checkpoint", type=Path, required=True)
-    parser.add_argument("--objects", default="", help="comma-separated; default: the objects it was trained on")
+    parser.add_argument("--objects", default="", help=f"{HELP}; default: the objects it was trained on")
     parser.add_argument("--trials", type=int, default=20, help="trials in all, spread over the objects (default: 20)")
     parser.add_argument("--seed", type=int, default=100_000, help="first seed (default: 100000, outside training)")
     parser.add_argument("--replan-every", type=int, default=1, help="ticks between two inferences (default: 1)")
     parser.add_argument("--blend", type=float, default=0.0, help="weight of a chunk relative to the next newer one")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     options = parser.parse_args(arguments)
-    engine = PolicyEngine.load(options.checkpoint)
-    objects = [o for o in options.objects.split(",") if o] or list(engine.train_objects)
+    if options.trials < 1 or options.workers < 1:
+        raise UdgError(f"--trials {options.trials} and --workers {options.workers} must be at least 1")
+    known = list(PolicyEngine.load(options.checkpoint).train_objects)
+    objects = select_objects(options.objects, ObjectLibrary()) if options.objects else known
     config = RolloutConfig(player=PlayerConfig(replan_every=options.replan_every, blend=options.blend))
     tasks = [(objects[k % len(objects)], options.seed + k // len(objects)) for k in range(options.trials)]
-    with ProcessPoolExecutor(options.workers, mp_context=multiprocessing.get_context("spawn")) as pool:
-        futures = [pool.submit(_trial, options.checkpoint, config, *task) for task in tasks]
-        trials = [future.result() for future in tqdm(futures, unit="trial")]
-    by_object: dict[str, list[int]] = {}
+    os.environ["OMP_NUM_THREADS"] = "1"  # one core a worker; inherited
+    with LocalPool(options.workers, partial(TrialBench, options.checkpoint, config), timeout_s=900.0) as pool:
+        trials, lines = run_trials(tasks, pool)
     for trial in trials:
         print(trial)
-        row = by_object.setdefault(trial.object, [0, 0])
-        row[0] += trial.success
-        row[1] += 1
-    successes = sum(trial.success for trial in trials)
-    low, high = wilson_interval(successes, len(trials))
-    print(json.dumps({
-        "trials": len(trials), "successes": successes, "success_rate": successes / len(trials),
-        "interval_95": [round(low, 3), round(high, 3)], "by_object": {k: f"{s}/{n}" for k, (s, n) in by_object.items()},
-    }))
+    for line in lines:
+        print(line, file=sys.stderr)
+    print(json.dumps({**summarise_trials(trials, known), "not_run": len(lines)}))
 
 
 def main() -> None:

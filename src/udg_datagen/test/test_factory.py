@@ -1,0 +1,275 @@
+import errno
+import importlib
+import json
+import os
+import sys
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from udg_datagen import factory
+from udg_datagen.attempt import AttemptConfig, task_rng
+from udg_datagen.factory import FactoryError, Ledger, run, run_factory, summarise
+from udg_datagen.object_selection import in_turn, select_objects
+from udg_datagen.tasks import Task, tasks_of
+from udg_datagen.workers import LocalPool, Outcome, run_job
+from udg_description.errors import UdgError
+from udg_policy.dataset import EpisodeDataset, EpisodeWriter
+from udg_sim.objects import ObjectLibrary
+
+# A worker whose episodes are made up, from (object, seed) alone; objects' names say what goes wrong.
+BENCH = """
+import os, signal
+from pathlib import Path
+import numpy as np
+from udg_datagen.tasks import Made, Preparation
+from udg_policy.episode_file import encode_episode
+from udg_policy.episode import Episode
+
+class MeshError(Exception):
+    pass
+
+def make_episode(seed):
+    rng = np.random.default_rng(seed)
+    return Episode(cloud_xyz=rng.random((4, 2048, 3)), cloud_label=np.zeros((4, 2048)), q=rng.random((4, 36)),
+                   target=rng.random((4, 36)), stage=np.zeros(4), meta={"object": "good", "seed": seed})
+
+class Bench:
+    def __init__(self, scratch):
+        self.scratch = Path(scratch)
+
+    def once(self, what):
+        try:
+            (self.scratch / what).touch(exist_ok=False)
+            return True
+        except FileExistsError:
+            return False
+
+    def __call__(self, job):
+        if isinstance(job, Preparation):
+            if job.object == "broken":
+                raise MeshError("mesh broken.obj: has a hole")
+            return Made(account={"size_class": "small", "seconds_by_stage": {"grasps": 2.0}})
+        if job.object == "kills" or (job.object == "kills_once" and self.once(f"died-{job.seed}")):
+            os.kill(os.getpid(), signal.SIGKILL)
+        account = {"object": job.object, "seed": job.seed, "result": "success", "frames": 0, "executed": True,
+                   "seconds_by_stage": {"execute": 1.0}}
+        if job.seed % 3 == 2:
+            return Made(account=account | {"result": "dropped"})
+        episode = make_episode(job.seed)
+        return Made(account=account | {"frames": len(episode)}, episode=encode_episode(episode))
+
+def start(scratch):
+    return Bench(scratch)
+"""
+
+
+@pytest.fixture
+def pool_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> object:
+    """Makes pools whose workers run the made-up bench."""
+    folder = tmp_path / "code"
+    folder.mkdir()
+    (folder / "bench_of_test_factory.py").write_text(BENCH)
+    monkeypatch.syspath_prepend(str(folder))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(folder), os.environ.get("PYTHONPATH", "")]))
+    sys.modules.pop("bench_of_test_factory", None)
+    module = importlib.import_module("bench_of_test_factory")
+
+    def make(workers: int, timeout_s: float = 120.0) -> LocalPool:
+        return LocalPool(workers, partial(module.start, str(tmp_path)), timeout_s)
+
+    return make
+
+
+class InProcess:
+    """A pool without processes: does a job when it is asked for the result."""
+
+    def __init__(self, tmp_path: Path) -> None:
+        namespace: dict[str, object] = {}
+        exec(BENCH, namespace)
+        self._run = namespace["start"](tmp_path)  # type: ignore[operator]
+        self._jobs: list[tuple[object, object]] = []
+        self.done: list[object] = []
+
+    @property
+    def idle(self) -> int:
+        return 1 - len(self._jobs)
+
+    @property
+    def busy(self) -> int:
+        return len(self._jobs)
+
+    def submit(self, key: object, job: object) -> None:
+        self._jobs.append((key, job))
+
+    def wait(self, timeout_s: float) -> list[tuple[object, Outcome]]:
+        key, job = self._jobs.pop()
+        self.done.append(job)
+        return [(key, run_job(self._run, job))]
+
+    def close(self) -> None:
+        pass
+
+
+CONFIG = AttemptConfig()
+
+
+def test_tasks_take_every_object_once_before_any_twice() -> None:
+    assert tasks_of(["a", "b"], 5, 7) == [Task("a", 7), Task("b", 7), Task("a", 8), Task("b", 8), Task("a", 9)]
+    assert Task("dir/x y.obj@0.1", 3).name == "dir-x-y-obj-0-1_000003"
+
+
+def test_the_randomness_of_a_task_depends_on_object_and_seed_alone() -> None:
+    first = task_rng("can", 3).random(4)
+    np.testing.assert_array_equal(first, task_rng("can", 3).random(4))
+    assert not np.allclose(first, task_rng("can", 4).random(4))
+    assert not np.allclose(first, task_rng("box", 3).random(4))
+
+
+def test_a_worker_that_dies_costs_its_episode_only_and_the_task_is_tried_again(
+    tmp_path: Path, pool_of: object, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    tasks = tasks_of(["good", "kills_once", "kills", "broken"], 8, 0)
+    with pool_of(2) as pool:  # type: ignore[operator]
+        summary = run_factory(CONFIG, tasks, Ledger(out, CONFIG), pool, progress=False)
+    assert summary["successes"] == 4
+    assert summary["reasons"] == {"worker_died": 2, "bad_object": 2}
+    assert summary["executed"] == 4
+    assert not EpisodeDataset(out).verify()
+    assert "2 x object broken: MeshError: mesh broken.obj: has a hole" in capsys.readouterr().err
+
+
+def test_the_same_tasks_give_the_same_dataset_whatever_the_number_of_workers(tmp_path: Path, pool_of: object) -> None:
+    tasks = tasks_of(["good", "kills_once"], 8, 0)
+    with pool_of(1) as pool:  # type: ignore[operator]
+        run_factory(CONFIG, tasks, Ledger(tmp_path / "one", CONFIG), pool, progress=False)
+    with pool_of(3) as pool:  # type: ignore[operator]
+        run_factory(CONFIG, tasks, Ledger(tmp_path / "three", CONFIG), pool, progress=False)
+    assert EpisodeDataset(tmp_path / "one").hash() == EpisodeDataset(tmp_path / "three").hash()
+
+
+def test_a_resumed_run_does_what_is_missing_and_makes_corrupt_episodes_anew(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, tasks = tmp_path / "out", tasks_of(["good", "broken"], 8, 0)
+    run_factory(CONFIG, tasks, Ledger(out, CONFIG), InProcess(tmp_path), progress=False)
+    before = EpisodeDataset(out).hash()
+    paths = EpisodeDataset(out).paths
+    data = bytearray(paths[0].read_bytes())
+    data[len(data) // 2] ^= 1
+    paths[0].write_bytes(data)
+    paths[1].unlink()
+    (out / "attempts" / "good_000002.json").write_text('{"object": "go')  # cut off by a crash
+    pool = InProcess(tmp_path)
+    run_factory(CONFIG, tasks, Ledger(out, CONFIG), pool, progress=False)
+    redone = {job.seed for job in pool.done if isinstance(job, Task)}
+    assert redone == {0, 1, 2}
+    assert EpisodeDataset(out).hash() == before
+    told = capsys.readouterr().err
+    assert "episode_good_000000.h5 is not sound" in told and "episode_good_000001.h5 is missing" in told
+
+
+def test_a_full_disk_ends_the_run_with_what_to_do_and_resume_completes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, tasks = tmp_path / "out", tasks_of(["good"], 8, 0)
+    real, left = os.replace, [9]
+
+    def replace(source: str, target: str) -> None:
+        left[0] -= 1
+        if left[0] < 0:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        real(source, target)
+
+    monkeypatch.setattr(os, "replace", replace)
+    with pytest.raises(FactoryError, match="no space is left.*run the same command again"):
+        run_factory(CONFIG, tasks, Ledger(out, CONFIG), InProcess(tmp_path), progress=False)
+    monkeypatch.undo()
+    assert not EpisodeDataset(out).verify()
+    assert not list(out.glob(".*.tmp"))
+    pool = InProcess(tmp_path)
+    run_factory(CONFIG, tasks, Ledger(out, CONFIG), pool, progress=False)
+    assert 0 < len([job for job in pool.done if isinstance(job, Task)]) < 8
+    fresh = tmp_path / "fresh"
+    run_factory(CONFIG, tasks, Ledger(fresh, CONFIG), InProcess(tmp_path), progress=False)
+    assert EpisodeDataset(out).hash() == EpisodeDataset(fresh).hash()
+
+
+def test_a_full_disk_in_a_worker_ends_the_run_too(tmp_path: Path) -> None:
+    class Full(InProcess):
+        def wait(self, timeout_s: float) -> list[tuple[object, Outcome]]:
+            key, _ = self._jobs.pop()
+            return [(key, Outcome(failure="disk_full", message="OSError: No space left"))]
+
+    with pytest.raises(FactoryError, match="cache folder"):
+        run_factory(CONFIG, [Task("good", 0)], Ledger(tmp_path / "out", CONFIG), Full(tmp_path), progress=False)
+
+
+def test_a_folder_made_with_other_settings_is_refused(tmp_path: Path) -> None:
+    Ledger(tmp_path, CONFIG)
+    with pytest.raises(FactoryError, match="noisy_share 0.5 -> 0.25"):
+        Ledger(tmp_path, AttemptConfig(noisy_share=0.25))
+
+
+def test_the_summary_counts_by_hand() -> None:
+    def account(result: str, size: str, frames: int, **more: object) -> dict[str, object]:
+        return {"object": size, "seed": 0, "result": result, "frames": frames, "size_class": size,
+                "seconds_by_stage": {"execute": 1.0, "cloud": 0.5, "depth": 0.5}, **more}
+
+    accounts = [
+        account("success", "small", 40, strategy="pinch"),
+        account("no_reach", "small", 0),
+        account("dropped", "large", 0, strategy="bimanual"),
+        account("success", "large", 30, strategy="bimanual"),
+        account("worker_died", "medium", 0),
+    ]
+    summary = summarise(accounts, {"grasps": 10.0})
+    assert (summary["attempted"], summary["executed"], summary["successes"]) == (5, 3, 2)
+    assert summary["success_rate"] == pytest.approx(2 / 3, abs=1e-4)
+    assert summary["unplanned_share"] == 0.2
+    assert summary["reasons"] == {"no_reach": 1, "dropped": 1, "worker_died": 1}
+    assert summary["by_size"]["large"] == {"attempted": 2, "executed": 2, "successes": 1, "success_rate": 0.5}
+    assert summary["by_strategy"]["pinch"]["success_rate"] == 1.0
+    assert summary["frames_per_core_s"] == 3.5  # 70 frames in 10 + 5 * 2 s
+    assert summary["cloud_share"] == 0.125 and summary["cloud_and_depth_share"] == 0.25
+    json.dumps(summary)
+
+
+def test_sets_of_objects_take_the_sizes_in_turn() -> None:
+    assert in_turn([["a", "b", "c"], [], ["x"]]) == ["a", "x", "b", "c"]
+    library = ObjectLibrary()
+    chosen = select_objects("train:9, cube_60", library)
+    assert len(chosen) == 10 and chosen[-1] == "cube_60"
+    for size in ("small", "medium", "large"):
+        assert len(set(chosen[:9]) & set(library.ids(split="train", size=size))) == 3
+    assert select_objects("test/large:2", library) == library.ids(split="test", size="large")[:2]
+    assert select_objects("a/mesh.obj@0.1", library) == ["a/mesh.obj@0.1"]
+    with pytest.raises(UdgError, match="no number of objects"):
+        select_objects("train:x", library)
+
+
+def test_bad_arguments_are_refused_before_anything_is_started(tmp_path: Path) -> None:
+    out = tmp_path / "demos"
+    with pytest.raises(UdgError, match="no_such_thing"):
+        run(["--objects", "no_such_thing", "--out", str(out)])
+    with pytest.raises(UdgError, match="--episodes 0"):
+        run(["--episodes", "0", "--out", str(out)])
+    with pytest.raises(UdgError, match="noisy_share"):
+        run(["--noisy-share", "1.5", "--objects", "cube_60", "--out", str(out)])
+    assert not out.exists()
+    with pytest.raises(UdgError, match="friction"):
+        AttemptConfig(friction=(1.0, 0.5))
+
+
+def test_the_dataset_is_finished_with_a_manifest(tmp_path: Path) -> None:
+    ledger, tasks = Ledger(tmp_path / "out", CONFIG), tasks_of(["good"], 3, 0)
+    summary = run_factory(CONFIG, tasks, ledger, InProcess(tmp_path), progress=False)
+    ledger.finish(CONFIG, summary)
+    manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
+    assert manifest["summary"]["successes"] == 2 and len(manifest["episodes"]) == 2
+    assert manifest["hash"] == EpisodeDataset(tmp_path / "out").hash()
+    assert EpisodeWriter(tmp_path / "out").path("good_000000").exists()
+    assert factory.TRY_AGAIN  # results that a resumed run tries again

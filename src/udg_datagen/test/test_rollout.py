@@ -1,0 +1,66 @@
+import json
+
+import pytest
+
+from udg_datagen.rollout import Trial, run_trials, summarise_trials, wilson_interval
+from udg_datagen.workers import Outcome
+
+
+def trial(name: str, size: str, success: bool) -> Trial:
+    return Trial(
+        object=name, size_class=size, seed=0, success=success, raised_m=0.2, final_m=0.2, steps=50,
+        position_xy=(0.6, 0.0),
+    )  # fmt: skip
+
+
+def test_wilson_interval_by_hand() -> None:
+    # 8 of 10: centre (0.8 + 3.8416 / 20) / 1.38416 = 0.7168, half width 0.2267
+    low, high = wilson_interval(8, 10)
+    assert low == pytest.approx(0.4902, abs=1e-3)
+    assert high == pytest.approx(0.9433, abs=1e-3)
+    assert wilson_interval(0, 0) == (0.0, 1.0)
+
+
+def test_trials_are_counted_by_size_and_by_whether_the_object_was_trained_on() -> None:
+    trials = [trial("a", "small", True), trial("a", "small", False), trial("b", "large", True)]
+    summary = summarise_trials(trials, trained_on=["b", "c"])
+    assert (summary["trials"], summary["successes"]) == (3, 2)
+    assert summary["by_size"]["small"]["success_rate"] == 0.5
+    assert summary["by_size"]["medium"] == {
+        "trials": 0, "successes": 0, "success_rate": None, "interval_95": [0.0, 1.0],
+    }  # fmt: skip
+    assert summary["trained_on"]["trials"] == 1 and summary["never_seen"]["successes"] == 1
+    assert summary["by_object"] == {"a": "1/2", "b": "1/1"}
+    json.dumps(summary)
+
+
+def test_trials_come_back_in_the_order_of_their_tasks_and_failures_are_told() -> None:
+    class Backwards:
+        """Two workers of which the last one finishes first; the object "bad" cannot be run."""
+
+        def __init__(self) -> None:
+            self.jobs: list[tuple[object, tuple[str, int]]] = []
+
+        @property
+        def idle(self) -> int:
+            return 2 - len(self.jobs)
+
+        @property
+        def busy(self) -> int:
+            return len(self.jobs)
+
+        def submit(self, key: object, job: tuple[str, int]) -> None:
+            self.jobs.append((key, job))
+
+        def wait(self, timeout_s: float) -> list[tuple[object, Outcome]]:
+            key, (name, _) = self.jobs.pop()
+            if name == "bad":
+                return [(key, Outcome(failure="error", message="no mesh"))]
+            return [(key, Outcome(value=trial(name, "small", True)))]
+
+        def close(self) -> None:
+            pass
+
+    trials, lines = run_trials([("a", 1), ("bad", 1), ("b", 1), ("c", 1)], Backwards(), progress=False)
+    assert [each.object for each in trials] == ["a", "b", "c"]
+    assert lines == ["('bad', 1): error: no mesh"]
