@@ -1,0 +1,69 @@
+"""Find the cameras' poses from a folder of observations and write config/cameras.yaml.
+
+python -m udg_perception.calibration robot FOLDER            by the robot that the cameras see
+python -m udg_perception.calibration board FOLDER            by a ChArUco board in the hand of an arm
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from udg_description.camera import read_cameras
+from udg_description.errors import UdgError
+from udg_description.layout import SIDES
+from udg_perception.calibration.board import BoardCalibration, BoardConfig
+from udg_perception.calibration.observations import read_observations
+from udg_perception.calibration.result import CameraCalibration, write_calibration
+from udg_perception.calibration.robot import RobotRegistration
+from udg_perception.errors import CalibrationError
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; 2 when the calibration is refused, and then nothing is written."""
+    parser = argparse.ArgumentParser(description="Cameras' poses; refused, and nothing written, when they are bad.")
+    parser.add_argument("method", choices=("robot", "board"))
+    parser.add_argument("folder", type=Path, help="observations, of kinect_capture")
+    parser.add_argument("--cameras", type=Path, default=Path("config/cameras.yaml"), help="start and result")
+    parser.add_argument("--side", choices=SIDES, action="append", help="one camera alone (default: both)")
+    parser.add_argument("--arm", choices=SIDES, help="board: the arm that holds it (default: the camera's side)")
+    parser.add_argument("--squares", type=int, nargs=2, default=BoardConfig.squares, metavar=("X", "Y"))
+    parser.add_argument("--square-m", type=float, default=BoardConfig.square_m)
+    parser.add_argument("--marker-m", type=float, default=BoardConfig.marker_m)
+    parser.add_argument("--dry-run", action="store_true", help="write nothing")
+    arguments = parser.parse_args(argv)
+    try:
+        calibrations = _calibrate(arguments)
+    except UdgError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    for calibration in calibrations:
+        residuals = ", ".join(f"{name} {value:.3g}" for name, value in calibration.residuals.items())
+        print(f"{calibration.camera.name}: {residuals}")
+    return 0
+
+
+def _calibrate(arguments: argparse.Namespace) -> list[CameraCalibration]:
+    cameras = read_cameras(arguments.cameras)
+    by_side = {side: camera for side in SIDES for camera in cameras if camera.name == f"{side}_camera"}
+    sides = arguments.side or list(SIDES)
+    missing = [side for side in sides if side not in by_side]
+    if missing:
+        raise CalibrationError(f"{arguments.cameras}: no {missing[0]}_camera; valid: cameras left_camera, right_camera")
+    observations = read_observations(arguments.folder)
+    if arguments.method == "robot":
+        registration = RobotRegistration()
+        found = [registration.calibrate(observations, by_side[side], side) for side in sides]
+    else:
+        config = BoardConfig(squares=tuple(arguments.squares), square_m=arguments.square_m, marker_m=arguments.marker_m)
+        board = BoardCalibration(config)
+        found = [board.calibrate(observations, by_side[side], side, arguments.arm or side) for side in sides]
+    if not arguments.dry_run:
+        write_calibration(arguments.cameras, cameras, found)
+    return found
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,59 @@
+"""What calibration is made from: joint angles and images of the same moment, at rest; one file for each pose."""
+
+from __future__ import annotations
+
+import os
+import re
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from udg_description.layout import N_JOINTS, SIDES
+from udg_perception.errors import CalibrationError
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Observation:
+    """One pose: q (36,) [rad]; by side a depth image (H, W) uint16 [mm] and, for boards, an infrared one (H, W)."""
+
+    q: np.ndarray
+    depth_mm: Mapping[str, np.ndarray] = field(default_factory=dict)
+    infrared: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+
+def write_observation(folder: Path, observation: Observation) -> Path:
+    """Add a pose to a folder, after those that are there."""
+    folder.mkdir(parents=True, exist_ok=True)
+    taken = [int(path.stem) for path in folder.glob("*.npz") if re.fullmatch(r"\d+", path.stem)]
+    path = folder / f"{max(taken, default=-1) + 1:03d}.npz"
+    arrays = {f"{side}_depth": image for side, image in observation.depth_mm.items()}
+    arrays.update({f"{side}_infrared": image for side, image in observation.infrared.items()})
+    temporary = path.with_suffix(".tmp")
+    with temporary.open("wb") as file:
+        np.savez_compressed(file, q=observation.q, **arrays)
+        os.fsync(file.fileno())
+    temporary.replace(path)
+    return path
+
+
+def read_observations(folder: Path) -> list[Observation]:
+    """All poses of a folder. Raises CalibrationError naming a file that is none."""
+    found = []
+    for path in sorted(folder.glob("*.npz")):
+        try:
+            with np.load(path, allow_pickle=False) as arrays:
+                depth = {side: arrays[f"{side}_depth"] for side in SIDES if f"{side}_depth" in arrays}
+                infrared = {side: arrays[f"{side}_infrared"] for side in SIDES if f"{side}_infrared" in arrays}
+                found.append(Observation(q=arrays["q"], depth_mm=depth, infrared=infrared))
+        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+            raise CalibrationError(f"{path} is no observation: {error}") from error
+        if found[-1].q.shape != (N_JOINTS,) or not np.isfinite(found[-1].q).all():
+            raise CalibrationError(f"{path}: q has shape {found[-1].q.shape}; valid: {N_JOINTS} finite angles")
+    if not found:
+        raise CalibrationError(
+            f"no observations (NNN.npz) in {folder}; make some with kinect_capture, see docs/calibration.md"
+        )
+    return found
