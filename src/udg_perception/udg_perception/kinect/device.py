@@ -129,7 +129,9 @@ class KinectDevice:
         if self._record is not None:
             self._record.write_capture(capture)
         arrived_ns = capture.depth_system_timestamp_nsec or time.monotonic_ns()
-        return DepthFrame(np.array(depth_mm), self._clock.to_host_ns(capture.depth_timestamp_usec, arrived_ns))
+        stamp_ns = self._clock.to_host_ns(capture.depth_timestamp_usec, arrived_ns)
+        infrared = np.array(capture.ir) if self._config.infrared and capture.ir is not None else None
+        return DepthFrame(np.array(depth_mm), stamp_ns, infrared)
 
     def close(self) -> None:
         """Stop the camera, finish the recording."""

@@ -12,5 +12,5 @@ from udg_perception.kinect.source import DepthSource, KinectConfig
 def open_source(config: KinectConfig, name: str) -> DepthSource:
     """Open a recording or the camera. Raises KinectError."""
     if config.playback:
-        return KinectPlayback(Path(config.playback), name, loop=config.loop)
+        return KinectPlayback(Path(config.playback), name, loop=config.loop, infrared=config.infrared)
     return KinectDevice(config, name)

@@ -27,12 +27,14 @@ class KinectPlayback:
         name: str,
         *,
         loop: bool = True,
+        infrared: bool = False,
         clock_ns: Callable[[], int] = time.monotonic_ns,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         """Open. Raises KinectError naming the file."""
         self._pyk4a = load_pyk4a()
-        self._path, self._loop, self._clock_ns, self._sleep = path, loop, clock_ns, sleep
+        self._path, self._loop, self._infrared = path, loop, infrared
+        self._clock_ns, self._sleep = clock_ns, sleep
         if not path.is_file():
             raise KinectError(f"{name}: there is no recording {path}")
         self._playback = self._pyk4a.PyK4APlayback(path)
@@ -101,7 +103,8 @@ class KinectPlayback:
                 self._first_us = capture.depth_timestamp_usec
             self._last_us = capture.depth_timestamp_usec - self._first_us
             stamp_ns = self._start_ns + _NS_PER_US * (self._offset_us + self._last_us)
-            return DepthFrame(np.array(depth_mm), stamp_ns)
+            infrared = np.array(capture.ir) if self._infrared and capture.ir is not None else None
+            return DepthFrame(np.array(depth_mm), stamp_ns, infrared)
 
     def close(self) -> None:
         """Close the file."""

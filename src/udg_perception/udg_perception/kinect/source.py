@@ -18,6 +18,7 @@ class DepthFrame(NamedTuple):
 
     depth_mm: np.ndarray
     stamp_ns: int
+    infrared: np.ndarray | None = None  # (H, W) uint16, of the same moment
 
 
 class DepthSource(Protocol):
@@ -65,6 +66,9 @@ class KinectConfig:
     latency_s: float = field(
         default=0.0,
         metadata={"description": "from exposure to arrival of the quickest image [s]", "range": (0.0, 0.5)},
+    )
+    infrared: bool = field(
+        default=False, metadata={"description": "infrared images as well, which calibration by a board needs"}
     )
     playback: str = field(
         default="", metadata={"description": "a recording (.mkv) in place of the camera; empty: live"}

@@ -13,8 +13,10 @@ from rclpy.clock import Clock, ClockType  # type: ignore[attr-defined]  # its pl
 from rclpy.context import Context
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
+from sensor_msgs.msg import Image
 
 from udg_description.errors import UdgError
+from udg_description.layout import SIDES
 from udg_description.ros import convert, topics
 from udg_description.ros.diagnostics import Diagnostics, InputMonitor, Level, Status
 from udg_description.ros.params import declare, refuse_unknown
@@ -23,6 +25,9 @@ from udg_perception.errors import KinectError
 from udg_perception.kinect.open_source import open_source
 from udg_perception.kinect.source import DepthFrame, DepthSource, KinectConfig
 
+INFRARED_IMAGE = {
+    side: topics.Topic(name=f"/{side}_camera/ir/image_raw", type=Image, depth=5, reliable=False) for side in SIDES
+}
 RETRY_S = 2.0
 READ_S = 0.2  # longest wait for an image in one go
 _NS_PER_S = 1_000_000_000
@@ -67,6 +72,7 @@ class KinectNode(LifecycleNode):
         self._frame_id = f"{config.side}_depth_camera_link"
         self._images = topics.publish(self, topics.DEPTH_IMAGE[config.side])
         self._infos = topics.publish(self, topics.CAMERA_INFO[config.side])
+        self._infrared = topics.publish(self, INFRARED_IMAGE[config.side])
         self._monitor = InputMonitor("images", config.stale_after_s, 0.8 * config.rate_hz)
         Diagnostics(self, config.serial_number).add("camera", self._status)
         if config.autostart:
@@ -173,6 +179,10 @@ class KinectNode(LifecycleNode):
         self._monitor.tick()
         self._infos.publish(convert.camera_to_info(source.camera, stamp_ns, self._frame_id))
         self._images.publish(convert.depth_to_image(frame.depth_mm, stamp_ns, self._frame_id))
+        if frame.infrared is not None:
+            message = convert.depth_to_image(frame.infrared, stamp_ns, self._frame_id)
+            message.encoding = "mono16"
+            self._infrared.publish(message)
 
     def _status(self) -> Status:
         if self._why_not:

@@ -1,0 +1,82 @@
+"""Collect observations for calibration while somebody moves the robot: one at each new pose in which it rests.
+
+python -m udg_perception.ros.kinect_capture FOLDER --poses 12 [--infrared] [--side left]
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import rclpy
+from rclpy.context import Context
+from rclpy.node import Node
+from sensor_msgs.msg import Image, JointState
+
+from udg_description.errors import UdgError
+from udg_description.layout import SIDES, Side
+from udg_description.ros import convert, topics
+from udg_perception.calibration.collector import PoseCollector
+from udg_perception.calibration.observations import write_observation
+from udg_perception.ros.kinect_node import INFRARED_IMAGE
+
+
+class KinectCapture(Node):
+    """Writes an observation for each new pose."""
+
+    def __init__(
+        self, folder: Path, sides: Sequence[Side] = SIDES, *, infrared: bool = False, context: Context | None = None
+    ) -> None:
+        super().__init__("kinect_capture", context=context)
+        self.taken = 0
+        self._folder = folder
+        self._collector = PoseCollector(sides, infrared=infrared)
+        for side in sides:
+            topics.subscribe(self, topics.DEPTH_IMAGE[side], self._callback(side, "depth"))
+            if infrared:
+                topics.subscribe(self, INFRARED_IMAGE[side], self._callback(side, "infrared"))
+        topics.subscribe(self, topics.JOINT_STATES, self._on_joints)
+
+    def _on_joints(self, message: JointState) -> None:
+        self._collector.add_joints(convert.stamp_to_ns(message.header.stamp), convert.joint_state_to_q(message))
+
+    def _callback(self, side: Side, kind: str) -> Callable[[Image], None]:
+        def on_image(message: Image) -> None:
+            stamp_ns = convert.stamp_to_ns(message.header.stamp)
+            found = self._collector.add_image(side, kind, stamp_ns, convert.image_to_depth(message))
+            if found is not None:
+                path = write_observation(self._folder, found)
+                self.taken += 1
+                self.get_logger().info(f"pose {self.taken}: {path}; move the robot to the next one, then let it rest")
+
+        return on_image
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run until there are enough poses."""
+    parser = argparse.ArgumentParser(description="Observations for calibration: one at each new pose of the robot.")
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--poses", type=int, default=12)
+    parser.add_argument("--side", choices=SIDES, action="append", help="one camera alone (default: both)")
+    parser.add_argument("--infrared", action="store_true", help="for a board; kinect_node needs infrared:=true")
+    arguments = parser.parse_args(argv)
+    rclpy.init()
+    node = KinectCapture(arguments.folder, arguments.side or SIDES, infrared=arguments.infrared)
+    try:
+        while rclpy.ok() and node.taken < arguments.poses:
+            rclpy.spin_once(node, timeout_sec=0.2)
+    except KeyboardInterrupt:
+        pass
+    except UdgError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    finally:
+        node.destroy_node()
+        rclpy.try_shutdown()
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
