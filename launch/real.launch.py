@@ -26,12 +26,14 @@ ARGUMENTS = [
     DeclareLaunchArgument("dry_run", default_value="false", choices=BOOLEANS, description="do everything but send"),
     DeclareLaunchArgument("policy", default_value="true", choices=BOOLEANS, description="false: no policy node"),
     DeclareLaunchArgument(
-        "cameras", default_value="", choices=["", "kinect", "scene", "none"], description="'': kinect or its emulation"
+        "cameras",
+        default_value="",
+        choices=["", "kinect", "playback", "scene", "none"],
+        description="'': kinect, or with emulators the simulated scene",
     ),
+    DeclareLaunchArgument("recordings", default_value="", description="for playback: folder of left.mkv and right.mkv"),
     DeclareLaunchArgument("checkpoint", default_value="", description="folder of the policy; '' = the shipped"),
-    DeclareLaunchArgument(
-        "config", default_value="", description="folder of the YAML files; '' = the shipped"
-    ),
+    DeclareLaunchArgument("config", default_value="", description="folder of the YAML files; '' = the shipped"),
     DeclareLaunchArgument("left_host", default_value="", description="address of the left arm; '' = of robot.yaml"),
     DeclareLaunchArgument("right_host", default_value="", description="address of the right arm; '' = of robot.yaml"),
     DeclareLaunchArgument("emulator_log", default_value="", description="file for the log of the emulated arms"),
@@ -59,6 +61,7 @@ def _actions(context: LaunchContext) -> list[LaunchDescriptionEntity]:
         dry_run=value["dry_run"] == "true",
         policy=value["policy"] == "true",
         cameras=value["cameras"],
+        recordings=Path(value["recordings"]) if value["recordings"] else None,
         checkpoint=value["checkpoint"],
         hosts={"left": value["left_host"], "right": value["right_host"]},
         emulator_log=value["emulator_log"],

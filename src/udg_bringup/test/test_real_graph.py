@@ -61,6 +61,17 @@ def test_arguments_go_before_files() -> None:
     assert nodes["control"].parameters["loop.dry_run"] is True
 
 
+def test_recordings_take_the_cameras_places(tmp_path: Path) -> None:
+    with pytest.raises(RealGraphError, match="left.mkv"):
+        graph(cameras="playback", recordings=tmp_path)
+    for side in ("left", "right"):
+        (tmp_path / f"{side}.mkv").touch()
+    nodes = graph(cameras="playback", recordings=tmp_path, use_emulators=True)
+    assert nodes["right_camera"].parameters["playback"] == str(tmp_path / "right.mkv")
+    assert nodes["right_camera"].parameters["wired_sync"] == "standalone"
+    assert "scene_cameras" not in nodes
+
+
 def test_for_first_motions_policy_and_cameras_can_be_left_out() -> None:
     nodes = graph(policy=False, cameras="none")
     assert set(nodes) == {"control", "supervisor"}
@@ -91,7 +102,7 @@ def test_a_file_with_a_slip_is_refused_by_name(tmp_path: Path, content: str, mes
 
 
 def test_wrong_choices_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(RealGraphError, match="kinect, scene, none"):
+    with pytest.raises(RealGraphError, match="kinect, playback, scene, none"):
         RealGraphConfig(config=CONFIG, cameras="webcam")  # type: ignore[arg-type]
     with pytest.raises(RealGraphError, match="robot.yaml"):
         RealGraphConfig(config=tmp_path)
@@ -113,13 +124,17 @@ def test_each_parameter_of_the_files_is_one_that_its_node_declares(emulated: boo
 
     from udg_bringup.ros.supervisor_node import SupervisorNode
     from udg_control.ros.robot_node import RobotNode
+    from udg_perception.ros.kinect_node import KinectNode
 
     context = Context()
     rclpy.init(context=context, domain_id=29)
     try:
         nodes = graph(use_emulators=emulated)
-        for name, node_class in (("control", RobotNode), ("supervisor", SupervisorNode)):
-            given = {**nodes[name].parameters, **({"autostart": False} if name == "control" else {})}
+        classes: dict[str, type] = {"control": RobotNode, "supervisor": SupervisorNode}
+        if not emulated:
+            classes |= {"left_camera": KinectNode, "right_camera": KinectNode}
+        for name, node_class in classes.items():
+            given = {**nodes[name].parameters, **({} if name == "supervisor" else {"autostart": False})}
             overrides = [Parameter(key, value=value) for key, value in given.items()]
             node_class(context=context, parameter_overrides=overrides).destroy_node()
     finally:

@@ -25,7 +25,8 @@ def _main() -> None:
     parser.add_argument("--use-emulators", action="store_true", help="emulated devices instead of the hardware")
     parser.add_argument("--dry-run", action="store_true", help="do everything but send")
     parser.add_argument("--policy", action=argparse.BooleanOptionalAction, default=True, help="run the policy node")
-    parser.add_argument("--cameras", default="", help="kinect, scene or none (default: kinect or its emulation)")
+    parser.add_argument("--cameras", default="", help="kinect, playback, scene or none (default: kinect or scene)")
+    parser.add_argument("--recordings", type=Path, help="for playback: folder of left.mkv and right.mkv")
     parser.add_argument("--checkpoint", default="", help="folder of the policy (default: the shipped)")
     parser.add_argument("--left-host", default="", help="address of the left arm (default: that of robot.yaml)")
     parser.add_argument("--right-host", default="", help="address of the right arm")
@@ -37,6 +38,7 @@ def _main() -> None:
         dry_run=options.dry_run,
         policy=options.policy,
         cameras=options.cameras,
+        recordings=options.recordings,
         checkpoint=options.checkpoint,
         hosts={"left": options.left_host, "right": options.right_host},
         emulator_log=options.emulator_log,

@@ -21,7 +21,7 @@ PARAMETER_FILES = ("robot.yaml", "safety.yaml")
 EMULATION_FILE = "emulation.yaml"  # on top of them when devices are emulated
 CAMERA_FILE = "cameras.yaml"
 EMULATED_HOST = {"left": "127.0.0.1", "right": "127.0.0.2"}
-Cameras = Literal["kinect", "scene", "none"]
+Cameras = Literal["kinect", "playback", "scene", "none"]
 
 
 class RealGraphError(UdgError):
@@ -36,7 +36,8 @@ class RealGraphConfig:
     use_emulators: bool = False  # emulated controllers, hands and cameras instead of the hardware
     dry_run: bool = False  # everything but send
     policy: bool = True  # False: no policy node, for the first motions
-    cameras: Cameras | Literal[""] = ""  # "": kinect, or what emulates it
+    cameras: Cameras | Literal[""] = ""  # "": kinect, or with emulators the simulated scene
+    recordings: Path | None = None  # cameras "playback": folder of left.mkv and right.mkv
     checkpoint: str = ""  # folder of the policy's checkpoint, "" = the shipped one
     hosts: Mapping[str, str] = field(default_factory=dict)  # addresses of the arms by side, "" = those of robot.yaml
     emulator_log: str = ""  # file of the emulated controllers' log, "" = none
@@ -45,6 +46,10 @@ class RealGraphConfig:
         """Check the choices. Raises RealGraphError."""
         if self.cameras and self.cameras not in get_args(Cameras):
             raise RealGraphError(f"cameras is '{self.cameras}'; valid: {', '.join(get_args(Cameras))}")
+        if self.cameras == "playback":
+            for side in SIDES:
+                if self.recordings is None or not (self.recordings / f"{side}.mkv").is_file():
+                    raise RealGraphError(f"recordings is '{self.recordings}'; valid: a folder with {side}.mkv")
         for name in (*self.parameter_files, CAMERA_FILE):
             if not (self.config / name).is_file():
                 raise RealGraphError(
@@ -125,7 +130,7 @@ def _cameras(config: RealGraphConfig) -> list[NodeDescription]:
                 parameters={"camera_config": camera_config},
             )
         ]
-    if config.camera_source == "kinect":
+    if config.camera_source in ("kinect", "playback"):
         return [
             NodeDescription(
                 name=f"{side}_camera",
@@ -133,11 +138,17 @@ def _cameras(config: RealGraphConfig) -> list[NodeDescription]:
                 executable="kinect_node",
                 module="udg_perception.ros.kinect_node",
                 class_name="KinectNode",
-                parameters={"side": side},
+                parameters={"side": side, **_playback(config, side)},
             )
             for side in SIDES
         ]
     return []
+
+
+def _playback(config: RealGraphConfig, side: str) -> dict[str, Value]:
+    if config.camera_source != "playback":
+        return {}
+    return {"playback": str((config.recordings or Path()) / f"{side}.mkv"), "loop": True, "wired_sync": "standalone"}
 
 
 def _perception(config: RealGraphConfig) -> NodeDescription:

@@ -35,6 +35,9 @@ def run_node(make_node: Callable[[], Node], args: Sequence[str] | None = None, t
     except UdgError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except RuntimeError:
+        if rclpy.ok():
+            raise  # else: SIGINT came between the waiting and the taking of a message, which rclpy does not expect
     finally:
         with _undisturbed():
             executor.shutdown()
