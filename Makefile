@@ -22,11 +22,14 @@ WORKERS ?=
 DATA ?= out/demos
 RUN ?= out/train
 PRESET ?= edge
+# calibrate
+METHOD ?= robot
+FOLDER ?= out/calibration
 # more options of the command, as they are
 ARGS ?=
 PYTEST_ARGS ?=
 
-.PHONY: help setup sim bench-tick bench-control bench-synthesis test lint colcon-test grasps demos data-info train objects rviz clean distclean
+.PHONY: help setup sim bench-tick bench-control bench-synthesis test lint colcon-test grasps demos data-info train objects calibrate rviz clean distclean
 
 help:  ## list the targets and their variables
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -34,6 +37,7 @@ help:  ## list the targets and their variables
 	@echo "Variables: TRIALS=10 OBJECTS=id,path.obj@0.1 SEED=0 OUT=out/sim CHECKPOINT=folder (sim, bench-tick)"
 	@echo "           OBJECT=id STRATEGY=auto SIDE=right N=100 SEED OUT=out/grasps WORKERS=1 (grasps); ARGS=--validate tries them in physics"
 	@echo "           OBJECTS=train/small:20,id SEED EPISODES=90 OUT=out/demos WORKERS=1 (demos); DATA RUN=out/train PRESET=edge (train)"
+	@echo "           METHOD=robot FOLDER=out/calibration (calibrate)"
 	@echo "           ARGS=more options of the command; PYTEST_ARGS (test); UDG_PYTHON=python3.11 (setup)"
 
 setup:  ## system libraries, .venv, ROS 2, colcon workspace: only what is missing
@@ -81,6 +85,9 @@ train: setup  ## train PRESET on DATA into RUN (to go on: ARGS=--resume)
 objects: setup  ## prepare OBJECTS=quick (train, test, all, ids; WORKERS=n), FETCH=sources, ADD=folder of meshes (SIZE= UNIT=), ARGS=--report
 	@$(ENV) exec python -m udg_sim.prepare $(if $(OBJECTS),--objects "$(OBJECTS)") $(if $(WORKERS),--workers $(WORKERS)) \
 		$(if $(FETCH),--fetch "$(FETCH)") $(if $(ADD),--add "$(ADD)") $(if $(SIZE),--size $(SIZE)) $(if $(UNIT),--unit $(UNIT)) $(ARGS)
+
+calibrate: setup  ## poses of the cameras from observations (METHOD=robot or board, FOLDER=...) into config/cameras.yaml, or refused
+	@$(ENV) exec python -m udg_perception.calibration $(METHOD) "$(FOLDER)" $(ARGS)
 
 rviz: setup  ## the simulation with RViz (needs a full ROS installation)
 	@$(ENV) command -v ros2 >/dev/null || { echo "rviz needs a full ROS 2 installation: source it, then make distclean rviz"; exit 2; }; \
