@@ -34,7 +34,7 @@ def record_scene(
 ) -> dict[str, Path]:
     """Write left.mkv and right.mkv of a scene that rests; q (frames, 36) [rad], objects with T_world_object (4, 4)."""
     rig = DepthRig(cameras, noise=noise, seed=seed)
-    paths = {side: folder / f"{side}.mkv" for side in SIDES}
+    paths: dict[str, Path] = {side: folder / f"{side}.mkv" for side in SIDES}
     left, right = (DepthRecording(paths[side], camera, rate_hz) for side, camera in zip(SIDES, cameras, strict=True))
     with left, right:
         for frame, q_frame in enumerate(q):

@@ -197,7 +197,7 @@ class XHandBus:
         return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.is_file() else []
 
     def _place(self, side: str) -> Path:
-        wanted = dict(zip(SIDES, "LR", strict=True))[side]  # type: ignore[call-overload]
+        wanted = "LR"[SIDES.index(side)]  # type: ignore[arg-type]
         for place in self.folders():
             if json.loads((place / "hand.json").read_text(encoding="utf-8"))["hand_type"] == wanted:
                 return place

@@ -48,6 +48,10 @@ class ErrorStruct:
 class FingerCommand_t:  # noqa: N801 (the vendor's name)
     """Command of one joint. The binding takes int for all but the position."""
 
+    position: float
+    tor_max: int
+    mode: int
+
     def __init__(self) -> None:
         self.__dict__.update(id=0, kp=0, ki=0, kd=0, position=0.0, tor_max=0, mode=0, res0=0, res1=0, res2=0, res3=0)
 

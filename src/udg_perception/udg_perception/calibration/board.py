@@ -142,7 +142,7 @@ def _board_pose(view: BoardView, camera: CameraModel) -> np.ndarray:
     import cv2
 
     rays = np.ascontiguousarray(camera.unproject(view.pixels)[:, :2])
-    _, rotation, translation = cv2.solvePnP(view.corners_board, rays, np.eye(3), None, flags=cv2.SOLVEPNP_IPPE)
+    _, rotation, translation = cv2.solvePnP(view.corners_board, rays, np.eye(3), np.zeros(5), flags=cv2.SOLVEPNP_IPPE)
     return make_transform(rotvec_to_matrix(rotation.ravel()), translation.ravel())
 
 

@@ -45,8 +45,12 @@ def read_observations(folder: Path) -> list[Observation]:
     for path in sorted(folder.glob("*.npz")):
         try:
             with np.load(path, allow_pickle=False) as arrays:
-                depth = {side: arrays[f"{side}_depth"] for side in SIDES if f"{side}_depth" in arrays}
-                infrared = {side: arrays[f"{side}_infrared"] for side in SIDES if f"{side}_infrared" in arrays}
+                depth: dict[str, np.ndarray] = {
+                    side: arrays[f"{side}_depth"] for side in SIDES if f"{side}_depth" in arrays
+                }
+                infrared: dict[str, np.ndarray] = {
+                    side: arrays[f"{side}_infrared"] for side in SIDES if f"{side}_infrared" in arrays
+                }
                 found.append(Observation(q=arrays["q"], depth_mm=depth, infrared=infrared))
         except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
             raise CalibrationError(f"{path} is no observation: {error}") from error
