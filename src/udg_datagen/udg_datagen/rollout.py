@@ -11,7 +11,7 @@ import json
 import math
 import os
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -167,23 +167,22 @@ def summarise_trials(trials: Sequence[Trial], trained_on: Iterable[str] = ()) ->
     """Successes in all, by size, by whether the policy was trained on the object, by object; 95 % intervals."""
     known = set(trained_on)
 
-    def row(chosen: Callable[[Trial], bool]) -> dict[str, Any]:
-        taken = [trial.success for trial in trials if chosen(trial)]
-        low, high = wilson_interval(sum(taken), len(taken))
-        rate = round(sum(taken) / len(taken), 4) if taken else None
-        return {"trials": len(taken), "successes": sum(taken), "success_rate": rate,
+    def row(chosen: Sequence[Trial]) -> dict[str, Any]:
+        successes = sum(trial.success for trial in chosen)
+        low, high = wilson_interval(successes, len(chosen))
+        rate = round(successes / len(chosen), 4) if chosen else None
+        return {"trials": len(chosen), "successes": successes, "success_rate": rate,
                 "interval_95": [round(low, 3), round(high, 3)]}  # fmt: skip
 
-    names = sorted({trial.object for trial in trials})
+    by_object: dict[str, list[bool]] = {}
+    for trial in trials:
+        by_object.setdefault(trial.object, []).append(trial.success)
     return {
-        **row(lambda trial: True),
-        "by_size": {size: row(lambda trial, size=size: trial.size_class == size) for size in SIZES},
-        "trained_on": row(lambda trial: trial.object in known),
-        "never_seen": row(lambda trial: trial.object not in known),
-        "by_object": {
-            name: f"{sum(t.success for t in trials if t.object == name)}/{sum(t.object == name for t in trials)}"
-            for name in names
-        },
+        **row(trials),
+        "by_size": {size: row([trial for trial in trials if trial.size_class == size]) for size in SIZES},
+        "trained_on": row([trial for trial in trials if trial.object in known]),
+        "never_seen": row([trial for trial in trials if trial.object not in known]),
+        "by_object": {name: f"{sum(taken)}/{len(taken)}" for name, taken in sorted(by_object.items())},
     }
 
 
