@@ -214,7 +214,7 @@ class XHandControl:
     def _measure(self, adapter: Adapter) -> None:
         """Fill the state."""
         adapter.advance()
-        sign = np.sign(adapter.target - adapter.q)
+        sign = np.where(adapter.target < adapter.q, -1.0, 1.0)
         for joint, (finger, amount) in enumerate(zip(self._state.finger_state, adapter.current(), strict=True)):
             finger.id = joint
             finger.position = float(np.float32(adapter.q[joint]))

@@ -59,7 +59,7 @@ class XHandConfig:
         default=0.1, metadata={"description": "no clean reply for this long is a fault [s]", "range": (0.03, 1.0)}
     )
     worker_timeout_s: float = field(
-        default=0.15,
+        default=0.2,
         metadata={"description": "the hand's process silent for this long is given up [s]", "range": (0.1, 5.0)},
     )
     connect_timeout_s: float = field(
