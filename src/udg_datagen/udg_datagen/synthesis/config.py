@@ -44,7 +44,7 @@ class SynthesisConfig:
     force_penalty: float = 0.02
     lift_wrench: float = 12.0  # size of the target that holds the weight; torques have 1
     force_wrench: float = 12.0  # size of the other target forces: pulls through the centre of mass
-    qp_every: int = 2  # steps between two solutions
+    qp_every: int = 4  # steps between two solutions
     qp_iterations: int = 10
 
     # Start
