@@ -29,23 +29,26 @@ pytest.importorskip("rtde_control", reason="ur_rtde is not installed")
 PERIOD_S = 0.01
 DEADLINE_S = 15.0
 DETECTED_S = 0.2
+VELOCITY_SCALE = 0.3
 _pause = threading.Event()
 
 
 @pytest.fixture(scope="module")
 def emulators() -> Iterator[UrEmulators]:
     left, right = loopback_pair()
-    with UrEmulators(left=left, right=right) as running:
+    with UrEmulators(left=left, right=right, arguments=["--real-time"]) as running:  # as little late as a real one
         yield running
 
 
 def make(emulator: UrEmulatorClient, side: Side = "left", **config: object) -> UrArm:
-    return UrArm(side, UrArmConfig(host=emulator.address, **config))  # type: ignore[arg-type]
+    """An arm whose control, this process, may be held up for longer than a robot's: it shares its core."""
+    patient: dict[str, object] = {"host": emulator.address, "command_timeout_s": 0.6, "worker_timeout_s": 0.3}
+    return UrArm(side, UrArmConfig(**{**patient, **config}))  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="module")
 def shared_arm(emulators: UrEmulators) -> Iterator[UrArm]:
-    arm = make(emulators.left, tracking_error_rad=0.1)
+    arm = make(emulators.left, tracking_error_rad=0.1, velocity_scale=VELOCITY_SCALE)
     arm.connect()
     yield arm
     arm.close()
@@ -103,8 +106,13 @@ class Mover:
                 arm.write(start + offset, int(due_s * 1e9))
 
 
-def wait_for_motion(emulator: UrEmulatorClient) -> None:
-    wait_for(lambda: float(np.abs(emulator.ask("state")["qd"]).max()) > 0.02, "the emulated arm moves")
+def wait_for_motion(emulator: UrEmulatorClient, arm: UrArm) -> None:
+    def moves() -> bool:
+        status = arm.status()
+        assert status.phase is Phase.READY, f"{status.fault}: {status.detail}"
+        return float(np.abs(emulator.ask("state")["qd"]).max()) > 0.02
+
+    wait_for(moves, "the emulated arm moves")
 
 
 def wait_for_rest(emulator: UrEmulatorClient) -> None:
@@ -161,7 +169,7 @@ def test_another_controller_than_the_configured_one_is_refused(emulators: UrEmul
 def test_the_arm_follows_and_stops_and_its_targets_keep_the_limits(arm: UrArm, emulators: UrEmulators) -> None:
     first = len(emulators.left.full_log().commands)
     with Mover(arm, amplitude_rad=0.2):
-        wait_for_motion(emulators.left)
+        wait_for_motion(emulators.left, arm)
         wait_for(lambda: len(emulators.left.full_log().commands) > first + 300, "300 targets")
         arm.stop()
         wait_for(lambda: "servo_stop" in [e["event"] for e in emulators.left.full_log().events], "servoStop")
@@ -172,7 +180,7 @@ def test_the_arm_follows_and_stops_and_its_targets_keep_the_limits(arm: UrArm, e
     targets = emulators.left.full_log().commands[first:]["q"]
     assert len(emulators.left.full_log().commands) == sent  # commands after the stop had no effect
     velocity = np.diff(targets, axis=0) / 0.002
-    assert np.abs(velocity).max() < 0.2 * np.pi * 0.5 * 1.5
+    assert 0.1 < np.abs(velocity).max() <= VELOCITY_SCALE * np.pi * (1 + 1e-9)
     assert np.abs(np.diff(velocity, axis=0)).max() / 0.002 < 10.0 * (1 + 1e-6)
     assert emulators.left.q()[0] > -np.pi / 2 + 0.01
     get_ready(arm)  # and goes on after an order
@@ -181,7 +189,7 @@ def test_the_arm_follows_and_stops_and_its_targets_keep_the_limits(arm: UrArm, e
 def test_a_second_stream_starts_where_the_arm_is(arm: UrArm, emulators: UrEmulators) -> None:
     for _ in range(2):
         with Mover(arm, amplitude_rad=0.05, frequency_hz=1.0):
-            wait_for_motion(emulators.left)
+            wait_for_motion(emulators.left, arm)
         arm.stop()
         wait_for(lambda: float(np.abs(emulators.left.ask("state")["qd"]).max()) < 1e-3, "rest")
         get_ready(arm)
@@ -239,7 +247,7 @@ def test_a_fault_is_named_within_200_ms_and_only_rearm_recovers(
     arm: UrArm, emulators: UrEmulators, happening: str, fault: Fault
 ) -> None:
     with Mover(arm, amplitude_rad=0.3):
-        wait_for_motion(emulators.left)
+        wait_for_motion(emulators.left, arm)
         happened_s = emulators.left.inject(happening)
         status = wait_for_fault(arm)
         reported_s = time.monotonic()
@@ -262,20 +270,26 @@ def test_a_fault_is_named_within_200_ms_and_only_rearm_recovers(
 
 def test_joints_that_do_not_follow_are_a_fault(arm: UrArm, emulators: UrEmulators) -> None:
     with Mover(arm, amplitude_rad=0.5):
-        wait_for_motion(emulators.left)
+        wait_for_motion(emulators.left, arm)
         emulators.left.inject("jam")
         assert wait_for_fault(arm).fault is Fault.TRACKING
     wait_for_rest(emulators.left)
 
 
-def test_control_that_falls_silent_stops_the_arm(arm: UrArm, emulators: UrEmulators) -> None:
-    with Mover(arm):
-        wait_for_motion(emulators.left)
-    ended_s = time.monotonic()
-    status = wait_for_fault(arm)
-    assert status.fault is Fault.COMMAND_TIMEOUT
-    assert status.values["fault_ns"] * 1e-9 - ended_s < DETECTED_S  # type: ignore[operator]
-    wait_for_rest(emulators.left)
+def test_control_that_falls_silent_stops_the_arm(emulators: UrEmulators) -> None:
+    emulators.right.inject("restore")
+    arm = make(emulators.right, "right", command_timeout_s=0.15)
+    arm.connect()
+    try:
+        get_ready(arm)
+        arm.write(arm.read().q, time.monotonic_ns())  # type: ignore[union-attr]
+        ended_s = time.monotonic()
+        status = wait_for_fault(arm)
+        assert status.fault is Fault.COMMAND_TIMEOUT
+        assert 0.14 < status.values["fault_ns"] * 1e-9 - ended_s < DETECTED_S  # type: ignore[operator]
+        wait_for_rest(emulators.right)
+    finally:
+        arm.close()
 
 
 @pytest.mark.parametrize(
@@ -302,7 +316,7 @@ def test_a_stream_that_starts_elsewhere_is_refused(arm: UrArm, emulators: UrEmul
 
 def test_a_rebooted_controller_is_named_as_such(arm: UrArm, emulators: UrEmulators) -> None:
     with Mover(arm):
-        wait_for_motion(emulators.left)
+        wait_for_motion(emulators.left, arm)
         emulators.left.inject("reboot", seconds=0.1)
         wait_for_fault(arm)
     wait_for(lambda: answers(emulators.left.address), "the controller is back")
@@ -318,6 +332,21 @@ def answers(address: str) -> bool:
     except Exception:
         return False
     return True
+
+
+def test_a_protective_stop_that_is_too_young_to_be_released_is_told() -> None:
+    address = loopback_pair(salt=11)[0]
+    with UrEmulators(left=address, arguments=["--unlock-delay", "60"]) as emulators:
+        arm = make(emulators.left)
+        arm.connect()
+        try:
+            emulators.left.inject("protective_stop")
+            wait_for_fault(arm)
+            arm.rearm()
+            wait_for(lambda: "Cannot unlock" in arm.status().detail, "the controller's words")
+            assert arm.status().fault is Fault.PROTECTIVE_STOP
+        finally:
+            arm.close()
 
 
 def test_without_permission_a_protective_stop_needs_the_pendant(emulators: UrEmulators) -> None:
@@ -348,8 +377,8 @@ def test_when_the_process_of_an_arm_dies_the_other_arm_stops_too(emulators: UrEm
             arm.connect()
         get_ready(*arms)
         with Mover(*arms):
-            for client in clients:
-                wait_for_motion(client)
+            for client, arm in zip(clients, arms, strict=True):
+                wait_for_motion(client, arm)
             assert arms[0]._link is not None
             happened_s = time.monotonic()
             os.kill(arms[0]._link.process.pid, end)
@@ -376,7 +405,7 @@ PARENT = """
 import sys, time
 from udg_control.device import Phase
 from udg_control.ur import UrArm, UrArmConfig
-arm = UrArm("right", UrArmConfig(host=sys.argv[1]))
+arm = UrArm("right", UrArmConfig(host=sys.argv[1], command_timeout_s=0.6))
 arm.connect()
 arm.rearm()
 while arm.status().phase is not Phase.READY:
@@ -407,7 +436,7 @@ def test_whoever_ends_the_arm_is_stopped(emulators: UrEmulators, how: signal.Sig
         wait_for_rest(emulators.right)
         log = emulators.right.full_log()
         parent.kill()
-    assert log.commands["t_ns"][-1] * 1e-9 - happened_s < 2.0 * DETECTED_S
+    assert log.commands["t_ns"][-1] * 1e-9 - happened_s < 4.0 * DETECTED_S
     events = [event["event"] for event in log.events[before:]]
     if (to, how) == ("worker", signal.SIGKILL):  # nobody is left to say anything: the controller's own watchdog
         assert "watchdog" in events
@@ -422,7 +451,7 @@ def test_close_stops_and_ends_the_program(emulators: UrEmulators) -> None:
     get_ready(arm)
     before = len(emulators.right.full_log().events)
     with Mover(arm):
-        wait_for_motion(emulators.right)
+        wait_for_motion(emulators.right, arm)
         arm.close()
     wait_for_rest(emulators.right)
     events = [event["event"] for event in emulators.right.full_log().events[before:]]

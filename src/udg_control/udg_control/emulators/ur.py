@@ -45,6 +45,12 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         parser.add_argument(f"--{side}", type=_loopback, help=f"loopback address of the {side} arm")
         parser.add_argument(f"--q-{side}", type=_six_numbers, default=home, help="its angles at the start [rad]")
     parser.add_argument("--log", type=Path, help="write commands and events to this file, a JSON object a line")
+    parser.add_argument(
+        "--unlock-delay",
+        type=float,
+        default=EmulatedArmConfig().unlock_delay_s,
+        help="a protective stop can't be released before [s]; a real controller wants 5 s",
+    )
     parser.add_argument("--real-time", action="store_true", help="ask for real-time priority, as a controller has it")
     arguments = parser.parse_args(argv)
     if arguments.left is None and arguments.right is None:
@@ -74,7 +80,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         for side in SIDES:
             address = getattr(arguments, side)
             if address is not None:
-                config = EmulatedArmConfig(q_start=getattr(arguments, f"q_{side}"))
+                config = EmulatedArmConfig(
+                    q_start=getattr(arguments, f"q_{side}"), unlock_delay_s=arguments.unlock_delay
+                )
                 controllers.append(UrController(EmulatedArm(config, ArmLog(side, file)), address))
     except OSError as error:
         print(f"cannot listen on {error.strerror}", file=sys.stderr)

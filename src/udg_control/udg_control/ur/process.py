@@ -44,6 +44,7 @@ SILENT_CYCLES = 10  # so many cycles without fresh state, too, so that a pause o
 REFUSED_CYCLES = 3
 GUARD_PERIOD_S = 0.005
 STUCK_S = 0.1
+UNLOCKED = "Protective stop releasing"
 EXIT_ENDED, EXIT_REFUSED, EXIT_LINK, EXIT_ERROR = 0, 3, 4, 5
 SERVO_SLACK_NS, LIBRARY_SLACK_NS = 1_000, 500_000  # how coarse the timers of a thread may be
 _PR_SET_TIMERSLACK = 29
@@ -199,9 +200,10 @@ class ArmProcess:
         """Get ready: release what can be released, start the control program, hold."""
         self._phase = Phase.ARMING
         self._report(time.monotonic())
-        if self._config.unlock_protective_stop:
-            self._unlock()
+        answer = self._unlock() if self._config.unlock_protective_stop else ""
         fault = judge(self._sample, program_expected=False)
+        if fault is not None and fault.fault is Fault.PROTECTIVE_STOP and answer:
+            fault = FaultReport(fault.fault, f"{fault.detail}; the controller says: {answer}")
         if fault is not None and self._rebooted:
             fault = FaultReport(Fault.REBOOTED, f"the controller has rebooted; {fault.detail}")
         if fault is None and not self._config.dry_run:
@@ -217,16 +219,19 @@ class ArmProcess:
             self._target = self._q
         self._report(time.monotonic())
 
-    def _unlock(self) -> None:
+    def _unlock(self) -> str:
+        """Release a protective stop if there is one; return what the controller answered."""
         fault = judge(self._sample, program_expected=False)
         if fault is None or fault.fault is not Fault.PROTECTIVE_STOP or self._dashboard is None:
-            return
+            return ""
         try:
             self._dashboard.ask("close safety popup")
-            self._dashboard.ask("unlock protective stop")
-        except DashboardError:
-            return  # the stop is still there then, and is reported
-        self._wait_for(lambda: judge(self._sample, program_expected=False) is None, 1.0)
+            answer = self._dashboard.ask("unlock protective stop")
+        except DashboardError as error:
+            return str(error)
+        if answer == UNLOCKED:
+            self._wait_for(lambda: judge(self._sample, program_expected=False) is None, 1.0)
+        return answer
 
     def _start_program(self) -> FaultReport | None:
         from rtde_control import RTDEControlInterface
