@@ -160,4 +160,4 @@ def test_ros2_launch_comes_up_moves_and_shuts_down_clean(tmp_path: Path) -> None
     events = [json.loads(line) for line in log.read_text().splitlines()]
     for side in ("left", "right"):
         mine = [event["event"] for event in events if event.get("arm") == side]
-        assert "program_start" in mine and "program_end" in mine and "stop_script" in mine
+        assert {"program_start", "servo_stop", "stop_script", "program_end"} <= set(mine), mine

@@ -17,11 +17,12 @@ from types import FrameType
 import numpy as np
 
 from udg_control.emulators.ur_arm import EmulatedArm, EmulatedArmConfig
-from udg_control.emulators.ur_controller import CONTROL_PORT, UrController, serve
+from udg_control.emulators.ur_controller import CONTROL_PORT, RtdeConnection, UrController, serve
 from udg_control.emulators.ur_log import ArmLog
 from udg_description.layout import HOME_Q, SIDES, part_indices
 
 FLUSH_S = 0.2
+LINGER_S = 8.0  # longest wait for drivers to leave after SIGINT
 PRIORITY = 60  # above whatever drives the arms: a controller does not wait for its clients
 
 
@@ -61,11 +62,12 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run until SIGINT, SIGTERM or the end of the process that started it."""
     arguments = _arguments(argv)
-    stop = False
+    asked_s: float | None = None  # when it was asked to stop
 
-    def ask_to_stop(_signal: int, _frame: FrameType | None) -> None:
-        nonlocal stop
-        stop = True
+    def ask_to_stop(number: int, _frame: FrameType | None) -> None:
+        nonlocal asked_s
+        if asked_s is None or number == signal.SIGTERM:
+            asked_s = -LINGER_S if number == signal.SIGTERM else time.monotonic()
 
     signal.signal(signal.SIGINT, ask_to_stop)
     signal.signal(signal.SIGTERM, ask_to_stop)
@@ -101,8 +103,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     np.seterr(all="raise", under="ignore")
     gc.freeze()
     parent = os.getppid()
+
+    def stopped() -> bool:
+        """Asked to, and no driver is left: with launch all get SIGINT at once, and the arms want to stop properly."""
+        if os.getppid() != parent:
+            return True
+        if asked_s is None:
+            return False
+        driven = any(isinstance(c, RtdeConnection) for controller in controllers for c in controller.connections)
+        return not driven or time.monotonic() - asked_s > LINGER_S
+
     try:
-        serve(controllers, lambda: stop or os.getppid() != parent, flush)
+        serve(controllers, stopped, flush)
     finally:
         for controller in controllers:
             controller.close()
