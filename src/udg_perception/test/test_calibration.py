@@ -65,6 +65,7 @@ def test_the_robot_tells_where_a_camera_is(
     start = default_cameras()[index]
     result = RobotRegistration().calibrate(observations, start, SIDES[index])
     error_mm, error_deg = difference(result.camera.T_world_camera, truth[index].T_world_camera)
+    print(f"{start.name}: {error_mm:.2f} mm, {error_deg:.3f} deg off the truth; {dict(result.residuals)}")
     assert error_mm < MAX_MM and error_deg < MAX_DEG, (error_mm, error_deg)
     assert result.residuals["moved_mm"] == pytest.approx(40.0, abs=MAX_MM)
     assert result.residuals["rms_mm"] < 4.0 and result.residuals["explained"] > 0.9
@@ -141,7 +142,7 @@ def test_the_board_tells_where_the_camera_is(
     result = BOARD.calibrate(board_observations, default_cameras()[0], "left", "left")
     error_mm, error_deg = difference(result.camera.T_world_camera, truth[0].T_world_camera)
     assert error_mm < MAX_MM and error_deg < MAX_DEG, (error_mm, error_deg, result.residuals)
-    print(error_mm, error_deg, result.residuals)
+    print(f"board: {error_mm:.2f} mm, {error_deg:.3f} deg off the truth; {dict(result.residuals)}")
     assert result.residuals["rms_px"] < 0.5 and result.residuals["poses"] >= 10
 
 

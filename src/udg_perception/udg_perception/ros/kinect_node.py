@@ -170,8 +170,14 @@ class KinectNode(LifecycleNode):
                 self._source = None
                 source.close()
                 continue
-            if frame is not None and not self._ending.is_set():
+            if frame is None or self._ending.is_set():
+                continue
+            try:
                 self._publish(source, frame)
+            except RuntimeError:  # rclpy's RCLError is one
+                if self.context.ok():
+                    raise
+                return  # ROS was shut down meanwhile
 
     def _publish(self, source: DepthSource, frame: DepthFrame) -> None:
         age_ns = time.monotonic_ns() - frame.stamp_ns
