@@ -26,6 +26,7 @@ from udg_bringup.real_graph import RealGraphConfig, RealGraphError, real_graph  
 pytestmark = pytest.mark.ros
 REPOSITORY = Path(__file__).parents[3]
 CONFIG = REPOSITORY / "config"
+MOST_WAITING_A_CORE = 4.0
 STARTED_WITHIN_S, STOPPED_WITHIN_S = 240.0, 60.0
 
 
@@ -93,6 +94,13 @@ def ros2() -> list[str]:
     return [sys.executable, "-c", "import sys; from ros2cli.cli import main; sys.exit(main())"]
 
 
+def skip_when_too_busy() -> None:
+    """Skip where so many processes wait for a core that no stack with three streams of 500 Hz can run."""
+    busy = os.getloadavg()[0] / (os.cpu_count() or 1)
+    if busy > MOST_WAITING_A_CORE:
+        pytest.skip(f"{busy:.1f} processes wait for each core: too busy for a rehearsal in real time")
+
+
 @pytest.mark.slow
 def test_ros2_launch_comes_up_moves_and_shuts_down_clean(tmp_path: Path) -> None:
     import rclpy
@@ -106,6 +114,7 @@ def test_ros2_launch_comes_up_moves_and_shuts_down_clean(tmp_path: Path) -> None
     from udg_description.ros.spin import BackgroundSpin
 
     pytest.importorskip("rtde_control", reason="ur_rtde is not installed")
+    skip_when_too_busy()
     left, right = loopback_pair()
     log = tmp_path / "arms.jsonl"
     environment = {**os.environ, "ROS_DOMAIN_ID": "97", "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}
