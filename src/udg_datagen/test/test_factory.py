@@ -13,7 +13,7 @@ from udg_datagen import factory
 from udg_datagen.attempt import AttemptConfig, task_rng
 from udg_datagen.factory import FactoryError, Ledger, run, run_factory, summarise
 from udg_datagen.object_selection import in_turn, select_objects
-from udg_datagen.tasks import Task, tasks_of
+from udg_datagen.tasks import Preparation, Task, tasks_of
 from udg_datagen.workers import LocalPool, Outcome, run_job
 from udg_description.errors import UdgError
 from udg_policy.dataset import EpisodeDataset, EpisodeWriter
@@ -119,6 +119,13 @@ CONFIG = AttemptConfig()
 def test_tasks_take_every_object_once_before_any_twice() -> None:
     assert tasks_of(["a", "b"], 5, 7) == [Task("a", 7), Task("b", 7), Task("a", 8), Task("b", 8), Task("a", 9)]
     assert Task("dir/x y.obj@0.1", 3).name == "dir-x-y-obj-0-1_000003"
+
+
+def test_tasks_are_started_in_their_order_each_after_its_preparation(tmp_path: Path) -> None:
+    pool, a, b = InProcess(tmp_path), "a", "b"
+    config = AttemptConfig(poses=1)
+    run_factory(config, tasks_of([a, b], 4, 0), Ledger(tmp_path / "out", config), pool, progress=False)
+    assert pool.done == [Preparation(a, 0), Task(a, 0), Preparation(b, 0), Task(b, 0), Task(a, 1), Task(b, 1)]
 
 
 def test_the_randomness_of_a_task_depends_on_object_and_seed_alone() -> None:

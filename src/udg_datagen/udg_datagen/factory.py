@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import heapq
 import json
 import os
 import signal
 import sys
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
@@ -165,7 +166,8 @@ def run_factory(
 ) -> dict[str, Any]:
     """Do the tasks that are not done yet; returns the summary of all.
 
-    The grasps of a resting pose are made in a job of their own before its first attempt. The result does not depend
+    Tasks are started in their order. The grasps of a resting pose are made in a job of their own before its first
+    attempt. The result does not depend
     on the number of workers. Raises FactoryError when the disk is full.
     """
     began = time.monotonic()
@@ -174,33 +176,37 @@ def run_factory(
     for line in lines:
         print(line, file=sys.stderr)
     left = [task for task in tasks if task not in state.accounts]
-    ready: deque[Task | Preparation] = deque()
+    order = {task: index for index, task in enumerate(tasks)}
     waiting: dict[Preparation, list[Task]] = {}
     for task in left:
         waiting.setdefault(Preparation(task.object, task.seed % config.poses), []).append(task)
-    unprepared = deque(waiting)
+    queue: list[tuple[int, Task | Preparation]] = [(order[group[0]], job) for job, group in waiting.items()]
+    heapq.heapify(queue)
     tries: Counter[Task | Preparation] = Counter()
-    running: dict[Hashable, Task | Preparation] = {}
+    running: dict[Hashable, tuple[int, Task | Preparation]] = {}
     frames = 0
     bar = tqdm(
         total=len(left), desc="demonstrations", unit="attempt", smoothing=0.02, disable=not progress,
         mininterval=0.5 if sys.stderr.isatty() else 30.0,
     )  # fmt: skip
     with bar:
-        while unprepared or ready or pool.busy:
-            while pool.idle and (ready or unprepared):
-                job: Task | Preparation = ready.popleft() if ready else unprepared.popleft()
+        while queue or pool.busy:
+            while pool.idle and queue:
+                place, job = heapq.heappop(queue)
                 tries[job] += 1
-                running[job] = job
+                running[job] = (place, job)
                 pool.submit(job, job)
             for key, outcome in pool.wait(1.0):
-                job = running.pop(key)
+                place, job = running.pop(key)
                 if outcome.failure == "disk_full":
                     raise disk_full(f"a worker (cache folder or temporary files): {outcome.message}")
                 if outcome.failure == "worker_died" and tries[job] < _TRIES:
-                    ready.append(job)
+                    heapq.heappush(queue, (place, job))
                     continue
-                for task, made in _results(job, outcome, waiting, state, ready):
+                if isinstance(job, Preparation) and not outcome.failure:
+                    for task in waiting[job]:
+                        heapq.heappush(queue, (order[task], task))
+                for task, made in _results(job, outcome, waiting, state):
                     ledger.write(task, made)
                     state.accounts[task] = made.account
                     frames += made.account["frames"]
@@ -222,7 +228,6 @@ def _results(
     outcome: Outcome,
     waiting: dict[Preparation, list[Task]],
     state: _Progress,
-    ready: deque[Task | Preparation],
 ) -> list[tuple[Task, Made]]:
     """Accounts that follow from a finished job: none for a preparation that went well, its tasks are ready then."""
     if isinstance(job, Preparation):
@@ -230,7 +235,6 @@ def _results(
         if not outcome.failure:
             state.sizes[job.object] = outcome.value.account["size_class"]
             state.preparation_s.update(outcome.value.account["seconds_by_stage"])
-            ready.extend(tasks)
             return []
         result = "bad_object" if outcome.failure == "error" else outcome.failure
         tell = f"object {job.object}: {outcome.message}"
