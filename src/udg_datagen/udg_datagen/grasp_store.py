@@ -21,7 +21,7 @@ from udg_description.urdf import urdf_path
 from udg_sim.cache import cache_dir
 from udg_sim.objects import ObjectModel
 
-VERSION = "6"
+VERSION = "7"
 """Of synthesis and validation as the store uses them: bumped when their results change, so that old grasps are redone.
 """
 BY_SIZE: dict[str, tuple[str, ...]] = {

@@ -26,7 +26,7 @@ from udg_description.layout import Side
 from udg_sim.objects import ObjectModel
 from udg_sim.world import WorldConfig
 
-_CONTROL_STEPS = 4  # physics steps between two targets
+_LOOK_STEPS = 4  # physics steps between two looks at an object that is pulled
 _CHUNK = 4  # grasps a process takes at a time
 _WORLDS = 4  # worlds kept by a process
 _FAILED_RISE = 0.3  # share of the way up at half of which an object left behind ends the trial
@@ -233,25 +233,25 @@ def try_lift(world: HandWorld, grasp: Grasp, T_table_object: np.ndarray, config:
     start = world.T_world_object
     for s in _ramp(config.approach_s, hz):
         world.set_target(pregrasp, _smooth(s) * advance)
-        world.step(_CONTROL_STEPS)
+        world.step(1)
     for s in _ramp(config.close_s, hz):
         world.set_target(pregrasp + s * (closed - pregrasp))
-        world.step(_CONTROL_STEPS)
+        world.step(1)
     for s in _ramp(config.squeeze_s, hz):
         world.set_target(closed + min(2.0 * s, 1.0) * (squeezed - closed))
-        world.step(_CONTROL_STEPS)
+        world.step(1)
     before = world.T_world_object
     moved, turned = _shift(before, start)
     rise = 0.0
     for s in _ramp(config.lift_s, hz):
         world.set_target(squeezed, advance + _smooth(s) * up)
-        world.step(_CONTROL_STEPS)
+        world.step(1)
         rise = float(world.T_world_object[2, 3] - start[2, 3])
         if s >= 0.5 and not rise > _FAILED_RISE * _smooth(s) * config.lift_height:
             return Outcome(False, rise, moved, turned)
     rise = np.inf
     for _ in _ramp(config.hold_s, hz):
-        world.step(_CONTROL_STEPS)
+        world.step(1)
         rise = min(rise, float(world.T_world_object[2, 3] - start[2, 3]))
         if not rise >= config.rise:
             break
@@ -283,13 +283,13 @@ def try_pull(world: HandWorld, grasp: Grasp, mass_kg: float, config: ValidationC
 def _pull(world: HandWorld, squeezed: Snapshot, force: np.ndarray, config: ValidationConfig) -> tuple[float, float]:
     """Largest shift [m] and turn [deg] under one force; up to the first excess or to rest."""
     hz = config.world.physics_hz
-    count = max(1, round(config.axis_s * hz / _CONTROL_STEPS))
-    window = None if config.rest_window_s is None else max(1, round(config.rest_window_s * hz / _CONTROL_STEPS))
+    count = max(1, round(config.axis_s * hz / _LOOK_STEPS))
+    window = None if config.rest_window_s is None else max(1, round(config.rest_window_s * hz / _LOOK_STEPS))
     world.restore(squeezed)
     poses = [squeezed.T_world_object]
     worst_moved, worst_turned = 0.0, 0.0
     for k in range(1, count + 1):
-        world.step(_CONTROL_STEPS, force)
+        world.step(_LOOK_STEPS, force)
         poses.append(world.T_world_object)
         moved, turned = _shift(poses[-1], np.eye(4))
         worst_moved, worst_turned = max(worst_moved, moved), max(worst_turned, turned)
@@ -324,8 +324,8 @@ def _within(moved: float, turned_deg: float, config: ValidationConfig) -> bool:
 
 
 def _ramp(duration_s: float, physics_hz: float) -> Iterator[float]:
-    """Progress in (0, 1] at each control step."""
-    count = max(1, round(duration_s * physics_hz / _CONTROL_STEPS))
+    """Progress in (0, 1] at each physics step: targets in larger steps would jerk the object out of the hand."""
+    count = max(1, round(duration_s * physics_hz))
     return ((k + 1) / count for k in range(count))
 
 

@@ -58,6 +58,7 @@ def solve_batches(
     sizes = [config.n_candidates // count + (k < config.n_candidates % count) for k in range(count)]
     if pool is None and workers > 1 and count > 1:
         pool = _kept_pool(workers)
+    results: Iterator[dict[str, np.ndarray]]
     if pool is None:
         results = (_solve(problem, k, size) for k, size in enumerate(sizes))
     else:
