@@ -295,7 +295,8 @@ class UrController:
         if what == "state":
             arm = self.arm
             state = {"q": arm.motion.q.tolist(), "qd": arm.motion.qd.tolist(), "program_running": arm.program_running}
-            return {**state, "safety_mode": arm.safety_mode, "robot_mode": arm.robot_mode}, b""
+            counts = {"commands": len(arm.log.commands), "events": len(arm.log.events), "cycles": len(arm.log.motion)}
+            return {**state, **counts, "safety_mode": arm.safety_mode, "robot_mode": arm.robot_mode}, b""
         if what == "log":
             commands, motion = self.arm.log.commands.rows(), self.arm.log.motion.rows()
             sizes = {"commands": commands.nbytes, "motion": motion.nbytes}

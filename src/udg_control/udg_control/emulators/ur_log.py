@@ -29,6 +29,10 @@ class Rows:
         self._data[self._count % len(self._data)] = row
         self._count += 1
 
+    def __len__(self) -> int:
+        """How many rows have ever been added."""
+        return self._count
+
     def rows(self) -> np.ndarray:
         """Return a copy, oldest first."""
         if self._count <= len(self._data):

@@ -65,8 +65,12 @@ class UrEmulatorClient:
         """Where the joints are (6,) [rad]."""
         return np.array(self.ask("state")["q"])
 
+    def count(self, what: str) -> int:
+        """How many "commands", "events" or "cycles" were noted so far: cheap enough to wait for."""
+        return int(self.ask("state")[what])
+
     def full_log(self) -> EmulatorLog:
-        """Return everything noted so far."""
+        """Return everything noted so far. Megabytes after a while: not for waiting, see `count`."""
         answer = self.ask("log")
         commands = np.frombuffer(self._file.read(answer["commands"]), COMMANDS)
         motion = np.frombuffer(self._file.read(answer["motion"]), MOTION)
@@ -151,6 +155,10 @@ class UrEmulators:
 
 
 def loopback_pair(salt: int = 0) -> tuple[str, str]:
-    """Two loopback addresses of this process's own: the ports are fixed, so tests in parallel need other addresses."""
-    number = os.getpid() + salt
-    return tuple(f"127.{1 + number // 250 % 250}.{1 + number % 250}.{last}" for last in (1, 2))  # type: ignore[return-value]
+    """Two loopback addresses of this process's own: the ports are fixed, so tests in parallel need other addresses.
+
+    Each `salt` (0 to 100) gives two more.
+    """
+    number = os.getpid()
+    network = f"127.{1 + number // 250 % 250}.{1 + number % 250}"
+    return f"{network}.{1 + 2 * salt}", f"{network}.{2 + 2 * salt}"
