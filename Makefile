@@ -29,7 +29,7 @@ FOLDER ?= out/calibration
 ARGS ?=
 PYTEST_ARGS ?=
 
-.PHONY: help setup sim bench-tick bench-control bench-synthesis test lint colcon-test grasps demos data-info train objects calibrate rviz clean distclean
+.PHONY: help rehearse setup sim bench-tick bench-control bench-synthesis test lint colcon-test grasps demos data-info train objects calibrate rviz clean distclean
 
 help:  ## list the targets and their variables
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -88,6 +88,9 @@ objects: setup  ## prepare OBJECTS=quick (train, test, all, ids; WORKERS=n), FET
 
 calibrate: setup  ## poses of the cameras from observations (METHOD=robot or board, FOLDER=...) into config/cameras.yaml, or refused
 	@$(ENV) exec python -m udg_perception.calibration $(METHOD) "$(FOLDER)" $(ARGS)
+
+rehearse: setup  ## the real robot's nodes on emulated arms, hands and cameras (until Ctrl-C)
+	@$(ENV) exec python -m udg_bringup.real --use-emulators $(ARGS)
 
 rviz: setup  ## the simulation with RViz (needs a full ROS installation)
 	@$(ENV) command -v ros2 >/dev/null || { echo "rviz needs a full ROS 2 installation: source it, then make distclean rviz"; exit 2; }; \

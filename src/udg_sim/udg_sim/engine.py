@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 COOKING_SCALE = 100.0
 """Convex meshes are cooked this much larger and scaled back: PhysX drops vertices closer than 0.7 mm to the hull."""
 CONTACT_OFFSET_M = 0.001
-"""Contacts are sought this far from each shape. SAPIEN's 10 mm costs several times as much with objects of many parts."""
+"""Contacts are sought this far from each shape. SAPIEN's 10 mm costs several times as much for many parts."""
 
 
 def sapien() -> ModuleType:
