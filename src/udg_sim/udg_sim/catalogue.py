@@ -1,5 +1,6 @@
 """The built-in objects: names, sizes, densities and the split into training and test."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -96,7 +97,8 @@ def _pot(radius: float, height: float) -> Shape:
     body = shapes.vessel([(0.95 * radius, 0), (radius, 0.08 * height), (radius, height)], wall, 0.008)
     right = shapes.moved(shapes.arc_handle(0.034, 0.012), x=0.0, axis="x", angle=1.5707963267948966)
     left = shapes.moved(right, axis="z", angle=3.141592653589793)
-    ends = [(right, radius - wall / 2), (left, wall / 2 - radius)]
+    reach = math.sqrt(radius**2 - 0.034**2) - wall / 2  # the curved wall at the ends of the arc
+    ends = [(right, reach), (left, -reach)]
     return shapes.union([body, *(shapes.moved(grip, x=x, z=0.8 * height) for grip, x in ends)])
 
 
