@@ -23,8 +23,9 @@ from tqdm import tqdm
 from udg_datagen.grasp_page import write_page
 from udg_datagen.grasp_picture import draw_grasps
 from udg_datagen.grasps import GraspSet
+from udg_datagen.processes import worker_pool
 from udg_datagen.synthesis import AUTO, STRATEGIES, GraspObject, SynthesisConfig, choose, synthesize, xhand
-from udg_datagen.validation import RULES, Rule, ValidationConfig, validate, worker_pool
+from udg_datagen.validation import RULES, Rule, ValidationConfig, validate
 from udg_description.errors import UdgError, cli
 from udg_description.layout import SIDES
 from udg_sim.objects import ObjectLibrary, ObjectModel

@@ -12,15 +12,15 @@ from __future__ import annotations
 import math
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Executor, ProcessPoolExecutor
+from concurrent.futures import Executor
 from dataclasses import dataclass, field
-from multiprocessing import get_context
 from typing import Literal, NamedTuple
 
 import numpy as np
 
 from udg_datagen.grasps import Grasp, GraspSet
 from udg_datagen.hand_world import HandBody, HandWorld, Snapshot, xhand_body
+from udg_datagen.processes import worker_pool
 from udg_description.errors import UdgError
 from udg_description.layout import Side
 from udg_sim.objects import ObjectModel
@@ -122,7 +122,7 @@ def validate(
     """Try every grasp. The result does not depend on `workers` (processes) or `pool`.
 
     Args:
-        pool: processes of `worker_pool` to use again instead of `workers` new ones.
+        pool: processes of `worker_pool`, used again, instead of `workers` new ones.
         bodies: the hands by side; the XHands if None.
         progress: called with the share of grasps that are done.
 
@@ -147,11 +147,6 @@ def validate(
         outcomes = _collect(map(_try_all, tasks), len(grasps), progress)
     table = np.array(outcomes, dtype=np.float64).reshape(-1, 4)
     return ValidationReport(table[:, 0] > 0.5, table[:, 1], table[:, 2], table[:, 3])
-
-
-def worker_pool(workers: int) -> ProcessPoolExecutor:
-    """Processes for `validate`, to be used as a context manager; they keep the worlds they have built."""
-    return ProcessPoolExecutor(workers, mp_context=get_context("spawn"))
 
 
 def _collect(

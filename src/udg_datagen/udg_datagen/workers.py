@@ -9,9 +9,7 @@ from __future__ import annotations
 import errno
 import importlib
 import multiprocessing
-import os
 import signal
-import threading
 import time
 import traceback
 from collections.abc import Callable, Hashable
@@ -21,6 +19,7 @@ from multiprocessing.connection import Connection, wait
 from types import ModuleType, TracebackType
 from typing import Any, Protocol
 
+from udg_datagen.processes import end_with_parent
 from udg_description.errors import UdgError
 
 Runner = Callable[[Any], Any]
@@ -112,7 +111,7 @@ class _Worker:
 def _work(pipe: Connection, start: Start) -> None:
     """Body of a worker: jobs in, outcomes out, until the other end is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends its workers
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    end_with_parent()
     runner: Runner | None = None
     while True:
         try:
@@ -127,13 +126,6 @@ def _work(pipe: Connection, start: Start) -> None:
                 pipe.send(Outcome(failure="error", message=message, details=traceback.format_exc()))
                 continue
         pipe.send(run_job(runner, job))
-
-
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-    os._exit(1)
 
 
 class LocalPool:

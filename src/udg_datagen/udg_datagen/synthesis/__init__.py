@@ -1,6 +1,6 @@
 """Grasp synthesis: three nouns (GraspObject, HandModel, SynthesisConfig) and a verb (synthesize)."""
 
-from udg_datagen.synthesis.batches import worker_pool
+from udg_datagen.processes import worker_pool
 from udg_datagen.synthesis.config import SynthesisConfig
 from udg_datagen.synthesis.errors import DeviceError, GraspObjectError, HandModelError, StrategyError
 from udg_datagen.synthesis.grasp_object import GraspObject

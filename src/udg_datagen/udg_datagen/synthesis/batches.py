@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor
 from contextlib import contextmanager
 from functools import lru_cache, partial
-from multiprocessing import get_context
 from typing import NamedTuple
 
 import numpy as np
 import torch
 
+from udg_datagen.processes import worker_pool
 from udg_datagen.synthesis.config import SynthesisConfig
 from udg_datagen.synthesis.finish import finish
 from udg_datagen.synthesis.grasp_object import GraspObject
@@ -42,11 +41,6 @@ class _Parcel(NamedTuple):
     table: TablePlane
     config: SynthesisConfig
     seed: int
-
-
-def worker_pool(workers: int) -> ProcessPoolExecutor:
-    """Processes of one thread each for `synthesize(..., pool=)`; a context manager. Their start is paid once."""
-    return ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_start_worker)
 
 
 def solve_batches(
@@ -103,8 +97,3 @@ def _one_thread() -> Iterator[None]:
 @lru_cache(maxsize=1)
 def _kept_pool(workers: int) -> ProcessPoolExecutor:
     return worker_pool(workers)
-
-
-def _start_worker() -> None:
-    os.environ["OMP_NUM_THREADS"] = "1"
-    torch.set_num_threads(1)
