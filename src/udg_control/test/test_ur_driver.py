@@ -43,6 +43,7 @@ def emulators() -> Iterator[UrEmulators]:
 def make(emulator: UrEmulatorClient, side: Side = "left", **config: object) -> UrArm:
     """An arm whose control, this process, may be held up for longer than a robot's: it shares its core."""
     patient: dict[str, object] = {"command_timeout_s": 0.6, "worker_timeout_s": 0.3, "watchdog_hz": 4.0}
+    patient["real_time_priority"] = 40  # where permitted
     return UrArm(side, UrArmConfig(**{"host": emulator.address, **patient, **config}))  # type: ignore[arg-type]
 
 
