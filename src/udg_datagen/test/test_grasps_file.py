@@ -78,6 +78,7 @@ def test_taking_keeps_the_order_asked_for() -> None:
     np.testing.assert_array_equal(grasps.take([2, 0]).q_grasp, grasps.q_grasp[[2, 0]])
     assert len(grasps.take(np.array([False, True, False]))) == 1
     assert len(grasps.take(slice(0, 2))) == 2
+    assert len(grasps.take([])) == 0
 
 
 def test_spreading_skips_near_copies_and_keeps_the_best() -> None:

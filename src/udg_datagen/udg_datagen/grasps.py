@@ -162,6 +162,7 @@ class GraspSet:
         """The grasps at `index` (integers or booleans), in that order."""
         if not isinstance(index, slice):
             index = np.asarray(index)
+            index = index if index.size else index.astype(np.int64)
         return dataclasses.replace(self, **{name: getattr(self, name)[index] for name in _PER_GRASP})
 
     def with_test(self, name: str, held: np.ndarray) -> GraspSet:
