@@ -407,6 +407,8 @@ def test_when_the_process_of_an_arm_dies_the_other_arm_stops_too(emulators: UrEm
 # --- ways out -------------------------------------------------------------------------------------------------------
 
 PARENT = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where the tests run in the background
 import sys, time
 from udg_control.device import Phase
 from udg_control.ur import UrArm, UrArmConfig
@@ -437,10 +439,12 @@ def test_whoever_ends_the_arm_is_stopped(emulators: UrEmulators, how: signal.Sig
         worker = int(parent.stdout.readline())
         before = emulators.right.count("events")
         happened_s = time.monotonic()
-        os.kill(parent.pid if to == "parent" else worker, how)
-        wait_for_rest(emulators.right)
-        log = emulators.right.full_log()
-        parent.kill()
+        try:
+            os.kill(parent.pid if to == "parent" else worker, how)
+            wait_for_rest(emulators.right)
+            log = emulators.right.full_log()
+        finally:
+            parent.kill()
     assert log.commands["t_ns"][-1] * 1e-9 - happened_s < 4.0 * DETECTED_S
     events = [event["event"] for event in log.events[before:]]
     if (to, how) == ("worker", signal.SIGKILL):  # nobody is left to say anything: the controller's own watchdog
