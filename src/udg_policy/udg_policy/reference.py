@@ -1,0 +1,169 @@
+"""The same network written plainly: what the quick training and inference are compared with, and checked against.
+
+Convolutions over (B, C, M, k), torch's own attention, float32, neighbours by torch.cdist and topk. It computes what
+PolicyNetwork computes and takes its weights; nothing here is slower than a straightforward implementation has to be.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from udg_description.layout import N_JOINTS
+from udg_policy.config import PolicyConfig
+from udg_policy.network import OFFSET_SCALE, ActionDistribution
+from udg_policy.observation import coordinate_width, feature_width, proprioception_width
+from udg_policy.point_set import PointSampler
+
+
+def nearest_points(centres: Tensor, points: Tensor, k: int) -> Tensor:
+    """Indices (B, M, k) of the k points (B, N, 3) nearest to each centre (B, M, 3)."""
+    return torch.cdist(centres, points).topk(k, dim=-1, largest=False).indices
+
+
+def group(values: Tensor, neighbours: Tensor) -> Tensor:
+    """Values (B, C, N) of neighbours (B, M, k) -> (B, C, M, k)."""
+    batch, width, _ = values.shape
+    index = neighbours.flatten(1)[:, None].expand(-1, width, -1)
+    return values.gather(2, index).view(batch, width, *neighbours.shape[1:])
+
+
+class PlainSetAbstraction(nn.Module):
+    """Groups of neighbours -> 1x1 convolutions, BatchNorm, ReLU -> maximum."""
+
+    def __init__(self, inputs: int, widths: tuple[int, ...], batch_norm: bool) -> None:
+        super().__init__()
+        sizes = (inputs, *widths)
+        pairs = list(zip(sizes[:-1], sizes[1:], strict=True))
+        self.convolutions = nn.ModuleList(nn.Conv2d(a, b, 1, bias=not batch_norm) for a, b in pairs)
+        self.norms = nn.ModuleList(nn.BatchNorm2d(b) if batch_norm else nn.Identity() for _, b in pairs)
+
+    def forward(self, coordinates: Tensor, values: Tensor, centres: Tensor, neighbours: Tensor) -> Tensor:
+        """(B, widths[-1], M) of coordinates (B, c, N), values (B, v, N), M centres (slots), neighbours (B, M, k)."""
+        offsets = OFFSET_SCALE * (group(coordinates, neighbours) - coordinates[:, :, centres, None])
+        x = torch.cat([offsets, group(values, neighbours)], dim=1)
+        for convolution, norm in zip(self.convolutions, self.norms, strict=True):
+            x = F.relu(norm(convolution(x)))
+        return x.amax(dim=-1)
+
+
+class PlainDecoderLayer(nn.Module):
+    """Pre-norm transformer layer: tokens attend to the memory, if any, and to one another."""
+
+    def __init__(self, width: int, heads: int, mlp_ratio: int) -> None:
+        super().__init__()
+        self.norm_memory = nn.LayerNorm(width)
+        self.norm_token = nn.LayerNorm(width)
+        self.norm_mlp = nn.LayerNorm(width)
+        self.attention = nn.MultiheadAttention(width, heads, batch_first=True)
+        self.mlp = nn.Sequential(nn.Linear(width, mlp_ratio * width), nn.GELU(), nn.Linear(mlp_ratio * width, width))
+
+    def forward(self, tokens: Tensor, memory: Tensor | None) -> Tensor:
+        """Tokens (B, n, width) after one layer; memory (B, m, width)."""
+        normed = self.norm_token(tokens)
+        context = normed if memory is None else torch.cat([self.norm_memory(memory), normed], dim=1)
+        tokens = tokens + self.attention(normed, context, context, need_weights=False)[0]
+        return tokens + self.mlp(self.norm_mlp(tokens))
+
+
+class PlainPolicyNetwork(nn.Module):
+    """PolicyNetwork, written plainly; the inputs are the same, the neighbours may be left to it."""
+
+    centres_1: Tensor
+    centres_2: Tensor
+
+    def __init__(self, config: PolicyConfig) -> None:
+        super().__init__()
+        self.config = config
+        observation, encoder, decoder = config.observation, config.encoder, config.decoder
+        sampler = PointSampler(observation, encoder)
+        self.register_buffer("centres_1", torch.from_numpy(sampler.centres_1), persistent=False)
+        self.register_buffer("centres_2", torch.from_numpy(sampler.centres_2), persistent=False)
+        self.coordinates = coordinate_width(observation)
+        self.world = 3 * observation.frames.index("world")
+        self.layer_1 = PlainSetAbstraction(self.coordinates + feature_width(observation), encoder.widths_1,
+                                           encoder.batch_norm)
+        self.layer_2 = PlainSetAbstraction(self.coordinates + encoder.widths_1[-1], encoder.widths_2,
+                                           encoder.batch_norm)
+        self.token = nn.Linear(encoder.widths_2[-1] + self.coordinates, decoder.width)
+        inputs = proprioception_width(observation)
+        self.state = nn.Sequential(nn.Linear(inputs, decoder.width), nn.GELU(),
+                                   nn.Linear(decoder.width, decoder.width)) if inputs > 0 else None
+        self.queries = nn.Parameter(torch.randn(decoder.chunk, decoder.width) * 0.5)
+        self.layers = nn.ModuleList(PlainDecoderLayer(decoder.width, decoder.heads, decoder.mlp_ratio)
+                                    for _ in range(decoder.layers))
+        self.norm = nn.LayerNorm(decoder.width)
+        self.has_sigma = decoder.head == "truncated_normal"
+        outputs = N_JOINTS * (2 if self.has_sigma else 1)
+        self.head = nn.Sequential(nn.Linear(decoder.width, decoder.width), nn.GELU(),
+                                  nn.Linear(decoder.width, outputs))
+        self.sigma_shift = math.log(math.expm1(decoder.sigma_initial - decoder.sigma_least))
+
+    def neighbours(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """Neighbours of both layers, (B, C1, k1) and (B, C2, k2), by the world coordinates in features (B, N, f)."""
+        points = features[..., self.world : self.world + 3]
+        first = points[:, self.centres_1]
+        encoder = self.config.encoder
+        return (nearest_points(first, points, encoder.neighbours_1),
+                nearest_points(first[:, self.centres_2], first, encoder.neighbours_2))
+
+    def forward(self, features: Tensor, proprioception: Tensor, neighbours_1: Tensor | None = None,
+                neighbours_2: Tensor | None = None) -> ActionDistribution:
+        """features (B, N, f), proprioception (B, p); neighbours (B, C1, k1), (B, C2, k2) int64, found if not given."""
+        if neighbours_1 is None or neighbours_2 is None:
+            neighbours_1, neighbours_2 = self.neighbours(features)
+        values = features.transpose(1, 2)
+        coordinates = values[:, : self.coordinates]
+        first = self.layer_1(coordinates, values, self.centres_1, neighbours_1)
+        centres = coordinates[:, :, self.centres_1]
+        second = self.layer_2(centres, first, self.centres_2, neighbours_2)
+        memory = self.token(torch.cat([second, centres[:, :, self.centres_2]], dim=1).transpose(1, 2))
+        tokens = self.queries.expand(len(features), -1, -1)
+        if self.state is not None:
+            memory = torch.cat([memory, self.state(proprioception)[:, None]], dim=1)
+        if self.config.decoder.attention == "unidirectional":
+            if self.state is not None:
+                tokens = tokens + memory[:, -1:]
+            for layer in self.layers:
+                tokens = layer(tokens, memory)
+        else:
+            tokens = torch.cat([memory, tokens], dim=1)
+            for layer in self.layers:
+                tokens = layer(tokens, None)
+            tokens = tokens[:, -self.config.decoder.chunk:]
+        out = self.head(self.norm(tokens))
+        if not self.has_sigma:
+            return ActionDistribution(out, None)
+        mu, raw = out.chunk(2, dim=-1)
+        return ActionDistribution(mu, F.softplus(raw + self.sigma_shift) + self.config.decoder.sigma_least)
+
+
+def plain_weights(weights: Mapping[str, Tensor]) -> OrderedDict[str, Tensor]:
+    """The weights of a PolicyNetwork under the names and in the shapes of PlainPolicyNetwork."""
+    plain: OrderedDict[str, Tensor] = OrderedDict()
+    for name, value in weights.items():
+        if ".mlp.linears." in name:
+            new = name.replace(".mlp.linears.", ".convolutions.")
+            plain[new] = value[..., None, None] if name.endswith("weight") else value
+        elif ".mlp.norms." in name:
+            plain[name.replace(".mlp.norms.", ".norms.")] = value
+        elif ".query." in name:
+            key_value = weights[name.replace(".query.", ".key_value.")]
+            plain[name.replace(".query.", ".attention.in_proj_")] = torch.cat([value, key_value])
+        elif ".out." in name:
+            plain[name.replace(".out.", ".attention.out_proj.")] = value
+        elif ".key_value." not in name:
+            plain[name] = value
+    return plain
+
+
+def plain_network(config: PolicyConfig, weights: Mapping[str, Tensor]) -> PlainPolicyNetwork:
+    """The plain network with the weights (state_dict) of a PolicyNetwork, ready for inference."""
+    network = PlainPolicyNetwork(config)
+    network.load_state_dict(plain_weights(weights))
+    return network.eval()
