@@ -1,7 +1,8 @@
-"""From the chunks of successive ticks to the chunk that is executed: replanning period and blending."""
+"""From the chunks of successive moments to the chunk that is executed: replanning period and blending."""
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from dataclasses import dataclass, field
 
@@ -9,17 +10,20 @@ import numpy as np
 
 from udg_policy.errors import ConfigError
 
+_SAME_STEPS = 1e-6  # moments that differ by less are one
+_EARLY_STEPS = 0.5  # in real time a moment may come this much before its period is over
+
 
 @dataclass(frozen=True, kw_only=True)
 class PlayerConfig:
     """How chunks are executed."""
 
     replan_every: int = field(
-        default=1, metadata={"description": "ticks from one inference to the next", "range": (1, 100)}
+        default=1, metadata={"description": "steps of 0.1 s from one inference to the next", "range": (1, 100)}
     )
     blend: float = field(
         default=0.0,
-        metadata={"description": "weight of a chunk relative to the next newer one; 0 = newest alone",
+        metadata={"description": "weight of a chunk relative to one planned a step later; 0 = newest alone",
                   "range": (0.0, 1.0)},
     )
 
@@ -31,49 +35,65 @@ class PlayerConfig:
 
 
 class ChunkPlayer:
-    """Keeps the recent chunks of one robot. A tick: if `wants_chunk`, plan; then `step` gives what to execute."""
+    """Keeps the recent chunks of one robot, and its own time in steps of a chunk.
+
+    At a moment: if `wants_chunk`, plan; `play` gives what to execute from now on; `advance` goes to the next moment.
+    """
 
     def __init__(self, config: PlayerConfig | None = None) -> None:
         self.config = config if config is not None else PlayerConfig()
-        self._chunks: deque[tuple[int, np.ndarray]] = deque()  # tick of planning, chunk; newest last
-        self._tick = 0
+        self._chunks: deque[tuple[float, np.ndarray]] = deque()  # age in steps, chunk; newest last
 
     def reset(self) -> None:
         """Forget everything."""
         self._chunks.clear()
-        self._tick = 0
 
     @property
     def wants_chunk(self) -> bool:
-        """Whether this tick needs a new chunk: the period is over, or the newest has no step left."""
+        """Whether this moment needs a new chunk: the period is over, or the newest has no step left."""
         if not self._chunks:
             return True
-        planned, chunk = self._chunks[-1]
-        age = self._tick - planned
-        return age >= min(self.config.replan_every, len(chunk))
+        age, chunk = self._chunks[-1]
+        return age > self.config.replan_every - _EARLY_STEPS or len(_rest(chunk, age)) == 0
+
+    def play(self, chunk: np.ndarray | None = None) -> np.ndarray:
+        """Targets (n, 36) [rad], the first due one step from now, given a chunk (K, 36) planned now or none."""
+        if chunk is not None:
+            self._chunks.append((0.0, chunk))
+        assert self._chunks, "play without a chunk although one is wanted"
+        age, newest = self._chunks[-1]
+        out = _rest(newest, age)
+        if self.config.blend > 0.0:
+            return self._blended(out)
+        self._chunks = deque([self._chunks[-1]])
+        return out
+
+    def advance(self, steps: float = 1.0) -> None:
+        """Let time pass; chunks without a step left are forgotten."""
+        older = ((age + steps, chunk) for age, chunk in self._chunks)
+        self._chunks = deque((age, chunk) for age, chunk in older if len(_rest(chunk, age)) > 0)
 
     def step(self, chunk: np.ndarray | None = None) -> np.ndarray:
-        """Targets (n, 36) [rad] from this tick on, given a new chunk (K, 36) or none; advances by one tick."""
-        if chunk is not None:
-            self._chunks.append((self._tick, chunk))
-        while self._chunks and self._tick - self._chunks[0][0] >= len(self._chunks[0][1]):
-            self._chunks.popleft()
-        assert self._chunks, "step without a chunk although one is wanted"
-        planned, newest = self._chunks[-1]
-        out = newest[self._tick - planned:].copy()
-        if self.config.blend > 0.0:
-            out = self._blended(out)
-        else:
-            self._chunks = deque([self._chunks[-1]])
-        self._tick += 1
+        """`play`, then `advance` by one step."""
+        out = self.play(chunk)
+        self.advance()
         return out
 
     def _blended(self, newest: np.ndarray) -> np.ndarray:
         total, weights = np.zeros_like(newest), np.zeros((len(newest), 1))
-        newest_tick = self._chunks[-1][0]
-        for planned, chunk in self._chunks:
-            part = chunk[self._tick - planned:][: len(newest)]
-            weight = self.config.blend ** (newest_tick - planned)
+        newest_age = self._chunks[-1][0]
+        for age, chunk in self._chunks:
+            part = _rest(chunk, age)[: len(newest)]
+            weight = self.config.blend ** (age - newest_age)
             total[: len(part)] += weight * part
             weights[: len(part)] += weight
         return total / weights
+
+
+def _rest(chunk: np.ndarray, age: float) -> np.ndarray:
+    """What is left of a chunk (K, 36) planned `age` steps ago: targets one, two, ... steps from now (n, 36)."""
+    whole = math.floor(age + _SAME_STEPS)
+    part = age - whole
+    if part < _SAME_STEPS:
+        return chunk[whole:].copy()
+    return (1.0 - part) * chunk[whole:-1] + part * chunk[whole + 1:]
