@@ -9,31 +9,27 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from geometry_msgs.msg import Point
 from rclpy.context import Context
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from sensor_msgs.msg import JointState, PointCloud2
-from std_msgs.msg import ColorRGBA
 from std_srvs.srv import Trigger
-from visualization_msgs.msg import Marker, MarkerArray
 
 from udg_description.errors import UdgError
-from udg_description.layout import SIDES
+from udg_description.frames import WORLD
 from udg_description.ros import convert, topics
 from udg_description.ros.diagnostics import Diagnostics, Level, Status
 from udg_description.ros.params import declare, refuse_unknown
 from udg_description.ros.spin import run_node
-from udg_policy.engine import PolicyEngine
-from udg_policy.episode import STEP_S
-from udg_policy.errors import CheckpointError
-from udg_policy.fingertips import FINGERS, fingertip_paths
+from udg_policy.engine import MIN_SEEN_POINTS, PolicyEngine
+from udg_policy.episode import LABEL_SEEN, STEP_S
+from udg_policy.errors import CheckpointError, ObservationError
 from udg_policy.player import ChunkPlayer, PlayerConfig
+from udg_policy.ros.chunk_markers import ChunkMarkers
 
 _REPORT_PERIOD_S = 5.0
 _KEPT_STATES = 200  # 2 s of joint states
-_COLOURS = {"left": (0.20, 0.50, 0.95), "right": (0.95, 0.45, 0.15)}
-_LINE_WIDTH_M = 0.003
+_REACH_M = 10.0  # a point beyond is none of the cell
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,11 +49,15 @@ class PolicyNodeConfig:
         default=1.0, metadata={"description": "an input older than this is silent [s]", "range": (0.05, 60.0)}
     )
     player: PlayerConfig = field(default_factory=PlayerConfig)
-    markers: bool = field(default=True, metadata={"description": "publish the predicted fingertip paths"})
+    markers: bool = field(default=True, metadata={"description": "publish the predicted hands and fingertip paths"})
 
 
 class PolicyNode(Node):
-    """Answers each cloud with one chunk of the cloud's stamp; a chunk without points means: hold."""
+    """Answers each cloud with one chunk of the cloud's stamp; a chunk without points means: hold.
+
+    A cloud that comes again gets the same chunk again. Whatever is wrong with an input, the answer is to hold, and
+    /diagnostics says why.
+    """
 
     def __init__(self, *, context: Context | None = None, parameter_overrides: list[Parameter] | None = None,
                  engine: PolicyEngine | None = None) -> None:
@@ -67,18 +67,23 @@ class PolicyNode(Node):
         self.engine = engine if engine is not None else self._load()
         self.running = self.config.start
         self.act_ms = 0.0
+        self.markers_ms = 0.0
         self._player = ChunkPlayer(self.config.player)
-        self._states: OrderedDict[int, np.ndarray] = OrderedDict()  # stamp [ns] -> q
+        self._played: tuple[int, np.ndarray] | None = None  # stamp [ns] and answer of the player's moment
+        self._states: OrderedDict[int, np.ndarray | UdgError] = OrderedDict()  # stamp [ns] -> q, or what is wrong
         self._waiting: tuple[int, np.ndarray] | None = None  # stamp and points of a cloud without its joint state
         self._error: UdgError | None = None
+        self._unseen: str | None = None  # why there is nothing to act on
         self._answered = 0
+        self._bad_inputs = 0
 
         self._chunks = topics.publish(self, topics.ACTION_CHUNK)
         self._markers = topics.publish(self, topics.GRASP_MARKERS)
-        diagnostics = Diagnostics(self)
-        self._cloud_monitor = diagnostics.watch(topics.SCENE_CLOUD, max_age_s=self.config.stale_after_s)
-        self._state_monitor = diagnostics.watch(topics.JOINT_STATES, max_age_s=self.config.stale_after_s)
-        diagnostics.add("policy", self._status)
+        self._drawing = ChunkMarkers(self.config.stale_after_s)
+        self._diagnostics = Diagnostics(self)
+        self._cloud_monitor = self._diagnostics.watch(topics.SCENE_CLOUD, max_age_s=self.config.stale_after_s)
+        self._state_monitor = self._diagnostics.watch(topics.JOINT_STATES, max_age_s=self.config.stale_after_s)
+        self._diagnostics.add("policy", self._status)
         topics.subscribe(self, topics.SCENE_CLOUD, self._on_cloud)
         topics.subscribe(self, topics.JOINT_STATES, self._on_joint_state, depth=_KEPT_STATES)
         self._serve(topics.POLICY_START, True)
@@ -93,22 +98,29 @@ class PolicyNode(Node):
     def _serve(self, service: topics.ServiceName, running: bool) -> None:
         def serve(_request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
             self.running = running
-            self._player.reset()
+            self._error = self._unseen = None
+            self._forget()
+            self._draw(None, self.get_clock().now().nanoseconds)
             response.success, response.message = True, "running" if running else "stopped"
             return response
 
         self.create_service(service.type, service.name, serve)
 
+    def _forget(self) -> None:
+        self._player.reset()
+        self._played = None
+
     # --- inputs -----------------------------------------------------------------------------------------------------
 
     def _on_joint_state(self, message: JointState) -> None:
         self._state_monitor.tick()
+        stamp_ns = convert.stamp_to_ns(message.header.stamp)
+        if self._states and stamp_ns < next(reversed(self._states)):
+            self._states.clear()  # time began anew
         try:
-            q = convert.joint_state_to_q(message)
+            self._states[stamp_ns] = convert.joint_state_to_q(message)
         except UdgError as error:
-            self._report(error)
-            return
-        self._states[convert.stamp_to_ns(message.header.stamp)] = q
+            self._states[stamp_ns] = ObservationError(f"{topics.JOINT_STATES.name}: {error}")
         while len(self._states) > _KEPT_STATES:
             self._states.popitem(last=False)
         self._answer_waiting()
@@ -119,18 +131,24 @@ class PolicyNode(Node):
         if not self.running:
             self._publish(None, stamp_ns)
             return
+        if self._waiting is not None and self._waiting[0] != stamp_ns:
+            late_ns, _ = self._waiting
+            self._waiting = None
+            self._hold(ObservationError(f"{topics.JOINT_STATES.name}: none of the moment of the cloud came before the "
+                                        f"next cloud (stamp {late_ns * 1e-9:.3f} s)"), late_ns)
         try:
+            if message.header.frame_id != WORLD:
+                raise ObservationError(f"in frame '{message.header.frame_id}'; valid: '{WORLD}'")
             points = convert.cloud_to_points(message)
+            if np.abs(points[:, :3]).max(initial=0.0) > _REACH_M:
+                raise ObservationError(f"has points beyond {_REACH_M:.0f} m; coordinates are metres")
         except UdgError as error:
-            self._report(error)
-            self._publish(None, stamp_ns)
+            self._hold(ObservationError(f"{topics.SCENE_CLOUD.name}: {error}"), stamp_ns)
             return
-        if self._waiting is not None:  # its joint state never came
-            self._publish(None, self._waiting[0])
         self._waiting = (stamp_ns, points)
         self._answer_waiting()
 
-    def _state_at(self, stamp_ns: int) -> np.ndarray | None:
+    def _state_at(self, stamp_ns: int) -> np.ndarray | UdgError | None:
         """The joint state of a moment: exact, or in real time the nearest one within the allowed gap."""
         exact = self._states.get(stamp_ns)
         if exact is not None or self.config.lockstep or not self._states:
@@ -149,59 +167,85 @@ class PolicyNode(Node):
         if q is None:
             return
         self._waiting = None
+        if not self.running:
+            self._publish(None, stamp_ns)
+            return
         start_s = time.monotonic()
-        chunk: np.ndarray | None = None
         try:
-            chunk = self._act(points, q)
-            self._error = None
+            if isinstance(q, UdgError):
+                raise q
+            chunk = self._act(points, q, stamp_ns)
         except UdgError as error:
-            self._player.reset()
-            self._report(error)
+            self._hold(error, stamp_ns)
+            return
+        self._error = None
         self.act_ms = 1e3 * (time.monotonic() - start_s)
         self._publish(chunk, stamp_ns)
-        if chunk is not None and self.config.markers and self._markers.get_subscription_count() > 0:
-            self._markers.publish(path_markers(chunk, stamp_ns))
 
-    def _act(self, points: np.ndarray, q: np.ndarray) -> np.ndarray | None:
-        if not self._player.wants_chunk:
-            return self._player.step()
-        if not self.engine.sees_object(points):
-            self._player.reset()
-            return None
-        return self._player.step(self.engine.act(points, q))
+    def _act(self, points: np.ndarray, q: np.ndarray, stamp_ns: int) -> np.ndarray | None:
+        """What to execute from `stamp_ns` on; None if there is no object to act on."""
+        if self._played is not None:
+            played_ns, answer = self._played
+            if stamp_ns == played_ns:
+                return answer
+            if stamp_ns < played_ns:
+                self._forget()
+            else:
+                self._player.advance((stamp_ns - played_ns) / convert.seconds_to_ns(STEP_S))
+        planned: np.ndarray | None = None
+        if self._player.wants_chunk:
+            if not self.engine.sees_object(points):
+                seen = int(np.count_nonzero(points[:, 3] == LABEL_SEEN))
+                self._unseen = f"no object: {seen} of {len(points)} points are seen, {MIN_SEEN_POINTS} are needed"
+                self._forget()
+                return None
+            planned = self.engine.act(points, q)
+        self._unseen = None
+        chunk = self._player.play(planned)
+        if not np.isfinite(chunk).all():
+            raise ObservationError("the policy's targets are not finite")
+        self._played = stamp_ns, chunk
+        return chunk
+
+    def _hold(self, error: UdgError, stamp_ns: int) -> None:
+        """Answer a cloud with nothing to do, and tell why: at once if it is news."""
+        self._publish(None, stamp_ns)
+        self._forget()
+        is_news = str(error) != str(self._error)
+        self._error = error
+        self._bad_inputs += 1
+        self.get_logger().error(f"holding: {error}", throttle_duration_sec=_REPORT_PERIOD_S)
+        if is_news:
+            self._diagnostics.publish()
 
     def _publish(self, chunk: np.ndarray | None, stamp_ns: int) -> None:
         self._chunks.publish(convert.chunk_to_trajectory(chunk, stamp_ns, STEP_S))
         self._answered += 1
+        self._draw(chunk, stamp_ns)
+
+    def _draw(self, chunk: np.ndarray | None, stamp_ns: int) -> None:
+        """Show the chunk to whoever looks; what was shown before is deleted when there is none."""
+        start_s = time.monotonic()
+        message = None
+        if chunk is None:
+            message = self._drawing.clear(stamp_ns)
+        elif self.config.markers and self._markers.get_subscription_count() > 0:
+            message = self._drawing.show(chunk, stamp_ns)
+        if message is not None:
+            self._markers.publish(message)
+            self.markers_ms = 1e3 * (time.monotonic() - start_s)
 
     # --- diagnostics ------------------------------------------------------------------------------------------------
 
-    def _report(self, error: UdgError) -> None:
-        self._error = error
-        self.get_logger().error(f"holding: {error}", throttle_duration_sec=_REPORT_PERIOD_S)
-
     def _status(self) -> Status:
-        values: dict[str, object] = {"act_ms": f"{self.act_ms:.2f}", "chunks": self._answered,
+        values: dict[str, object] = {"act_ms": f"{self.act_ms:.2f}", "markers_ms": f"{self.markers_ms:.2f}",
+                                     "chunks": self._answered, "bad_inputs": self._bad_inputs,
                                      "preset": self.engine.config.name}
         if self._error is not None:
             return Status(level=Level.ERROR, message=f"holding: {self._error}", values=values)
+        if self._unseen is not None:
+            return Status(level=Level.WARN, message=f"holding: {self._unseen}", values=values)
         return Status(message="running" if self.running else "stopped", values=values)
-
-
-def path_markers(chunk: np.ndarray, stamp_ns: int) -> MarkerArray:
-    """Lines of the predicted fingertip paths of a chunk (K, 36) in the world."""
-    markers = MarkerArray()
-    for side, paths in zip(SIDES, fingertip_paths(chunk), strict=True):
-        red, green, blue = _COLOURS[side]
-        for number, (finger, path) in enumerate(zip(FINGERS, paths, strict=True)):
-            marker = Marker(header=convert.make_header(stamp_ns, "world"), ns=f"{side}_{finger}", id=number,
-                            type=Marker.LINE_STRIP, action=Marker.ADD,
-                            color=ColorRGBA(r=red, g=green, b=blue, a=0.9))
-            marker.pose.orientation.w = 1.0
-            marker.scale.x = _LINE_WIDTH_M
-            marker.points = [Point(x=float(x), y=float(y), z=float(z)) for x, y, z in path]
-            markers.markers.append(marker)
-    return markers
 
 
 def main() -> int:

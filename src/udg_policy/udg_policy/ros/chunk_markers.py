@@ -1,0 +1,88 @@
+"""A predicted chunk as markers: ghosts of the hands at a few of its steps, and the paths of the fingertips."""
+
+from __future__ import annotations
+
+import numpy as np
+from geometry_msgs.msg import Point
+from visualization_msgs.msg import Marker, MarkerArray
+
+from udg_description.layout import SIDES, Side
+from udg_description.ros import convert
+from udg_description.ros.markers import colour, points, poses
+from udg_policy.fingertips import fingertip_paths
+from udg_policy.ghosts import Hull, hand_hulls, hand_poses, shown_steps
+
+SIDE_RGB: dict[Side, tuple[float, float, float]] = {"left": (0.20, 0.50, 0.95), "right": (0.95, 0.45, 0.15)}
+_ALPHA_NEAR, _ALPHA_FAR = 0.45, 0.15  # opacity of the ghosts: the sooner, the clearer
+_PATH_ALPHA_NEAR, _PATH_ALPHA_FAR = 1.0, 0.3
+_LINE_WIDTH_M = 0.003
+_STILL_M = 0.005  # a hand whose fingertips move less within the chunk has no ghosts: they would lie in the hand itself
+_IDS_PER_STEP = 100
+
+_Key = tuple[str, int]  # namespace and number of a marker
+
+
+class ChunkMarkers:
+    """Makes the markers of successive chunks, and deletes what the next one no longer has."""
+
+    def __init__(self, lifetime_s: float) -> None:
+        """lifetime_s: markers vanish by themselves after this time [s] without a newer chunk."""
+        self._lifetime = convert.ns_to_duration(convert.seconds_to_ns(lifetime_s))
+        self._triangles = {side: [_corners(hull) for hull in hand_hulls(side).hulls] for side in SIDES}
+        self._shown: set[_Key] = set()
+
+    def show(self, chunk: np.ndarray, stamp_ns: int) -> MarkerArray:
+        """Markers of a chunk (K, 36) [rad], in the world."""
+        paths = fingertip_paths(chunk)
+        moving = np.linalg.norm(paths - paths[:, :, :1], axis=-1).max(axis=(1, 2)) > _STILL_M
+        markers = [marker for side, own in zip(SIDES, paths, strict=True) for marker in self._paths(side, own)]
+        markers += self._ghosts(chunk, [side for side, moves in zip(SIDES, moving, strict=True) if moves])
+        header = convert.make_header(stamp_ns, "world")
+        for marker in markers:
+            marker.header, marker.lifetime = header, self._lifetime
+        now = {(marker.ns, marker.id) for marker in markers}
+        markers += self._deletions(self._shown - now, stamp_ns)
+        self._shown = now
+        return MarkerArray(markers=markers)
+
+    def clear(self, stamp_ns: int) -> MarkerArray | None:
+        """What deletes everything shown; None if nothing is."""
+        gone, self._shown = self._shown, set()
+        return MarkerArray(markers=self._deletions(gone, stamp_ns)) if gone else None
+
+    def _paths(self, side: Side, paths: np.ndarray) -> list[Marker]:
+        alphas = np.linspace(_PATH_ALPHA_NEAR, _PATH_ALPHA_FAR, paths.shape[1])
+        colours = [colour(SIDE_RGB[side], alpha) for alpha in alphas]
+        markers = []
+        for number, path in enumerate(paths):
+            marker = Marker(ns=f"{side}_paths", id=number, type=Marker.LINE_STRIP, points=points(path), colors=colours)
+            marker.scale.x = _LINE_WIDTH_M
+            marker.pose.orientation.w = 1.0
+            markers.append(marker)
+        return markers
+
+    def _ghosts(self, chunk: np.ndarray, sides: list[Side]) -> list[Marker]:
+        if not sides:
+            return []
+        steps = shown_steps(len(chunk))
+        places = hand_poses(chunk[list(steps)])
+        alphas = np.linspace(_ALPHA_NEAR, _ALPHA_FAR, len(steps))
+        markers = []
+        for side in sides:
+            for number, (T_world_link, alpha) in enumerate(zip(places[side], alphas, strict=True)):
+                tint = colour(SIDE_RGB[side], alpha)
+                for link, pose in enumerate(poses(T_world_link)):
+                    marker = Marker(ns=f"{side}_ghosts", id=number * _IDS_PER_STEP + link, type=Marker.TRIANGLE_LIST,
+                                    points=self._triangles[side][link], color=tint, pose=pose)
+                    marker.scale.x = marker.scale.y = marker.scale.z = 1.0
+                    markers.append(marker)
+        return markers
+
+    @staticmethod
+    def _deletions(keys: set[_Key], stamp_ns: int) -> list[Marker]:
+        header = convert.make_header(stamp_ns, "world")
+        return [Marker(header=header, ns=name, id=number, action=Marker.DELETE) for name, number in sorted(keys)]
+
+
+def _corners(hull: Hull) -> list[Point]:
+    return points(hull.vertices[hull.faces.ravel()])
