@@ -36,7 +36,13 @@ from udg_description.ros.params import ParameterValueError
 from udg_description.ros.spin import BackgroundSpin
 
 pytestmark = pytest.mark.ros
-DEADLINE_S = 15.0
+DEADLINE_S = 60.0
+PATIENT = {  # the node shares its process, and perhaps its core, with policy and operator
+    "hardware.simulated.command_timeout_s": 1.0,
+    "controller.max_chunk_age_s": 2.0,
+    "controller.safety.max_state_age_s": 0.5,
+    "controller.heartbeat_timeout_s": 1.0,
+}
 _counter = itertools.count()
 
 
@@ -120,7 +126,7 @@ def running(
     contexts = Context(), Context()
     for context in contexts:
         rclpy.init(context=context, domain_id=domain_id)
-    given = {"hardware.arms": "simulated", "hardware.hands": "simulated", **parameters}
+    given = {"hardware.arms": "simulated", "hardware.hands": "simulated", **PATIENT, **parameters}
     overrides = [Parameter(name, value=value) for name, value in given.items()]
     nodes: list[Node] = []
     spins: list[BackgroundSpin] = []

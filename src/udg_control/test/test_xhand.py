@@ -18,7 +18,14 @@ from udg_control.xhand import XHand, XHandConfig
 from udg_control.xhand.config import EMULATED_SDK
 from udg_description.layout import HOME_Q, part_indices
 
-CONFIG = XHandConfig(sdk_module=EMULATED_SDK, worker_timeout_s=0.5, state_timeout_s=0.1, command_timeout_s=0.3)
+pytestmark = pytest.mark.real_time
+CONFIG = XHandConfig(
+    sdk_module=EMULATED_SDK,
+    worker_timeout_s=0.5,
+    state_timeout_s=0.1,
+    command_timeout_s=0.3,
+    connect_timeout_s=60.0,
+)
 Q_HOME = HOME_Q[part_indices("left_hand")]
 
 
@@ -37,7 +44,7 @@ def hand(bus: XHandBus) -> Iterator[XHand]:
     device.close()
 
 
-def wait(condition: Callable[[], bool], device: XHand, longest_s: float = 10.0) -> None:
+def wait(condition: Callable[[], bool], device: XHand, longest_s: float = 60.0) -> None:
     deadline_s = time.monotonic() + longest_s
     while not condition():
         assert time.monotonic() < deadline_s, device.status()
@@ -50,7 +57,7 @@ def arm(device: XHand) -> None:
     wait(lambda: device.status().phase is Phase.READY, device)
 
 
-def drive(device: XHand, q: np.ndarray, until: Callable[[], bool], longest_s: float = 5.0) -> bool:
+def drive(device: XHand, q: np.ndarray, until: Callable[[], bool], longest_s: float = 30.0) -> bool:
     """Command q every 10 ms until the condition holds; whether it did."""
     deadline_s = time.monotonic() + longest_s
     while time.monotonic() < deadline_s:

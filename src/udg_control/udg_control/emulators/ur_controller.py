@@ -298,7 +298,8 @@ class UrController:
             counts = {"commands": len(arm.log.commands), "events": len(arm.log.events), "cycles": len(arm.log.motion)}
             return {**state, **counts, "safety_mode": arm.safety_mode, "robot_mode": arm.robot_mode}, b""
         if what == "log":
-            commands, motion = self.arm.log.commands.rows(), self.arm.log.motion.rows()
+            newest = int(request.get("newest", 0))
+            commands, motion = self.arm.log.commands.rows(newest), self.arm.log.motion.rows(newest)
             sizes = {"commands": commands.nbytes, "motion": motion.nbytes}
             return {"events": self.arm.log.events, **sizes}, commands.tobytes() + motion.tobytes()
         injections: dict[str, Callable[[], None]] = {

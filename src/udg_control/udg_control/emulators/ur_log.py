@@ -33,11 +33,11 @@ class Rows:
         """How many rows have ever been added."""
         return self._count
 
-    def rows(self) -> np.ndarray:
-        """Return a copy, oldest first."""
-        if self._count <= len(self._data):
-            return self._data[: self._count].copy()
-        return np.roll(self._data, -(self._count % len(self._data)), axis=0)
+    def rows(self, newest: int = 0) -> np.ndarray:
+        """Return a copy of the newest rows (0: of all that are kept), oldest first."""
+        kept = min(self._count, len(self._data))
+        first = self._count - (min(newest, kept) or kept)
+        return self._data[np.arange(first, self._count) % len(self._data)]
 
 
 class ArmLog:

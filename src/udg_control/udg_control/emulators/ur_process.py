@@ -69,9 +69,12 @@ class UrEmulatorClient:
         """How many "commands", "events" or "cycles" were noted so far: cheap enough to wait for."""
         return int(self.ask("state")[what])
 
-    def full_log(self) -> EmulatorLog:
-        """Return everything noted so far. Megabytes after a while: not for waiting, see `count`."""
-        answer = self.ask("log")
+    def full_log(self, newest: int = 0) -> EmulatorLog:
+        """Return what was noted so far, of commands and motion the `newest` rows (0: all).
+
+        All of it is megabytes after a while: not for waiting, see `count`.
+        """
+        answer = self.ask("log", newest=newest)
         commands = np.frombuffer(self._file.read(answer["commands"]), COMMANDS)
         motion = np.frombuffer(self._file.read(answer["motion"]), MOTION)
         return EmulatorLog(events=answer["events"], commands=commands, motion=motion)
