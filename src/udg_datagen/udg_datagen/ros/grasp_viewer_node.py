@@ -12,16 +12,15 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from geometry_msgs.msg import Point
 from rclpy.context import Context
 from rclpy.node import Node
 from rclpy.parameter import Parameter
-from std_msgs.msg import ColorRGBA
 from visualization_msgs.msg import Marker, MarkerArray
 
 from udg_datagen.grasp_scene import ARROW_M_PER_N, FORCE_RGB, GraspScene, Triangles
 from udg_datagen.grasps import GraspFileError, GraspSet
 from udg_description.ros import convert, topics
+from udg_description.ros.markers import colour, point, points
 from udg_description.ros.params import declare, refuse_unknown
 from udg_description.ros.spin import run_node
 from udg_sim.objects import ObjectLibrary
@@ -89,16 +88,16 @@ def grasp_markers(
     grasps = scene.grasps
     for h, side in enumerate(grasps.sides):
         markers.append(_triangles(f"{side}_hand", scene.hand(index, h, stage)))
-    for number, (point, force) in enumerate(zip(*scene.forces(index), strict=True)):
+    for number, (place, force) in enumerate(zip(*scene.forces(index), strict=True)):
         arrow = Marker(ns="contact_forces", id=number, type=Marker.ARROW)
-        arrow.points = [_point(point - ARROW_M_PER_N * force), _point(point)]
+        arrow.points = [point(place - ARROW_M_PER_N * force), point(place)]
         arrow.scale.x, arrow.scale.y = _SHAFT_M, _HEAD_M
-        arrow.color = _colour(FORCE_RGB)
+        arrow.color = colour(FORCE_RGB)
         markers.append(arrow)
-    text = Marker(ns="text", id=0, type=Marker.TEXT_VIEW_FACING, color=_colour(np.zeros(3)))
+    text = Marker(ns="text", id=0, type=Marker.TEXT_VIEW_FACING, color=colour(np.zeros(3)))
     text.text = f"{grasps.object_id} {index + 1}/{len(grasps)} {grasps.strategy}, energy {grasps.energy[index]:.2f}"
     text.scale.z = 0.03
-    text.pose.position = _point(scene.object().vertices.max(axis=0) + [0.0, 0.0, 0.2])
+    text.pose.position = point(scene.object().vertices.max(axis=0) + [0.0, 0.0, 0.2])
     markers.append(text)
     for marker in markers:
         marker.header = convert.make_header(stamp_ns, "world")
@@ -113,19 +112,11 @@ def grasp_markers(
 def _triangles(name: str, part: Triangles) -> Marker:
     marker = Marker(ns=name, id=0, type=Marker.TRIANGLE_LIST)
     marker.scale.x = marker.scale.y = marker.scale.z = 1.0
-    marker.color = _colour(part.colours[0])
-    marker.points = [_point(vertex) for vertex in part.vertices[part.faces.ravel()]]
-    palette = {tuple(rgb): _colour(rgb) for rgb in np.unique(part.colours, axis=0)}
+    marker.color = colour(part.colours[0])
+    marker.points = points(part.vertices[part.faces.ravel()])
+    palette = {tuple(rgb): colour(rgb) for rgb in np.unique(part.colours, axis=0)}
     marker.colors = [palette[tuple(rgb)] for rgb in part.colours for _ in range(3)]
     return marker
-
-
-def _point(xyz: np.ndarray) -> Point:
-    return Point(x=float(xyz[0]), y=float(xyz[1]), z=float(xyz[2]))
-
-
-def _colour(rgb: np.ndarray) -> ColorRGBA:
-    return ColorRGBA(r=float(rgb[0]), g=float(rgb[1]), b=float(rgb[2]), a=1.0)
 
 
 def main() -> int:

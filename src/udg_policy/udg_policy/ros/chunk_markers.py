@@ -16,7 +16,7 @@ SIDE_RGB: dict[Side, tuple[float, float, float]] = {"left": (0.20, 0.50, 0.95), 
 _ALPHA_NEAR, _ALPHA_FAR = 0.45, 0.15  # opacity of the ghosts: the sooner, the clearer
 _PATH_ALPHA_NEAR, _PATH_ALPHA_FAR = 1.0, 0.3
 _LINE_WIDTH_M = 0.003
-_STILL_M = 0.005  # a hand whose fingertips move less within the chunk has no ghosts: they would lie in the hand itself
+_STILL_M = 0.01  # a hand whose fingertips move less within the chunk has no ghosts: they would lie in the hand itself
 _IDS_PER_STEP = 100
 
 _Key = tuple[str, int]  # namespace and number of a marker
