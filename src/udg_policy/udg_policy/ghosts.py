@@ -15,6 +15,7 @@ from udg_description.shapes import merge_capsules
 from udg_description.urdf import Primitive
 from udg_policy.hands import robot_model
 
+SIDE_RGB: dict[Side, tuple[float, float, float]] = {"left": (0.20, 0.50, 0.95), "right": (0.95, 0.45, 0.15)}
 _SAME_M = 5e-4  # corners of a hull that are nearer are one
 
 

@@ -10,9 +10,8 @@ from udg_description.layout import SIDES, Side
 from udg_description.ros import convert
 from udg_description.ros.markers import colour, points, poses
 from udg_policy.fingertips import fingertip_paths
-from udg_policy.ghosts import Hull, hand_hulls, hand_poses, shown_steps
+from udg_policy.ghosts import SIDE_RGB, Hull, hand_hulls, hand_poses, shown_steps
 
-SIDE_RGB: dict[Side, tuple[float, float, float]] = {"left": (0.20, 0.50, 0.95), "right": (0.95, 0.45, 0.15)}
 _ALPHA_NEAR, _ALPHA_FAR = 0.45, 0.15  # opacity of the ghosts: the sooner, the clearer
 _PATH_ALPHA_NEAR, _PATH_ALPHA_FAR = 1.0, 0.3
 _LINE_WIDTH_M = 0.003
