@@ -39,10 +39,12 @@ class ChoiceConfig:
     rotation_weight_m: float = 0.1  # lambda of eq. 10 [m/rad]
     lift_m: float = 0.2
     line_points: int = 8  # configurations on the approach and on the lift
+    closing_points: int = 4  # configurations while the hand closes, between pregrasp and grasp
     max_line_step_rad: float = 0.5  # largest joint motion between two of them
     table_margin_m: float = 0.003  # of all but the grasping hands
     # Of the grasping hands: their spheres stand out by up to 4 mm, and synthesis has kept their surface off the table.
     hand_table_margin_m: float = -0.004
+    raise_m: float = 0.0  # how much higher than they were made grasps are taken
     robot_margin_m: float = 0.01
     target_margin_m: float = 0.005  # of all before the approach, and of all but the hand afterwards
     others_margin_m: float = 0.01
@@ -110,7 +112,7 @@ def reachable(
             q_pregrasp_arm={side: branch.approach[0] for side, branch in zip(sides, found, strict=True)},
             approach={side: branch.approach for side, branch in zip(sides, found, strict=True)},
             lift={side: branch.lift for side, branch in zip(sides, found, strict=True)},
-            Ts_world_hand={hand.side: T_world_object @ hand.T_object_hand for hand in hands},
+            Ts_world_hand={hand.side: _raised(T_world_object @ hand.T_object_hand, config) for hand in hands},
         )
 
 
@@ -171,16 +173,19 @@ def _collision(
     sides: Sequence[Side],
 ) -> str | None:
     """The first collision of the acting arms from pregrasp to lift, with only the arms of `sides` there."""
-    n = config.line_points
-    q = np.repeat(q_start[None], 2 * n, axis=0)
+    n, closing = config.line_points, config.closing_points
+    q = np.repeat(q_start[None], 2 * n + closing, axis=0)
+    share = np.linspace(0.0, 1.0, closing + 2)[1:-1, None]
     for hand, branch in zip(hands, branches, strict=True):
         q[:n, part_indices(f"{hand.side}_arm")] = branch.approach
-        q[n:, part_indices(f"{hand.side}_arm")] = branch.lift
+        q[n : 2 * n, part_indices(f"{hand.side}_arm")] = branch.lift
+        q[2 * n :, part_indices(f"{hand.side}_arm")] = branch.lift[0]
         q[:n, part_indices(f"{hand.side}_hand")] = hand.q_pregrasp
-        q[n:, part_indices(f"{hand.side}_hand")] = hand.q_grasp
+        q[n : 2 * n, part_indices(f"{hand.side}_hand")] = hand.q_grasp
+        q[2 * n :, part_indices(f"{hand.side}_hand")] = (1.0 - share) * hand.q_pregrasp + share * hand.q_grasp
     grasping = tuple(hand.side for hand in hands)
-    shift = np.zeros((2 * n, 3))
-    shift[n:, 2] = np.linspace(0.0, config.lift_m, n)
+    shift = np.zeros((len(q), 3))
+    shift[n : 2 * n, 2] = np.linspace(0.0, config.lift_m, n)
     first = scene.clearance(q[:1], sides=sides, low=grasping)
     along = scene.clearance(q[1:], sides=sides, low=grasping, grasping=grasping, target_shift=shift[1:])
     for name, field, margin in (
@@ -195,13 +200,19 @@ def _collision(
     return None
 
 
+def _raised(T_world_hand: np.ndarray, config: ChoiceConfig) -> np.ndarray:
+    T = T_world_hand.copy()
+    T[2, 3] += config.raise_m
+    return T
+
+
 def _branches(
     hand: HandGrasp, T_world_object: np.ndarray, q_start: np.ndarray, config: ChoiceConfig
 ) -> list[_Branch] | str:
     """Branches in which the arm can follow approach and lift, least motion first, or the reason why there is none."""
     arm = part_indices(f"{hand.side}_arm")
-    T_grasp = T_world_object @ hand.T_object_hand
-    back = (T_world_object @ hand.T_object_pregrasp)[:3, 3] - T_grasp[:3, 3]
+    T_grasp = _raised(T_world_object @ hand.T_object_hand, config)
+    back = (T_world_object @ (hand.T_object_pregrasp - hand.T_object_hand))[:3, 3]
     along = np.linspace(0.0, 1.0, config.line_points)
     offsets = np.concatenate([(1.0 - along)[:, None] * back, along[1:, None] * [0.0, 0.0, config.lift_m]])
     solutions = []

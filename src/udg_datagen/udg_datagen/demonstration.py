@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from functools import partial
 
@@ -48,6 +48,8 @@ class DemoConfig:
     table_margin_m: float = 0.003
     robot_margin_m: float = 0.01
     object_margin_m: float = 0.005
+    hand_table_wish_m: float = 0.004  # grasps whose hands stay this far off the table come first,
+    raise_m: float = 0.005  # then those that do when they are taken this much higher, then the others so
     paths_tried: int = 4  # grasps for which a path is searched before the attempt is given up
     merge_arm_rad: float = 0.008
     merge_hand_rad: float = 0.02
@@ -132,7 +134,7 @@ class DemoPlanner:
             raise Rejected("no_grasp")
         self._scene.set_objects((target.mesh, T_world_object))
         tried = 0
-        for reach in reachable(grasps, T_world_object, start, self._scene, self._choice):
+        for reach in self._preferred(grasps, T_world_object, start):
             plan = self._stages(reach, grasps[reach.set_index], start, (target.mesh, T_world_object), seed)
             if plan is not None:
                 return plan
@@ -140,6 +142,22 @@ class DemoPlanner:
             if tried == self._config.paths_tried:
                 break
         raise Rejected("no_path" if tried else "no_reach")
+
+    def _preferred(self, grasps: Sequence[GraspSet], T_world_object: np.ndarray, start: np.ndarray) -> Iterator[Reach]:
+        """Reachable grasps, nearest first: those whose hands stay well off the table, those that do once raised, others.
+
+        Fingers that come down to the table touch it before the arm has settled; a few millimetres cost no grasp.
+        """
+        choice, demo = self._choice, self._config
+        high = replace(choice, hand_table_margin_m=demo.hand_table_wish_m)
+        raised = replace(high, raise_m=demo.raise_m)
+        last = replace(choice, raise_m=demo.raise_m)
+        seen = set()
+        for config in (high, raised, last):
+            for reach in reachable(grasps, T_world_object, start, self._scene, config):
+                if (reach.set_index, reach.grasp_index) not in seen:
+                    seen.add((reach.set_index, reach.grasp_index))
+                    yield reach
 
     def _stages(
         self, reach: Reach, batch: GraspSet, start: np.ndarray, obstacle: tuple, seed: int
