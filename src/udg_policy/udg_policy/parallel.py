@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import torch
 import torch.distributed as dist
-from torch import nn
+from torch import Tensor, nn
 from torch.multiprocessing.spawn import start_processes
 
 
@@ -57,3 +57,16 @@ class Parallel:
         flat /= self.size
         for gradient, part in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
             gradient.copy_(part.view_as(gradient))
+
+
+def process_count() -> int:
+    """Processes that train together: 1 outside such a group."""
+    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+
+
+def sum_over_processes(values: Tensor) -> Tensor:
+    """Sum of `values` over the processes that train together; without gradient."""
+    if process_count() > 1:
+        values = values.contiguous()
+        dist.all_reduce(values)
+    return values
