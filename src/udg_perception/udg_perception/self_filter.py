@@ -9,14 +9,17 @@ from udg_description.urdf import Primitive
 
 Float32 = NDArray[np.float32]
 
-_TILE_POINTS = 1024  # points that are near one another are tested together, against the shapes near them
+_TILE_POINTS = 64  # at most so many points of one cell are tested together, against the shapes near them
+_CELL_M = 0.03  # edge of these cells
+_CHUNK_PAIRS = 512  # pairs of a tile and a shape that are tested at once: what fits into the cache
 
 
 class SelfFilter:
     """Tells which points are on or near the robot's primitives.
 
-    The same answer as `udg_description.distance.robot_distance(points, q) <= margin`, several times quicker: capsules,
-    which most of the robot is, are tested many at once, and only against the points near them.
+    The same answer as `udg_description.distance.robot_distance(points, q) <= margin`, several times quicker: tiles of
+    points are tested only against the shapes near them, all of these at once. Every shape is a box (of no width for
+    capsules and spheres) and what is within its reach of it; a cylinder is a box in (radius, 0, z).
 
     Args:
         model: the whole robot, root `world`.
@@ -25,24 +28,19 @@ class SelfFilter:
 
     def __init__(self, model: RobotModel, margin_m: float) -> None:
         self._model = model
-        self._margin_m = margin_m
         shapes = [
             (link, shape)
             for link, name in enumerate(model.link_names)
             for shape in merge_capsules(model.geometry(name))
         ]
-        capsules = [(link, shape) for link, shape in shapes if shape.kind in ("capsule", "sphere")]
-        self._capsule_link = np.array([link for link, _ in capsules], dtype=np.intp)
-        self._capsule_poses = np.array([shape.T_link_shape for _, shape in capsules]).reshape(-1, 4, 4)
-        self._capsule_reach = np.array([shape.size[0] + margin_m for _, shape in capsules], dtype=np.float32)
-        self._capsule_half_length = np.array(
-            [shape.size[1] / 2 if shape.kind == "capsule" else 0.0 for _, shape in capsules], dtype=np.float32
-        )
-        rest = [(link, shape) for link, shape in shapes if shape.kind in ("box", "cylinder")]
-        self._rest = [shape for _, shape in rest]
-        self._rest_link = np.array([link for link, _ in rest], dtype=np.intp)
-        self._rest_poses = np.array([shape.T_link_shape for shape in self._rest]).reshape(-1, 4, 4)
-        self._rest_half_extents = np.array([_half_extents(shape) for shape in self._rest], np.float32).reshape(-1, 3)
+        self._link = np.array([link for link, _ in shapes], dtype=np.intp)
+        self._Ts_link_shape = np.array([shape.T_link_shape for _, shape in shapes])
+        self._is_cylinder = np.array([shape.kind == "cylinder" for _, shape in shapes])
+        boxes = np.array([_half_box(shape) for _, shape in shapes])
+        self._half_box, self._reach = boxes[:, :3].astype(np.float32), (boxes[:, 3] + margin_m).astype(np.float32)
+        # Bounds of the shape and its reach along its own axes.
+        across = np.where(self._is_cylinder, self._half_box[:, 0], self._half_box[:, 1])
+        self._extents = np.stack([self._half_box[:, 0], across, self._half_box[:, 2]], axis=1) + self._reach[:, None]
 
     def __call__(self, points_world: Float32, q: NDArray[np.float64]) -> Float32:
         """Return the points that are not the robot's, in their order.
@@ -58,77 +56,82 @@ class SelfFilter:
         is_robot = np.zeros(len(points_world), dtype=bool)
         if len(points_world) == 0:
             return is_robot
-        Ts_world_link = self._model.link_pose_array(q)
-        centers, axes = self._capsule_lines(Ts_world_link)
-        half_lengths, reach = self._capsule_half_length, self._capsule_reach
-        Ts_world_rest = (Ts_world_link[self._rest_link] @ self._rest_poses).astype(np.float32)
-        starts = np.arange(0, len(points_world), _TILE_POINTS)
-        capsule_extents = np.abs(axes) * half_lengths[:, None] + reach[:, None]
-        touched_capsules = _touching(points_world, starts, centers, capsule_extents)
-        touched_rest = _touching(points_world, starts, Ts_world_rest[:, :3, 3], self._rest_extents(Ts_world_rest))
-        for tile in np.flatnonzero(touched_capsules.any(axis=1) | touched_rest.any(axis=1)):
-            members = slice(starts[tile], starts[tile] + _TILE_POINTS)
-            points = points_world[members]
-            c = np.flatnonzero(touched_capsules[tile])
-            is_near = _in_capsules(points, centers[c], axes[c], half_lengths[c], reach[c])
-            for index in np.flatnonzero(touched_rest[tile]):
-                left = np.flatnonzero(~is_near)
-                if len(left) == 0:
-                    break
-                is_near[left] = self._is_near_rest(index, Ts_world_rest[index], points[left])
-            is_robot[members] = is_near
+        points = np.ascontiguousarray(points_world.T)
+        members = _tiles(points)
+        points = points.take(members, axis=1)
+        Ts_world_shape = (self._model.link_pose_array(q)[self._link] @ self._Ts_link_shape).astype(np.float32)
+        lowest, highest = points.min(axis=2), points.max(axis=2)
+        tile, shape = self._meeting(lowest, highest, Ts_world_shape)
+        # A tile whose middle is far enough from or inside a shape's reach is so with all of its points.
+        middle = 0.5 * (lowest + highest)
+        radius = np.sqrt(np.square(highest - middle).sum(axis=0)) + np.float32(1e-6)
+        distance, radius = self._distance(middle[:, tile, None], shape, Ts_world_shape)[:, 0], radius[tile]
+        reach = self._reach[shape]
+        hit = np.zeros(members.shape, dtype=bool)
+        hit[tile[distance <= reach - radius]] = True
+        unsure = np.flatnonzero((distance <= reach + radius) & ~hit[tile, 0])
+        for first in range(0, len(unsure), _CHUNK_PAIRS):
+            some = unsure[first : first + _CHUNK_PAIRS]
+            pair, point = np.nonzero(
+                self._distance(points[:, tile[some]], shape[some], Ts_world_shape) <= reach[some, None]
+            )
+            hit[tile[some][pair], point] = True
+        is_robot[members] = hit
         return is_robot
 
-    def _capsule_lines(self, Ts_world_link: NDArray[np.float64]) -> tuple[Float32, Float32]:
-        """Centres (C, 3) [m] and axes (C, 3) of the capsules in the world."""
-        Ts_world_capsule = Ts_world_link[self._capsule_link] @ self._capsule_poses
-        return Ts_world_capsule[:, :3, 3].astype(np.float32), Ts_world_capsule[:, :3, 2].astype(np.float32)
+    def _meeting(
+        self, lowest: Float32, highest: Float32, Ts_world_shape: Float32
+    ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        """Tiles and shapes (P,) whose bounds meet; `lowest` and `highest` (3, T) are those of the tiles [m, world]."""
+        centers = Ts_world_shape[:, :3, 3].T
+        extents = np.einsum("sij,sj->is", np.abs(Ts_world_shape[:, :3, :3]), self._extents)
+        lower, upper = centers - extents, centers + extents
+        about = np.flatnonzero(((lowest.min(axis=1) <= upper.T) & (highest.max(axis=1) >= lower.T)).all(axis=1))
+        meet = np.ones((lowest.shape[1], len(about)), dtype=bool)
+        for axis in range(3):
+            meet &= lowest[axis, :, None] <= upper[axis, about]
+            meet &= highest[axis, :, None] >= lower[axis, about]
+        tile, shape = np.nonzero(meet)
+        return tile, about[shape]
 
-    def _rest_extents(self, Ts_world_rest: Float32) -> Float32:
-        """Half extents (R, 3) [m] of boxes and cylinders along the world's axes, margin included."""
-        extents = np.abs(Ts_world_rest[:, :3, :3]) @ self._rest_half_extents[:, :, None]
-        return extents[:, :, 0] + np.float32(self._margin_m)
-
-    def _is_near_rest(self, index: int, T_world_shape: Float32, points: Float32) -> NDArray[np.bool_]:
-        """Tell for each of the (N, 3) points [m, world] whether it is in the shape or closer than the margin."""
-        beyond = np.abs((points - T_world_shape[:3, 3]) @ T_world_shape[:3, :3])
-        if self._rest[index].kind == "cylinder":
-            beyond[:, 0] = np.hypot(beyond[:, 0], beyond[:, 1])
-            beyond[:, 1] = 0.0
-        beyond -= self._rest_half_extents[index]
+    def _distance(self, points: Float32, shape: NDArray[np.intp], Ts_world_shape: Float32) -> Float32:
+        """Distance (P, K) [m] of the points (3, P, K) [m, world] of each pair to the box of its shape (P,)."""
+        T = Ts_world_shape[shape]
+        points = points - T[:, :3, 3].T[:, :, None]
+        R = T[:, :3, :3].transpose(1, 2, 0)[..., None]
+        beyond = points[0] * R[0]  # (3, P, K): in the frame of the shape
+        beyond += points[1] * R[1]
+        beyond += points[2] * R[2]
+        cylinders = np.flatnonzero(self._is_cylinder[shape])
+        if len(cylinders):
+            beyond[0, cylinders] = np.hypot(beyond[0, cylinders], beyond[1, cylinders])
+            beyond[1, cylinders] = 0.0
+        np.abs(beyond, out=beyond)
+        beyond -= self._half_box[shape].T[:, :, None]
         np.maximum(beyond, 0.0, out=beyond)
-        return np.einsum("ni,ni->n", beyond, beyond) <= self._margin_m**2
+        return np.sqrt(np.einsum("ipk,ipk->pk", beyond, beyond))
 
 
-def _half_extents(shape: Primitive) -> NDArray[np.float64]:
-    """Half the edges (3,) of the bounding box of a box or cylinder in its own frame [m]."""
+def _half_box(shape: Primitive) -> tuple[float, float, float, float]:
+    """Half edges of the box that a shape is about, and how far it reaches from it [m]."""
+    if shape.kind == "box":
+        x, y, z = np.asarray(shape.size) / 2
+        return (x, y, z, 0.0)
     if shape.kind == "cylinder":
-        radius, length = shape.size
-        return np.array([radius, radius, length / 2])
-    return np.array(shape.size) / 2
+        return (shape.size[0], 0.0, shape.size[1] / 2, 0.0)
+    length = shape.size[1] if shape.kind == "capsule" else 0.0
+    return (0.0, 0.0, length / 2, shape.size[0])
 
 
-def _touching(points: Float32, starts: NDArray[np.intp], centers: Float32, extents: Float32) -> NDArray[np.bool_]:
-    """(T, S): whether the bounding box of a tile of points touches that of a shape (centre, half extents)."""
-    lowest = np.minimum.reduceat(points, starts, axis=0)[:, None]
-    highest = np.maximum.reduceat(points, starts, axis=0)[:, None]
-    return ((lowest <= centers + extents) & (highest >= centers - extents)).all(axis=2)
-
-
-def _in_capsules(
-    points: Float32, centers: Float32, axes: Float32, half_lengths: Float32, radii: Float32
-) -> NDArray[np.bool_]:
-    """Tell for each of the (N, 3) points whether it is in any of the C capsules."""
-    if len(centers) == 0:
-        return np.zeros(len(points), dtype=bool)
-    # Coordinates about the tile keep the squares small, so that float32 is exact to some micrometres.
-    origin = points[0]
-    points, centers = points - origin, centers - origin
-    along = axes @ points.T - np.einsum("ci,ci->c", axes, centers)[:, None]  # (C, N)
-    distance_squared = (-2.0 * centers) @ points.T  # (C, N), to the centre, less |p|^2
-    distance_squared += np.einsum("ci,ci->c", centers, centers)[:, None]
-    beyond = np.minimum(np.maximum(along, -half_lengths[:, None]), half_lengths[:, None])
-    # |p - c - t a|^2 = |p - c|^2 - t (2 a.(p - c) - t)
-    distance_squared -= beyond * (2.0 * along - beyond)
-    distance_squared -= np.square(radii)[:, None]
-    return distance_squared.min(axis=0) <= -np.einsum("ni,ni->n", points, points)
+def _tiles(points: Float32) -> NDArray[np.intp]:
+    """Indices (T, _TILE_POINTS) of the points (3, N) by cells of space; tiles repeat their last point to be full."""
+    x, y, z = (points * np.float32(1.0 / _CELL_M)).astype(np.int32) & np.array([[31], [63], [31]], dtype=np.int32)
+    cell = (x | y << 5 | z << 11).astype(np.uint16)  # 16 bit: sorted in linear time; far cells may share a number
+    order = np.argsort(cell, kind="stable")
+    cell = cell[order]
+    first = np.concatenate([[0], np.flatnonzero(cell[1:] != cell[:-1]) + 1])
+    size = np.diff(first, append=len(cell))
+    tiles = -(-size // _TILE_POINTS)
+    end = np.repeat(first + size - 1, tiles)
+    start = np.repeat(first - _TILE_POINTS * (np.cumsum(tiles) - tiles), tiles) + _TILE_POINTS * np.arange(len(end))
+    return order[np.minimum(start[:, None] + np.arange(_TILE_POINTS), end[:, None])]
