@@ -179,8 +179,9 @@ def _graph(config: BenchControlConfig, hosts: Mapping[str, str]) -> tuple[NodeDe
             node = dataclasses.replace(node, parameters={**node.parameters, **mine})
         elif node.name == "policy":
             node = dataclasses.replace(node, remaps={**node.remaps, topics.ACTION_CHUNK.name: POLICY_CHUNK.name})
-        elif node.name == "ur_emulators" and priority:
-            node = dataclasses.replace(node, arguments=(*node.arguments, "--real-time"))
+        elif node.name == "ur_emulators" and not priority:
+            words = tuple(word for word in node.arguments if word != "--real-time")
+            node = dataclasses.replace(node, arguments=words)
         nodes.append(node)
     return tuple(nodes)
 

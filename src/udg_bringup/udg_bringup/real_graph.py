@@ -89,7 +89,7 @@ def _emulators(config: RealGraphConfig) -> list[NodeDescription]:
             package="udg_control",
             executable="ur_emulator",
             module="udg_control.emulators.ur",
-            arguments=(*hosts, *log),
+            arguments=(*hosts, *log, "--real-time"),
             is_node=False,
         )
     ]

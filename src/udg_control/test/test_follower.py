@@ -149,3 +149,21 @@ def test_smooth_move_keeps_its_speed_and_rests_at_both_ends() -> None:
 def test_a_period_longer_than_a_step_is_refused() -> None:
     with pytest.raises(SafetyConfigError, match="period_s"):
         FollowerConfig(period_s=0.05, step_s=0.02)
+
+
+def test_with_a_lead_the_arms_are_ahead_of_the_chunk_by_it_and_the_hands_are_not() -> None:
+    finger = JOINT + 6 + 4  # right index, free to bend
+    follower = ChunkFollower(
+        FollowerConfig(arm_lead_s=0.05),
+        lower=LIMITS.lower,
+        upper=LIMITS.upper,
+        velocity=LIMITS.velocity,
+        acceleration=LIMITS.acceleration,
+    )
+    follower.sync(HOME_Q)
+    for tick in range(6):
+        chunk = np.tile(HOME_Q, (8, 1))
+        chunk[:, [JOINT, finger]] += 0.05 * (tick + np.arange(1, 9))[:, None]  # 0.5 rad/s
+        follower.follow(chunk, tick * STEP_NS, tick * STEP_NS)
+        moved = run(follower, 10 * tick, 10)[-1] - HOME_Q
+    np.testing.assert_allclose(moved[[JOINT, finger]], [0.5 * (0.6 + 0.05), 0.5 * 0.6], atol=1e-6)

@@ -8,8 +8,9 @@ import torch
 
 from udg_control.collision import CollisionCheck, CollisionConfig
 from udg_control.controller import Controller, ControllerConfig
+from udg_control.emulators.fuzz import hostile_chunk
 from udg_control.safety import Reason, SafetyConfig
-from udg_description.layout import HOME_Q, JOINT_NAMES
+from udg_description.layout import HOME_Q
 from udg_description.limits import joint_limits
 from udg_description.model import RobotModel
 from udg_description.spheres import CollisionSpheres
@@ -18,38 +19,6 @@ LIMITS = joint_limits()
 PERIOD_NS, NS_PER_S = 10_000_000, 1_000_000_000
 CHUNKS = 10_000
 RUNS = 4  # each with a seed of its own, so that workers share the work
-
-SANE, DRIFT, PLUNGE, WILD, HUGE, NOT_FINITE, MISSHAPEN, EMPTY, LONG, NAMES = range(10)
-
-
-def hostile_chunk(rng: np.random.Generator, last: np.ndarray) -> tuple[object, tuple[str, ...]]:
-    """A chunk of a random kind, from sensible to absurd, and its joint names."""
-    points = int(rng.integers(1, 17))
-    kind = rng.choice([SANE, SANE, DRIFT, DRIFT, PLUNGE, PLUNGE, WILD, HUGE, NOT_FINITE, MISSHAPEN, EMPTY, LONG, NAMES])
-    ahead = np.arange(1, points + 1)[:, None]
-    chunk = last + ahead * 10.0 ** rng.uniform(-3, -1) * rng.standard_normal(36)
-    if kind == SANE:
-        chunk = last + np.cumsum(10.0 ** rng.uniform(-4, -1.3) * rng.standard_normal((points, 36)), axis=0)
-    elif kind == PLUNGE:  # both arms far, joint by joint
-        chunk = last + ahead * 0.25 * rng.choice([-1.0, 0.0, 1.0], 36)
-    elif kind == WILD:
-        chunk = rng.uniform(LIMITS.lower - 0.1, LIMITS.upper + 0.1, (points, 36))
-    elif kind == HUGE:
-        chunk = rng.choice([1e3, 1e12, 1e300, -1e300]) * rng.standard_normal((points, 36))
-    elif kind == NOT_FINITE:
-        chunk[rng.integers(points), rng.integers(36)] = rng.choice([np.nan, np.inf, -np.inf])
-    elif kind == MISSHAPEN:
-        shapes = [(points, 35), (points, 37), (36,), (points, 0), (0,), (), (2, points, 36)]
-        return np.zeros(shapes[rng.integers(len(shapes))]), JOINT_NAMES
-    elif kind == EMPTY:
-        chunk = np.zeros((0, 36))
-    elif kind == LONG:
-        chunk = np.tile(last, (int(rng.integers(200, 4000)), 1))
-    elif kind == NAMES:
-        names = list(JOINT_NAMES)
-        rng.shuffle(names)
-        return chunk, tuple(names[: int(rng.integers(0, 37))])
-    return chunk, JOINT_NAMES
 
 
 def fuzz(seed: int, chunks: int, config: ControllerConfig) -> tuple[np.ndarray, np.ndarray, np.ndarray, Controller]:

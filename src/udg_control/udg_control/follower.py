@@ -9,7 +9,7 @@ import numpy as np
 
 from udg_control.errors import SafetyConfigError
 from udg_control.ranges import check_ranges
-from udg_description.layout import N_JOINTS
+from udg_description.layout import N_JOINTS, SIDES, part_indices
 
 NS_PER_S = 1_000_000_000
 MAX_SUBSTEPS = 5  # after a longer gap the command moves on as if only so many periods had passed
@@ -46,6 +46,21 @@ class ChunkReference:
         return self._points[after - 1] + share * (self._points[after] - self._points[after - 1])
 
 
+class PartsReference:
+    """One reference for the arms' joints and one for the hands'."""
+
+    def __init__(self, arms: Reference, hands: Reference) -> None:
+        """Both are of all 36 joints; the others of each are ignored."""
+        self._arms, self._hands = arms, hands
+        self._of_arms = np.zeros(N_JOINTS, dtype=bool)
+        for side in SIDES:
+            self._of_arms[part_indices(f"{side}_arm")] = True
+
+    def at(self, time_ns: int) -> np.ndarray:
+        """Return the positions (36,) [rad]."""
+        return np.where(self._of_arms, self._arms.at(time_ns), self._hands.at(time_ns))
+
+
 class SmoothMove:
     """From rest at `start` to rest at `end`, all joints together, by a polynomial of fifth degree."""
 
@@ -76,6 +91,14 @@ class FollowerConfig:
     step_s: float = field(
         default=0.1, metadata={"description": "time between the points of a chunk [s]", "range": (0.01, 1.0)}
     )
+    arm_lead_s: float = field(
+        default=0.0,
+        metadata={
+            "description": "chunks are followed so much earlier by the arms: what they lag behind commands [s]",
+            "range": (0.0, 0.2),
+        },
+    )
+    hand_lead_s: float = field(default=0.0, metadata={"description": "the same for the hands [s]", "range": (0.0, 0.2)})
 
     def __post_init__(self) -> None:
         """Check the numbers. Raises SafetyConfigError."""
@@ -149,12 +172,19 @@ class ChunkFollower:
     def follow(self, chunk: np.ndarray, stamp_ns: int, now_ns: int, speed: float = 1.0) -> None:
         """Follow the chunk (K, 36) [rad] from the last command on: point i is due at stamp + (i + 1) * step_s / speed.
 
+        Commands are given earlier than that by the lead of the configuration, so that the joints are there in time.
         Points outside the position limits are brought inside and counted.
         """
         inside = np.clip(chunk, self._lower, self._upper)
         self.clamped_points += int((inside != chunk).any(axis=1).sum())
         due_ns = stamp_ns + np.round(self.config.step_ns / speed * np.arange(1, len(chunk) + 1)).astype(np.int64)
-        self._reference = ChunkReference(self._command, now_ns, inside, due_ns)
+
+        def early(lead_s: float) -> Reference:
+            return ChunkReference(self._command, now_ns, inside, due_ns - round(lead_s * NS_PER_S))
+
+        arm_lead_s, hand_lead_s = self.config.arm_lead_s, self.config.hand_lead_s
+        arms = early(arm_lead_s)
+        self._reference = arms if arm_lead_s == hand_lead_s else PartsReference(arms, early(hand_lead_s))
 
     def move_to(self, end: np.ndarray, now_ns: int, speed: float) -> SmoothMove:
         """Move to `end` (36,) [rad] and rest there, with the share `speed` of the velocity limits."""

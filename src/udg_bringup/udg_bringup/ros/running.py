@@ -24,6 +24,7 @@ from udg_bringup.graph import NodeDescription, parameter_file, process_environme
 from udg_description.errors import UdgError
 from udg_description.ros.spin import BackgroundSpin
 
+TIME_TO_STOP_S = 15.0  # brake, end the programs on the controllers, disconnect
 FIRST_DOMAIN, LAST_DOMAIN = 30, 101  # ROS domains whose ports lie below Linux's ephemeral ones
 
 
@@ -173,7 +174,7 @@ class ProcessGraph:
 def _end_process(process: subprocess.Popen[bytes]) -> None:
     process.send_signal(signal.SIGINT)
     try:
-        process.wait(timeout=5.0)
+        process.wait(timeout=TIME_TO_STOP_S)
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
