@@ -105,13 +105,34 @@ class DecoderLayer(nn.Module):
         """tokens (B, n, width) attend to memory (B, m, width), if any, and to one another."""
         normed = self.norm_token(tokens)
         context = normed if memory is None else torch.cat([self.norm_memory(memory), normed], dim=1)
+        attend = self._attend if memory is None or not self.training else self._attend_few
+        tokens = tokens + self.out(attend(normed, context))
+        return tokens + self.mlp(self.norm_mlp(tokens))
+
+    def _attend(self, normed: Tensor, context: Tensor) -> Tensor:
         key, value = self.key_value(context).chunk(2, dim=-1)
         # Plain products: for this few queries quicker on a CPU than the fused attention and its backward.
         scores = self._split(self.query(normed)) @ self._split(key).transpose(-1, -2)
         weights = (scores.float() * self.scale).softmax(dim=-1).to(value.dtype)
-        attended = weights @ self._split(value)
-        tokens = tokens + self.out(attended.transpose(1, 2).flatten(2))
-        return tokens + self.mlp(self.norm_mlp(tokens))
+        return (weights @ self._split(value)).transpose(1, 2).flatten(2)
+
+    def _attend_few(self, normed: Tensor, context: Tensor) -> Tensor:
+        """The same for fewer tokens than the context has: no key and no value of each point is made.
+
+        q . (W_k x) = (W_k^T q) . x, the bias of the keys adds the same to all scores of a query, and the weighted mean
+        of W_v x + b is W_v (weighted mean of x) + b.
+        """
+        batch, n, width = normed.shape
+        by_key, by_value = (w.view(self.heads, -1, width) for w in self.key_value.weight.chunk(2))
+        query = self.query(normed).view(batch * n, self.heads, -1).transpose(0, 1)  # (h, B n, d)
+        wanted = torch.bmm(query, by_key.to(query.dtype)).view(self.heads, batch, n, width).transpose(0, 1)
+        context = context.to(query.dtype)
+        scores = torch.bmm(wanted.reshape(batch, self.heads * n, width), context.transpose(1, 2))
+        weights = (scores.float() * self.scale).softmax(dim=-1).to(query.dtype)
+        mean = torch.bmm(weights, context).view(batch, self.heads, n, width).transpose(0, 1)  # (h, B, n, width)
+        value = torch.bmm(mean.reshape(self.heads, batch * n, width), by_value.transpose(1, 2).to(query.dtype))
+        value = value.transpose(0, 1).reshape(batch, n, width)
+        return value + self.key_value.bias[width:].to(value.dtype)
 
 
 class PolicyNetwork(nn.Module):
