@@ -157,7 +157,7 @@ class Rehearsal:
                 command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
             except OSError:  # it has ended meanwhile
                 continue
-            if int(fields[3]) == self.process.pid and fields[0] != "Z":  # its session
+            if int(fields[2]) == self.process.pid and fields[0] != "Z":  # its group
                 yield int(entry.name), command
 
     def wait(self) -> int:
@@ -185,7 +185,7 @@ def rehearsal(make: Callable[[dict[str, str]], Sequence[str]], folder: Path, **w
     environment = {**os.environ, **XHandBus(folder).environment(), "ROS_DOMAIN_ID": str(domain_id), "PYTHONPATH": paths}
     with output.open("w") as file:
         process = subprocess.Popen(
-            command, stdout=file, stderr=subprocess.STDOUT, env=environment, start_new_session=True
+            command, stdout=file, stderr=subprocess.STDOUT, env=environment, preexec_fn=os.setpgrp
         )
     context = Context()
     rclpy.init(context=context, domain_id=domain_id)
