@@ -54,6 +54,7 @@ def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> 
         item.session._setupstate.teardown_exact(None)
         item._initrequest()  # type: ignore[attr-defined]
     for report in reports:
+        report.user_properties.append(("attempts", attempt))  # in the file of --junitxml
         item.ihook.pytest_runtest_logreport(report=report)
     item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
     return True
