@@ -34,6 +34,8 @@ def test_the_shipped_overrides_are_valid() -> None:
     ("train: 3", "expected a mapping"),
     ("decoder: {head: other}", "decoder.head"),
     ("train: {batch: [}", "not valid YAML"),
+    ("action_space: joint_absolute\ntrain: {scene_turn_rad: 0.1}", "joint_absolute targets do not move with the scene"),
+    ("train: {hand_noise_m: -0.1}", "must not be negative"),
 ])
 def test_bad_values_are_named(tmp_path: Path, text: str, message: str) -> None:
     path = tmp_path / "policy.yaml"

@@ -72,6 +72,21 @@ def test_a_moved_hand_is_led_back_to_the_demonstrated_target() -> None:
     torch.testing.assert_close(plain.features[..., :3][seen], moved.features[..., :3][seen], atol=0, rtol=0)
 
 
+def test_a_moved_scene_keeps_targets_and_what_the_hands_see() -> None:
+    train = TrainConfig(scene_shift_m=0.05, scene_turn_rad=0.3, hand_noise_m=0.0, hand_noise_rad=0.0, point_noise_m=0.0,
+                        cloud_noise_m=0.0, joint_noise_rad=0.0)
+    store = frames_of([make_episode(0, steps=6)], dataclasses.replace(preset("debug"), train=train))
+    views = torch.arange(store.n_frames)
+    bounds = store.bounds(views)
+    plain, moved = store.batch(views, bounds), store.batch(views, bounds, torch.Generator().manual_seed(0))
+    assert torch.equal(plain.actions, moved.actions)
+    torch.testing.assert_close(plain.features[..., 3:9], moved.features[..., 3:9], atol=1e-4, rtol=0)  # hands' frames
+    world, other = plain.features[..., :3], moved.features[..., :3]
+    assert float((world[..., :2] - other[..., :2]).abs().mean()) > 0.05
+    torch.testing.assert_close(world[..., 2], other[..., 2], atol=1e-5, rtol=0)  # heights above the table
+    torch.testing.assert_close(torch.cdist(world, world), torch.cdist(other, other), atol=2e-3, rtol=0)
+
+
 def test_normalised_actions_decode_to_the_targets(store: FrameStore) -> None:
     episode = make_episode(0, steps=6)
     views = torch.arange(store.n_frames)

@@ -112,6 +112,8 @@ class TrainConfig:
     hand_noise_m: float = 0.005  # measured hand position
     hand_noise_rad: float = 0.03  # measured hand rotation
     joint_noise_rad: float = 0.01  # measured hand joints
+    scene_shift_m: float = 0.0  # everything together, along the table: needs targets relative to the wrist
+    scene_turn_rad: float = 0.0  # everything together, about the vertical
     bounds_margin: float = 0.1  # of the range of the data
 
     def __post_init__(self) -> None:
@@ -119,6 +121,9 @@ class TrainConfig:
         _require(0.0 <= self.validation_share < 1.0, "train.validation_share must be in [0, 1)")
         _require(self.validation_split in ("episode", "object"), f"train.validation_split: {self.validation_split!r}")
         _require(0.0 <= self.ema_decay < 1.0, "train.ema_decay must be in [0, 1)")
+        for name in ("point_noise_m", "cloud_noise_m", "hand_noise_m", "hand_noise_rad", "joint_noise_rad",
+                     "scene_shift_m", "scene_turn_rad"):
+            _require(getattr(self, name) >= 0.0, f"train.{name}: {getattr(self, name)}, must not be negative")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,6 +139,10 @@ class PolicyConfig:
 
     def __post_init__(self) -> None:
         _require(self.action_space in ("wrist_relative", "joint_absolute"), f"action_space: {self.action_space!r}")
+        moves = self.train.scene_shift_m > 0.0 or self.train.scene_turn_rad > 0.0
+        _require(not moves or self.action_space == "wrist_relative",
+                 "train.scene_shift_m, train.scene_turn_rad: joint_absolute targets do not move with the scene; set both "
+                 "to 0 or action_space to wrist_relative")
         sizes, encoder = self.observation, self.encoder
         if sizes.n_whole > 0:
             _require(encoder.centres_1[1] == 0 and encoder.centres_2[1] == 0,

@@ -36,7 +36,7 @@ from udg_policy.frame_cache import (
     frame_record,
     write_cache,
 )
-from udg_policy.observation import point_features, proprioception
+from udg_policy.observation import WORLD_ORIGIN, point_features, proprioception
 from udg_policy.representation import HANDS, ActionBounds, bounds_of, encode
 
 _BOUNDS_VIEWS = 16_384  # at a time
@@ -149,9 +149,11 @@ class FrameStore:
             points = self._noisy_points(points, labels, train, generator)
             points, T_grasp = _move_hands(points, labels, T_grasp, train, generator)
             q = _noisy_hand_joints(q, train, generator)
+        actions = bounds.normalise(self.actions(views, T_grasp)).clamp(-1.0, 1.0)
+        if generator is not None:
+            points, T_grasp = _move_scene(points, T_grasp, train, generator)
         features = point_features(observation, points, labels, T_grasp)
         state = proprioception(observation, features, labels, T_grasp, q)
-        actions = bounds.normalise(self.actions(views, T_grasp)).clamp(-1.0, 1.0)
         return Batch(features, state, _tensor(records, "neighbours_1").long(), _tensor(records, "neighbours_2").long(),
                      actions)
 
@@ -178,6 +180,19 @@ def _move_hands(points: Tensor, labels: Tensor, T_grasp: Tensor, train: TrainCon
         moved = rotations.transform_points(motion[:, side], points)
         points = torch.where((labels == LABEL_LEFT + side)[..., None], moved, points)
     return points, T_moved
+
+
+def _move_scene(points: Tensor, T_grasp: Tensor, train: TrainConfig,
+                generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Points and hands elsewhere on the table; targets relative to the hands stay what they are."""
+    if train.scene_shift_m == 0.0 and train.scene_turn_rad == 0.0:
+        return points, T_grasp
+    along_table, vertical = torch.tensor([1.0, 1.0, 0.0]), torch.tensor([0.0, 0.0, 1.0])
+    shift = train.scene_shift_m * torch.randn((len(points), 3), generator=generator) * along_table
+    turn = train.scene_turn_rad * torch.randn((len(points), 1), generator=generator) * vertical
+    rotation, centre = rotations.rotvec_to_matrix(turn), torch.tensor(WORLD_ORIGIN)
+    T_move = rotations.rigid(rotation, centre - rotation @ centre + shift)
+    return rotations.transform_points(T_move, points), T_move[:, None] @ T_grasp
 
 
 def _noisy_hand_joints(q: Tensor, train: TrainConfig, generator: torch.Generator) -> Tensor:
