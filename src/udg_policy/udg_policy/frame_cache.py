@@ -31,7 +31,7 @@ from udg_policy.errors import DatasetError
 from udg_policy.hands import grasp_frames
 from udg_policy.point_set import PointSampler
 
-_VERSION = 1  # of the records
+_VERSION = 2  # of the records and of how points and neighbours are chosen
 FRAMES_NAME, STEPS_NAME, INDEX_NAME, HEADER_NAME = "frames.bin", "steps.bin", "index.npz", "cache.json"
 # Of a step: joints [rad] and grasp frames, each as recorded and mirrored (y -> -y).
 STEP_RECORD = np.dtype([("q", "<f4", (2, N_JOINTS)), ("target", "<f4", (2, N_JOINTS)),

@@ -56,9 +56,11 @@ def centre_slots(sizes: tuple[int, int], offsets: tuple[int, int]) -> np.ndarray
 class PointSampler:
     """Chooses the points and finds the groups for one preset."""
 
-    def __init__(self, observation: ObservationConfig, encoder: EncoderConfig) -> None:
+    def __init__(self, observation: ObservationConfig, encoder: EncoderConfig, threads: int = 1) -> None:
+        """`threads` that look for neighbours."""
         self.observation = observation
         self.encoder = encoder
+        self._threads = threads
         classes = (observation.n_seen, observation.n_robot)
         if observation.n_whole > 0:
             classes = (observation.n_whole, 0)
@@ -88,20 +90,26 @@ class PointSampler:
             chosen.append(_fill(near[farthest_order(cloud[near, :3], n)], n))
         return np.concatenate(chosen)
 
-    def groups(self, points_world: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Neighbours of both layers, (C1, k1) and (C2, k2) int16, of the selected points (N, 3)."""
+    def groups(self, points_world: np.ndarray, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Neighbours of both layers, (C1, k1) and (C2, k2) int16, of the selected points (N, 3).
+
+        chosen (N,): which point each slot has. A point that stands in several slots is one neighbour, not several.
+        """
         first = points_world[self.centres_1]
-        neighbours_1 = _nearest(points_world, first, self.encoder.neighbours_1)
-        neighbours_2 = _nearest(first, first[self.centres_2], self.encoder.neighbours_2)
+        neighbours_1 = self._nearest(points_world, chosen, first, self.encoder.neighbours_1)
+        neighbours_2 = self._nearest(first, chosen[self.centres_1], first[self.centres_2], self.encoder.neighbours_2)
         return neighbours_1, neighbours_2
+
+    def _nearest(self, points: np.ndarray, chosen: np.ndarray, centres: np.ndarray, k: int) -> np.ndarray:
+        slots = np.sort(np.unique(chosen, return_index=True)[1])  # the first of each point
+        found = min(k, len(slots))
+        _, index = cKDTree(points[slots]).query(centres, k=found, workers=self._threads)
+        index = slots[index.reshape(len(centres), found)]
+        return index[:, np.arange(k) % found].astype(np.int16)  # fewer points than k: repeated
 
     def __call__(self, cloud: np.ndarray, grasp_centres_world: np.ndarray) -> PointSet:
         """The point set of a cloud (M, 4): x, y, z [m, world], label."""
         chosen = self.select(cloud, grasp_centres_world)
         points = np.ascontiguousarray(cloud[chosen, :3], dtype=np.float32)
-        return PointSet(points, cloud[chosen, 3].astype(np.uint8), *self.groups(points))
+        return PointSet(points, cloud[chosen, 3].astype(np.uint8), *self.groups(points, chosen))
 
-
-def _nearest(points: np.ndarray, centres: np.ndarray, k: int) -> np.ndarray:
-    _, index = cKDTree(points).query(centres, k=k)
-    return index.reshape(len(centres), k).astype(np.int16)
