@@ -21,6 +21,8 @@ EPISODES ?= 90
 WORKERS ?=
 DATA ?= out/demos
 RUN ?= out/train
+# episode-page; empty: the first one
+EPISODE ?=
 PRESET ?= edge
 # calibrate
 METHOD ?= robot
@@ -29,7 +31,7 @@ FOLDER ?= out/calibration
 ARGS ?=
 PYTEST_ARGS ?=
 
-.PHONY: help rehearse setup sim bench-tick bench-control bench-synthesis test lint colcon-test grasps demos data-info train objects calibrate rviz clean distclean
+.PHONY: help rehearse setup sim bench-tick bench-control bench-synthesis test lint colcon-test grasps demos data-info train episode-page objects calibrate rviz clean distclean
 
 help:  ## list the targets and their variables
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -37,6 +39,7 @@ help:  ## list the targets and their variables
 	@echo "Variables: TRIALS=10 OBJECTS=id,path.obj@0.1 SEED=0 OUT=out/sim CHECKPOINT=folder (sim, bench-tick)"
 	@echo "           OBJECT=id STRATEGY=auto SIDE=right N=100 SEED OUT=out/grasps WORKERS=1 (grasps); ARGS=--validate tries them in physics"
 	@echo "           OBJECTS=train/small:20,id SEED EPISODES=90 OUT=out/demos WORKERS=1 (demos); DATA RUN=out/train PRESET=edge (train)"
+	@echo "           EPISODE=name DATA CHECKPOINT=folder OUT=out/pages (episode-page)"
 	@echo "           METHOD=robot FOLDER=out/calibration (calibrate)"
 	@echo "           ARGS=more options of the command; PYTEST_ARGS (test); UDG_PYTHON=python3.11 (setup)"
 
@@ -81,6 +84,11 @@ data-info: setup  ## what the dataset DATA holds, with pictures in DATA/info; la
 
 train: setup  ## train PRESET on DATA into RUN (to go on: ARGS=--resume)
 	@$(ENV) exec python -m udg_policy.train --data "$(DATA)" --out "$(RUN)" --preset $(PRESET) --seed $(SEED) $(ARGS)
+
+episode-page: setup  ## play EPISODE of DATA with CHECKPOINT on a web page in OUT: cloud, attention, predictions
+	@$(ENV) exec python -m udg_policy.episode_page --checkpoint "$(or $(CHECKPOINT),src/udg_policy/udg_policy/data/edge)" \
+		--data "$(DATA)" --out "$(if $(filter command% environment,$(origin OUT)),$(OUT),out/pages)" \
+		$(if $(EPISODE),--episode "$(EPISODE)") $(ARGS)
 
 objects: setup  ## prepare OBJECTS=quick (train, test, all, ids; WORKERS=n), FETCH=sources, ADD=folder of meshes (SIZE= UNIT=), ARGS=--report
 	@$(ENV) exec python -m udg_sim.prepare $(if $(OBJECTS),--objects "$(OBJECTS)") $(if $(WORKERS),--workers $(WORKERS)) \
