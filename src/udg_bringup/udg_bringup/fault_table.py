@@ -60,7 +60,7 @@ class FaultTableError(UdgError):
 class FaultTableConfig:
     """How patient everybody is: a machine that does other things, too, must not look like a broken robot."""
 
-    deadline_s: float = 30.0  # longest wait for anything
+    deadline_s: float = 60.0  # longest wait for anything
     attempts: int = 6  # of a fault until it is the one that was meant, and measured in time
     real_time: bool = True  # ask for real-time priority, as on the robot
 

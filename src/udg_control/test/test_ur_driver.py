@@ -28,7 +28,7 @@ pytest.importorskip("rtde_control", reason="ur_rtde is not installed")
 pytestmark = pytest.mark.real_time
 
 PERIOD_S = 0.01
-DEADLINE_S = 60.0  # of waiting; what is measured has limits of its own
+DEADLINE_S = 120.0  # of waiting; what is measured has limits of its own
 DETECTED_S = 0.2
 VELOCITY_SCALE = 0.3
 _pause = threading.Event()
@@ -413,7 +413,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where the te
 import sys, time
 from udg_control.device import Phase
 from udg_control.ur import UrArm, UrArmConfig
-patient = dict(command_timeout_s=0.6, connect_timeout_s=60.0, real_time_priority=40)
+patient = dict(command_timeout_s=0.6, connect_timeout_s=120.0, real_time_priority=40)
 arm = UrArm("right", UrArmConfig(host=sys.argv[1], **patient))
 arm.connect()
 arm.rearm()

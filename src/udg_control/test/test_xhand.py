@@ -24,7 +24,7 @@ CONFIG = XHandConfig(
     worker_timeout_s=0.5,
     state_timeout_s=0.1,
     command_timeout_s=0.3,
-    connect_timeout_s=60.0,
+    connect_timeout_s=120.0,
 )
 Q_HOME = HOME_Q[part_indices("left_hand")]
 
@@ -44,7 +44,7 @@ def hand(bus: XHandBus) -> Iterator[XHand]:
     device.close()
 
 
-def wait(condition: Callable[[], bool], device: XHand, longest_s: float = 60.0) -> None:
+def wait(condition: Callable[[], bool], device: XHand, longest_s: float = 120.0) -> None:
     deadline_s = time.monotonic() + longest_s
     while not condition():
         assert time.monotonic() < deadline_s, device.status()

@@ -87,7 +87,7 @@ def fuzz(emulators: UrEmulators, chunks: int, seed: int = 0) -> FuzzResult:
     rng = np.random.default_rng(seed)
     clients = {"left": emulators.left, "right": emulators.right}
     patient = {"command_timeout_s": 1.0, "worker_timeout_s": 1.0, "state_timeout_s": 0.5, "watchdog_hz": 4.0}
-    patient |= {"connect_timeout_s": 60.0, "real_time_priority": ARM_PRIORITY}
+    patient |= {"connect_timeout_s": ENABLED_WITHIN_S, "real_time_priority": ARM_PRIORITY}
     arms = [UrArm(side, UrArmConfig(host=clients[side].address, **patient)) for side in SIDES]  # type: ignore[arg-type]
     calm = SimulatedDeviceConfig(command_timeout_s=1.0)
     robot = Robot([*arms, *(SimulatedDevice(f"{side}_hand", calm) for side in SIDES)])

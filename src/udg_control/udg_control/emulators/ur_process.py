@@ -19,8 +19,8 @@ from udg_control.emulators.ur_controller import CONTROL_PORT
 from udg_control.emulators.ur_log import COMMANDS, MOTION
 from udg_control.errors import ControlError
 
-ANSWER_S = 10.0
-START_S = 30.0
+ANSWER_S = 60.0  # of a busy machine
+START_S = 120.0
 
 
 class EmulatorError(ControlError):

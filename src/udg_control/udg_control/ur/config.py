@@ -67,7 +67,7 @@ class UrArmConfig:
         default=0.05, metadata={"description": "time between questions for remote control [s]", "range": (0.01, 1.0)}
     )
     connect_timeout_s: float = field(
-        default=10.0, metadata={"description": "longest wait for connecting or arming [s]", "range": (1.0, 60.0)}
+        default=10.0, metadata={"description": "longest wait for connecting or arming [s]", "range": (1.0, 300.0)}
     )
     unlock_protective_stop: bool = field(
         default=True, metadata={"description": "rearm releases a protective stop; else it needs the pendant"}

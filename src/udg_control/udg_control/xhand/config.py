@@ -63,7 +63,7 @@ class XHandConfig:
         metadata={"description": "the hand's process silent for this long is given up [s]", "range": (0.1, 5.0)},
     )
     connect_timeout_s: float = field(
-        default=10.0, metadata={"description": "longest wait for the hand to answer cleanly [s]", "range": (1.0, 60.0)}
+        default=10.0, metadata={"description": "longest wait for the hand to answer cleanly [s]", "range": (1.0, 300.0)}
     )
 
     def __post_init__(self) -> None:
