@@ -46,13 +46,13 @@ def test_afterwards_the_network_has_no_hook() -> None:
     store = frames_of([make_episode(0, steps=1)], config)
     network = PolicyNetwork(config)
     attend(network, *store.batch(torch.arange(1), store.bounds(torch.arange(1)))[:4])
-    assert not any(module._forward_hooks for module in network.modules())
+    assert not any(module._forward_hooks or module._forward_pre_hooks for module in network.modules())
 
 
 def test_tokens_stand_at_the_centres_of_the_second_layer() -> None:
     config = preset("debug")
     store = frames_of([make_episode(0, steps=1)], config)
-    network = PolicyNetwork(config)
+    network = PolicyNetwork(config).eval()
     batch = store.batch(torch.arange(1), store.bounds(torch.arange(1)))
     seen = {}
     network.token.register_forward_pre_hook(lambda module, args: seen.update(rows=args[0]))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -31,29 +30,24 @@ def token_points(network: PolicyNetwork) -> Tensor:
 def attend(network: PolicyNetwork, features: Tensor, proprioception: Tensor, neighbours_1: Tensor,
            neighbours_2: Tensor) -> Attended:
     """Run the network on a batch (as its `forward`) and keep what its queries attended to."""
-    seen: dict[nn.Module, Tensor] = {}
-
-    def keep(module: nn.Module) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]:
-        def hook(_module: nn.Module, _inputs: tuple[Tensor, ...], output: Tensor) -> None:
-            seen[module] = output
-
-        return hook
-
+    inputs: dict[nn.Module, tuple[Tensor, Tensor | None]] = {}
     layers = [layer for layer in network.layers if isinstance(layer, DecoderLayer)]
-    handles = [part.register_forward_hook(keep(part)) for layer in layers for part in (layer.query, layer.key_value)]
+    handles = [layer.register_forward_pre_hook(inputs.__setitem__) for layer in layers]
     try:
         distribution = network(features, proprioception, neighbours_1, neighbours_2)
     finally:
         for handle in handles:
             handle.remove()
     steps = network.config.decoder.chunk
-    weights = [_weights(layer, seen[layer.query][:, -steps:], seen[layer.key_value]) for layer in layers]
+    weights = [_weights(layer, *inputs[layer])[:, :, -steps:] for layer in layers]
     return Attended(distribution, torch.stack(weights, dim=1))
 
 
-def _weights(layer: DecoderLayer, query: Tensor, key_value: Tensor) -> Tensor:
-    """(B, H, K, n) of queries (B, K, width) and key_value (B, n, 2 width)."""
-    key, _ = key_value.float().chunk(2, dim=-1)
-    heads = (part.unflatten(-1, (layer.heads, -1)).transpose(1, 2) for part in (query.float(), key))
-    q, k = heads
+def _weights(layer: DecoderLayer, tokens: Tensor, memory: Tensor | None) -> Tensor:
+    """(B, H, t, n) of a layer's inputs: tokens (B, t, width) attend to the memory, if any, and to one another."""
+    normed = layer.norm_token(tokens)
+    context = normed if memory is None else torch.cat([layer.norm_memory(memory), normed], dim=1)
+    key, _ = layer.key_value(context).chunk(2, dim=-1)
+    by_head = (part.float().unflatten(-1, (layer.heads, -1)).transpose(1, 2) for part in (layer.query(normed), key))
+    q, k = by_head
     return (q @ k.transpose(-1, -2) * layer.scale).softmax(dim=-1)
