@@ -31,7 +31,7 @@ FOLDER ?= out/calibration
 ARGS ?=
 PYTEST_ARGS ?=
 
-.PHONY: help rehearse setup sim bench-tick bench-control bench-synthesis test lint colcon-test grasps demos data-info train episode-page objects calibrate rviz clean distclean
+.PHONY: help rehearse setup sim bench-tick bench-control bench-policy bench-synthesis test lint colcon-test grasps demos data-info train episode-page objects calibrate rviz clean distclean
 
 help:  ## list the targets and their variables
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -65,6 +65,9 @@ lint: setup  ## ruff, mypy and the rules of the tree
 colcon-test: setup  ## the same tests, package by package, the ROS way
 	@$(ENV) colcon --log-base log test --base-paths src --event-handlers console_cohesion- --return-code-on-test-failure; \
 		colcon test-result --verbose
+
+bench-policy: setup  ## time from scene cloud to action, and training throughput, beside a plain implementation; last line: JSON
+	@$(ENV) exec python -m udg_policy.bench_policy --seed $(SEED) $(if $(CHECKPOINT),--checkpoint "$(CHECKPOINT)") $(ARGS)
 
 bench-synthesis: setup  ## measure grasp synthesis against baselines (ARGS=--quick: minutes); last line: JSON
 	@$(ENV) exec python -m udg_datagen.bench_synthesis --seed $(SEED) $(if $(OBJECTS),--objects "$(OBJECTS)") \

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from udg_description.layout import N_JOINTS
 from udg_description.limits import joint_limits
@@ -14,28 +13,33 @@ from udg_policy.checkpoint import Checkpoint, load_checkpoint
 from udg_policy.episode import LABEL_RIGHT, LABEL_SEEN
 from udg_policy.errors import ObservationError
 from udg_policy.hands import grasp_frames_np
+from udg_policy.inference import InferenceConfig, InferenceNetwork
+from udg_policy.network import ActionDistribution
 from udg_policy.observation import point_features, proprioception
 from udg_policy.point_set import PointSampler
 from udg_policy.representation import decode
 from udg_policy.truncated_normal import truncated_normal_mode
 
+MAX_COORDINATE_M = 10.0  # of a point; what the cameras see is within 2 m
 MIN_SEEN_POINTS = 8  # fewer: there is no object to act on, the chunk holds the measured pose
 
 
 class PolicyEngine:
     """A loaded policy. Deterministic: the same observation gives the same chunk."""
 
-    def __init__(self, checkpoint: Checkpoint) -> None:
+    def __init__(self, checkpoint: Checkpoint, inference: InferenceConfig | None = None) -> None:
+        """`inference`: device, threads and precision; default: one thread of the CPU."""
+        inference = inference or InferenceConfig()
         self.config = checkpoint.config
         self.checkpoint = checkpoint
         self._bounds = checkpoint.bounds
-        self._network = checkpoint.network().requires_grad_(False)
-        self._sampler = PointSampler(self.config.observation, self.config.encoder)
+        self._network = InferenceNetwork(self.config, checkpoint.network().state_dict(), inference)
+        self._sampler = PointSampler(self.config.observation, self.config.encoder, inference.threads)
 
     @classmethod
-    def load(cls, folder: str | Path) -> PolicyEngine:
+    def load(cls, folder: str | Path, inference: InferenceConfig | None = None) -> PolicyEngine:
         """The policy of a checkpoint folder; CheckpointError says what does not fit."""
-        return cls(load_checkpoint(folder))
+        return cls(load_checkpoint(folder), inference)
 
     @property
     def chunk(self) -> int:
@@ -58,18 +62,18 @@ class PolicyEngine:
         points (M, 4) float: x, y, z [m, world], label; q (36,) measured joint angles [rad]. Without an object the
         chunk holds q. Raises ObservationError on a wrong shape, values that are not finite, unknown labels.
         """
-        return self.act_batch(np.asarray(points)[None], np.asarray(q)[None])[0]
+        return self.act_batch(_numbers("scene cloud", points)[None], _numbers("joint angles", q)[None])[0]
 
     @torch.inference_mode()
     def act_batch(self, points: np.ndarray, q: np.ndarray) -> np.ndarray:
         """Chunks (B, K, 36) for several observations: points (B, M, 4), q (B, 36)."""
-        points, q = np.asarray(points), np.asarray(q, dtype=np.float64)
+        points, q = _numbers("scene cloud", points), _numbers("joint angles", q).astype(np.float64)
         self._check(points, q)
         hold = np.repeat(joint_limits().clip(q)[:, None], self.chunk, axis=1)
         active = [i for i in range(len(q)) if self.sees_object(points[i])]
         if not active:
             return hold
-        mu = self._predict(points[active], q[active])
+        mu = self._distribution(points[active], q[active]).mu
         actions = self._bounds.denormalise(truncated_normal_mode(mu).numpy())
         for row, i in enumerate(active):
             chunk = decode(self.config.action_space, actions[row], q[i])
@@ -77,8 +81,15 @@ class PolicyEngine:
                 hold[i] = chunk
         return hold
 
-    def _predict(self, points: np.ndarray, q: np.ndarray) -> Tensor:
-        """Parameter mu (B, K, 36) of the normalised actions."""
+    @torch.inference_mode()
+    def distribution(self, points: np.ndarray, q: np.ndarray) -> ActionDistribution:
+        """Predicted distribution (1, K, 36) of the normalised actions for points (M, 4) and q (36,), as for `act`."""
+        points, q = _numbers("scene cloud", points)[None], _numbers("joint angles", q).astype(np.float64)[None]
+        self._check(points, q)
+        return self._distribution(points, q)
+
+    def _distribution(self, points: np.ndarray, q: np.ndarray) -> ActionDistribution:
+        """Of checked observations: points (B, M, 4), q (B, 36)."""
         T_grasp = np.stack([grasp_frames_np(one) for one in q])
         sets = [self._sampler(cloud, T[:, :3, 3]) for cloud, T in zip(points, T_grasp, strict=True)]
         xyz, labels, neighbours_1, neighbours_2 = (torch.from_numpy(np.stack(column))
@@ -87,7 +98,7 @@ class PolicyEngine:
         features = point_features(self.config.observation, xyz, labels, frames)
         state = proprioception(self.config.observation, features, labels, frames,
                                torch.from_numpy(q.astype(np.float32)))
-        return self._network(features, state, neighbours_1.long(), neighbours_2.long()).mu
+        return self._network(features, state, neighbours_1, neighbours_2)
 
     def _check(self, points: np.ndarray, q: np.ndarray) -> None:
         if points.ndim != 3 or points.shape[-1] != 4 or points.shape[1] == 0:
@@ -98,6 +109,19 @@ class PolicyEngine:
             raise ObservationError(f"scene cloud: {np.count_nonzero(~np.isfinite(points))} values are not finite")
         if not np.isfinite(q).all():
             raise ObservationError(f"joint angles: joint {int(np.argmax(~np.isfinite(q).all(axis=0)))} is not finite")
+        farthest = float(np.abs(points[..., :3]).max())
+        if farthest > MAX_COORDINATE_M:
+            raise ObservationError(f"scene cloud: a coordinate of {farthest:.6g} m; valid are up to "
+                                   f"{MAX_COORDINATE_M:g} m from the world's origin (are these millimetres?)")
         labels = points[..., 3]
-        if not np.isin(labels, np.arange(LABEL_RIGHT + 1)).all():
+        if not ((labels >= LABEL_SEEN) & (labels <= LABEL_RIGHT) & (labels == np.rint(labels))).all():
             raise ObservationError("scene cloud: unknown labels; valid are 0 seen, 1 left robot, 2 right robot")
+
+
+def _numbers(what: str, values: np.ndarray) -> np.ndarray:
+    """`values` as they are, or as float32 if they are of another kind; numpy would take text and ragged lists."""
+    try:
+        array = np.asarray(values)
+        return array if array.dtype.kind == "f" else array.astype(np.float32)
+    except (TypeError, ValueError) as error:
+        raise ObservationError(f"{what}: not an array of numbers: {error}") from error

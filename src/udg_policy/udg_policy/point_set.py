@@ -74,7 +74,7 @@ class PointSampler:
         Raises ObservationError where a class that must be there has no point.
         """
         if self.observation.n_whole > 0:
-            return _fill(farthest_order(cloud[:, :3], self.observation.n_whole), self.observation.n_whole)
+            return _fill(self._whole_order(cloud[:, :3]), self.observation.n_whole)
         labels = cloud[:, 3]
         seen = np.flatnonzero(labels == LABEL_SEEN)
         if len(seen) == 0:
@@ -90,6 +90,16 @@ class PointSampler:
             chosen.append(_fill(near[farthest_order(cloud[near, :3], n)], n))
         return np.concatenate(chosen)
 
+    def _whole_order(self, points: np.ndarray) -> np.ndarray:
+        """A farthest-point sample of n_whole points; if all are taken, only the centres need be in that order."""
+        n, centres = self.observation.n_whole, self.encoder.centres_1[0]
+        if len(points) > n:
+            return farthest_order(points, n)
+        first = farthest_order(points, centres if centres < n else self.encoder.centres_2[0])
+        others = np.ones(len(points), dtype=bool)
+        others[first] = False
+        return np.concatenate([first, np.flatnonzero(others)])
+
     def groups(self, points_world: np.ndarray, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Neighbours of both layers, (C1, k1) and (C2, k2) int16, of the selected points (N, 3).
 
@@ -97,7 +107,10 @@ class PointSampler:
         """
         first = points_world[self.centres_1]
         neighbours_1 = self._nearest(points_world, chosen, first, self.encoder.neighbours_1)
-        neighbours_2 = self._nearest(first, chosen[self.centres_1], first[self.centres_2], self.encoder.neighbours_2)
+        k_2 = self.encoder.neighbours_2
+        if len(first) == len(points_world) and k_2 <= self.encoder.neighbours_1:  # the same points: found already
+            return neighbours_1, neighbours_1[self.centres_2, :k_2]
+        neighbours_2 = self._nearest(first, chosen[self.centres_1], first[self.centres_2], k_2)
         return neighbours_1, neighbours_2
 
     def _nearest(self, points: np.ndarray, chosen: np.ndarray, centres: np.ndarray, k: int) -> np.ndarray:

@@ -10,15 +10,20 @@ import math
 from collections import OrderedDict
 from collections.abc import Mapping
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from udg_description.layout import N_JOINTS
+from udg_policy.checkpoint import Checkpoint
 from udg_policy.config import PolicyConfig
+from udg_policy.hands import grasp_frames_np
 from udg_policy.network import OFFSET_SCALE, ActionDistribution
-from udg_policy.observation import coordinate_width, feature_width, proprioception_width
+from udg_policy.observation import coordinate_width, feature_width, point_features, proprioception, proprioception_width
 from udg_policy.point_set import PointSampler
+from udg_policy.representation import decode
+from udg_policy.truncated_normal import truncated_normal_mode
 
 
 def nearest_points(centres: Tensor, points: Tensor, k: int) -> Tensor:
@@ -112,9 +117,9 @@ class PlainPolicyNetwork(nn.Module):
         return (nearest_points(first, points, encoder.neighbours_1),
                 nearest_points(first[:, self.centres_2], first, encoder.neighbours_2))
 
-    def forward(self, features: Tensor, proprioception: Tensor, neighbours_1: Tensor | None = None,
+    def forward(self, features: Tensor, state: Tensor, neighbours_1: Tensor | None = None,
                 neighbours_2: Tensor | None = None) -> ActionDistribution:
-        """features (B, N, f), proprioception (B, p); neighbours (B, C1, k1), (B, C2, k2) int64, found if not given."""
+        """features (B, N, f), state (B, p): proprioception; neighbours (B, C1, k1), (B, C2, k2), found if not given."""
         if neighbours_1 is None or neighbours_2 is None:
             neighbours_1, neighbours_2 = self.neighbours(features)
         values = features.transpose(1, 2)
@@ -125,7 +130,7 @@ class PlainPolicyNetwork(nn.Module):
         memory = self.token(torch.cat([second, centres[:, :, self.centres_2]], dim=1).transpose(1, 2))
         tokens = self.queries.expand(len(features), -1, -1)
         if self.state is not None:
-            memory = torch.cat([memory, self.state(proprioception)[:, None]], dim=1)
+            memory = torch.cat([memory, self.state(state)[:, None]], dim=1)
         if self.config.decoder.attention == "unidirectional":
             if self.state is not None:
                 tokens = tokens + memory[:, -1:]
@@ -167,3 +172,30 @@ def plain_network(config: PolicyConfig, weights: Mapping[str, Tensor]) -> PlainP
     network = PlainPolicyNetwork(config)
     network.load_state_dict(plain_weights(weights))
     return network.eval()
+
+
+class PlainEngine:
+    """From cloud to action with the plain network: the counterpart of PolicyEngine in measurements."""
+
+    def __init__(self, checkpoint: Checkpoint) -> None:
+        self.config = checkpoint.config
+        self._bounds = checkpoint.bounds
+        self._network = plain_network(self.config, checkpoint.network().state_dict()).requires_grad_(False)
+        self._sampler = PointSampler(self.config.observation, self.config.encoder)
+
+    @torch.inference_mode()
+    def distribution(self, points: np.ndarray, q: np.ndarray) -> ActionDistribution:
+        """Predicted distribution (1, K, 36) of the normalised actions; points (M, 4), q (36,) as for PolicyEngine."""
+        T_grasp = grasp_frames_np(q)
+        chosen = points[self._sampler.select(points, T_grasp[:, :3, 3])]
+        xyz, labels = torch.from_numpy(chosen[None, :, :3]), torch.from_numpy(chosen[None, :, 3])
+        frames = torch.from_numpy(T_grasp[None].astype(np.float32))
+        observation = self.config.observation
+        features = point_features(observation, xyz, labels, frames)
+        state = proprioception(observation, features, labels, frames, torch.from_numpy(q[None].astype(np.float32)))
+        return self._network(features, state)
+
+    def act(self, points: np.ndarray, q: np.ndarray) -> np.ndarray:
+        """Chunk (K, 36) of absolute joint targets [rad]."""
+        actions = truncated_normal_mode(self.distribution(points, q).mu)[0]
+        return decode(self.config.action_space, self._bounds.denormalise(actions.numpy()), q)

@@ -1,0 +1,333 @@
+"""The network prepared for inference: what PolicyNetwork computes in evaluation, in a fraction of the time.
+
+What makes it quick (figures: docs/policy.md): BatchNorm folded into the linear layers; the first linear layer of a set
+abstraction computed once a point instead of once a neighbour; the other ones on blocks of centres that stay in the
+cache, in bfloat16 where the processor multiplies it and the network is large enough to gain; maxima of bfloat16 taken
+as integers; keys and values of the point tokens never formed; affine parts of the layer norms folded away.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from udg_policy.config import PolicyConfig
+from udg_policy.errors import ConfigError
+from udg_policy.network import OFFSET_SCALE, ActionDistribution
+from udg_policy.observation import coordinate_width, proprioception_width
+from udg_policy.point_set import PointSampler
+
+Weights = Mapping[str, Tensor]
+PRECISIONS = ("auto", "float32", "bfloat16")
+_NORM_EPS = 1e-5  # torch's default, of BatchNorm and LayerNorm
+_BFLOAT16_FROM = 1e8  # multiply-adds of the encoder from which bfloat16 is quicker
+
+
+@dataclass(frozen=True, kw_only=True)
+class InferenceConfig:
+    """How an engine computes; the results differ by rounding alone."""
+
+    device: str = "cpu"  # or "cuda", "cuda:1", ...
+    threads: int = 1  # on a CPU; more are quicker where cores are idle
+    precision: str = "auto"  # of the encoder: "float32", "bfloat16", or what is quicker here
+    block_rows: int = 4096  # neighbours at a time on a CPU: 4096 x 128 in bfloat16 fit into 1 MB of cache
+
+    def __post_init__(self) -> None:
+        if self.precision not in PRECISIONS:
+            raise ConfigError(f"inference.precision: {self.precision!r}; valid are {', '.join(PRECISIONS)}")
+        if self.threads < 1 or self.block_rows < 1:
+            raise ConfigError("inference: threads and block_rows must be at least 1")
+        kind = self.device.split(":")[0]
+        if kind not in ("cpu", "cuda"):
+            raise ConfigError(f"inference.device: {self.device!r}; valid are cpu, cuda, cuda:0, ...")
+        if kind == "cuda" and not torch.cuda.is_available():
+            raise ConfigError(f"inference.device: {self.device!r}: there is no CUDA device here; valid is cpu")
+
+
+def has_bfloat16_products() -> bool:
+    """Whether this processor multiplies bfloat16 itself."""
+    capabilities = getattr(torch.cpu, "get_capabilities", dict)()
+    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
+
+
+def encoder_products(config: PolicyConfig) -> float:
+    """Multiply-adds of the set abstractions' layers after the first ones, for one observation."""
+    encoder = config.encoder
+    total = 0
+    for centres, k, widths in ((encoder.centres_1, encoder.neighbours_1, encoder.widths_1),
+                               (encoder.centres_2, encoder.neighbours_2, encoder.widths_2)):
+        rows = k * (centres[0] + 2 * centres[1])
+        total += rows * sum(a * b for a, b in zip(widths[:-1], widths[1:], strict=True))
+    return float(total)
+
+
+def encoder_dtype(config: PolicyConfig, inference: InferenceConfig) -> torch.dtype:
+    """Type of the encoder's products."""
+    if inference.precision != "auto":
+        return torch.bfloat16 if inference.precision == "bfloat16" else torch.float32
+    pays = inference.device == "cpu" and has_bfloat16_products() and encoder_products(config) >= _BFLOAT16_FROM
+    return torch.bfloat16 if pays else torch.float32
+
+
+class Linear(NamedTuple):
+    """Weight (out, in) and bias (out,)."""
+
+    weight: Tensor
+    bias: Tensor
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return F.linear(x, self.weight, self.bias)
+
+
+def _convolution(weights: Weights, mlp: str, i: int) -> Linear:
+    """The i-th layer of a shared MLP in double precision, BatchNorm folded in."""
+    weight = weights[f"{mlp}.linears.{i}.weight"].double()
+    norm = f"{mlp}.norms.{i}"
+    if f"{norm}.running_var" not in weights:
+        return Linear(weight, weights[f"{mlp}.linears.{i}.bias"].double())
+    scale = weights[f"{norm}.weight"].double() / torch.sqrt(weights[f"{norm}.running_var"].double() + _NORM_EPS)
+    return Linear(weight * scale[:, None],
+                  weights[f"{norm}.bias"].double() - scale * weights[f"{norm}.running_mean"].double())
+
+
+def _after_norm(weights: Weights, norm: str, linears: list[str]) -> Linear:
+    """Linear layers, one below the other, with the affine part of the LayerNorm before them, in double precision."""
+    weight = torch.cat([weights[f"{name}.weight"].double() for name in linears])
+    bias = torch.cat([weights[f"{name}.bias"].double() for name in linears])
+    gain, shift = weights[f"{norm}.weight"].double(), weights[f"{norm}.bias"].double()
+    return Linear(weight * gain, bias + weight @ shift)
+
+
+def _linear(weights: Weights, name: str) -> Linear:
+    return Linear(weights[f"{name}.weight"], weights[f"{name}.bias"])
+
+
+def _normed(x: Tensor) -> Tensor:
+    return F.layer_norm(x, x.shape[-1:], eps=_NORM_EPS)
+
+
+class InferenceSetAbstraction:
+    """A set abstraction: per-point products, then blocks of groups."""
+
+    def __init__(self, weights: Weights, name: str, n_layers: int, coordinates: int, raw: bool,
+                 dtype: torch.dtype, block_rows: int) -> None:
+        first = _convolution(weights, f"{name}.mlp", 0)
+        by_offset = OFFSET_SCALE * first.weight[:, :coordinates]
+        by_feature = first.weight[:, coordinates:].clone()
+        if raw:  # the features begin with the coordinates
+            by_feature[:, :coordinates] += by_offset
+        else:
+            by_feature = torch.cat([by_offset, by_feature], dim=1)
+        self._by_point = Linear(by_feature.float(), first.bias.float())
+        self._by_centre = by_offset.float().T.contiguous()
+        rest = [_convolution(weights, f"{name}.mlp", i) for i in range(1, n_layers)]
+        self._rest = [Linear(linear.weight.to(dtype), linear.bias.to(dtype)) for linear in rest]
+        self.width = (rest[-1] if rest else first).weight.shape[0]
+        self._dtype = dtype
+        self._block_rows = block_rows
+
+    def tasks(self, points: Tensor, centres: Tensor, neighbours: Tensor,
+              features: Tensor) -> list[Callable[[], None]]:
+        """What fills features (R, widths[-1]), a block each; the blocks may run at the same time.
+
+        points (P, f): per-point inputs; centres (R, c): coordinates; neighbours (R, k): rows of points.
+        """
+        by_point = self._by_point(points)
+        by_centre = centres @ self._by_centre
+        step = max(self._block_rows // neighbours.shape[1], 1)
+
+        def task(start: int) -> Callable[[], None]:
+            block = slice(start, start + step)
+            return lambda: self._block(by_point, by_centre[block], neighbours[block], features[block])
+
+        return [task(start) for start in range(0, len(centres), step)]
+
+    def _block(self, by_point: Tensor, by_centre: Tensor, neighbours: Tensor, out: Tensor) -> None:
+        """out (m, widths[-1]) of m centres."""
+        m, k = neighbours.shape
+        x = by_point.index_select(0, neighbours.reshape(-1))
+        if not self._rest:
+            out.copy_(x.view(m, k, -1).amax(dim=1).sub_(by_centre).relu_())
+            return
+        x.view(m, k, -1).sub_(by_centre[:, None])
+        x = x.to(self._dtype)
+        for linear in self._rest:
+            x = linear(_relu_(x))
+        out.copy_(_relu_(_group_max(x.view(m, k, -1))))
+
+
+def _relu_(x: Tensor) -> Tensor:
+    """In place. As integers, negative values of a bfloat16 are negative: much quicker on a CPU."""
+    if x.dtype == torch.bfloat16:
+        x.view(torch.int16).clamp_min_(0)
+        return x
+    return x.relu_()
+
+
+def _group_max(x: Tensor) -> Tensor:
+    """Maximum over dim 1, right wherever it is positive (elsewhere some value that is not): a ReLU follows."""
+    if x.dtype == torch.bfloat16:
+        return x.view(torch.int16).amax(dim=1).view(torch.bfloat16)
+    return x.amax(dim=1)
+
+
+class InferenceDecoderLayer:
+    """A decoder layer. Scores (q W_k) m and values W_v (a m): m, with a one appended, is the same for all layers."""
+
+    def __init__(self, weights: Weights, name: str, width: int, heads: int) -> None:
+        self._heads = heads
+        scale = (width // heads) ** -0.5
+        projections = [f"{name}.query", f"{name}.key_value"]
+        token = _after_norm(weights, f"{name}.norm_token", projections)
+        token.weight[:width] *= scale
+        token.bias[:width] *= scale
+        self._token = _single(token)
+        memory = _after_norm(weights, f"{name}.norm_memory", projections[1:])
+        augmented = torch.cat([memory.weight, memory.bias[:, None]], dim=1).float()
+        by_head = augmented.view(2, heads, width // heads, width + 1)
+        self._key = by_head[0].contiguous()  # (H, d, W + 1)
+        self._value = by_head[1].transpose(1, 2).contiguous()  # (H, W + 1, d)
+        self._out = _linear(weights, f"{name}.out")
+        self._up = _single(_after_norm(weights, f"{name}.norm_mlp", [f"{name}.mlp.0"]))
+        self._down = _linear(weights, f"{name}.mlp.2")
+
+    def __call__(self, tokens: Tensor, memory: Tensor | None) -> Tensor:
+        """tokens (B, n, W) attend to memory (B, m, W + 1), normed and a one, if any, and to one another."""
+        batch, n, width = tokens.shape
+        heads = self._heads
+        parts = self._token(_normed(tokens)).view(batch, n, 3, heads, width // heads).permute(2, 0, 3, 1, 4)
+        query, key, value = parts  # (B, H, n, d)
+        scores = query @ key.transpose(-1, -2)
+        if memory is None:
+            attended = scores.softmax(dim=-1) @ value
+        else:
+            absorbed = (query @ self._key).view(batch, heads * n, width + 1)
+            to_memory = (absorbed @ memory.transpose(1, 2)).view(batch, heads, n, -1)
+            shares = torch.cat([to_memory, scores], dim=-1).softmax(dim=-1)
+            m = memory.shape[1]
+            mixed = shares[..., :m].reshape(batch, heads * n, m) @ memory
+            attended = mixed.view(batch, heads, n, width + 1) @ self._value + shares[..., m:] @ value
+        tokens = tokens + self._out(attended.transpose(1, 2).reshape(batch, n, width))
+        return tokens + self._down(F.gelu(self._up(_normed(tokens))))
+
+
+def _single(linear: Linear) -> Linear:
+    return Linear(linear.weight.float(), linear.bias.float())
+
+
+class InferenceNetwork:
+    """Called like PolicyNetwork, without gradients. Inputs may be anywhere; the outputs are on the CPU."""
+
+    def __init__(self, config: PolicyConfig, weights: Weights, inference: InferenceConfig | None = None) -> None:
+        """`weights`: the state of a PolicyNetwork of this configuration."""
+        inference = inference or InferenceConfig()
+        encoder, decoder = config.encoder, config.decoder
+        self.config = config
+        self.dtype = encoder_dtype(config, inference)
+        self._device = torch.device(inference.device)
+        weights = {name: tensor.detach().to(self._device) for name, tensor in weights.items()}
+        sampler = PointSampler(config.observation, encoder)
+        self._centres_1 = torch.from_numpy(sampler.centres_1).to(self._device)
+        self._centres_2 = torch.from_numpy(sampler.centres_2).to(self._device)
+        self._coordinates = coordinate_width(config.observation)
+        on_cpu = self._device.type == "cpu"
+        block_rows = inference.block_rows if on_cpu else 2**62
+        self._layer_1 = InferenceSetAbstraction(weights, "layer_1", len(encoder.widths_1), self._coordinates, True,
+                                                self.dtype, block_rows)
+        self._layer_2 = InferenceSetAbstraction(weights, "layer_2", len(encoder.widths_2), self._coordinates, False,
+                                                self.dtype, block_rows)
+        self._token = _linear(weights, "token")
+        has_state = proprioception_width(config.observation) > 0
+        self._state = (_linear(weights, "state.0"), _linear(weights, "state.2")) if has_state else None
+        self._queries = weights["queries"]
+        self._layers = [InferenceDecoderLayer(weights, f"layers.{i}", decoder.width, decoder.heads)
+                        for i in range(decoder.layers)]
+        self._head = (_single(_after_norm(weights, "norm", ["head.0"])), _linear(weights, "head.2"))
+        self._sigma_shift = math.log(math.expm1(decoder.sigma_initial - decoder.sigma_least))
+        threads = inference.threads if on_cpu else 1
+        self._pool = ThreadPoolExecutor(threads, "policy", torch.set_num_threads, (1,)) if threads > 1 else None
+
+    @torch.inference_mode()
+    def __call__(self, features: Tensor, proprioception: Tensor, neighbours_1: Tensor,
+                 neighbours_2: Tensor) -> ActionDistribution:
+        """features (B, N, f), proprioception (B, p), neighbours (B, C1, k1) and (B, C2, k2), any integers."""
+        with _one_thread():
+            return self._predict(features, proprioception, neighbours_1, neighbours_2)
+
+    def _predict(self, features: Tensor, proprioception: Tensor, neighbours_1: Tensor,
+                 neighbours_2: Tensor) -> ActionDistribution:
+        features, proprioception, neighbours_1, neighbours_2 = (
+            tensor.to(self._device) for tensor in (features, proprioception, neighbours_1, neighbours_2))
+        memory, state = self._encode(features, proprioception, neighbours_1, neighbours_2)
+        tokens = self._queries.expand(len(features), -1, -1)
+        if self.config.decoder.attention == "unidirectional":
+            if state is not None:
+                tokens = tokens + state
+            context = F.pad(_normed(memory), (0, 1), value=1.0)
+            for layer in self._layers:
+                tokens = layer(tokens, context)
+        else:
+            tokens = torch.cat([memory, tokens], dim=1)
+            for layer in self._layers:
+                tokens = layer(tokens, None)
+            tokens = tokens[:, -self.config.decoder.chunk:]
+        first, last = self._head
+        out = last(F.gelu(first(_normed(tokens)))).cpu()
+        if self.config.decoder.head == "regression":
+            return ActionDistribution(out, None)
+        mu, raw = out.chunk(2, dim=-1)
+        return ActionDistribution(mu, F.softplus(raw + self._sigma_shift) + self.config.decoder.sigma_least)
+
+    def _encode(self, features: Tensor, proprioception: Tensor, neighbours_1: Tensor,
+                neighbours_2: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Point tokens, and the state's token appended (B, C2 [+ 1], W); the state's token (B, 1, W) by itself."""
+        coordinates = features[..., : self._coordinates]
+        centres_1 = coordinates.index_select(1, self._centres_1)
+        first = self._set_abstraction(self._layer_1, features, centres_1, neighbours_1)
+        centres_2 = centres_1.index_select(1, self._centres_2)
+        second = self._set_abstraction(self._layer_2, torch.cat([centres_1, first], dim=-1), centres_2, neighbours_2)
+        memory = self._token(torch.cat([second, centres_2], dim=-1))
+        if self._state is None:
+            return memory, None
+        state = self._state[1](F.gelu(self._state[0](proprioception)))[:, None]
+        return torch.cat([memory, state], dim=1), state
+
+    def _set_abstraction(self, layer: InferenceSetAbstraction, points: Tensor, centres: Tensor,
+                         neighbours: Tensor) -> Tensor:
+        """(B, M, widths[-1]) of points (B, N, f), centres (B, M, c), neighbours (B, M, k)."""
+        batch, n, _ = points.shape
+        if batch > 1:
+            neighbours = neighbours + n * torch.arange(batch, device=self._device)[:, None, None]
+        features = points.new_empty(batch, centres.shape[1], layer.width)
+        tasks = layer.tasks(points.flatten(0, 1), centres.flatten(0, 1), neighbours.flatten(0, 1).long(),
+                            features.flatten(0, 1))
+        if self._pool is None:
+            for task in tasks:
+                task()
+        else:
+            list(self._pool.map(_run, tasks))
+        return features
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Torch's own threads, which wait for one another busily at each operation, are left out."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+@torch.inference_mode()
+def _run(task: Callable[[], None]) -> None:
+    task()
