@@ -51,8 +51,10 @@ def write_page(
         "grasps": [_grasp(scene, index) for index in range(len(shown))],
     }
     template = (files("udg_datagen") / "data" / "grasp_viewer.html").read_text(encoding="utf-8")
+    view = (files("udg_description") / "data" / "page3d.js").read_text(encoding="utf-8")
     text = json.dumps(data, allow_nan=False).replace("<", "\\u003c")
-    page = template.replace("__TITLE__", html.escape(f"Grasps of {grasps.object_id}")).replace("/*DATA*/null", text)
+    page = template.replace("__TITLE__", html.escape(f"Grasps of {grasps.object_id}")).replace("/*PAGE3D*/", view)
+    page = page.replace("/*DATA*/null", text)
     with atomic_path(Path(path)) as temporary:
         temporary.write_text(page, encoding="utf-8")
 
