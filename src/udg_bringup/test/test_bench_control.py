@@ -81,5 +81,5 @@ def test_both_arms_are_streamed_to() -> None:
     arms = bench(BenchControlConfig(config=CONFIG, seconds=2.0, load=False))
     for arm in arms:
         assert arm.missed < 0.2 * arm.cycles
-        assert 20.0 < arm.delay_ms < 450.0
+        assert -60.0 < arm.delay_ms < 400.0
         assert arm.shape_error_mrad < 80.0  # a robot that stands still: 100

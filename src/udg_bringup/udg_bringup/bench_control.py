@@ -10,6 +10,7 @@ import argparse
 import dataclasses
 import json
 import os
+import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -24,16 +25,18 @@ from udg_bringup.ros.running import RunningGraph, isolate, running
 from udg_bringup.ros.sine_client import POLICY_CHUNK, sine_client
 from udg_bringup.sine import Sine
 from udg_control.emulators.ur_process import EmulatorLog, UrEmulatorClient, loopback_pair
+from udg_control.emulators.xhand_bus import XHandBus
 from udg_description.errors import UdgError, cli
 from udg_description.layout import HOME_Q, SIDES, part_indices
 from udg_description.ros import topics
 
 SERVO_PERIOD_S = 0.002
-ARM_PRIORITY, CONTROL_PRIORITY, SOURCE_PRIORITY = 40, 30, 20  # where permitted: each stream above its source
+ARM_PRIORITY, HAND_PRIORITY, CONTROL_PRIORITY = 40, 35, 30  # where permitted: each stream above its source
+SOURCE_PRIORITY = 20
 CONTROL_NICE = -15
 POLL_S = 0.2
 LONGEST_PAUSE_NS = 100_000_000
-MOST_DELAY_S = 0.5
+MOST_LEAD_S, MOST_DELAY_S = 0.2, 0.5
 
 
 class BenchControlError(UdgError):
@@ -68,7 +71,7 @@ class ArmFigures:
     pauses: int  # of more than a cycle in the emulated controllers themselves: the machine stood still
     jitter_ms: np.ndarray  # (n,) deviation of the pauses between targets from 2 ms
     error_mrad: float  # largest distance of a joint from the sine at the same instant
-    delay_ms: float  # by which the joints lag behind the sine
+    delay_ms: float  # by which the joints lag behind the sine; negative: they are ahead of it
     shape_error_mrad: float  # what is left when that delay is taken out
 
 
@@ -84,7 +87,7 @@ def figures(log: EmulatorLog, sine: Sine, start_ns: int, from_ns: int, to_ns: in
     moved = log.motion[(log.motion["t_ns"] >= from_ns) & (log.motion["t_ns"] < to_ns)]
     offset = moved["q"] - home  # (n, 6)
     time_s = (moved["t_ns"] - start_ns) * 1e-9
-    delays_s = np.arange(0.0, MOST_DELAY_S, 0.001)
+    delays_s = np.arange(-MOST_LEAD_S, MOST_DELAY_S, 0.001)
     centre = offset.mean(axis=1)
     misfit = [np.square(centre - sine.offset(time_s - delay_s)).sum() for delay_s in delays_s]
     delay_s = float(delays_s[int(np.argmin(misfit))])
@@ -109,7 +112,7 @@ def summary(arms: Sequence[ArmFigures]) -> dict[str, object]:
         "jitter_ms": {"p50": p50, "p99": p99, "max": most},
         "tracking_error_mrad": round(max(arm.error_mrad for arm in arms), 2),
         "machine_pauses": max(arm.pauses for arm in arms),
-        "delay_ms": round(max(arm.delay_ms for arm in arms), 1),
+        "delay_ms": round(max((arm.delay_ms for arm in arms), key=lambda delay_ms: abs(delay_ms)), 1),
         "tracking_error_without_delay_mrad": round(max(arm.shape_error_mrad for arm in arms), 2),
     }
 
@@ -117,8 +120,9 @@ def summary(arms: Sequence[ArmFigures]) -> dict[str, object]:
 def bench(config: BenchControlConfig) -> list[ArmFigures]:
     """Run the graph and evaluate its arms, left first. Raises UdgError."""
     isolate()
-    with _scheduling_restored():
-        return _bench(config)
+    with tempfile.TemporaryDirectory(prefix="udg_hands_") as hands:
+        with _scheduling_restored(), XHandBus(Path(hands)).in_environment():
+            return _bench(config)
 
 
 @contextmanager
@@ -174,7 +178,7 @@ def _graph(config: BenchControlConfig, hosts: Mapping[str, str]) -> tuple[NodeDe
             mine: dict[str, Value] = {f"hardware.{side}_arm.real_time_priority": priority for side in SIDES}
             mine["real_time_priority"] = CONTROL_PRIORITY if priority else 0
             mine["controller.speed_scale"] = 1.0  # the sine at its own speed
-            mine["hardware.hands"] = "simulated"
+            mine |= {f"hardware.{side}_hand.real_time_priority": HAND_PRIORITY if priority else 0 for side in SIDES}
             mine["controller.heartbeat_timeout_s"] = 0.0  # a late image must not end the measurement
             node = dataclasses.replace(node, parameters={**node.parameters, **mine})
         elif node.name == "policy":

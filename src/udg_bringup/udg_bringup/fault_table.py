@@ -8,7 +8,6 @@ own log: how long after the detection the arms still moved and the hands were st
 from __future__ import annotations
 
 import argparse
-import os
 import tempfile
 import threading
 import time
@@ -25,13 +24,14 @@ from udg_bringup.watching import Watch, Watched
 from udg_control.controller import Controller, ControllerConfig, FaultReport, Mode
 from udg_control.device import Phase
 from udg_control.emulators.ur_process import UrEmulatorClient, UrEmulators, loopback_pair
-from udg_control.emulators.xhand_bus import BUS_VARIABLE, XHandBus
+from udg_control.emulators.xhand_bus import XHandBus
 from udg_control.errors import RefusedError
 from udg_control.robot import Robot
 from udg_control.robot_loop import Arming, RobotLoop, RobotLoopConfig
 from udg_control.safety import Reason, SafetyConfig
 from udg_control.timing import LoopTimer
 from udg_control.ur import UrArm, UrArmConfig
+from udg_control.worker import ask_for_real_time
 from udg_control.xhand import XHand, XHandConfig
 from udg_control.xhand.config import EMULATED_SDK
 from udg_description.errors import UdgError, cli
@@ -43,7 +43,7 @@ STOPPED_WITHIN_S = 0.2  # of the detection
 STILL_RAD_S = 0.02  # slower than this an emulated joint counts as standing
 HELD_UP_S = 0.01  # a pause of an emulator or of the cycle beyond this was the machine's, not ours
 CAMERAS = ("left camera", "right camera")
-CYCLE_PRIORITY, ARM_PRIORITY = 30, 40  # SCHED_FIFO, where permitted
+CYCLE_PRIORITY, HAND_PRIORITY, ARM_PRIORITY = 30, 35, 40  # SCHED_FIFO, where permitted
 MOVED_RAD = 0.03
 FAR_FROM_HOME_RAD = 0.3
 MOVING = ("left_wrist_3_joint", "right_wrist_3_joint", "left_hand_index_joint1", "right_hand_index_joint1")
@@ -106,7 +106,7 @@ class Cell:
         arm = {"command_timeout_s": 1.0, "worker_timeout_s": 0.6, "state_timeout_s": 0.3, "watchdog_hz": 4.0}
         arm |= {"connect_timeout_s": config.deadline_s, "real_time_priority": ARM_PRIORITY if config.real_time else 0}
         hand = {"command_timeout_s": 1.0, "worker_timeout_s": 0.6, "state_timeout_s": 0.3}
-        hand |= {"connect_timeout_s": config.deadline_s}
+        hand |= {"connect_timeout_s": config.deadline_s, "real_time_priority": HAND_PRIORITY if config.real_time else 0}
         self.arms = {
             side: UrArm(side, UrArmConfig(host=client.address, **arm))  # type: ignore[arg-type]
             for side, client in zip(SIDES, self.emulators.values(), strict=True)
@@ -137,9 +137,7 @@ class Cell:
     # --- the cycle --------------------------------------------------------------------------------------------------
 
     def _run(self) -> None:
-        if self.config.real_time:
-            with suppress(PermissionError):
-                os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(CYCLE_PRIORITY))
+        ask_for_real_time(CYCLE_PRIORITY if self.config.real_time else 0)
         self._timer.start()
         while not self._ending:
             now_ns = self._timer.wait()
@@ -388,22 +386,14 @@ TABLE: dict[str, Row] = {
 def emulated_cell(folder: Path, config: FaultTableConfig | None = None) -> Iterator[Cell]:
     """A cell with emulators of its own; the folder holds the emulated hands."""
     config = config or FaultTableConfig()
-    bus = XHandBus(folder)
-    before = os.environ.get(BUS_VARIABLE)
-    os.environ.update(bus.environment())
     left, right = loopback_pair()
-    try:
-        with UrEmulators(left=left, right=right, arguments=["--real-time"] if config.real_time else []) as emulators:
-            cell = Cell(emulators, bus, config)
-            try:
-                yield cell
-            finally:
-                cell.close()
-    finally:
-        if before is None:
-            del os.environ[BUS_VARIABLE]
-        else:
-            os.environ[BUS_VARIABLE] = before
+    words = ["--real-time"] if config.real_time else []
+    with XHandBus(folder).in_environment() as bus, UrEmulators(left=left, right=right, arguments=words) as emulators:
+        cell = Cell(emulators, bus, config)
+        try:
+            yield cell
+        finally:
+            cell.close()
 
 
 def main() -> None:

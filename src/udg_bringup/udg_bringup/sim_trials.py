@@ -69,9 +69,7 @@ def run_trials(config: TrialsConfig) -> dict[str, object]:
     library = ObjectLibrary()
     for name in objects:
         library.get(name)
-    specs = [
-        TrialSpec(object=objects[i % len(objects)], seed=config.seed, trial=i) for i in range(config.trials)
-    ]
+    specs = [TrialSpec(object=objects[i % len(objects)], seed=config.seed, trial=i) for i in range(config.trials)]
     graph_config = SimGraphConfig(
         checkpoint=str(checkpoint),
         object=specs[0].object,

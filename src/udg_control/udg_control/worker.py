@@ -30,6 +30,17 @@ def start_worker(module: str, start: object, descriptor: int) -> subprocess.Pope
     )
 
 
+def ask_for_real_time(priority: int) -> bool:
+    """Give this thread, and those that it starts, a SCHED_FIFO priority (0: leave it); whether it was permitted."""
+    if priority == 0:
+        return False
+    try:
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(priority))
+    except PermissionError:
+        return False
+    return True
+
+
 def wait_or_kill(process: subprocess.Popen[bytes], longest_s: float) -> None:
     """Wait for a process that was asked to end; kill it if it does not."""
     try:

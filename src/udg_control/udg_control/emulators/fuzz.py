@@ -24,6 +24,7 @@ from udg_control.safety import SafetyConfig
 from udg_control.simulated_device import SimulatedDevice, SimulatedDeviceConfig
 from udg_control.timing import LoopTimer
 from udg_control.ur import UrArm, UrArmConfig
+from udg_control.worker import ask_for_real_time
 from udg_description.errors import cli
 from udg_description.layout import JOINT_NAMES, SIDES, part_indices
 from udg_description.limits import joint_limits
@@ -98,8 +99,7 @@ def fuzz(emulators: UrEmulators, chunks: int, seed: int = 0) -> FuzzResult:
     timer = LoopTimer(PERIOD_NS * 1e-9)
     timer.start()
     before, enablings = os.sched_getscheduler(0), 1
-    with suppress(PermissionError):
-        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(CYCLE_PRIORITY))
+    ask_for_real_time(CYCLE_PRIORITY)
     try:
         _enable(loop, timer)
         for _ in range(chunks):

@@ -11,6 +11,8 @@ import mmap
 import os
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -166,6 +168,19 @@ class XHandBus:
     def environment(self) -> dict[str, str]:
         """What the environment of the driver's process needs."""
         return {BUS_VARIABLE: str(self.folder)}
+
+    @contextmanager
+    def in_environment(self) -> Iterator[XHandBus]:
+        """Let processes that start meanwhile find these hands."""
+        before = os.environ.get(BUS_VARIABLE)
+        os.environ.update(self.environment())
+        try:
+            yield self
+        finally:
+            if before is None:
+                del os.environ[BUS_VARIABLE]
+            else:
+                os.environ[BUS_VARIABLE] = before
 
     def folders(self) -> list[Path]:
         """The folders of the hands, in the order of their ports."""

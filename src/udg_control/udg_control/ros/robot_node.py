@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import threading
 import time
@@ -32,6 +31,7 @@ from udg_control.ros.control_markers import control_markers
 from udg_control.ros.tactile import tactile_messages
 from udg_control.safety import Reason
 from udg_control.timing import LoopTimer
+from udg_control.worker import ask_for_real_time
 from udg_description.errors import UdgError
 from udg_description.limits import joint_limits
 from udg_description.ros import convert, topics
@@ -228,11 +228,8 @@ class RobotNode(LifecycleNode):
 
     def _ask_for_real_time(self) -> None:
         """Give this thread its priority."""
-        if self.config.real_time_priority == 0:
-            return
-        try:
-            os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(self.config.real_time_priority))
-        except PermissionError:
+        wanted = self.config.real_time_priority
+        if wanted > 0 and not ask_for_real_time(wanted):
             self.get_logger().warning("no permission for real-time priority (docs/first_day.md); going on without")
 
     def _watch_clock(self, loop: RobotLoop) -> None:

@@ -30,7 +30,7 @@ from udg_control.ur.receive import ReceiveError, Receiver
 from udg_control.ur.shared import FAULTS, LATENESS_BIN_US, LATENESS_BINS, PHASES, Command, Report, Shared
 from udg_control.ur.start import Start
 from udg_control.ur.watch import PLAYING, FaultReport, Sample, judge
-from udg_control.worker import Order
+from udg_control.worker import Order, ask_for_real_time
 from udg_description.layout import part_indices
 from udg_description.limits import joint_limits
 
@@ -490,14 +490,9 @@ class ArmProcess:
 
     def ask_for_real_time(self) -> None:
         """Real-time priority and memory that stays, where permitted; fine timers everywhere."""
-        priority = self._config.real_time_priority
-        if priority > 0:
-            try:
-                os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(priority))
-                self._libc.mlockall(_MCL_CURRENT_AND_FUTURE)
-                self._real_time = True
-            except PermissionError:
-                pass
+        self._real_time = ask_for_real_time(self._config.real_time_priority)
+        if self._real_time:
+            self._libc.mlockall(_MCL_CURRENT_AND_FUTURE)
         self._libc.prctl(_PR_SET_TIMERSLACK, SERVO_SLACK_NS, 0, 0, 0)
 
     @contextmanager

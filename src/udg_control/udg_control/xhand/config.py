@@ -62,6 +62,10 @@ class XHandConfig:
         default=0.2,
         metadata={"description": "the hand's process silent for this long is given up [s]", "range": (0.1, 5.0)},
     )
+    real_time_priority: int = field(
+        default=0,
+        metadata={"description": "SCHED_FIFO priority of the hand's process if permitted; 0: none", "range": (0, 90)},
+    )
     connect_timeout_s: float = field(
         default=10.0, metadata={"description": "longest wait for the hand to answer cleanly [s]", "range": (1.0, 300.0)}
     )

@@ -14,7 +14,7 @@ from types import FrameType
 import numpy as np
 
 from udg_control.device import Fault, Phase
-from udg_control.worker import Order
+from udg_control.worker import Order, ask_for_real_time
 from udg_control.xhand import codes
 from udg_control.xhand.config import XHandConfig
 from udg_control.xhand.sdk import Hand, SdkError, load_sdk
@@ -275,6 +275,7 @@ def main(argv: Sequence[str]) -> None:
 
     signal.signal(signal.SIGINT, ask_to_end)
     signal.signal(signal.SIGTERM, ask_to_end)
+    ask_for_real_time(config.real_time_priority)
     gc.freeze()
     gc.disable()
     code = process.run()
