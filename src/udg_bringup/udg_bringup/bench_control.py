@@ -104,6 +104,7 @@ def figures(log: EmulatorLog, sine: Sine, start_ns: int, from_ns: int, to_ns: in
 
 def summary(arms: Sequence[ArmFigures]) -> dict[str, object]:
     """Return what the last line of the output says: both arms together."""
+    delay_ms: float = max((arm.delay_ms for arm in arms), key=abs)
     jitter_ms = np.concatenate([arm.jitter_ms for arm in arms])
     p50, p99, most = (round(float(np.percentile(jitter_ms, percent)), 3) for percent in (50, 99, 100))
     return {
@@ -112,7 +113,7 @@ def summary(arms: Sequence[ArmFigures]) -> dict[str, object]:
         "jitter_ms": {"p50": p50, "p99": p99, "max": most},
         "tracking_error_mrad": round(max(arm.error_mrad for arm in arms), 2),
         "machine_pauses": max(arm.pauses for arm in arms),
-        "delay_ms": round(max((arm.delay_ms for arm in arms), key=lambda delay_ms: abs(delay_ms)), 1),
+        "delay_ms": round(delay_ms, 1),
         "tracking_error_without_delay_mrad": round(max(arm.shape_error_mrad for arm in arms), 2),
     }
 
