@@ -13,6 +13,8 @@ import trimesh
 from udg_description.camera import CameraModel
 from udg_description.errors import UdgError
 from udg_description.model import RobotModel
+from udg_description.transforms import transform_points
+from udg_sim.mesh_cover import cover
 from udg_sim.noise import KinectNoise
 from udg_sim.objects import ObjectModel
 from udg_sim.scene_mesh import RobotMesh
@@ -34,11 +36,11 @@ class DepthError(UdgError):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Mesh:
-    """One rigid mesh with its ray casting structure, in its own frame."""
+    """One rigid mesh with its ray casting structure and covering spheres (S, 3), (S,) [m], in its own frame."""
 
     scene: RaycastingScene
-    center: np.ndarray
-    radius: float
+    centers: np.ndarray
+    radii: np.ndarray
 
 
 class _Layer(NamedTuple):
@@ -83,9 +85,8 @@ class DepthRig:
     def add_mesh(self, key: str, mesh: trimesh.Trimesh) -> None:
         """Makes a mesh (its own frame, metres) known under `key`; ObjectModels need no call."""
         vertices = np.asarray(mesh.vertices)
-        center = (vertices.min(axis=0) + vertices.max(axis=0)) / 2
-        radius = float(np.linalg.norm(vertices - center, axis=1).max())
-        self._meshes[key] = _Mesh(scene=ray_scene(vertices, mesh.faces), center=center, radius=radius)
+        centers, radii = cover(vertices, mesh.faces)
+        self._meshes[key] = _Mesh(scene=ray_scene(vertices, mesh.faces), centers=centers, radii=radii)
 
     def render(
         self,
@@ -126,8 +127,7 @@ class DepthRig:
         cosine = view.table_cosine.copy()
         seen = [np.zeros(0, dtype=np.intp)]
         for mesh, T in meshes:
-            center = T[:3, :3] @ mesh.center + T[:3, 3]
-            likely = view.may_hit(center[None], np.array([mesh.radius]))
+            likely = view.may_hit(transform_points(T, mesh.centers), mesh.radii)
             hits = cast(view, mesh.scene, T, likely.pixels, depth)
             _keep_nearer(hits, depth, cosine)
             seen.append(hits.pixels)

@@ -109,10 +109,13 @@ class View:
         half = np.where(sine < 1, np.arcsin(sine) + self._tile_angle, np.pi)
         limit = np.cos(np.minimum(half, np.pi)).astype(np.float32)
         axis = (offset / distance[:, None]).astype(np.float32)
-        seen = self._tile_direction @ axis.T >= limit
-        if tiles is not None:
-            seen[~tiles] = False
-        return LikelyHits(self.pixels_of(seen.any(axis=1)), seen.any(axis=0))
+        if tiles is None:
+            seen = self._tile_direction @ axis.T >= limit
+            return LikelyHits(self.pixels_of(seen.any(axis=1)), seen.any(axis=0))
+        seen = self._tile_direction[tiles] @ axis.T >= limit
+        seeing = tiles.copy()
+        seeing[tiles] = seen.any(axis=1)
+        return LikelyHits(self.pixels_of(seeing), seen.any(axis=0))
 
 
 def _bounding_window(mask: np.ndarray) -> tuple[slice, slice]:
