@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +11,6 @@ from udg_control.follower import ChunkFollower, FollowerConfig
 from udg_datagen.demonstration import DemoConfig, Plan, Rejected, Stage
 from udg_description.layout import Side, part_indices
 from udg_description.limits import joint_limits
-from udg_description.transforms import rotation_angle
 from udg_sim.trial import LiftTracker
 from udg_sim.world import World
 
@@ -94,6 +94,7 @@ class Judge:
         self._rule = LiftTracker()
         self._rule.update(world.time_s, float(self._placed[2, 3]))
         self._highest_m = 0.0
+        self._reasons: dict[tuple[str, str, Stage], str] = {}
 
     @property
     def success(self) -> bool:
@@ -122,24 +123,32 @@ class Judge:
 
     def _touched(self, stage: Stage) -> tuple[str, dict[str, object]] | None:
         """Why a contact of this moment is not as it should be, and what it is."""
-        for contact in self._world.contacts(min_force_n=self._config.touch_n):
-            pair = {contact.a, contact.b}
-            robot = sorted(pair - {"object", "table"})
-            if not robot:
-                continue
-            hands = all(name.startswith(tuple(f"{side}_hand" for side in self._sides)) for name in robot)
-            reason = ""
-            if "table" in pair:
-                reason = "touched_table"
-            elif "object" not in pair:
-                reason = "hands_touched" if hands else "touched_itself"
-            elif not hands:
-                reason = "touched_other_part"
-            elif stage == Stage.PREGRASP:
-                reason = "touched_early"
-            if reason:
-                return reason, {"contact": [contact.a, contact.b], "force_n": round(contact.force_n, 2)}
-        return None
+        contacts = self._world.contacts(self._config.touch_n, lambda a, b: bool(self._against_touch(a, b, stage)))
+        if not contacts:
+            return None
+        contact = contacts[0]
+        facts: dict[str, object] = {"contact": [contact.a, contact.b], "force_n": round(contact.force_n, 2)}
+        return self._against_touch(contact.a, contact.b, stage), facts
+
+    def _against_touch(self, a: str, b: str, stage: Stage) -> str:
+        """The reason why two bodies should not touch in a stage; empty if they may."""
+        key = (a, b, stage)
+        if key not in self._reasons:
+            self._reasons[key] = self._reason({a, b}, stage)
+        return self._reasons[key]
+
+    def _reason(self, pair: set[str], stage: Stage) -> str:
+        robot = sorted(pair - {"object", "table"})
+        if not robot:
+            return ""
+        hands = all(name.startswith(tuple(f"{side}_hand" for side in self._sides)) for name in robot)
+        if "table" in pair:
+            return "touched_table"
+        if "object" not in pair:
+            return "hands_touched" if hands else "touched_itself"
+        if not hands:
+            return "touched_other_part"
+        return "touched_early" if stage == Stage.PREGRASP else ""
 
     def _moved(self, T_world_object: np.ndarray, stage: Stage) -> tuple[str, dict[str, object]] | None:
         """Why the object is not where it should be, and how far it went."""
@@ -147,10 +156,15 @@ class Judge:
             return None
         config = self._config
         shift_m = float(np.linalg.norm(T_world_object[:3, 3] - self._placed[:3, 3]))
-        turn_rad = float(rotation_angle(self._placed[:3, :3], T_world_object[:3, :3]))
+        turn_rad = _turn_rad(self._placed[:3, :3], T_world_object[:3, :3])
         facts: dict[str, object] = {"shift_m": round(shift_m, 4), "turn_rad": round(turn_rad, 3)}
         if stage == Stage.PREGRASP and shift_m > config.most_early_shift_m:
             return "moved_early", facts
         if shift_m > config.most_shift_m:
             return "pushed_away", facts
         return ("tipped", facts) if turn_rad > config.most_turn_rad else None
+
+
+def _turn_rad(rotation_a: np.ndarray, rotation_b: np.ndarray) -> float:
+    """Angle [rad] between rotations (3, 3), by the chord: it is asked for at every control period."""
+    return 2.0 * math.asin(min(1.0, float(np.linalg.norm(rotation_a - rotation_b)) / math.sqrt(8.0)))
