@@ -1,0 +1,70 @@
+"""Why a closed-loop trial failed, so that failures can be counted."""
+
+from __future__ import annotations
+
+from collections import deque
+
+import numpy as np
+
+from udg_description.layout import SIDES
+from udg_sim.world import World
+
+CAUSES = ("dropped", "lifted_too_little", "knocked_away", "stalled", "touched_not_lifted", "never_touched")
+"""Failed trials by the first that is true: it fell after it had risen by 5 cm; it rose by 5 cm but not high or long
+enough; it was moved by 10 cm along the table, tipped over, or fell off it; the robot stood still for the last 3 s; a
+hand touched it; no hand did."""
+_RISEN_M = 0.05
+_FALLEN_M = 0.03
+_AWAY_M = 0.1
+_TIPPED_RAD = 1.0
+_STILL_S = 3.0
+_STILL_RAD = 0.02  # of every joint
+_TOUCH_N = 0.1
+_HANDS = tuple(f"{side}_hand" for side in SIDES)
+
+
+class TrialWatch:
+    """Watches a trial, once a step."""
+
+    def __init__(self, world: World) -> None:
+        self._world, self._placed = world, world.T_world_object
+        self._recent: deque[tuple[float, np.ndarray]] = deque([(world.time_s, world.q)])
+        self.raised_m = 0.0
+        self.touched = False
+
+    @property
+    def height_m(self) -> float:
+        """How much higher the object is than at the start."""
+        return float(self._world.T_world_object[2, 3] - self._placed[2, 3])
+
+    def look(self) -> None:
+        """Look at the world after a step."""
+        world = self._world
+        self.raised_m = max(self.raised_m, self.height_m)
+        self.touched = self.touched or bool(world.contacts(_TOUCH_N, wanted=_hand_on_object))
+        self._recent.append((world.time_s, world.q))
+        while world.time_s - self._recent[1][0] >= _STILL_S:
+            self._recent.popleft()
+
+    def cause(self) -> str:
+        """One of CAUSES, for a trial that failed."""
+        T_world_object = self._world.T_world_object
+        moved_m = float(np.linalg.norm(T_world_object[:2, 3] - self._placed[:2, 3]))
+        up = T_world_object[:3, :3] @ self._placed[2, :3]  # where what was up at the start points to now
+        tipped_rad = float(np.arccos(np.clip(up[2], -1.0, 1.0)))
+        if self.raised_m >= _RISEN_M:
+            return "dropped" if self.height_m < self.raised_m - _FALLEN_M else "lifted_too_little"
+        if moved_m > _AWAY_M or tipped_rad > _TIPPED_RAD or self.height_m < -_RISEN_M:
+            return "knocked_away"
+        if self._stands_still():
+            return "stalled"
+        return "touched_not_lifted" if self.touched else "never_touched"
+
+    def _stands_still(self) -> bool:
+        if self._world.time_s - self._recent[0][0] < _STILL_S - 1e-6:
+            return False
+        return float(np.ptp([q for _, q in self._recent], axis=0).max()) < _STILL_RAD
+
+
+def _hand_on_object(a: str, b: str) -> bool:
+    return "object" in (a, b) and (a.startswith(_HANDS) or b.startswith(_HANDS))
