@@ -6,6 +6,7 @@ import torch
 
 from udg_description.layout import HOME_Q, mirror_q, part_indices
 from udg_description.limits import joint_limits
+from udg_policy.config import ACTION_SPACES
 from udg_policy.hands import grasp_frames, grasp_frames_np
 from udg_policy.representation import (
     MAX_JOINT_STEP_RAD,
@@ -18,7 +19,7 @@ from udg_policy.representation import (
 )
 from udg_policy.synthetic import make_episode
 
-SPACES = ("wrist_relative", "joint_absolute")
+SPACES = ACTION_SPACES
 CHUNK = 4
 
 
@@ -56,6 +57,12 @@ def test_moving_by_one_centimetre_along_the_hands_own_x() -> None:
     now = grasp_frames_np(q.numpy())
     for side in range(2):
         np.testing.assert_allclose(moved[side, :3, 3] - now[side, :3, 3], 0.01 * now[side, :3, 0], atol=1e-6)
+
+
+def test_an_absolute_target_does_not_depend_on_where_the_hand_is() -> None:
+    q, targets = one_chunk(0)
+    elsewhere = encode("wrist_absolute", grasp_frames(targets)[-1][None], grasp_frames(targets)[None], targets[None])[0]
+    torch.testing.assert_close(elsewhere, encoded("wrist_absolute", q, targets))
 
 
 def test_a_pose_out_of_reach_is_approached_within_the_limits() -> None:

@@ -11,6 +11,8 @@ import yaml
 
 from udg_policy.errors import ConfigError
 
+ACTION_SPACES = ("wrist_relative", "wrist_absolute", "joint_absolute")
+
 
 def _require(ok: bool, message: str) -> None:
     if not ok:
@@ -53,8 +55,11 @@ class EncoderConfig:
     neighbours_2: int = 16
     widths_2: tuple[int, ...] = (128,)
     batch_norm: bool = False
+    layer_norm: bool = False  # of each row of the shared MLPs, instead
 
     def __post_init__(self) -> None:
+        _require(not (self.batch_norm and self.layer_norm),
+                 "encoder.batch_norm, encoder.layer_norm: at most one of them can be true")
         _require(self.neighbours_1 > 0 and self.neighbours_2 > 0, "encoder: neighbours must be positive")
         _require(len(self.widths_1) > 0 and len(self.widths_2) > 0, "encoder: widths must not be empty")
         _require(self.centres_2[0] <= self.centres_1[0] and self.centres_2[1] <= self.centres_1[1],
@@ -118,6 +123,7 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         _require(self.batch >= 1 and self.steps >= 1, "train: batch and steps must be at least 1")
+        _require(min(self.nll_weight, self.l1_weight) >= 0.0, "train: nll_weight and l1_weight must not be negative")
         _require(0.0 <= self.validation_share < 1.0, "train.validation_share must be in [0, 1)")
         _require(self.validation_split in ("episode", "object"), f"train.validation_split: {self.validation_split!r}")
         _require(0.0 <= self.ema_decay < 1.0, "train.ema_decay must be in [0, 1)")
@@ -131,18 +137,25 @@ class PolicyConfig:
     """Everything that defines a policy and its training."""
 
     name: str = "edge"
-    action_space: str = "wrist_relative"  # or "joint_absolute"
+    action_space: str = "wrist_relative"  # one of ACTION_SPACES, see udg_policy.representation
     observation: ObservationConfig = field(default_factory=ObservationConfig)
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
     decoder: DecoderConfig = field(default_factory=DecoderConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
 
     def __post_init__(self) -> None:
-        _require(self.action_space in ("wrist_relative", "joint_absolute"), f"action_space: {self.action_space!r}")
+        _require(self.action_space in ACTION_SPACES,
+                 f"action_space: {self.action_space!r}; valid are {', '.join(ACTION_SPACES)}")
+        train, head = self.train, self.decoder.head
+        _require(head == "regression" or train.nll_weight > 0.0,
+                 "train.nll_weight: 0 leaves the standard deviation of the truncated normal untrained; set it, or "
+                 "decoder.head to regression")
+        _require(head == "regression" or train.l1_weight > 0.0 or train.nll_start == 0.0,
+                 "train.nll_start: with l1_weight 0 nothing is trained before it; set it to 0 or l1_weight above 0")
         moves = self.train.scene_shift_m > 0.0 or self.train.scene_turn_rad > 0.0
         _require(not moves or self.action_space == "wrist_relative",
-                 "train.scene_shift_m, train.scene_turn_rad: joint_absolute targets do not move with the scene; set both "
-                 "to 0 or action_space to wrist_relative")
+                 f"train.scene_shift_m, train.scene_turn_rad: {self.action_space} targets do not move with the scene; "
+                 "set both to 0 or action_space to wrist_relative")
         sizes, encoder = self.observation, self.encoder
         if sizes.n_whole > 0:
             _require(encoder.centres_1[1] == 0 and encoder.centres_2[1] == 0,

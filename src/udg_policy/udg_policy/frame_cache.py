@@ -14,7 +14,7 @@ import os
 import secrets
 import shutil
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
 from typing import NamedTuple
@@ -110,7 +110,9 @@ def default_cache_folder() -> Path:
 def cache_of(dataset: EpisodeDataset, config: PolicyConfig, folder: Path, processes: int = 1) -> Path:
     """The frames of a dataset inside `folder`, made if they are not there yet. Raises DatasetError."""
     settings = {"version": _VERSION, "metre": METRE, "data": dataset.hash(),
-                "observation": asdict(config.observation), "encoder": asdict(config.encoder)}
+                **{key: getattr(config.observation, key) for key in ("n_seen", "n_robot", "n_whole")},
+                **{key: getattr(config.encoder, key) for key in ("centres_1", "neighbours_1", "centres_2",
+                                                                 "neighbours_2")}}
     place = folder / hashlib.sha256(canonical_json(settings).encode()).hexdigest()[:24]
     if (place / HEADER_NAME).is_file():
         return place

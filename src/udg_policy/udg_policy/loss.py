@@ -28,7 +28,7 @@ def l1_weights(config: PolicyConfig, bounds: ActionBounds) -> Tensor:
     unit = np.full(bounds.lower.shape[1], train.unit_joint_rad, dtype=np.float32)
     for arm in ARMS:
         unit[arm] = train.unit_rotation_rad
-        if config.action_space == "wrist_relative":
+        if config.action_space != "joint_absolute":
             unit[arm.start:arm.start + 3] = train.unit_position_m
     decay = train.step_decay ** np.arange(len(bounds.lower), dtype=np.float32)
     return torch.from_numpy(0.5 * (bounds.upper - bounds.lower) / unit * decay[:, None])
@@ -49,7 +49,7 @@ def policy_loss(config: PolicyConfig, distribution: ActionDistribution, actions:
 
 def errors_by_kind(distribution: ActionDistribution, actions: Tensor, bounds: ActionBounds) -> dict[str, float]:
     """Mean absolute errors of the executed action: arm places and hand joints, in the actions' units, first step."""
-    half_width = torch.from_numpy(0.5 * (bounds.upper - bounds.lower))
+    half_width = torch.from_numpy(0.5 * (bounds.upper - bounds.lower)).to(actions.device)
     error = (truncated_normal_mode(distribution.mu) - actions).abs() * half_width
     position = torch.cat([error[..., arm.start:arm.start + 3] for arm in ARMS], dim=-1)
     rotation = torch.cat([error[..., arm.start + 3:arm.stop] for arm in ARMS], dim=-1)

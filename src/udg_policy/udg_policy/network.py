@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from udg_description.layout import N_JOINTS
-from udg_policy.config import PolicyConfig
+from udg_policy.config import EncoderConfig, PolicyConfig
 from udg_policy.gather_max import gather_maximum, gather_rows
 from udg_policy.observation import coordinate_width, feature_width, proprioception_width
 from udg_policy.point_set import PointSampler
@@ -29,28 +29,38 @@ class ActionDistribution(NamedTuple):
 class SharedMlp(nn.Module):
     """1x1 convolutions on rows (channels last); the last ReLU is left to the caller, after the maximum."""
 
-    def __init__(self, inputs: int, widths: tuple[int, ...], batch_norm: bool) -> None:
+    def __init__(self, inputs: int, widths: tuple[int, ...], config: EncoderConfig) -> None:
         super().__init__()
         sizes = (inputs, *widths)
-        self.linears = nn.ModuleList(nn.Linear(a, b, bias=not batch_norm)
+        normed = config.batch_norm or config.layer_norm
+        self.linears = nn.ModuleList(nn.Linear(a, b, bias=not normed)
                                      for a, b in zip(sizes[:-1], sizes[1:], strict=True))
-        self.norms = nn.ModuleList(nn.BatchNorm1d(width) for width in widths) if batch_norm else None
-        self.is_linear = len(widths) == 1 and not batch_norm
+        self.norms = nn.ModuleList(nn.BatchNorm1d(width) for width in widths) if config.batch_norm else None
+        self.row_norms = nn.ModuleList(nn.LayerNorm(width) for width in widths) if config.layer_norm else None
+        self.is_linear = len(widths) == 1 and not normed
 
     def forward(self, rows: Tensor, k: int) -> Tensor:
         """(G * k, inputs) -> maximum over each k rows (G, widths[-1]), before the last ReLU."""
+        if self.row_norms is not None:
+            return self._with_row_norms(rows, k, self.row_norms)
         norms = self.norms if self.norms is not None else [None] * len(self.linears)
         layers = [RowLayer(linear, norm) for linear, norm in zip(self.linears, norms, strict=True)]
         return grouped_mlp(rows, k, layers, self.training and torch.is_grad_enabled())
+
+    def _with_row_norms(self, rows: Tensor, k: int, norms: nn.ModuleList) -> Tensor:
+        for i, (linear, norm) in enumerate(zip(self.linears, norms, strict=True)):
+            rows = norm(linear(F.relu(rows) if i > 0 else rows))
+        return rows.view(-1, k, rows.shape[-1]).amax(dim=1)
 
 
 class SetAbstraction(nn.Module):
     """Groups of neighbours -> shared MLP -> maximum -> ReLU (ReLU and maximum commute)."""
 
-    def __init__(self, coordinates: int, features: int, widths: tuple[int, ...], batch_norm: bool) -> None:
+    def __init__(self, coordinates: int, features: int, widths: tuple[int, ...], config: EncoderConfig
+                 ) -> None:
         super().__init__()
         self.coordinates = coordinates
-        self.mlp = SharedMlp(coordinates + features, widths, batch_norm)
+        self.mlp = SharedMlp(coordinates + features, widths, config)
 
     def forward(self, features: Tensor, learned: Tensor | None, centres: Tensor, neighbours: Tensor) -> Tensor:
         """Features (B, M, widths[-1]) of M centres.
@@ -150,9 +160,8 @@ class PolicyNetwork(nn.Module):
         self.register_buffer("centres_2", torch.from_numpy(sampler.centres_2), persistent=False)
         coordinates = coordinate_width(config.observation)
         self.coordinates = coordinates
-        self.layer_1 = SetAbstraction(coordinates, feature_width(config.observation), encoder.widths_1,
-                                      encoder.batch_norm)
-        self.layer_2 = SetAbstraction(coordinates, encoder.widths_1[-1], encoder.widths_2, encoder.batch_norm)
+        self.layer_1 = SetAbstraction(coordinates, feature_width(config.observation), encoder.widths_1, encoder)
+        self.layer_2 = SetAbstraction(coordinates, encoder.widths_1[-1], encoder.widths_2, encoder)
         self.token = nn.Linear(encoder.widths_2[-1] + coordinates, decoder.width)
         inputs = proprioception_width(config.observation)
         self.state = nn.Sequential(nn.Linear(inputs, decoder.width), nn.GELU(),

@@ -1,16 +1,32 @@
-"""Data-parallel training by processes on one machine: gradients are averaged over gloo."""
+"""Data-parallel training: processes of this machine, or of many by torchrun; gradients are averaged over all.
+
+Every process takes an equal share of each batch, so that n processes do what one does with the same batch. Batch
+normalisation uses the statistics of the whole batch (`udg_policy.rows_mlp` sums them over the processes).
+"""
 
 from __future__ import annotations
 
+import os
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.multiprocessing.spawn import start_processes
+
+from udg_policy.errors import ConfigError
+
+_TORCHRUN = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+_PATIENCE = timedelta(hours=12)  # while one process prepares frames or validates
+
+
+def default_device() -> str:
+    """Where a process trains that has the machine for itself."""
+    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 @dataclass(frozen=True)
@@ -19,14 +35,49 @@ class Parallel:
 
     rank: int = 0
     size: int = 1
+    local_rank: int = 0  # on its machine
+    device: str = "cpu"
 
     @staticmethod
     @contextmanager
     def join(rank: int, size: int, port: int) -> Iterator[Parallel]:
-        """Meet the other processes on this machine; leave them at the end."""
-        dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=size)
+        """Meet the other processes on this machine's CPU; leave them at the end."""
+        dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=size,
+                                timeout=_PATIENCE)
         try:
-            yield Parallel(rank, size)
+            yield Parallel(rank, size, rank)
+        finally:
+            dist.destroy_process_group()
+
+    @staticmethod
+    def by_torchrun() -> bool:
+        """Whether torchrun has started this process."""
+        return "WORLD_SIZE" in os.environ and "RANK" in os.environ
+
+    @staticmethod
+    @contextmanager
+    def from_environment() -> Iterator[Parallel]:
+        """Meet the processes that torchrun has started, by its environment: nccl on CUDA, else gloo.
+
+        Raises ConfigError where the environment is not torchrun's.
+        """
+        missing = [name for name in _TORCHRUN if name not in os.environ]
+        if missing:
+            raise ConfigError(f"environment: {missing[0]} is missing; use torchrun, or unset RANK and WORLD_SIZE")
+        try:
+            rank, local_rank, size = (int(os.environ[name]) for name in _TORCHRUN[:3])
+        except ValueError as error:
+            raise ConfigError(f"environment: RANK, LOCAL_RANK and WORLD_SIZE must be integers: {error}") from error
+        device = default_device()
+        if device == "cuda":
+            if local_rank >= torch.cuda.device_count():
+                raise ConfigError(f"torchrun: no CUDA device is left for local process {local_rank}; valid for "
+                                  f"--nproc-per-node: at most {torch.cuda.device_count()}")
+            device = f"cuda:{local_rank}"
+            torch.cuda.set_device(local_rank)
+        dist.init_process_group("nccl" if device != "cpu" else "gloo", timeout=_PATIENCE)
+        try:
+            yield Parallel(rank, size, local_rank, device)
         finally:
             dist.destroy_process_group()
 
@@ -43,9 +94,14 @@ class Parallel:
         """The first process's value."""
         if self.size == 1:
             return value
-        shared = torch.tensor([value], dtype=torch.float64)
+        shared = torch.tensor([value], dtype=torch.float64, device=self.device)
         dist.broadcast(shared, src=0)
         return float(shared)
+
+    def wait(self) -> None:
+        """Until all processes are here."""
+        if self.size > 1:
+            dist.barrier()
 
     def average_gradients(self, network: nn.Module) -> None:
         """Replace each gradient by its mean over the processes."""

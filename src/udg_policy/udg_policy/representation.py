@@ -3,19 +3,21 @@
 An action has 36 numbers in the layout of the joints. `joint_absolute`: the joint targets [rad]. `wrist_relative`: in
 the six places of an arm stands the target of the hand, position [m] and rotation vector [rad] of the grasp frame,
 relative to the measured grasp frame and expressed in it; in the twelve places of a hand stand its joint targets [rad].
+`wrist_absolute`: the same, but relative to the grasp frame of the home pose, which does not move.
 The network sees actions scaled to [-1, 1] by bounds (K, 36) that the checkpoint keeps.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from udg_description.arm_kinematics import arm_jacobian, hand_pose, nearest_hand_ik
-from udg_description.layout import N_JOINTS, SIDES, Side, mirror_q, part_indices
+from udg_description.layout import HOME_Q, N_JOINTS, SIDES, Side, mirror_q, part_indices
 from udg_description.limits import joint_limits
 from udg_description.transforms import make_transform, matrix_to_rotvec, rotvec_to_matrix
 from udg_policy import rotations
@@ -46,6 +48,12 @@ class ActionBounds:
         return self.lower + 0.5 * (actions + 1.0) * (self.upper - self.lower)
 
 
+@lru_cache(maxsize=1)
+def home_grasp_frames() -> np.ndarray:
+    """T_world_grasp (2, 4, 4) of both hands in the home pose."""
+    return grasp_frames_np(HOME_Q)
+
+
 def encode(space: str, T_now: Tensor, T_targets: Tensor, q_targets: Tensor) -> Tensor:
     """Actions (B, K, 36) of joint targets q_targets (B, K, 36) [rad].
 
@@ -53,6 +61,8 @@ def encode(space: str, T_now: Tensor, T_targets: Tensor, q_targets: Tensor) -> T
     """
     if space == "joint_absolute":
         return q_targets
+    if space == "wrist_absolute":
+        T_now = torch.from_numpy(home_grasp_frames()).to(T_now.dtype).expand(len(T_targets), -1, -1, -1)
     actions = q_targets.clone()
     relative = rotations.inverse(T_now)[:, None] @ T_targets
     for side, arm in enumerate(ARMS):
@@ -82,7 +92,7 @@ def bounds_of(space: str, actions: Tensor, margin: float, symmetric: bool) -> Ac
     steps = actions.shape[1]
     lower = np.tile(limits.lower.astype(np.float32), (steps, 1))
     upper = np.tile(limits.upper.astype(np.float32), (steps, 1))
-    if space == "wrist_relative":
+    if space != "joint_absolute":
         both = torch.cat([actions, mirror_actions(space, actions)]) if symmetric else actions
         least, most = both.amin(dim=0).numpy(), both.amax(dim=0).numpy()
         spread = margin * (most - least) + _LEAST_WIDTH
@@ -96,8 +106,8 @@ def decode(space: str, actions: np.ndarray, q: np.ndarray) -> np.ndarray:
     """Joint targets (K, 36) [rad], finite and within the limits, of actions (K, 36) given the measured q (36,)."""
     limits = joint_limits()
     targets = np.asarray(actions, dtype=np.float64).copy()
-    if space == "wrist_relative":
-        T_now = grasp_frames_np(q)
+    if space != "joint_absolute":
+        T_now = home_grasp_frames() if space == "wrist_absolute" else grasp_frames_np(q)
         for index, side in enumerate(SIDES):
             relative = targets[:, ARMS[index]]
             T_grasp_target = make_transform(rotvec_to_matrix(relative[:, 3:]), relative[:, :3])

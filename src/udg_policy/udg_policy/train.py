@@ -1,4 +1,7 @@
-"""Training: `python -m udg_policy.train --data DIR --preset edge --out DIR --minutes 40 --seed 0 [--resume]`."""
+"""Training: `python -m udg_policy.train --data DIR --preset edge --out DIR --minutes 40 --seed 0 [--resume]`.
+
+Over machines: `torchrun --nnodes N --nproc-per-node M -m udg_policy.train ...` with the same arguments everywhere.
+"""
 
 from __future__ import annotations
 
@@ -27,15 +30,14 @@ from udg_policy.config import PolicyConfig, load_yaml, preset, preset_names, to_
 from udg_policy.dataset import EpisodeDataset
 from udg_policy.errors import CheckpointError, ConfigError
 from udg_policy.files import write_atomically
-from udg_policy.frame_store import FrameStore, load_frames
+from udg_policy.frame_store import Batch, FrameStore, load_frames
 from udg_policy.journal import Journal
 from udg_policy.loss import Losses, errors_by_kind, l1_weights, policy_loss
 from udg_policy.network import PolicyNetwork
-from udg_policy.parallel import Parallel
+from udg_policy.parallel import Parallel, default_device
 
 STATE_NAME = "train_state.safetensors"
 _LOG_EVERY = 50
-_VALIDATIONS = 20
 _VALIDATION_VIEWS = 1024
 _SAVE_EVERY_S = 120.0
 _MEAN_VIEWS = 4096  # for the mean action that the network starts from
@@ -52,10 +54,14 @@ class Run:
     data_hash: str = ""
     quiet: bool = False
     stop_at_step: int | None = None  # end early, as an interruption would, state saved
+    split_seed: int | None = None  # of the validation split; None: seed
+    validations: int = 20  # in all; the last one is at the end
 
     def __post_init__(self) -> None:
         if self.minutes is not None and not self.minutes > 0.0:
             raise ConfigError(f"minutes: {self.minutes}, must be positive")
+        if self.validations < 1:
+            raise ConfigError(f"validations: {self.validations}, must be at least 1")
 
 
 class Split(NamedTuple):
@@ -109,13 +115,17 @@ class Trainer:
 
     def __init__(self, config: PolicyConfig, store: FrameStore, run: Run, parallel: Parallel) -> None:
         self.config, self.store, self.run, self.parallel = config, store, run, parallel
-        self.split = split_views(store, run.seed)
+        if config.train.batch % parallel.size != 0:
+            raise ConfigError(f"train.batch: {config.train.batch}, must be a multiple of the {parallel.size} processes")
+        self.split = split_views(store, run.seed if run.split_seed is None else run.split_seed)
         self.bounds = store.bounds(self.split.train)
-        self.weights = l1_weights(config, self.bounds)
+        self.device = torch.device(parallel.device)
+        self.weights = l1_weights(config, self.bounds).to(self.device)
         torch.manual_seed(run.seed)
         self.network = PolicyNetwork(config)
         some = self.split.train[:: max(1, len(self.split.train) // _MEAN_VIEWS)]
         self.network.start_from(self.bounds.normalise(store.actions(some)).clamp(-1.0, 1.0).mean(dim=(0, 1)))
+        self.network.to(self.device)
         matrices = [p for p in self.network.parameters() if p.ndim >= 2]
         others = [p for p in self.network.parameters() if p.ndim < 2]
         train = config.train
@@ -149,11 +159,12 @@ class Trainer:
         train, parallel = self.config.train, self.parallel
         views = self._views(self.step)
         self.store.prefetch(self._views(self.step + 1))
-        batch = self.store.batch(views, self.bounds, step_generator(self.run.seed, 2, self.step, parallel.rank))
+        batch = self._on_device(self.store.batch(views, self.bounds, step_generator(self.run.seed, 2, self.step,
+                                                                                    parallel.rank)))
         for group in self.optimiser.param_groups:
             group["lr"] = self.learning_rate(progress)
         self.network.train()
-        with torch.autocast("cpu", torch.bfloat16, enabled=train.bf16):
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=train.bf16):
             distribution = self.network(*batch[:4])
         losses = policy_loss(self.config, distribution, batch.actions, self.weights, progress)
         self.optimiser.zero_grad(set_to_none=True)
@@ -164,6 +175,9 @@ class Trainer:
         self.step += 1
         self._update_average()
         return Losses(*(value.detach() for value in losses))
+
+    def _on_device(self, batch: Batch) -> Batch:
+        return Batch(*(tensor.to(self.device, non_blocking=True) for tensor in batch))
 
     @torch.no_grad()
     def _update_average(self) -> None:
@@ -181,12 +195,12 @@ class Trainer:
         if len(views) == 0:
             return {}
         views = views[torch.linspace(0, len(views) - 1, min(len(views), _VALIDATION_VIEWS)).long()]
-        network = PolicyNetwork(self.config)
+        network = PolicyNetwork(self.config).to(self.device)
         network.load_state_dict(self.average)
         network.eval()
         sums: dict[str, float] = {}
         for part in views.split(self.config.train.batch):
-            batch = self.store.batch(part, self.bounds)
+            batch = self._on_device(self.store.batch(part, self.bounds))
             distribution = network(*batch[:4])
             losses = policy_loss(self.config, distribution, batch.actions, self.weights, 1.0)
             values = {"l1": float(losses.l1), "nll": float(losses.nll),
@@ -208,8 +222,8 @@ class Trainer:
     def save_state(self) -> None:
         """Write what --resume needs."""
         header = {"step": self.step, "elapsed_s": self.elapsed_s, "seed": self.run.seed,
-                  "data_hash": self.run.data_hash, "config": to_dict(self.config)}
-        data = save_tensors({k: v.detach().clone().contiguous() for k, v in self._tensors().items()},
+                  "split_seed": self.run.split_seed, "data_hash": self.run.data_hash, "config": to_dict(self.config)}
+        data = save_tensors({k: v.detach().cpu().clone().contiguous() for k, v in self._tensors().items()},
                             metadata={"train": json.dumps(header)})
         write_atomically(self.run.out / STATE_NAME, data)
 
@@ -224,16 +238,17 @@ class Trainer:
                 tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a mapping)
         except (SafetensorError, KeyError, TypeError, json.JSONDecodeError, OSError) as error:
             raise CheckpointError(f"{path}: not a readable training state: {error}") from error
-        same = {"seed": self.run.seed, "data_hash": self.run.data_hash,
+        same = {"seed": self.run.seed, "split_seed": self.run.split_seed, "data_hash": self.run.data_hash,
                 "config": json.loads(json.dumps(to_dict(self.config)))}
         for key, value in same.items():
             if header.get(key) != value:
                 raise CheckpointError(f"{path}: is of a run with another {key}; resume needs the same one")
         self.network.load_state_dict({k[len("network."):]: v for k, v in tensors.items() if k.startswith("network.")})
-        self.average = {k[len("average."):]: v.clone() for k, v in tensors.items() if k.startswith("average.")}
+        self.average = {k[len("average."):]: v.clone().to(self.device) for k, v in tensors.items()
+                        if k.startswith("average.")}
         for name, parameter in self.network.named_parameters():
-            state = {key: tensors[f"optimiser.{key}.{name}"].clone() for key in ("step", "exp_avg", "exp_avg_sq")
-                     if f"optimiser.{key}.{name}" in tensors}
+            state = {key: tensors[f"optimiser.{key}.{name}"].clone().to("cpu" if key == "step" else self.device)
+                     for key in ("step", "exp_avg", "exp_avg_sq") if f"optimiser.{key}.{name}" in tensors}
             if state:
                 self.optimiser.state[parameter] = state
         self.step, self.elapsed_s = int(header["step"]), float(header["elapsed_s"])
@@ -241,7 +256,7 @@ class Trainer:
     def checkpoint(self, figures: dict[str, Any]) -> Checkpoint:
         """The averaged weights as a checkpoint."""
         return Checkpoint(config=self.config, bounds=self.bounds,
-                          weights={k: v.detach().clone() for k, v in self.average.items()},
+                          weights={k: v.detach().cpu().clone() for k, v in self.average.items()},
                           data_hash=self.run.data_hash, git_hash=git_hash(), train_objects=self.split.train_objects,
                           figures=figures)
 
@@ -265,7 +280,7 @@ def train(config: PolicyConfig, store: FrameStore, run: Run, parallel: Parallel 
         run.out.mkdir(parents=True, exist_ok=True)
     journal = Journal(run.out, leader, run.quiet)
     start, first_step, first_s = time.monotonic() - trainer.elapsed_s, trainer.step, trainer.elapsed_s
-    last_save_s, next_validation = trainer.elapsed_s, 0.0
+    last_save_s, next_validation = trainer.elapsed_s, 0.0 if run.validations > 1 else 1.0
     losses: list[float] = []
     figures: dict[str, float] = {}
     while True:
@@ -274,7 +289,7 @@ def train(config: PolicyConfig, store: FrameStore, run: Run, parallel: Parallel 
         done = progress >= 1.0 or trainer.step == run.stop_at_step
         if leader and (progress >= next_validation or done):
             figures = trainer.validate()
-            next_validation = progress + 1.0 / _VALIDATIONS
+            next_validation = progress + 1.0 / (run.validations - 1) if run.validations > 1 else 1.0
             journal.scalars("validation", figures, trainer.step)
             journal.line(f"step {trainer.step}: " + ", ".join(f"{k} {v:.4f}" for k, v in figures.items()))
         if done:
@@ -315,7 +330,8 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--minutes", type=float, help="budget of wall time; default: the preset's number of steps")
     parser.add_argument("--steps", type=int, help="number of steps, where no minutes are given")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--processes", type=int, default=2, help="training processes, one core each")
+    parser.add_argument("--processes", type=int, help="training processes, one core each; default: 2, on CUDA 1. Under "
+                                                      "torchrun it decides, and this is of preparing the frames alone")
     parser.add_argument("--cache", type=Path, help="folder for the prepared frames; default: $UDG_CACHE/frames or "
                                                    "~/.cache/udg/frames")
     parser.add_argument("--skip-corrupt", action="store_true", help="leave corrupt episodes out instead of stopping")
@@ -343,16 +359,31 @@ def run_command(argv: Sequence[str] | None = None) -> int:
         print(f"left out: {why}", flush=True)
     run = Run(out=arguments.out, seed=arguments.seed, minutes=arguments.minutes, resume=arguments.resume,
               data_hash=dataset.hash())
-    start = time.monotonic()
-    processes = max(1, min(arguments.processes, os.cpu_count() or 1))
-    store = load_frames(dataset, config, processes, arguments.cache)
-    print(f"{len(dataset)} episodes, {store.n_frames} frames, ready in {time.monotonic() - start:.0f} s", flush=True)
-    if arguments.processes <= 1:
-        train(config, store, run)
+    device = default_device()
+    processes = max(1, arguments.processes or (2 if device == "cpu" else 1))
+    if Parallel.by_torchrun():
+        with Parallel.from_environment() as parallel:
+            for mine in (True, False):  # the first process of each machine prepares the frames, the others find them
+                if mine == (parallel.local_rank == 0):
+                    store = _frames(dataset, config, processes, arguments.cache, parallel.rank == 0)
+                parallel.wait()
+            train(config, store, run, parallel)
+    elif processes == 1:
+        train(config, _frames(dataset, config, 1, arguments.cache), run, Parallel(device=device))
     else:
-        Parallel.spawn(_worker, arguments.processes, config, store, run)
+        Parallel.spawn(_worker, processes, config, _frames(dataset, config, processes, arguments.cache), run)
     print(f"checkpoint: {arguments.out}")
     return 0
+
+
+def _frames(dataset: EpisodeDataset, config: PolicyConfig, processes: int, cache: Path | None, tell: bool = True
+            ) -> FrameStore:
+    start = time.monotonic()
+    store = load_frames(dataset, config, min(processes, os.cpu_count() or 1), cache)
+    if tell:
+        took_s = time.monotonic() - start
+        print(f"{len(dataset)} episodes, {store.n_frames} frames, ready in {took_s:.0f} s", flush=True)
+    return store
 
 
 def main() -> None:
