@@ -31,7 +31,7 @@ FOLDER ?= out/calibration
 ARGS ?=
 PYTEST_ARGS ?=
 
-.PHONY: help rehearse setup sim bench-tick bench-control bench-policy bench-synthesis test lint colcon-test grasps demos data-info train episode-page objects calibrate rviz clean distclean
+.PHONY: help rehearse setup sim bench-tick bench-control bench-policy bench-synthesis test lint colcon-test grasps demos data-info train ablations episode-page objects calibrate rviz clean distclean
 
 help:  ## list the targets and their variables
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -92,6 +92,10 @@ episode-page: setup  ## play EPISODE of DATA with CHECKPOINT on a web page in OU
 	@$(ENV) exec python -m udg_policy.episode_page --checkpoint "$(or $(CHECKPOINT),src/udg_policy/udg_policy/data/edge)" \
 		--data "$(DATA)" --out "$(if $(filter command% environment,$(origin OUT)),$(OUT),out/pages)" \
 		$(if $(EPISODE),--episode "$(EPISODE)") $(ARGS)
+
+ablations: setup  ## variants of PRESET trained on DATA and measured in the same trials, into OUT (goes on; ARGS=--variants ...); last line: JSON
+	@$(ENV) exec python -m udg_datagen.ablation --data "$(DATA)" --preset $(PRESET) $(if $(WORKERS),--workers $(WORKERS)) \
+		--out "$(if $(filter command% environment,$(origin OUT)),$(OUT),out/ablations)" $(ARGS)
 
 objects: setup  ## prepare OBJECTS=quick (train, test, all, ids; WORKERS=n), FETCH=sources, ADD=folder of meshes (SIZE= UNIT=), ARGS=--report
 	@$(ENV) exec python -m udg_sim.prepare $(if $(OBJECTS),--objects "$(OBJECTS)") $(if $(WORKERS),--workers $(WORKERS)) \

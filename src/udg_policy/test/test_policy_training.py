@@ -13,6 +13,7 @@ from udg_policy.dataset import EpisodeDataset, EpisodeWriter
 from udg_policy.engine import PolicyEngine
 from udg_policy.errors import CheckpointError, ConfigError, DatasetError
 from udg_policy.frame_store import FrameStore, frames_of
+from udg_policy.parallel import Parallel
 from udg_policy.synthetic import make_episode
 from udg_policy.train import Run, run_command, split_views, train
 
@@ -91,6 +92,17 @@ def test_splits_keep_episodes_and_objects_apart() -> None:
         if kind == "object":
             held = {store.object_of_episode[e] for e in episodes_of(split.validation)}
             assert not held & set(split.train_objects)
+
+
+def test_a_split_seed_fixes_the_split_and_is_part_of_the_run(store: FrameStore, tmp_path: Path) -> None:
+    train(store.config, store, run_of(tmp_path, split_seed=3, validations=1))
+    with pytest.raises(CheckpointError, match="another split_seed"):
+        train(store.config, store, run_of(tmp_path, resume=True))
+
+
+def test_a_batch_that_cannot_be_shared_is_named(store: FrameStore, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="must be a multiple of the 3 processes"):
+        train(store.config, store, run_of(tmp_path), Parallel(rank=0, size=3))
 
 
 def test_bad_arguments_are_named(tmp_path: Path) -> None:
