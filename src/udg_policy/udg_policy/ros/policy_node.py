@@ -24,12 +24,12 @@ from udg_description.ros.spin import run_node
 from udg_policy.engine import MIN_SEEN_POINTS, PolicyEngine
 from udg_policy.episode import LABEL_SEEN, STEP_S
 from udg_policy.errors import CheckpointError, ObservationError
+from udg_policy.inference import InferenceConfig
 from udg_policy.player import ChunkPlayer, PlayerConfig
 from udg_policy.ros.chunk_markers import ChunkMarkers
 
 _REPORT_PERIOD_S = 5.0
 _KEPT_STATES = 200  # 2 s of joint states
-_REACH_M = 10.0  # a point beyond is none of the cell
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +49,7 @@ class PolicyNodeConfig:
         default=1.0, metadata={"description": "an input older than this is silent [s]", "range": (0.05, 60.0)}
     )
     player: PlayerConfig = field(default_factory=PlayerConfig)
+    inference: InferenceConfig = field(default_factory=InferenceConfig)
     markers: bool = field(default=True, metadata={"description": "publish the predicted hands and fingertip paths"})
 
 
@@ -92,8 +93,8 @@ class PolicyNode(Node):
     def _load(self) -> PolicyEngine:
         if self.config.checkpoint is None:
             raise CheckpointError("node policy: parameter checkpoint is not set; it names the folder of a checkpoint")
-        torch.set_num_threads(1)  # small products: one thread is the quickest, and the other nodes need the cores
-        return PolicyEngine.load(self.config.checkpoint)
+        torch.set_num_threads(1)  # beside the network: small products, and the other nodes need the cores
+        return PolicyEngine.load(self.config.checkpoint, self.config.inference)
 
     def _serve(self, service: topics.ServiceName, running: bool) -> None:
         def serve(_request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
@@ -140,8 +141,6 @@ class PolicyNode(Node):
             if message.header.frame_id != WORLD:
                 raise ObservationError(f"in frame '{message.header.frame_id}'; valid: '{WORLD}'")
             points = convert.cloud_to_points(message)
-            if np.abs(points[:, :3]).max(initial=0.0) > _REACH_M:
-                raise ObservationError(f"has points beyond {_REACH_M:.0f} m; coordinates are metres")
         except UdgError as error:
             self._hold(ObservationError(f"{topics.SCENE_CLOUD.name}: {error}"), stamp_ns)
             return
