@@ -62,6 +62,14 @@ def test_single_precision_is_exact(name: str, batch_norm: bool, attention: str, 
     assert error < EXACT
 
 
+@pytest.mark.parametrize(("precision", "tolerance"), [("float32", EXACT), ("bfloat16", ROUNDED)])
+def test_row_norms_are_applied(precision: str, tolerance: float) -> None:
+    config = chosen("debug", False, widths_2=(16, 32))
+    config = dataclasses.replace(config, encoder=dataclasses.replace(config.encoder, layer_norm=True))
+    error, mode = errors(config, precision=precision)
+    assert mode.std() > 0.05 and error < tolerance
+
+
 @pytest.mark.parametrize("name", ["paper", "edge", "debug"])
 def test_bfloat16_is_within_a_hundredth(name: str) -> None:
     error, _ = errors(chosen(name, True), precision="bfloat16")

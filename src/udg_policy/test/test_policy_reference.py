@@ -23,6 +23,7 @@ def randomised(network: PolicyNetwork) -> PolicyNetwork:
         if isinstance(module, torch.nn.BatchNorm1d):
             torch.nn.init.normal_(module.running_mean, std=0.2)
             torch.nn.init.uniform_(module.running_var, 0.5, 2.0)
+        if isinstance(module, torch.nn.BatchNorm1d | torch.nn.LayerNorm):
             torch.nn.init.uniform_(module.weight, 0.5, 1.5)
             torch.nn.init.normal_(module.bias, std=0.2)
     last = network.head[-1]
@@ -56,6 +57,18 @@ def test_both_networks_agree(name: str, batch_norm: bool, attention: str, head: 
         assert head == "regression" and ours.sigma is theirs.sigma
     else:
         torch.testing.assert_close(ours.sigma, theirs.sigma, atol=2e-5, rtol=1e-4)
+
+
+@torch.no_grad()
+def test_both_networks_agree_with_layer_norm() -> None:
+    torch.manual_seed(3)
+    config = preset("debug")
+    config = dataclasses.replace(config, encoder=dataclasses.replace(config.encoder, layer_norm=True))
+    network = randomised(PolicyNetwork(config))
+    plain = plain_network(config, network.state_dict())
+    features, state = inputs(config)
+    torch.testing.assert_close(network(features, state, *plain.neighbours(features)).mu, plain(features, state).mu,
+                               atol=2e-5, rtol=1e-4)
 
 
 def test_both_networks_have_as_many_parameters() -> None:

@@ -87,12 +87,23 @@ class Linear(NamedTuple):
         return F.linear(x, self.weight, self.bias)
 
 
+class RowNorm(NamedTuple):
+    """LayerNorm's gain and shift (width,)."""
+
+    gain: Tensor
+    shift: Tensor
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return F.layer_norm(x, x.shape[-1:], self.gain, self.shift, _NORM_EPS)
+
+
 def _convolution(weights: Weights, mlp: str, i: int) -> Linear:
     """The i-th layer of a shared MLP in double precision, BatchNorm folded in."""
     weight = weights[f"{mlp}.linears.{i}.weight"].double()
     norm = f"{mlp}.norms.{i}"
     if f"{norm}.running_var" not in weights:
-        return Linear(weight, weights[f"{mlp}.linears.{i}.bias"].double())
+        bias = weights.get(f"{mlp}.linears.{i}.bias")
+        return Linear(weight, torch.zeros_like(weight[:, 0]) if bias is None else bias.double())
     scale = weights[f"{norm}.weight"].double() / torch.sqrt(weights[f"{norm}.running_var"].double() + _NORM_EPS)
     return Linear(weight * scale[:, None],
                   weights[f"{norm}.bias"].double() - scale * weights[f"{norm}.running_mean"].double())
@@ -130,6 +141,10 @@ class InferenceSetAbstraction:
         self._by_centre = by_offset.float().T.contiguous()
         rest = [_convolution(weights, f"{name}.mlp", i) for i in range(1, n_layers)]
         self._rest = [Linear(linear.weight.to(dtype), linear.bias.to(dtype)) for linear in rest]
+        norms = [f"{name}.mlp.row_norms.{i}" for i in range(n_layers) if f"{name}.mlp.row_norms.{i}.weight" in weights]
+        types = [torch.float32] + [dtype] * len(rest)
+        self._norms = [RowNorm(weights[f"{norm}.weight"].to(type_), weights[f"{norm}.bias"].to(type_))
+                       for norm, type_ in zip(norms, types, strict=False)]
         self.width = (rest[-1] if rest else first).weight.shape[0]
         self._dtype = dtype
         self._block_rows = block_rows
@@ -154,14 +169,17 @@ class InferenceSetAbstraction:
         """out (m, widths[-1]) of m centres."""
         m, k = neighbours.shape
         x = by_point.index_select(0, neighbours.reshape(-1))
-        if not self._rest:
+        if not self._rest and not self._norms:
             out.copy_(x.view(m, k, -1).amax(dim=1).sub_(by_centre).relu_())
             return
         x.view(m, k, -1).sub_(by_centre[:, None])
-        x = x.to(self._dtype)
-        for linear in self._rest:
-            x = linear(_relu_(x))
+        x = self._normed(0, x).to(self._dtype)
+        for i, linear in enumerate(self._rest, 1):
+            x = self._normed(i, linear(_relu_(x)))
         out.copy_(_relu_(_group_max(x.view(m, k, -1))))
+
+    def _normed(self, i: int, x: Tensor) -> Tensor:
+        return self._norms[i](x) if self._norms else x
 
 
 def _relu_(x: Tensor) -> Tensor:

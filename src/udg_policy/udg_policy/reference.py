@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from udg_description.layout import N_JOINTS
 from udg_policy.checkpoint import Checkpoint
-from udg_policy.config import PolicyConfig
+from udg_policy.config import EncoderConfig, PolicyConfig
 from udg_policy.hands import grasp_frames_np
 from udg_policy.network import OFFSET_SCALE, ActionDistribution
 from udg_policy.observation import coordinate_width, feature_width, point_features, proprioception, proprioception_width
@@ -38,15 +38,30 @@ def group(values: Tensor, neighbours: Tensor) -> Tensor:
     return values.gather(2, index).view(batch, width, *neighbours.shape[1:])
 
 
-class PlainSetAbstraction(nn.Module):
-    """Groups of neighbours -> 1x1 convolutions, BatchNorm, ReLU -> maximum."""
+class ChannelNorm(nn.LayerNorm):
+    """LayerNorm over the channels of (B, C, M, k)."""
 
-    def __init__(self, inputs: int, widths: tuple[int, ...], batch_norm: bool) -> None:
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, M, k), the same shape."""
+        return super().forward(x.movedim(1, -1)).movedim(-1, 1)
+
+
+def _norm(width: int, encoder: EncoderConfig) -> nn.Module:
+    if encoder.batch_norm:
+        return nn.BatchNorm2d(width)
+    return ChannelNorm(width) if encoder.layer_norm else nn.Identity()
+
+
+class PlainSetAbstraction(nn.Module):
+    """Groups of neighbours -> 1x1 convolutions, normalisation, ReLU -> maximum."""
+
+    def __init__(self, inputs: int, widths: tuple[int, ...], encoder: EncoderConfig) -> None:
         super().__init__()
         sizes = (inputs, *widths)
         pairs = list(zip(sizes[:-1], sizes[1:], strict=True))
-        self.convolutions = nn.ModuleList(nn.Conv2d(a, b, 1, bias=not batch_norm) for a, b in pairs)
-        self.norms = nn.ModuleList(nn.BatchNorm2d(b) if batch_norm else nn.Identity() for _, b in pairs)
+        normed = encoder.batch_norm or encoder.layer_norm
+        self.convolutions = nn.ModuleList(nn.Conv2d(a, b, 1, bias=not normed) for a, b in pairs)
+        self.norms = nn.ModuleList(_norm(width, encoder) for width in widths)
 
     def forward(self, coordinates: Tensor, values: Tensor, centres: Tensor, neighbours: Tensor) -> Tensor:
         """(B, widths[-1], M) of coordinates (B, c, N), values (B, v, N), M centres (slots), neighbours (B, M, k)."""
@@ -77,7 +92,10 @@ class PlainDecoderLayer(nn.Module):
 
 
 class PlainPolicyNetwork(nn.Module):
-    """PolicyNetwork, written plainly; the inputs are the same, the neighbours may be left to it."""
+    """PolicyNetwork, written plainly; the inputs are the same, the neighbours may be left to it.
+
+    Left to it, a point that stands in several slots is as many neighbours; PointSampler counts it once.
+    """
 
     centres_1: Tensor
     centres_2: Tensor
@@ -92,9 +110,9 @@ class PlainPolicyNetwork(nn.Module):
         self.coordinates = coordinate_width(observation)
         self.world = 3 * observation.frames.index("world")
         self.layer_1 = PlainSetAbstraction(self.coordinates + feature_width(observation), encoder.widths_1,
-                                           encoder.batch_norm)
+                                           encoder)
         self.layer_2 = PlainSetAbstraction(self.coordinates + encoder.widths_1[-1], encoder.widths_2,
-                                           encoder.batch_norm)
+                                           encoder)
         self.token = nn.Linear(encoder.widths_2[-1] + self.coordinates, decoder.width)
         inputs = proprioception_width(observation)
         self.state = nn.Sequential(nn.Linear(inputs, decoder.width), nn.GELU(),
@@ -155,8 +173,8 @@ def plain_weights(weights: Mapping[str, Tensor]) -> OrderedDict[str, Tensor]:
         if ".mlp.linears." in name:
             new = name.replace(".mlp.linears.", ".convolutions.")
             plain[new] = value[..., None, None] if name.endswith("weight") else value
-        elif ".mlp.norms." in name:
-            plain[name.replace(".mlp.norms.", ".norms.")] = value
+        elif ".mlp.norms." in name or ".mlp.row_norms." in name:
+            plain[name.replace(".mlp.norms.", ".norms.").replace(".mlp.row_norms.", ".norms.")] = value
         elif ".query." in name:
             key_value = weights[name.replace(".query.", ".key_value.")]
             plain[name.replace(".query.", ".attention.in_proj_")] = torch.cat([value, key_value])
