@@ -36,7 +36,8 @@ def farthest_order(points: np.ndarray, n: int) -> np.ndarray:
         return np.arange(min(n, len(points)))
     start = int(np.argmin(((points - points.mean(axis=0)) ** 2).sum(axis=1)))
     n = min(n, len(points))
-    order = fpsample.bucket_fps_kdline_sampling(np.ascontiguousarray(points, dtype=np.float32), n, h=_BUCKET_HEIGHT,
+    height = min(_BUCKET_HEIGHT, len(points).bit_length() - 1)  # 2 to the height must not exceed the points
+    order = fpsample.bucket_fps_kdline_sampling(np.ascontiguousarray(points, dtype=np.float32), n, h=height,
                                                 start_idx=start)
     return np.asarray(order, dtype=np.int64)
 
