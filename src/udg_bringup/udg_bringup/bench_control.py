@@ -87,7 +87,7 @@ def figures(log: EmulatorLog, sine: Sine, start_ns: int, from_ns: int, to_ns: in
     moved = log.motion[(log.motion["t_ns"] >= from_ns) & (log.motion["t_ns"] < to_ns)]
     offset = moved["q"] - home  # (n, 6)
     time_s = (moved["t_ns"] - start_ns) * 1e-9
-    delays_s = np.arange(-MOST_LEAD_S, MOST_DELAY_S, 0.001)
+    delays_s = 1e-3 * np.arange(round(-1e3 * MOST_LEAD_S), round(1e3 * MOST_DELAY_S))
     centre = offset.mean(axis=1)
     misfit = [np.square(centre - sine.offset(time_s - delay_s)).sum() for delay_s in delays_s]
     delay_s = float(delays_s[int(np.argmin(misfit))])
