@@ -12,7 +12,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import torch
@@ -35,10 +35,16 @@ _BFLOAT16_FROM = 1e8  # multiply-adds of the encoder from which bfloat16 is quic
 class InferenceConfig:
     """How an engine computes; the results differ by rounding alone."""
 
-    device: str = "cpu"  # or "cuda", "cuda:1", ...
-    threads: int = 1  # on a CPU; more are quicker where cores are idle
-    precision: str = "auto"  # of the encoder: "float32", "bfloat16", or what is quicker here
-    block_rows: int = 4096  # neighbours at a time on a CPU: 4096 x 128 in bfloat16 fit into 1 MB of cache
+    device: str = field(default="cpu", metadata={"description": "of the network: cpu, cuda, cuda:1, ..."})
+    threads: int = field(
+        default=1, metadata={"description": "on a CPU; more are quicker where cores are idle", "range": (1, 64)}
+    )
+    precision: str = field(
+        default="auto", metadata={"description": "of the encoder: float32, bfloat16, or auto: what is quicker here"}
+    )
+    block_rows: int = field(  # 4096 x 128 in bfloat16 fit into 1 MB of cache
+        default=4096, metadata={"description": "neighbours computed at a time on a CPU", "range": (1, 1_000_000)}
+    )
 
     def __post_init__(self) -> None:
         if self.precision not in PRECISIONS:
@@ -54,7 +60,7 @@ class InferenceConfig:
 
 def has_bfloat16_products() -> bool:
     """Whether this processor multiplies bfloat16 itself."""
-    capabilities = getattr(torch.cpu, "get_capabilities", dict)()
+    capabilities: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
     return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
 
 
