@@ -20,12 +20,13 @@ from udg_bringup.bench_tick import BenchConfig, BenchError, bench  # noqa: E402
 from udg_bringup.graph import LOCKSTEP_DEADLINE_S, SimGraphConfig, sim_graph  # noqa: E402
 from udg_bringup.ros.running import GraphError, isolate, load_node, running  # noqa: E402
 from udg_bringup.ros.trial_client import TrialClient, trial_client  # noqa: E402
-from udg_bringup.sim_trials import TrialsConfig, TrialsError, run_trials  # noqa: E402
+from udg_bringup.sim_trials import TrialsConfig, TrialsError, run_trials, sizes_in_turn  # noqa: E402
 from udg_description.errors import UdgError  # noqa: E402
 from udg_policy.checkpoint import Checkpoint, save_checkpoint  # noqa: E402
 from udg_policy.config import preset  # noqa: E402
 from udg_policy.network import PolicyNetwork  # noqa: E402
 from udg_policy.representation import ActionBounds  # noqa: E402
+from udg_sim.objects import ObjectLibrary  # noqa: E402
 from udg_sim.ros.session import TrialSpec  # noqa: E402
 from udg_sim.ros.status import TrialStatus  # noqa: E402
 
@@ -160,3 +161,11 @@ def test_a_node_that_cannot_be_loaded_is_named(checkpoint: Path) -> None:
     broken = type(nodes[0])(name="perception", package="udg_perception", executable="x", module="no.such.module")
     with pytest.raises(GraphError, match=r"perception.*no\.such\.module"):
         load_node(broken)
+
+
+def test_objects_of_the_training_set_come_with_their_sizes_in_turn() -> None:
+    library = ObjectLibrary()
+    small, medium, large = (library.ids(split="train", size=size)[:3] for size in ("small", "medium", "large"))
+    names = sorted([*small, *medium, *large[:1], "my_own_thing"])
+    expected = (small[0], medium[0], large[0], small[1], medium[1], small[2], medium[2], "my_own_thing")
+    assert sizes_in_turn(names, library) == expected

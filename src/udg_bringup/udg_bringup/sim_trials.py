@@ -8,6 +8,7 @@ import time
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,7 @@ from udg_bringup.ros.running import RunningGraph, isolate, running
 from udg_bringup.ros.trial_client import TrialClient, trial_client
 from udg_description.errors import UdgError, cli
 from udg_policy.checkpoint import load_checkpoint
-from udg_sim.objects import ObjectLibrary
+from udg_sim.objects import SIZES, ObjectLibrary
 from udg_sim.ros.session import TrialSpec
 from udg_sim.ros.status import TrialStatus
 
@@ -63,13 +64,13 @@ def run_trials(config: TrialsConfig) -> dict[str, object]:
     """Run the trials, write film and report to `config.out`, return the summary. Raises UdgError."""
     checkpoint = checkpoint_folder(config.checkpoint)
     train_objects = load_checkpoint(checkpoint).train_objects  # always, so that a bad checkpoint is told at once
-    objects = config.objects or train_objects
+    library = ObjectLibrary()
+    objects = config.objects or sizes_in_turn(train_objects, library)
     if not objects:
         raise TrialsError(f"checkpoint {checkpoint} does not name its training objects; name some with --objects")
-    library = ObjectLibrary()
-    for name in objects:
-        library.get(name)
     specs = [TrialSpec(object=objects[i % len(objects)], seed=config.seed, trial=i) for i in range(config.trials)]
+    for name in dict.fromkeys(spec.object for spec in specs):
+        library.get(name)
     graph_config = SimGraphConfig(
         checkpoint=str(checkpoint),
         object=specs[0].object,
@@ -98,6 +99,14 @@ def run_trials(config: TrialsConfig) -> dict[str, object]:
         )
         (folder / "report.html").write_text(page, encoding="utf-8")
     return summary
+
+
+def sizes_in_turn(names: Sequence[str], library: ObjectLibrary) -> tuple[str, ...]:
+    """The names with a sizes in turn, in the order of the library; those that it does not list at the end."""
+    known = set(names)
+    groups = [[name for name in library.ids(size=size) if name in known] for size in SIZES]
+    mixed = [name for row in zip_longest(*groups) for name in row if name is not None]
+    return (*mixed, *(name for name in names if name not in set(mixed)))
 
 
 def summarise(records: Sequence[TrialRecord]) -> dict[str, object]:
