@@ -60,11 +60,14 @@ def test_state_of_another_run_is_refused(store: FrameStore, tmp_path: Path) -> N
         train(store.config, store, run_of(tmp_path, resume=True))
 
 
-def test_a_small_set_is_overfitted(tmp_path: Path) -> None:
-    config = config_of(steps=250, batch=16, mirror=False, validation_share=0.0, ema_decay=0.0, warmup_steps=10,
-                       learning_rate=5e-3, point_noise_m=0.0, cloud_noise_m=0.0, hand_noise_m=0.0,
+def test_ten_episodes_are_overfitted(tmp_path: Path) -> None:
+    config = config_of(steps=500, batch=16, mirror=False, validation_share=0.0, ema_decay=0.9, warmup_steps=10,
+                       learning_rate=4e-3, weight_decay=0.0, point_noise_m=0.0, cloud_noise_m=0.0, hand_noise_m=0.0,
                        hand_noise_rad=0.0, joint_noise_rad=0.0)
-    episodes = [make_episode(i, steps=8) for i in range(2)]
+    config = dataclasses.replace(
+        config, decoder=dataclasses.replace(config.decoder, width=64, layers=2, heads=4),
+        encoder=dataclasses.replace(config.encoder, widths_1=(32, 32), widths_2=(64,)))
+    episodes = [make_episode(i, steps=8) for i in range(10)]
     torch.set_num_threads(1)
     train(config, frames_of(episodes, config), run_of(tmp_path))
     engine = PolicyEngine.load(tmp_path)

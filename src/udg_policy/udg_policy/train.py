@@ -203,8 +203,9 @@ class Trainer:
             batch = self._on_device(self.store.batch(part, self.bounds))
             distribution = network(*batch[:4])
             losses = policy_loss(self.config, distribution, batch.actions, self.weights, 1.0)
-            values = {"l1": float(losses.l1), "nll": float(losses.nll),
-                      **errors_by_kind(distribution, batch.actions, self.bounds)}
+            values = {"l1": float(losses.l1), **errors_by_kind(distribution, batch.actions, self.bounds)}
+            if distribution.sigma is not None:
+                values["nll"] = float(losses.nll)
             for name, value in values.items():
                 sums[name] = sums.get(name, 0.0) + value * len(part) / len(views)
         return sums
