@@ -82,11 +82,10 @@ class Articulation:
         self.body.set_qvel(self._sorted(np.zeros(len(self.order)) if qd is None else qd))
         self.set_target(q)
 
-    def set_target(self, q: np.ndarray, changed: np.ndarray | None = None) -> None:
-        """Position targets (n,) [rad] of the drives; only of those that have ``changed`` (n,) bool, if given."""
-        which = range(len(self.joints)) if changed is None else np.flatnonzero(changed).tolist()
-        for index in which:
-            self.joints[index].set_drive_target(float(q[index]))
+    def set_target(self, q: np.ndarray) -> None:
+        """Position targets (n,) [rad] of the drives."""
+        for joint, value in zip(self.joints, q, strict=True):
+            joint.set_drive_target(float(value))
 
     def set_drives(self, drives: Sequence[Drive]) -> None:
         """Gains, torque limits and armatures, one per joint."""

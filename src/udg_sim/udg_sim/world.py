@@ -47,14 +47,13 @@ class WorldConfig:
     damping_scale: float = 1.0  # factor on all dampings
     friction: float = FRICTION  # of every pair when neither the object nor reset says otherwise
     position_iterations: int = 15
-    target_ramp_s: float = 0.0  # a new target is reached in a straight line over this time, as by the arms' controllers
 
     def __post_init__(self) -> None:
         for name in ("physics_hz", "arm_stiffness", "wrist_stiffness", "hand_stiffness", "stiffness_scale"):
             if not getattr(self, name) > 0:
                 raise SimError(f"WorldConfig.{name} is {getattr(self, name)}, must be > 0")
         dampings = ("arm_damping_time_s", "hand_damping", "damping_scale")
-        for name in (*dampings, "hand_armature", "arm_armature", "friction", "target_ramp_s"):
+        for name in (*dampings, "hand_armature", "arm_armature", "friction"):
             if not getattr(self, name) >= 0:
                 raise SimError(f"WorldConfig.{name} is {getattr(self, name)}, must be >= 0")
         if self.position_iterations < 1:
@@ -148,38 +147,19 @@ class World:
             )
             self._shape_names.update({shape: "object" for shape in self._object.collision_shapes})
         self._target = q.copy()
-        self._drive_target = q.copy()  # what the drives have now, on the way to the target
-        self._ramp: tuple[np.ndarray, int] | None = None  # where the way began, and at which step
 
     def set_target(self, q: np.ndarray) -> None:
-        """Position targets (36,) [rad] of all joints, reached over config.target_ramp_s.
-
-        Raises SimError if not finite or of wrong shape.
-        """
+        """Position targets (36,) [rad] of all joints from now on. Raises SimError if not finite or of wrong shape."""
         self._target = _checked_q(q).copy()
-        self._ramp = (self._drive_target, self._steps)
+        for part, articulation in self._sides:
+            articulation.set_target(self._target[part])
 
     def step(self, n: int = 1) -> None:
         """Advances the physics by n steps of 1 / physics_hz."""
         step = self._system.step
         for _ in range(n):
-            self._steps += 1
-            if self._ramp is not None:
-                self._move_drives(*self._ramp)
             step()
-
-    def _move_drives(self, start: np.ndarray, start_step: int) -> None:
-        """Gives the drives the targets of the end of this step."""
-        ramp_steps = self.config.target_ramp_s * self.config.physics_hz
-        past = self._steps - start_step
-        if past < ramp_steps:
-            goal = start + (past / ramp_steps) * (self._target - start)
-        else:
-            goal, self._ramp = self._target, None
-        changed = goal != self._drive_target
-        for part, articulation in self._sides:
-            articulation.set_target(goal[part], changed[part])
-        self._drive_target = goal
+        self._steps += n
 
     def step_until(self, t_s: float) -> None:
         """Advances to the last step that is not after t_s (counted from the reset): floor(physics_hz * t_s) steps."""
