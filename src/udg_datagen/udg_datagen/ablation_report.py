@@ -82,7 +82,7 @@ def report_of(runs: Sequence[Run], variants: Sequence[str], plan: dict[str, Any]
     """The report as JSON values; the first variant is what the others are compared with."""
     by_variant = {name: sorted((run for run in runs if run.variant == name), key=lambda run: run.seed)
                   for name in variants}
-    rows = {}
+    rows: dict[str, dict[str, Any]] = {}
     for name, own in by_variant.items():
         keys = sorted(set.intersection(*(set(run.validation) for run in own))) if own else []
         rows[name] = {

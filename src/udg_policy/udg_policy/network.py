@@ -43,8 +43,11 @@ class SharedMlp(nn.Module):
         """(G * k, inputs) -> maximum over each k rows (G, widths[-1]), before the last ReLU."""
         if self.row_norms is not None:
             return self._with_row_norms(rows, k, self.row_norms)
-        norms = self.norms if self.norms is not None else [None] * len(self.linears)
-        layers = [RowLayer(linear, norm) for linear, norm in zip(self.linears, norms, strict=True)]
+        linears = [linear for linear in self.linears if isinstance(linear, nn.Linear)]
+        norms: list[nn.BatchNorm1d | None] = [None] * len(linears)
+        if self.norms is not None:
+            norms = [norm for norm in self.norms if isinstance(norm, nn.BatchNorm1d)]
+        layers = [RowLayer(linear, norm) for linear, norm in zip(linears, norms, strict=True)]
         return grouped_mlp(rows, k, layers, self.training and torch.is_grad_enabled())
 
     def _with_row_norms(self, rows: Tensor, k: int, norms: nn.ModuleList) -> Tensor:
@@ -86,6 +89,7 @@ class SetAbstraction(nn.Module):
     def _by_points(self, features: Tensor, learned: Tensor, centres: Tensor, neighbours: Tensor) -> Tensor:
         """One linear layer alone: multiply once a point instead of once a neighbour, then take the maximum."""
         linear = self.mlp.linears[0]
+        assert isinstance(linear, nn.Linear) and linear.bias is not None
         by_offset, by_feature = linear.weight[:, : self.coordinates], linear.weight[:, self.coordinates:]
         with torch.autocast(features.device.type, enabled=False):  # offsets are small differences
             place = F.linear(features[..., : self.coordinates].float(), OFFSET_SCALE * by_offset)
