@@ -50,6 +50,7 @@ class DemoConfig:
     object_margin_m: float = 0.005
     hand_table_wish_m: float = 0.004  # grasps whose hands stay this far off the table come first,
     raise_m: float = 0.005  # then those that do when they are taken this much higher, then the others so
+    raise_share: float = 0.1  # but by this share of the object's height at most: low objects slip out of high grasps
     paths_tried: int = 4  # grasps for which a path is searched before the attempt is given up
     merge_arm_rad: float = 0.008
     merge_hand_rad: float = 0.02
@@ -134,7 +135,7 @@ class DemoPlanner:
             raise Rejected("no_grasp")
         self._scene.set_objects((target.mesh, T_world_object))
         tried = 0
-        for reach in self._preferred(grasps, T_world_object, start):
+        for reach in self._preferred(grasps, target, T_world_object, start):
             plan = self._stages(reach, grasps[reach.set_index], start, (target.mesh, T_world_object), seed)
             if plan is not None:
                 return plan
@@ -143,15 +144,18 @@ class DemoPlanner:
                 break
         raise Rejected("no_path" if tried else "no_reach")
 
-    def _preferred(self, grasps: Sequence[GraspSet], T_world_object: np.ndarray, start: np.ndarray) -> Iterator[Reach]:
+    def _preferred(
+        self, grasps: Sequence[GraspSet], target: ObjectModel, T_world_object: np.ndarray, start: np.ndarray
+    ) -> Iterator[Reach]:
         """Reachable grasps, nearest first: those whose hands stay well off the table, those that do once raised, others.
 
         Fingers that come down to the table touch it before the arm has settled; a few millimetres cost no grasp.
         """
         choice, demo = self._choice, self._config
         high = replace(choice, hand_table_margin_m=demo.hand_table_wish_m)
-        raised = replace(high, raise_m=demo.raise_m)
-        last = replace(choice, raise_m=demo.raise_m)
+        top_m = float((np.asarray(target.mesh.vertices) @ T_world_object[2, :3]).max() + T_world_object[2, 3])
+        raise_m = min(demo.raise_m, demo.raise_share * top_m)
+        raised, last = replace(high, raise_m=raise_m), replace(choice, raise_m=raise_m)
         seen = set()
         for config in (high, raised, last):
             for reach in reachable(grasps, T_world_object, start, self._scene, config):
