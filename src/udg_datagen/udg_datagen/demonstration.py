@@ -147,7 +147,7 @@ class DemoPlanner:
     def _preferred(
         self, grasps: Sequence[GraspSet], target: ObjectModel, T_world_object: np.ndarray, start: np.ndarray
     ) -> Iterator[Reach]:
-        """Reachable grasps, nearest first: hands well off the table; then those that are once raised; then the others.
+        """Reachable grasps, nearest first: those whose hands stay well off the table, raised ones that do so, others.
 
         Fingers that come down to the table touch it before the arm has settled; a few millimetres cost no grasp.
         """
