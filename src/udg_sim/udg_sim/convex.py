@@ -7,6 +7,8 @@ import sys
 import numpy as np
 import trimesh
 
+from udg_sim.coacd_process import coarse_parts
+from udg_sim.mesh_io import MeshError
 from udg_sim.repair import thinned
 from udg_sim.shapes import sphere_directions
 
@@ -44,17 +46,11 @@ def decompose_coarsely(mesh: trimesh.Trimesh) -> tuple[trimesh.Trimesh, ...]:
     """Convex parts of a finely meshed watertight object, at most 32, in about a second."""
     if is_convex(mesh):
         return (fit_hull(mesh.vertices),)
-    import coacd
-
     thin = thinned(mesh, 1500)
-    coacd.set_log_level("error")
-    with contextlib.redirect_stdout(io.StringIO()):
-        parts = coacd.run_coacd(
-            coacd.Mesh(np.asarray(thin.vertices), np.asarray(thin.faces)), threshold=0.08, max_convex_hull=32,
-            preprocess_mode="off", mcts_iterations=20, mcts_nodes=10, seed=0,
-        )  # fmt: skip
-    sys.stdout.flush()
-    return tuple(fit_hull(vertices) for vertices, _ in parts)
+    parts = coarse_parts(np.asarray(thin.vertices), np.asarray(thin.faces))
+    if parts is None:
+        raise MeshError("it cannot be decomposed into convex parts (CoACD fails on it); a cleaner mesh is needed")
+    return tuple(fit_hull(vertices) for vertices in parts)
 
 
 def facet_count(hull: trimesh.Trimesh) -> int:
