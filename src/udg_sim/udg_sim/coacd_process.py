@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-LIMIT_S = 300.0
+LIMIT_S = 120.0
 _MODES = ("off", "on")  # with its own preprocessing where it fails without
 
 
