@@ -188,3 +188,16 @@ def test_settings_without_sense_are_refused() -> None:
         ChoiceConfig(line_points=1)
     with pytest.raises(ChoiceError, match="lift_m"):
         ChoiceConfig(lift_m=-0.1)
+
+
+def test_a_raised_grasp_is_taken_that_much_higher_from_the_pregrasp_on(can: ObjectModel, scene: CollisionScene) -> None:
+    T = at(can, 0.6, -0.15)
+    scene.set_objects((can.mesh, T), [])
+    as_made, raised = (
+        next(reachable([one_hand(can, "right")], T, HOME_Q, scene, ChoiceConfig(raise_m=raise_m)))
+        for raise_m in (0.0, 0.005)
+    )
+    higher = np.array([0.0, 0.0, 0.005])
+    for low, high in zip(as_made.approach["right"], raised.approach["right"], strict=True):
+        assert np.allclose(hand_pose("right", high)[:3, 3], hand_pose("right", low)[:3, 3] + higher, atol=1e-6)
+    assert np.allclose(raised.Ts_world_hand["right"][:3, 3], as_made.Ts_world_hand["right"][:3, 3] + higher)

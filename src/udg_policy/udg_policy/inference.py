@@ -9,9 +9,8 @@ as integers; keys and values of the point tokens never formed; affine parts of t
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -24,6 +23,7 @@ from udg_policy.errors import ConfigError
 from udg_policy.network import OFFSET_SCALE, ActionDistribution
 from udg_policy.observation import coordinate_width, proprioception_width
 from udg_policy.point_set import PointSampler
+from udg_policy.threads import one_thread
 
 Weights = Mapping[str, Tensor]
 PRECISIONS = ("auto", "float32", "bfloat16")
@@ -283,7 +283,7 @@ class InferenceNetwork:
     def __call__(self, features: Tensor, proprioception: Tensor, neighbours_1: Tensor,
                  neighbours_2: Tensor) -> ActionDistribution:
         """features (B, N, f), proprioception (B, p), neighbours (B, C1, k1) and (B, C2, k2), any integers."""
-        with _one_thread():
+        with one_thread():
             return self._predict(features, proprioception, neighbours_1, neighbours_2)
 
     def _predict(self, features: Tensor, proprioception: Tensor, neighbours_1: Tensor,
@@ -339,17 +339,6 @@ class InferenceNetwork:
         else:
             list(self._pool.map(_run, tasks))
         return features
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Torch's own threads, which wait for one another busily at each operation, are left out."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 @torch.inference_mode()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor
-from contextlib import contextmanager
 from functools import lru_cache, partial
 from typing import NamedTuple
 
@@ -18,6 +17,7 @@ from udg_datagen.synthesis.grasp_object import GraspObject
 from udg_datagen.synthesis.hand import HandModel, HandSpec
 from udg_datagen.synthesis.initial import TablePlane, sample_starts
 from udg_datagen.synthesis.optimise import Optimiser
+from udg_policy.threads import one_thread
 
 
 class Problem(NamedTuple):
@@ -70,7 +70,7 @@ def solve_batches(
 
 def _solve(problem: Problem, batch: int, size: int) -> dict[str, np.ndarray]:
     obj, hands, active, table, config, seed = problem
-    with _one_thread():
+    with one_thread():
         with torch.no_grad():
             rng = np.random.default_rng([seed, batch])
             starts = sample_starts(obj, hands, active, table, config, size * config.screen_factor, rng)
@@ -81,17 +81,6 @@ def _solve(problem: Problem, batch: int, size: int) -> dict[str, np.ndarray]:
 def _solve_parcel(parcel: _Parcel, batch: int, size: int) -> dict[str, np.ndarray]:
     hands = tuple(HandModel(spec, parcel.device) for spec in parcel.specs)
     return _solve(Problem(parcel.obj, hands, *parcel[3:]), batch, size)
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Several threads are slower at these sizes, and would change the rounding."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 @lru_cache(maxsize=1)
