@@ -14,6 +14,9 @@ from udg_datagen.workers import LocalPool, Outcome, Pool, RayPool, Start, Worker
 JOBS = """
 import os, signal, time
 
+if os.environ.get("DIE_AT_IMPORT"):
+    os._exit(3)
+
 def act(job):
     what, value = job
     if what == "square":
@@ -64,10 +67,15 @@ def test_all_jobs_are_done_whatever_happens_to_workers(start: Start) -> None:
 def test_a_worker_killed_while_it_has_nothing_to_do_is_replaced(start: Start) -> None:
     with LocalPool(1, start, timeout_s=10.0) as pool:
         pid = finish(pool, [("pid", 0)])[0].value
-        os.kill(pid, signal.SIGKILL)
-        while os.path.exists(f"/proc/{pid}/stat") and "Z" not in open(f"/proc/{pid}/stat").read().split()[2]:
-            pass
+        os.kill(pid, signal.SIGKILL)  # the job may be submitted before or after the pool can know
         assert finish(pool, [("square", 6)])[0].value == 36
+
+
+def test_a_job_whose_workers_die_before_it_is_given_up(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DIE_AT_IMPORT", "1")
+    with LocalPool(1, start, timeout_s=10.0) as pool:
+        outcome = finish(pool, [("square", 6)])[0]
+        assert (outcome.failure, outcome.message) == ("worker_died", "worker ended with code 3")
 
 
 def test_no_worker_is_refused(start: Start) -> None:

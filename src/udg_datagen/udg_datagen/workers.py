@@ -28,6 +28,8 @@ Start = Callable[[], Runner]
 """Makes a worker's runner, in the worker; must be picklable."""
 
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+BEGUN = "begun"
+"""What a worker sends when it has a job and before it does it: a death before that is not the job's doing."""
 
 
 class WorkersError(UdgError):
@@ -100,7 +102,15 @@ class _Worker:
         self.process.start()
         child.close()
         self.key: Hashable = None
+        self.job: object = None
+        self.begun = False
+        self.retried = False
         self.since_s = 0.0
+
+    def give(self, key: Hashable, job: object, *, retried: bool = False) -> None:
+        self.key, self.job, self.begun, self.retried, self.since_s = key, job, False, retried, time.monotonic()
+        with suppress(BrokenPipeError):  # it is dead: `wait` tells
+            self.pipe.send(job)
 
     def end(self) -> None:
         self.process.kill()
@@ -118,6 +128,7 @@ def _work(pipe: Connection, start: Start) -> None:
             job = pipe.recv()
         except EOFError:
             return
+        pipe.send(BEGUN)
         if runner is None:
             try:
                 runner = start()
@@ -148,13 +159,8 @@ class LocalPool:
 
     def submit(self, key: Hashable, job: object) -> None:
         worker = self._idle.pop()
-        if not worker.process.is_alive():  # died while it had nothing to do
-            worker.end()
-            worker = _Worker(self._start)
-        worker.key, worker.since_s = key, time.monotonic()
         self._busy.append(worker)
-        with suppress(BrokenPipeError):  # it has just died: `wait` tells
-            worker.pipe.send(job)
+        worker.give(key, job)
 
     def wait(self, timeout_s: float) -> list[tuple[Hashable, Outcome]]:
         ready = wait([worker.pipe for worker in self._busy], timeout_s) if self._busy else []
@@ -164,6 +170,12 @@ class LocalPool:
             if outcome is None:
                 continue
             self._busy.remove(worker)
+            if outcome.failure == "worker_died" and not worker.begun and not worker.retried:  # died with nothing to do
+                worker.end()
+                another = _Worker(self._start)
+                another.give(worker.key, worker.job, retried=True)
+                self._busy.append(another)
+                continue
             finished.append((worker.key, outcome))
             if outcome.failure in ("worker_died", "timed_out"):
                 worker.end()
@@ -174,7 +186,10 @@ class LocalPool:
     def _outcome(self, worker: _Worker, ready: bool) -> Outcome | None:
         if ready:
             try:
-                return worker.pipe.recv()
+                outcome = worker.pipe.recv()
+                if outcome != BEGUN:
+                    return outcome
+                worker.begun = True
             except (EOFError, OSError):
                 worker.process.join(5.0)
                 return Outcome(failure="worker_died", message=f"worker ended with code {worker.process.exitcode}")
