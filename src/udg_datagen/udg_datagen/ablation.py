@@ -55,6 +55,11 @@ VARIANTS: dict[str, dict[str, Any]] = {
                            "joint_noise_rad": 0.0, "scene_shift_m": 0.0, "scene_turn_rad": 0.0}},
     "moved_scene": {"train": {"scene_shift_m": 0.02, "scene_turn_rad": 0.1}},
     "still_scene": {"train": {"scene_shift_m": 0.0, "scene_turn_rad": 0.0}},
+    "smaller": {"encoder": {"widths_1": [16, 32], "widths_2": [64]}, "decoder": {"width": 64}},
+    "larger": {"encoder": {"widths_1": [48, 96], "widths_2": [192]}, "decoder": {"width": 192, "heads": 6, "layers": 3}},
+    "likelihood_strong": {"train": {"nll_weight": 0.5}},
+    "sigma_small": {"decoder": {"sigma_initial": 0.05, "sigma_least": 0.003}},
+    "sigma_large": {"decoder": {"sigma_initial": 0.25, "sigma_least": 0.03}},
 }
 """What differs from the preset; the first of a study is what the others are compared with."""
 PLAN_NAME, TRIALS_NAME = "plan.json", "trials.jsonl"
