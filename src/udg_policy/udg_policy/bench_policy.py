@@ -1,6 +1,6 @@
 """Measure inference (cloud in, action out) and training throughput beside the plain implementation: make bench-policy.
 
-Each observation goes through both implementations in turn, so that whatever else the machine does meets both. Without
+The implementations take turns of a few runs, so that whatever else the machine does meets all. Without
 a checkpoint the weights are random, with the norms' statistics of the measured clouds. Progress on stderr; the last
 line of stdout is JSON.
 """
@@ -36,6 +36,7 @@ from udg_policy.truncated_normal import truncated_normal_mode
 
 PRESETS = ("paper", "edge")
 _WARM_UP = 3
+_TURN = 5  # runs at a stretch: torch's threads wait busily for a while after a run, which slows another's next one
 _HOPELESS = 2.0  # times slower
 _EPISODES = 2
 _STEPS = 8
@@ -130,12 +131,12 @@ def bench_inference(checkpoint: Checkpoint, config: BenchConfig) -> dict[str, fl
     theirs = {threads: Times([], []) for threads in thread_counts}
 
     def take_turns(runs: int) -> None:
-        for run in tqdm(range(runs), desc=checkpoint.config.name, unit="run", leave=False):
-            scene = scenes[run % len(scenes)]
+        for first in tqdm(range(0, runs, _TURN), desc=checkpoint.config.name, unit="turn", leave=False):
             for times, implementations in ((ours, engines), (theirs, dict.fromkeys(engines, plain))):
                 for threads, kept in times.items():
                     torch.set_num_threads(threads)
-                    kept.add(partial(implementations[threads].act, *scene))
+                    for run in range(first, min(first + _TURN, runs)):
+                        kept.add(partial(implementations[threads].act, *scenes[run % len(scenes)]))
 
     take_turns(_WARM_UP)
     ours, theirs = _worth_more(ours), _worth_more(theirs)

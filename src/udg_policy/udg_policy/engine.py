@@ -18,6 +18,7 @@ from udg_policy.network import ActionDistribution
 from udg_policy.observation import point_features, proprioception
 from udg_policy.point_set import PointSampler
 from udg_policy.representation import decode
+from udg_policy.threads import Team
 from udg_policy.truncated_normal import truncated_normal_mode
 
 MAX_COORDINATE_M = 10.0  # of a point; what the cameras see is within 2 m
@@ -33,8 +34,9 @@ class PolicyEngine:
         self.config = checkpoint.config
         self.checkpoint = checkpoint
         self._bounds = checkpoint.bounds
-        self._network = InferenceNetwork(self.config, checkpoint.network().state_dict(), inference)
-        self._sampler = PointSampler(self.config.observation, self.config.encoder, inference.threads)
+        team = Team(inference.threads)
+        self._network = InferenceNetwork(self.config, checkpoint.network().state_dict(), inference, team)
+        self._sampler = PointSampler(self.config.observation, self.config.encoder, team)
 
     @classmethod
     def load(cls, folder: str | Path, inference: InferenceConfig | None = None) -> PolicyEngine:

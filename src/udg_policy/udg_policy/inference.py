@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -23,7 +22,7 @@ from udg_policy.errors import ConfigError
 from udg_policy.network import OFFSET_SCALE, ActionDistribution
 from udg_policy.observation import coordinate_width, proprioception_width
 from udg_policy.point_set import PointSampler
-from udg_policy.threads import one_thread
+from udg_policy.threads import Team, one_thread
 
 Weights = Mapping[str, Tensor]
 PRECISIONS = ("auto", "float32", "bfloat16")
@@ -250,8 +249,9 @@ def _single(linear: Linear) -> Linear:
 class InferenceNetwork:
     """Called like PolicyNetwork, without gradients. Inputs may be anywhere; the outputs are on the CPU."""
 
-    def __init__(self, config: PolicyConfig, weights: Weights, inference: InferenceConfig | None = None) -> None:
-        """`weights`: the state of a PolicyNetwork of this configuration."""
+    def __init__(self, config: PolicyConfig, weights: Weights, inference: InferenceConfig | None = None,
+                 team: Team | None = None) -> None:
+        """`weights`: the state of a PolicyNetwork of this configuration; `team` of threads: its own by default."""
         inference = inference or InferenceConfig()
         encoder, decoder = config.encoder, config.decoder
         self.config = config
@@ -276,8 +276,7 @@ class InferenceNetwork:
                         for i in range(decoder.layers)]
         self._head = (_single(_after_norm(weights, "norm", ["head.0"])), _linear(weights, "head.2"))
         self._sigma_shift = math.log(math.expm1(decoder.sigma_initial - decoder.sigma_least))
-        threads = inference.threads if on_cpu else 1
-        self._pool = ThreadPoolExecutor(threads, "policy", torch.set_num_threads, (1,)) if threads > 1 else None
+        self._team = team if team is not None else Team(inference.threads if on_cpu else 1)
 
     @torch.inference_mode()
     def __call__(self, features: Tensor, proprioception: Tensor, neighbours_1: Tensor,
@@ -333,14 +332,5 @@ class InferenceNetwork:
         features = points.new_empty(batch, centres.shape[1], layer.width)
         tasks = layer.tasks(points.flatten(0, 1), centres.flatten(0, 1), neighbours.flatten(0, 1).long(),
                             features.flatten(0, 1))
-        if self._pool is None:
-            for task in tasks:
-                task()
-        else:
-            list(self._pool.map(_run, tasks))
+        self._team.do(tasks)
         return features
-
-
-@torch.inference_mode()
-def _run(task: Callable[[], None]) -> None:
-    task()

@@ -7,6 +7,7 @@ Neighbour indices do not change under rigid motion or mirroring of the cloud.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import NamedTuple
 
 import fpsample
@@ -17,8 +18,10 @@ from udg_description.layout import SIDES
 from udg_policy.config import EncoderConfig, ObservationConfig
 from udg_policy.episode import LABEL_LEFT, LABEL_RIGHT, LABEL_SEEN
 from udg_policy.errors import ObservationError
+from udg_policy.threads import Team
 
 _BUCKET_HEIGHT = 3
+_SHARES = 3  # of the search for neighbours, a thread: one that is held up leaves the rest to the others
 
 
 class PointSet(NamedTuple):
@@ -57,11 +60,11 @@ def centre_slots(sizes: tuple[int, int], offsets: tuple[int, int]) -> np.ndarray
 class PointSampler:
     """Chooses the points and finds the groups for one preset."""
 
-    def __init__(self, observation: ObservationConfig, encoder: EncoderConfig, threads: int = 1) -> None:
-        """`threads` that look for neighbours."""
+    def __init__(self, observation: ObservationConfig, encoder: EncoderConfig, team: Team | None = None) -> None:
+        """`team` of threads that look for neighbours; default: the calling one."""
         self.observation = observation
         self.encoder = encoder
-        self._threads = threads
+        self._team = team or Team(1)
         classes = (observation.n_seen, observation.n_robot)
         if observation.n_whole > 0:
             classes = (observation.n_whole, 0)
@@ -117,9 +120,15 @@ class PointSampler:
     def _nearest(self, points: np.ndarray, chosen: np.ndarray, centres: np.ndarray, k: int) -> np.ndarray:
         slots = np.sort(np.unique(chosen, return_index=True)[1])  # the first of each point
         found = min(k, len(slots))
-        _, index = cKDTree(points[slots]).query(centres, k=found, workers=self._threads)
-        index = slots[index.reshape(len(centres), found)]
-        return index[:, np.arange(k) % found].astype(np.int16)  # fewer points than k: repeated
+        tree = cKDTree(points[slots])
+        index = np.empty((len(centres), found), dtype=np.int64)
+
+        def look(rows: slice) -> None:
+            index[rows] = tree.query(centres[rows], k=found)[1].reshape(-1, found)
+
+        step = -(-len(centres) // (1 if self._team.threads == 1 else _SHARES * self._team.threads))
+        self._team.do([partial(look, slice(start, start + step)) for start in range(0, len(centres), step)])
+        return slots[index][:, np.arange(k) % found].astype(np.int16)  # fewer points than k: repeated
 
     def __call__(self, cloud: np.ndarray, grasp_centres_world: np.ndarray) -> PointSet:
         """The point set of a cloud (M, 4): x, y, z [m, world], label."""
