@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from udg_datagen.choice import ChoiceConfig, Reach
 from udg_datagen.collision import CollisionScene
 from udg_datagen.demonstration import DemoConfig, DemoPlanner, Plan, Rejected, Stage, starts
 from udg_datagen.execution import execute
@@ -129,3 +130,35 @@ def test_starts_are_near_home_and_inside_the_limits() -> None:
         q = starts(HOME_Q, config, rng)
         assert (q >= limits.lower).all() and (q <= limits.upper).all()
         assert np.abs(q - HOME_Q).max() <= config.start_noise_hand_rad + 1e-9
+
+
+def test_grasps_well_off_the_table_come_first_then_raised_ones_and_each_once(
+    cube: ObjectModel, planner: DemoPlanner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[ChoiceConfig] = []
+    answers = iter([(5,), (5, 2), (2, 7)])
+
+    def reachable(grasps: object, T: object, start: object, scene: object, choice: ChoiceConfig) -> list[Reach]:
+        asked.append(choice)
+        return [Reach(set_index=0, grasp_index=i, sides=("left",), distance=0.0, q_pregrasp_arm={}, approach={},
+                      lift={}, Ts_world_hand={}) for i in next(answers)]
+
+    monkeypatch.setattr("udg_datagen.demonstration.reachable", reachable)
+    order = planner._preferred([], cube, placed(cube, 0.6, 0.2), HOME_Q)
+    assert next(order).grasp_index == 5
+    assert len(asked) == 1  # the others are looked for only if this one does not do
+    assert [reach.grasp_index for reach in order] == [2, 7]
+    wish, least = DemoConfig().hand_table_wish_m, ChoiceConfig().hand_table_margin_m
+    assert [choice.hand_table_margin_m for choice in asked] == [wish, wish, least]
+    assert [choice.raise_m for choice in asked] == pytest.approx([0.0, 0.005, 0.005])  # of 60 mm: less than a tenth
+
+
+def test_low_objects_are_raised_less(
+    cube: ObjectModel, planner: DemoPlanner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[float] = []
+    monkeypatch.setattr("udg_datagen.demonstration.reachable", lambda *a: asked.append(a[-1].raise_m) or [])
+    sunk = placed(cube, 0.6, 0.2)
+    sunk[2, 3] -= 0.04  # its top is 20 mm above the table
+    assert list(planner._preferred([], cube, sunk, HOME_Q)) == []
+    assert asked == pytest.approx([0.0, 0.002, 0.002])

@@ -126,6 +126,14 @@ def test_quantiles_are_those_of_the_truncated_normal() -> None:
     np.testing.assert_allclose(quantiles[:, 0, 0], 0.2 * np.array([-1.645, -0.6745, 0.6745, 1.645]), atol=1e-3)
 
 
+def test_numbers_of_the_arms_are_named_by_what_they_are() -> None:
+    elbow, finger = JOINT_NAMES.index("left_elbow_joint"), JOINT_NAMES.index("left_hand_mid_joint1")
+    for space, name in (("wrist_relative", "left_hand z [m]"), ("wrist_absolute", "left_hand z [m]"),
+                        ("joint_absolute", "left_elbow_joint [rad]")):
+        names = action_names(space)
+        assert (names[elbow], names[finger]) == (name, "left_hand_mid_joint1 [rad]")
+
+
 @pytest.mark.parametrize("change", ["regression", "full", "joint_absolute"])
 def test_other_networks_have_pages_too(episode: Episode, tmp_path: Path, change: str) -> None:
     config = preset("debug")

@@ -116,7 +116,7 @@ def truncated_normal_quantiles(mu: np.ndarray, sigma: np.ndarray) -> np.ndarray:
 def action_names(space: str) -> tuple[str, ...]:
     """Names with units of the 36 numbers of an action."""
     names = [f"{name} [rad]" for name in JOINT_NAMES]
-    if space == "wrist_relative":
+    if space != "joint_absolute":
         for side, arm in zip(SIDES, ARMS, strict=True):
             names[arm] = [f"{side}_hand {place}" for place in _HAND_PLACES]
     return tuple(names)
