@@ -152,7 +152,7 @@ def picture_of(report: dict[str, Any]) -> bytes:
                  label=f"{group} objects")
         for place, row in zip(places + shift, rows, strict=True):
             seeds = 100.0 * np.array(row["by_seed"])
-            axes.plot(np.full(len(seeds), place) + np.linspace(-0.06, 0.06, len(seeds)), seeds, "o", markersize=4,
+            axes.plot(place + 0.05 * (np.arange(len(seeds)) - (len(seeds) - 1) / 2), seeds, "o", markersize=4,
                       color="black", markerfacecolor="white")
     axes.set_xticks(places, [name.replace("_", "\n") for name in names])
     axes.set_ylim(0.0, 100.0)
