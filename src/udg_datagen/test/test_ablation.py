@@ -66,7 +66,7 @@ def test_trials_are_half_on_unseen_objects_and_take_the_sizes_in_turn() -> None:
 
 def test_every_variant_is_a_valid_configuration_for_edge() -> None:
     for name in VARIANTS:
-        assert name in ("full", "still_scene", "width_192") or variant_config(preset("edge"), name) != preset("edge")
+        assert name in ("full", "still_scene", "width_128") or variant_config(preset("edge"), name) != preset("edge")
     with pytest.raises(UdgError, match="valid are full, regression, full_attention"):
         variant_config(preset("edge"), "fool")
 

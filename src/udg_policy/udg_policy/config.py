@@ -50,10 +50,10 @@ class EncoderConfig:
 
     centres_1: tuple[int, int] = (192, 32)  # centres of layer 1: seen, robot a side; (n_whole, 0) without classes
     neighbours_1: int = 8  # the point itself included
-    widths_1: tuple[int, ...] = (48, 96)
+    widths_1: tuple[int, ...] = (32, 64)
     centres_2: tuple[int, int] = (64, 16)
     neighbours_2: int = 16
-    widths_2: tuple[int, ...] = (192,)
+    widths_2: tuple[int, ...] = (128,)
     batch_norm: bool = False
     layer_norm: bool = False  # of each row of the shared MLPs, instead
 
@@ -70,9 +70,9 @@ class EncoderConfig:
 class DecoderConfig:
     """Decoder-only transformer with learnable action queries (paper V-C)."""
 
-    width: int = 192
-    heads: int = 6
-    layers: int = 3
+    width: int = 128
+    heads: int = 4
+    layers: int = 2
     mlp_ratio: int = 4
     chunk: int = 8  # action steps of 0.1 s
     attention: str = "unidirectional"  # or "full": point tokens attend to queries too (ablation)
