@@ -36,7 +36,7 @@ PYTEST_ARGS ?=
 help:  ## list the targets and their variables
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
 	@echo
-	@echo "Variables: TRIALS=10 OBJECTS=id,path.obj@0.1 SEED=0 OUT=out/sim CHECKPOINT=folder (sim, bench-tick)"
+	@echo "Variables: TRIALS=10 OBJECTS=id,path.obj@0.1,held_out/quick SEED=0 OUT=out/sim CHECKPOINT=folder (sim, bench-tick)"
 	@echo "           OBJECT=id STRATEGY=auto SIDE=right N=100 SEED OUT=out/grasps WORKERS=1 (grasps); ARGS=--validate tries them in physics"
 	@echo "           OBJECTS=train/small:20,id SEED EPISODES=90 OUT=out/demos WORKERS=1 (demos); DATA RUN=out/train PRESET=edge (train)"
 	@echo "           EPISODE=name DATA CHECKPOINT=folder OUT=out/pages (episode-page)"
@@ -97,7 +97,7 @@ ablations: setup  ## variants of PRESET trained on DATA and measured in the same
 	@$(ENV) exec python -m udg_datagen.ablation --data "$(DATA)" --preset $(PRESET) $(if $(WORKERS),--workers $(WORKERS)) \
 		--out "$(if $(filter command% environment,$(origin OUT)),$(OUT),out/ablations)" $(ARGS)
 
-objects: setup  ## prepare OBJECTS=quick (train, test, all, ids; WORKERS=n), FETCH=sources, ADD=folder of meshes (SIZE= UNIT=), ARGS=--report
+objects: setup  ## prepare OBJECTS=quick (train, held_out, all, ids; WORKERS=n), FETCH=sources, ADD=folder of meshes (SIZE= UNIT=), ARGS=--report
 	@$(ENV) exec python -m udg_sim.prepare $(if $(OBJECTS),--objects "$(OBJECTS)") $(if $(WORKERS),--workers $(WORKERS)) \
 		$(if $(FETCH),--fetch "$(FETCH)") $(if $(ADD),--add "$(ADD)") $(if $(SIZE),--size $(SIZE)) $(if $(UNIT),--unit $(UNIT)) $(ARGS)
 

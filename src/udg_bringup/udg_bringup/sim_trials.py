@@ -26,6 +26,7 @@ from udg_policy.checkpoint import load_checkpoint
 from udg_sim.objects import SIZES, ObjectLibrary
 from udg_sim.ros.session import TrialSpec
 from udg_sim.ros.status import TrialStatus
+from udg_sim.selection import HELP, select
 
 RESULT_FILE = "result.json"
 MAX_TRIAL_S = 90.0
@@ -188,9 +189,7 @@ def _main() -> None:
     default = TrialsConfig()
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("--trials", type=int, default=default.trials, help="number of trials (default: 10)")
-    parser.add_argument(
-        "--objects", default="", help="ids or path.obj@0.1, with commas (default: the checkpoint's training set)"
-    )
+    parser.add_argument("--objects", default="", help=f"{HELP}; default: the checkpoint's training set")
     parser.add_argument("--time-limit", type=float, default=default.time_limit_s, help="simulated seconds a trial")
     parser.add_argument("--out", type=Path, default=default.out, help="folder of film and report (default: out/sim)")
     parser.add_argument("--lockstep", action=argparse.BooleanOptionalAction, default=True, help="else real time")
@@ -200,7 +199,7 @@ def _main() -> None:
     summary = run_trials(
         TrialsConfig(
             trials=options.trials,
-            objects=tuple(name.strip() for name in options.objects.split(",") if name.strip()),
+            objects=tuple(select(options.objects, ObjectLibrary())) if options.objects.strip() else (),
             seed=options.seed,
             time_limit_s=options.time_limit,
             checkpoint=Path(options.checkpoint) if options.checkpoint else None,

@@ -12,12 +12,10 @@ import pytest
 from udg_datagen import factory
 from udg_datagen.attempt import AttemptConfig, task_rng
 from udg_datagen.factory import FactoryError, Ledger, run, run_factory, summarise
-from udg_datagen.object_selection import in_turn, select_objects
 from udg_datagen.tasks import Preparation, Task, tasks_of
 from udg_datagen.workers import LocalPool, Outcome, run_job
 from udg_description.errors import UdgError
 from udg_policy.dataset import EpisodeDataset, EpisodeWriter
-from udg_sim.objects import ObjectLibrary
 
 # A worker whose episodes are made up, from (object, seed) alone; objects' names say what goes wrong.
 BENCH = """
@@ -243,19 +241,6 @@ def test_the_summary_counts_by_hand() -> None:
     assert summary["frames_per_core_s"] == 3.5  # 70 frames in 10 + 5 * 2 s
     assert summary["cloud_share"] == 0.125 and summary["cloud_and_depth_share"] == 0.25
     json.dumps(summary)
-
-
-def test_sets_of_objects_take_the_sizes_in_turn() -> None:
-    assert in_turn([["a", "b", "c"], [], ["x"]]) == ["a", "x", "b", "c"]
-    library = ObjectLibrary()
-    chosen = select_objects("train:9, cube_60", library)
-    assert len(chosen) == 10 and chosen[-1] == "cube_60"
-    for size in ("small", "medium", "large"):
-        assert len(set(chosen[:9]) & set(library.ids(split="train", size=size))) == 3
-    assert select_objects("test/large:2", library) == library.ids(split="test", size="large")[:2]
-    assert select_objects("a/mesh.obj@0.1", library) == ["a/mesh.obj@0.1"]
-    with pytest.raises(UdgError, match="no number of objects"):
-        select_objects("train:x", library)
 
 
 def test_bad_arguments_are_refused_before_anything_is_started(tmp_path: Path) -> None:

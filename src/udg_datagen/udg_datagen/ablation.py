@@ -25,7 +25,6 @@ import torch
 
 from udg_datagen.ablation_report import Run as MeasuredRun
 from udg_datagen.ablation_report import report_of, write_report
-from udg_datagen.object_selection import in_turn
 from udg_datagen.rollout import Rollout, RolloutConfig, Trial
 from udg_datagen.workers import LocalPool, Pool
 from udg_description.errors import UdgError, cli
@@ -38,6 +37,7 @@ from udg_policy.frame_store import FrameStore, load_frames
 from udg_policy.parallel import Parallel
 from udg_policy.train import STATE_NAME, Run, Trainer, keep_large_blocks, split_views, train
 from udg_sim.objects import SIZES
+from udg_sim.selection import in_turn
 
 VARIANTS: dict[str, dict[str, Any]] = {
     "full": {},

@@ -30,6 +30,7 @@ from udg_datagen.bench.trials import prepare_process, run_cell
 from udg_datagen.synthesis import STRATEGIES
 from udg_description.errors import UdgError
 from udg_sim.objects import ObjectLibrary
+from udg_sim.selection import HELP, select
 
 _Task = TypeVar("_Task")
 _Result = TypeVar("_Result")
@@ -118,7 +119,7 @@ def _write(path: Path, text: str) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="three objects a size, a few minutes")
-    parser.add_argument("--objects", help="comma-separated ids instead of the held-out ones")
+    parser.add_argument("--objects", help=f"{HELP}; default: those that nothing is tuned on")
     parser.add_argument("--n", type=int, help="candidates per object and strategy")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=2, help="processes")
@@ -139,7 +140,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         library = ObjectLibrary()
         if options.objects:
             objects: dict[str, list[str]] = {"small": [], "medium": [], "large": []}
-            for name in options.objects.split(","):
+            for name in select(options.objects, library):
                 objects[library.get(name).size_class].append(name)
         else:
             objects = pick_objects(library, config.objects_per_size)

@@ -20,7 +20,6 @@ from tqdm import tqdm
 
 from udg_datagen.attempt import AttemptConfig, Attempter, Stopwatch
 from udg_datagen.demonstration import UNPLANNED, Rejected
-from udg_datagen.object_selection import HELP, select_objects
 from udg_datagen.tasks import Made, Preparation, Task, tasks_of
 from udg_datagen.workers import DISK_FULL, LocalPool, Outcome, Pool, RayPool
 from udg_description.errors import UdgError, cli
@@ -29,6 +28,7 @@ from udg_policy.episode_file import encode_episode, verify
 from udg_policy.errors import DatasetError
 from udg_policy.files import write_atomically
 from udg_sim.objects import SIZES, ObjectLibrary
+from udg_sim.selection import HELP, select
 
 NOT_EXECUTED = (*UNPLANNED, "no_rest", "bad_object", "worker_died", "timed_out", "error")
 """Results of attempts that never came to the execution."""
@@ -362,7 +362,7 @@ def run(arguments: Sequence[str] | None = None) -> None:
             f"--episodes {options.episodes}, --workers {options.workers}, --timeout {options.timeout}: must be positive"
         )
     config = AttemptConfig(noisy_share=options.noisy_share, poses=options.poses)
-    tasks = tasks_of(select_objects(options.objects, ObjectLibrary()), options.episodes, options.seed)
+    tasks = tasks_of(select(options.objects, ObjectLibrary()), options.episodes, options.seed)
     ledger = Ledger(options.out, config)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as with Ctrl-C
     pool = make_pool(config, options.workers, options.timeout)

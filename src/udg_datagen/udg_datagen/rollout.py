@@ -24,7 +24,6 @@ from tqdm import tqdm
 
 from udg_control.follower import ChunkFollower, FollowerConfig
 from udg_datagen.attempt import task_rng
-from udg_datagen.object_selection import HELP, select_objects
 from udg_datagen.trial_cause import TrialWatch
 from udg_datagen.workers import LocalPool, Pool
 from udg_description.camera import default_cameras
@@ -37,6 +36,7 @@ from udg_policy.engine import PolicyEngine
 from udg_policy.player import ChunkPlayer, PlayerConfig
 from udg_sim.depth import DepthRig, KinectNoise
 from udg_sim.objects import SIZES, ObjectLibrary, ObjectModel
+from udg_sim.selection import HELP, select
 from udg_sim.trial import LiftTracker, sample_placement
 from udg_sim.world import World, WorldConfig
 
@@ -226,7 +226,7 @@ def run(arguments: Sequence[str] | None = None) -> None:
     if options.trials < 1 or options.workers < 1:
         raise UdgError(f"--trials {options.trials} and --workers {options.workers} must be at least 1")
     known = list(PolicyEngine.load(options.checkpoint).train_objects)
-    objects = select_objects(options.objects, ObjectLibrary()) if options.objects else known
+    objects = select(options.objects, ObjectLibrary()) if options.objects else known
     config = RolloutConfig(
         player=PlayerConfig(replan_every=options.replan_every, blend=options.blend),
         whole_images=not options.near_images,

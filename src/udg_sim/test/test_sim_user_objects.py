@@ -81,9 +81,9 @@ def test_the_command_keeps_good_meshes_and_tells(folder: Path, capsys: pytest.Ca
 
 
 def test_the_command_goes_on_after_a_broken_object(capsys: pytest.CaptureFixture[str]) -> None:
-    assert prepare.main(["--objects", "cube_30,nonsense,ball_40"]) == 1
+    assert prepare.main(["--objects", "cube_30,absent.obj@0.1,ball_40"]) == 1
     summary = json.loads(capsys.readouterr().out.splitlines()[-1])
-    assert summary["prepared"] == 2 and summary["refused"] == ["nonsense"]
+    assert summary["prepared"] == 2 and summary["refused"] == ["absent.obj@0.1"]
     with pytest.raises(UdgError, match="small, medium, large"):
         prepare.main(["--objects", "train/huge"])
 

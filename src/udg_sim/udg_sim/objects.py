@@ -151,6 +151,14 @@ class ObjectLibrary:
             if split in (None, e.split) and size in (None, e.size_class) and e.source in sources and e.quick >= quick
         ]  # fmt: skip
 
+    def check(self, id: str) -> None:
+        """Raises UnknownObjectError, with what is near (MeshError: never added), if no object has the id."""
+        if id in self._entries or families.member(id) is not None:
+            return
+        if not id.startswith(PREFIX):
+            raise UnknownObjectError(self._unknown(id))
+        read_kept(id)
+
     def get(self, spec: str) -> ObjectModel:
         """The object of a library id or mesh spec. Raises UnknownObjectError, MeshError."""
         if spec not in self._loaded:
@@ -312,13 +320,16 @@ def table(objects: Sequence[ObjectModel]) -> str:
 def main(argv: Sequence[str] | None = None) -> None:
     """Lists the library (or the given objects); --picture writes a contact sheet."""
     parser = argparse.ArgumentParser(prog="python -m udg_sim.objects", description=main.__doc__)
-    parser.add_argument("objects", nargs="*", help="ids or mesh specs; all built-in objects if none is given")
+    parser.add_argument("objects", nargs="*", help="ids, mesh specs, sets; our own objects if none is given")
     parser.add_argument("--split", help="train or test")
     parser.add_argument("--size", help="small, medium or large")
     parser.add_argument("--picture", type=Path, help="PNG with all objects")
     args = parser.parse_args(argv)
+    from udg_sim.selection import select  # reads this module
+
     library = ObjectLibrary()
-    objects = [library.get(spec) for spec in args.objects or library.ids(args.split, args.size)]
+    ids = select(",".join(args.objects), library) if args.objects else library.ids(args.split, args.size)
+    objects = [library.get(id) for id in ids]
     print(table(objects))
     if args.picture is not None:
         from udg_sim.video import object_sheet, write_png

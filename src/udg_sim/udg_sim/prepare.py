@@ -14,10 +14,10 @@ from typing import NamedTuple
 from udg_description.errors import UdgError
 from udg_sim import sources
 from udg_sim.manifest import manifest
-from udg_sim.objects import HELD_OUT, OWN, SIZES, ObjectLibrary
+from udg_sim.objects import HELD_OUT, OWN, ObjectLibrary
+from udg_sim.selection import HELP, select
 from udg_sim.user_objects import add_folder
 
-SETS = "quick, train, test, all (each also with /small, /medium or /large), or ids"
 PICTURE_COUNT = 120
 """Most objects in a contact sheet."""
 
@@ -28,23 +28,6 @@ class Prepared(NamedTuple):
     id: str
     error: str
     seconds: float
-
-
-def select(text: str, library: ObjectLibrary) -> list[str]:
-    """Ids of a comma-separated list of sets and ids, each once. Raises UdgError."""
-    chosen: list[str] = []
-    for item in (part.strip() for part in text.split(",")):
-        name, _, size = item.partition("/")
-        if name in ("quick", "train", "test", "all"):
-            if size and size not in SIZES:
-                raise UdgError(f"objects {item!r}: unknown size {size!r}; valid: {', '.join(SIZES)}")
-            split = name if name in ("train", "test") else None
-            chosen += library.ids(split, size or None, source=(*OWN, *HELD_OUT), quick=name == "quick")
-        elif item:
-            chosen.append(item)
-    if not chosen:
-        raise UdgError(f"objects {text!r}: none; valid: {SETS}")
-    return list(dict.fromkeys(chosen))
 
 
 def prepare(id: str) -> Prepared:
@@ -135,7 +118,7 @@ def _fetch(names: str, required: bool) -> int:
 def main(argv: Sequence[str] | None = None) -> int:
     """Prepares objects for simulation; the last line is JSON."""
     parser = argparse.ArgumentParser(prog="python -m udg_sim.prepare", description=main.__doc__)
-    parser.add_argument("--objects", default="quick", help=f"comma-separated: {SETS}")
+    parser.add_argument("--objects", default="quick", help=f"{HELP}; default: quick")
     parser.add_argument("--workers", type=int, default=1, help="processes")
     parser.add_argument("--fetch", help=f"only fetch these sources: {','.join(sources.NAMES)}")
     parser.add_argument("--add", type=Path, help="folder of your own meshes to add")
@@ -158,7 +141,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.add is not None:
         ids, missing = _add(args.add, args.size, args.unit), 0
     else:
-        ids = select(args.objects, ObjectLibrary())
+        ids = select(args.objects, ObjectLibrary(), absent=True)
         if args.list:
             print("\n".join(ids))
             return 0

@@ -23,6 +23,7 @@ from udg_datagen.synthesis import STRATEGIES, GraspObject, SynthesisConfig, synt
 from udg_datagen.validation import ValidationConfig, validate
 from udg_description.errors import UdgError
 from udg_sim.objects import ObjectLibrary
+from udg_sim.selection import HELP, select
 
 TESTS = (
     ValidationConfig(rule="six_axis", mass_kg=0.1, friction=0.6),
@@ -53,7 +54,7 @@ def try_hand(hand_file: Path, object_id: str, strategy: str, *, candidates: int,
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--hand", type=Path, required=True, help="description file")
-    parser.add_argument("--objects", default="ball_70,cube_60,cylinder_60", help="library ids or path.obj@size")
+    parser.add_argument("--objects", default="ball_70,cube_60,cylinder_60", help=HELP)
     parser.add_argument("--strategy", choices=[s for s in STRATEGIES if s != "bimanual"], default="tripod")
     parser.add_argument("--n", type=int, default=100, help="candidates")
     parser.add_argument("--trials", type=int, default=16)
@@ -62,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
     try:
-        for name in options.objects.split(","):
+        for name in select(options.objects, ObjectLibrary()):
             tried = try_hand(
                 options.hand, name, options.strategy, candidates=options.n, trials=options.trials, seed=options.seed
             )
