@@ -129,7 +129,7 @@ def _figures(grasps: GraspSet) -> dict[str, Any]:
 def _table(grasps: GraspSet) -> str:
     """Quartiles of the figures and what was withstood, in two groups: all grasps, and the better half by energy."""
     if len(grasps) == 0:
-        return "  no candidate became a grasp: try another strategy, side or resting pose"
+        return f"  {grasps.reason or 'no candidate became a grasp'}: try another strategy, side or resting pose"
     rows = [
         ("energy", grasps.energy, ".3f"),
         ("wrench residual", grasps.wrench_residual, ".3f"),

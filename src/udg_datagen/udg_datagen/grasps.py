@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import tempfile
 import zipfile
@@ -134,6 +135,11 @@ class GraspSet:
     def __len__(self) -> int:
         return len(self.energy)
 
+    @property
+    def reason(self) -> str:
+        """Why there are no grasps, where the synthesis knows; else ""."""
+        return str(json.loads(self.meta_json).get("reason", ""))
+
     def __getitem__(self, index: int) -> Grasp:
         back = self.Ts_object_pregrasp[index]
         hands = tuple(
@@ -239,3 +245,10 @@ class GraspSet:
         arrays["joint_names"] = tuple(tuple(str(x) for x in names) for names in arrays["joint_names"])
         arrays["pregrasp_distance"] = float(arrays["pregrasp_distance"])
         return cls(**arrays)
+
+
+def no_grasps(hands: int, joints: int, contacts: int) -> dict[str, np.ndarray]:
+    """The arrays over grasps of a set without any: `hands` hands of `joints` joints, `contacts` contacts in all."""
+    sizes = {"H": hands, "J": joints, "C": contacts, "K": 0}
+    shapes = {name: tuple(sizes[k] if isinstance(k, str) else k for k in tail) for name, tail in _PER_GRASP.items()}
+    return {name: np.zeros((0, *shape), dtype=bool if name == "withstood" else float) for name, shape in shapes.items()}

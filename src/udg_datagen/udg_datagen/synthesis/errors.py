@@ -6,7 +6,11 @@ from udg_description.errors import UdgError
 
 
 class GraspObjectError(UdgError):
-    """A mesh that no grasp can be computed for: open, empty, inverted beyond repair, or not finite."""
+    """A mesh that no grasp can be computed for: empty, flat, not finite, in pieces, too large, or without a way to it."""
+
+
+class NoApproachError(GraspObjectError):
+    """No approach direction is free of the table, by the strategy and in the pose that were asked for."""
 
 
 class StrategyError(UdgError):

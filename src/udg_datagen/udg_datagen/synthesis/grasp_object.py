@@ -108,10 +108,22 @@ class GraspObject:
         distance, gradient = self.sdf.nearest(columns)
         return distance[0].double().cpu().numpy(), gradient[0].T.double().cpu().numpy()
 
-    def hull_samples(self, n: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        """Area-uniform points (n, 3) [m] on the convex hull and its outward normals (n, 3) there."""
+    @property
+    def hull_normals(self) -> np.ndarray:
+        """Outward normals (F, 3) of the convex hull's faces."""
+        return np.asarray(self.mesh.convex_hull.face_normals)
+
+    def hull_samples(
+        self, n: int, rng: np.random.Generator, allowed: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Area-uniform points (n, 3) [m] on the convex hull and its outward normals (n, 3) there.
+
+        allowed: which of the hull's faces (F,) bool points are drawn from; all of them if None, or if it is none.
+        """
         hull = self.mesh.convex_hull
         area = hull.area_faces
+        if allowed is not None and (area * allowed).sum() > 0.0:
+            area = area * allowed
         face = rng.choice(len(area), size=n, p=area / area.sum())
         u, v = rng.random((2, n))
         flip = u + v > 1.0

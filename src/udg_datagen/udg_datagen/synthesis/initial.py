@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from udg_datagen.synthesis.config import SynthesisConfig
-from udg_datagen.synthesis.errors import GraspObjectError
+from udg_datagen.synthesis.errors import NoApproachError
 from udg_datagen.synthesis.grasp_object import GraspObject
 from udg_datagen.synthesis.hand import HandModel, HandState
 
@@ -24,6 +24,7 @@ _TURN_STD_RAD = 0.35  # spread of two hands' finger directions about the common 
 _JOINT_STD_RAD = 0.08
 _PARTNERS = 256  # hull points among which the opposite of each is looked for
 _PARTNER_NOISE = 0.1
+_STEEP = 0.7  # sine of the slope beyond which a face is no side of the object for two hands that face each other
 
 
 class TablePlane(NamedTuple):
@@ -71,21 +72,20 @@ def sample_starts(
 ) -> HandPose:
     """`count` starts, no palm facing up; of `start_oversampling` times as many draws those least in the table.
 
+    Points are drawn all over the hull; where hardly any of them serves (both hands on a pan or a plate, whose hull is
+    mostly top and bottom), from its sides alone.
+
     Raises:
-        GraspObjectError: no approach direction is free of the table.
+        NoApproachError: no approach direction is free of the table.
     """
     wanted = count * config.start_oversampling
-    draw = _one_hand if len(hands) == 1 else _two_hands
-    parts: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
-    for _ in range(_MAX_DRAWS):
-        point, approach, reach = draw(obj, table, wanted, rng)
-        keep = (approach @ table.up <= config.approach_max_up).all(axis=1)
-        parts.append((point[keep], approach[keep], reach[keep]))
-        if sum(len(part[0]) for part in parts) >= wanted:
-            break
-    else:
-        raise GraspObjectError(f"object '{obj.name}': no approach direction is free of the table")
-    point, approach, reach = (np.concatenate(arrays)[:wanted] for arrays in zip(*parts, strict=True))
+    found = _drawn(obj, len(hands), table, config, wanted, rng, None)
+    if len(found[0]) < wanted:
+        sides = _drawn(obj, len(hands), table, config, wanted, rng, _sides(obj, len(hands), table, config))
+        found = sides if len(sides[0]) else found
+    if len(found[0]) == 0:
+        raise NoApproachError(f"object '{obj.name}': no approach direction is free of the table")
+    point, approach, reach = (np.resize(values, (wanted, *values.shape[1:])) for values in found)
     depth_range = config.centre_depth if len(hands) == 1 else config.centre_depth_bimanual
     center, outside = _centres(obj, point, approach, depth_range, config.centre_tries, rng)
     if len(hands) == 1 and config.straddle > 0.0:
@@ -113,6 +113,34 @@ def sample_starts(
         sunk = sunk + (-height).clamp(min=0.0).sum(-1)
     best = torch.argsort(sunk, stable=True)[:count].sort()[0]
     return pose.take(best)
+
+
+def _drawn(
+    obj: GraspObject,
+    n_hands: int,
+    table: TablePlane,
+    config: SynthesisConfig,
+    wanted: int,
+    rng: np.random.Generator,
+    allowed: np.ndarray | None,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Up to `wanted` points, approach and finger directions (n, H, 3) whose palms do not face up; maybe none."""
+    draw = _one_hand if n_hands == 1 else _two_hands
+    parts: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+    for _ in range(_MAX_DRAWS):
+        point, approach, reach = draw(obj, table, wanted, rng, allowed)
+        keep = (approach @ table.up <= config.approach_max_up).all(axis=1)
+        parts.append((point[keep], approach[keep], reach[keep]))
+        if sum(len(part[0]) for part in parts) >= wanted:
+            break
+    point, approach, reach = (np.concatenate(arrays)[:wanted] for arrays in zip(*parts, strict=True))
+    return point, approach, reach
+
+
+def _sides(obj: GraspObject, n_hands: int, table: TablePlane, config: SynthesisConfig) -> np.ndarray:
+    """Which faces (F,) of the hull hands can come to: for two hands its sides, for one all but those from below."""
+    upward = obj.hull_normals @ table.up
+    return np.abs(upward) < _STEEP if n_hands == 2 else upward > -config.approach_max_up
 
 
 def _centres(
@@ -158,21 +186,21 @@ def _straddling(
 
 
 def _one_hand(
-    obj: GraspObject, table: TablePlane, count: int, rng: np.random.Generator
+    obj: GraspObject, table: TablePlane, count: int, rng: np.random.Generator, allowed: np.ndarray | None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Points (n, 1, 3) on the hull, approach directions there and finger directions, each (n, 1, 3)."""
     del table
-    point, normal = obj.hull_samples(count, rng)
+    point, normal = obj.hull_samples(count, rng, allowed)
     approach = _tilted(-normal, rng)
     return point[:, None], approach[:, None], rng.standard_normal((count, 1, 3))
 
 
 def _two_hands(
-    obj: GraspObject, table: TablePlane, count: int, rng: np.random.Generator
+    obj: GraspObject, table: TablePlane, count: int, rng: np.random.Generator, allowed: np.ndarray | None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """As `_one_hand` for left and right hand (n, 2, 3), at points of the hull that oppose each other."""
-    point, normal = obj.hull_samples(count, rng)
-    others, other_normal = obj.hull_samples(_PARTNERS, rng)
+    point, normal = obj.hull_samples(count, rng, allowed)
+    others, other_normal = obj.hull_samples(_PARTNERS, rng, allowed)
     line = point[:, None] - others
     line /= np.maximum(np.linalg.norm(line, axis=-1, keepdims=True), 1e-9)
     # Normals along the line between the points, and the centre of mass near it.

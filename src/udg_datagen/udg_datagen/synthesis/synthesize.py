@@ -9,10 +9,17 @@ from dataclasses import asdict, replace
 
 import numpy as np
 
-from udg_datagen.grasps import GraspSet
+from udg_datagen.grasps import GraspSet, no_grasps
+from udg_datagen.offers import taken_by, thin_parts
 from udg_datagen.synthesis.batches import Problem, solve_batches
 from udg_datagen.synthesis.config import SynthesisConfig
-from udg_datagen.synthesis.errors import DeviceError, GraspObjectError, HandModelError, StrategyError
+from udg_datagen.synthesis.errors import (
+    DeviceError,
+    GraspObjectError,
+    HandModelError,
+    NoApproachError,
+    StrategyError,
+)
 from udg_datagen.synthesis.grasp_object import GraspObject
 from udg_datagen.synthesis.hand import HandModel
 from udg_datagen.synthesis.initial import TablePlane
@@ -37,7 +44,8 @@ def synthesize(
     """Grasps of `obj` as it lies at `T_table_object` on the table z = `table_height`, best (lowest energy) first.
 
     Candidates that diverge, penetrate, miss the surface or touch the table are dropped, so that fewer than
-    `config.n_candidates` come back, possibly none. The same arguments give the same grasps, whatever `workers` or
+    `config.n_candidates` come back, possibly none; `GraspSet.reason` says why there is none where that is known (no
+    approach direction is free of the table). The same arguments give the same grasps, whatever `workers` or
     `pool`. Paper section IV-A.
 
     Args:
@@ -50,21 +58,27 @@ def synthesize(
     Raises:
         StrategyError: the strategy does not fit the hands.
         HandModelError: two hands that do not go together.
-        GraspObjectError: the object cannot be approached or is larger than the hands reach.
+        GraspObjectError: the object is larger than the hands reach and has no thin part for one.
         DeviceError: object and hands are on different devices.
     """
     config = SynthesisConfig() if config is None else config
     given = (hands,) if isinstance(hands, HandModel) else tuple(hands)
     config, used = _assign(obj, given, config)
-    _check_fit(obj, used)
+    _check_fit(obj, used, config.strategy)
     if T_table_object is None:
         T_table_object = np.eye(4)
         T_table_object[2, 3] = table_height - obj.mesh.bounds[0, 2]
     active = tuple(active_contacts(config.strategy, hand.spec.contact_names) for hand in used)
     table = TablePlane.from_pose(T_table_object, table_height)
-    arrays = solve_batches(Problem(obj, used, active, table, config, seed), workers, pool, progress)
+    reason = ""
+    try:
+        arrays = solve_batches(Problem(obj, used, active, table, config, seed), workers, pool, progress)
+    except NoApproachError as error:
+        arrays, reason = no_grasps(len(used), used[0].n_joints, sum(map(len, active))), str(error)
     order = np.argsort(arrays["energy"], kind="stable")[: config.n_keep]
     meta = {"object": obj.name, "notes": list(obj.notes), "seed": seed, "config": asdict(config)}
+    if reason:
+        meta["reason"] = reason
     return GraspSet(
         sides=tuple(hand.spec.side for hand in used),
         strategy=config.strategy,
@@ -111,13 +125,18 @@ def _assign(
     return config, hands
 
 
-def _check_fit(obj: GraspObject, hands: tuple[HandModel, ...]) -> None:
+def _check_fit(obj: GraspObject, hands: tuple[HandModel, ...], strategy: str) -> None:
     if any(hand.device != obj.device for hand in hands):
         raise DeviceError(f"object '{obj.name}' is on device '{obj.device}', a hand on '{hands[-1].device}'")
     span = hands[0].span if len(hands) == 1 else _MAX_WIDTH_BIMANUAL
-    if obj.least_width > span and obj.solidity > _SOLID:
+    if obj.least_width > span and obj.solidity > _SOLID and not _has_part(obj, hands, strategy):
         one = f"the {hands[0].spec.side} hand ({span:.2f} m); try both hands"
         raise GraspObjectError(
             f"object '{obj.name}' is {obj.least_width:.2f} m wide where it is narrowest: larger than the reach of "
             + (one if len(hands) == 1 else f"two hands ({span} m)")
         )
+
+
+def _has_part(obj: GraspObject, hands: tuple[HandModel, ...], strategy: str) -> bool:
+    """Whether one hand can take a part of an object that is too wide for it: a handle, a rim."""
+    return len(hands) == 1 and taken_by(thin_parts(obj.mesh), strategy)
