@@ -6,7 +6,7 @@ from udg_description.errors import UdgError
 
 
 class GraspObjectError(UdgError):
-    """A mesh that no grasp can be computed for: empty, flat, not finite, in pieces, too large, or without a way to it."""
+    """A mesh that no grasp can be computed for: empty, flat, not finite, in pieces or too large."""
 
 
 class NoApproachError(GraspObjectError):
