@@ -11,6 +11,7 @@ from contextlib import contextmanager
 
 import pytest
 from _pytest.runner import runtestprotocol
+from hypothesis import settings
 
 ATTEMPTS = int(os.environ.get("UDG_TEST_ATTEMPTS", "4"))  # of a test in real time
 LONGEST_S = 120.0  # of all attempts but the last
@@ -21,6 +22,8 @@ def pytest_configure() -> None:
     """Let Ctrl-C reach the processes that tests start, also where the tests run in the background of a shell."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    settings.register_profile("same_each_time", derandomize=True, database=None, deadline=None)
+    settings.load_profile("same_each_time")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -12,6 +12,8 @@ pytest.importorskip("pyk4a", reason="needs pyk4a-bundle")
 
 from udg_bringup.record_scene import main, record_scene  # noqa: E402
 from udg_description.camera import default_cameras  # noqa: E402
+from udg_description.errors import UdgError
+from udg_description.files import PathError
 from udg_description.layout import HOME_Q, SIDES  # noqa: E402
 from udg_description.model import RobotModel  # noqa: E402
 from udg_perception.kinect.intrinsics import with_intrinsics  # noqa: E402
@@ -69,4 +71,7 @@ def test_with_other_noise_they_agree_within_it(tmp_path: Path) -> None:
 def test_the_command_writes_both(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([str(tmp_path), "--object", "", "--frames", "1"]) == 0
     assert capsys.readouterr().out.split() == [str(tmp_path / f"{side}.mkv") for side in SIDES]
-    assert main([str(tmp_path), "--object", "no_such_object", "--frames", "1"]) == 2
+    with pytest.raises(PathError, match="left.mkv: is there already"):
+        main([str(tmp_path), "--object", "", "--frames", "1"])
+    with pytest.raises(UdgError, match="no_such_object"):
+        main([str(tmp_path), "--object", "no_such_object", "--frames", "1", "--force"])

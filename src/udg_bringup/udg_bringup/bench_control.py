@@ -27,6 +27,7 @@ from udg_bringup.sine import Sine
 from udg_control.emulators.ur_process import EmulatorLog, UrEmulatorClient, loopback_pair
 from udg_control.emulators.xhand_bus import XHandBus
 from udg_description.errors import UdgError, cli
+from udg_description.files import user_path
 from udg_description.layout import HOME_Q, SIDES, part_indices
 from udg_description.ros import topics
 
@@ -227,7 +228,7 @@ def _main() -> None:
     default = BenchControlConfig()
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("--seconds", type=float, default=default.seconds, help="measured time (default: 60)")
-    parser.add_argument("--config", type=Path, default=default.config, help="folder of robot, safety, cameras.yaml")
+    parser.add_argument("--config", type=user_path, default=default.config, help="folder of robot, safety, cameras")
     parser.add_argument("--amplitude", type=float, default=Sine().amplitude_rad, help="of the sine [rad]")
     parser.add_argument("--frequency", type=float, default=Sine().frequency_hz, help="of the sine [Hz]")
     parser.add_argument("--cores", type=int, default=default.cores, help="all processes share so many (default: 2)")

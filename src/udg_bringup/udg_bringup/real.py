@@ -12,6 +12,7 @@ from udg_bringup.graph import process_environment
 from udg_bringup.real_graph import RealGraphConfig, real_graph
 from udg_bringup.ros.running import running
 from udg_description.errors import cli
+from udg_description.files import user_path
 
 
 def main() -> None:
@@ -21,12 +22,12 @@ def main() -> None:
 
 def _main() -> None:
     parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument("--config", type=Path, default=Path("config"), help="folder of robot, safety and cameras.yaml")
+    parser.add_argument("--config", type=user_path, default=Path("config"), help="folder of robot.yaml, ...")
     parser.add_argument("--use-emulators", action="store_true", help="emulated devices instead of the hardware")
     parser.add_argument("--dry-run", action="store_true", help="do everything but send")
     parser.add_argument("--policy", action=argparse.BooleanOptionalAction, default=True, help="run the policy node")
     parser.add_argument("--cameras", default="", help="kinect, playback, scene or none (default: kinect or scene)")
-    parser.add_argument("--recordings", type=Path, help="for playback: folder of left.mkv and right.mkv")
+    parser.add_argument("--recordings", type=user_path, help="for playback: folder of left.mkv and right.mkv")
     parser.add_argument("--checkpoint", default="", help="folder of the policy (default: the shipped)")
     parser.add_argument("--left-host", default="", help="address of the left arm (default: that of robot.yaml)")
     parser.add_argument("--right-host", default="", help="address of the right arm")

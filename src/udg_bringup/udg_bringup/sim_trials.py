@@ -17,11 +17,11 @@ from udg_bringup.checkpoints import checkpoint_folder
 from udg_bringup.compose import add_graph_arguments
 from udg_bringup.film import FILM_NAME, Film, filming
 from udg_bringup.graph import LOCKSTEP_DEADLINE_S, SimGraphConfig, sim_graph
-from udg_bringup.outputs import whole_folder
 from udg_bringup.report import TrialRecord, by_object, html_page, percentiles_ms
 from udg_bringup.ros.running import RunningGraph, isolate, running
 from udg_bringup.ros.trial_client import TrialClient, trial_client
 from udg_description.errors import UdgError, cli
+from udg_description.files import next_free, user_path, whole_folder
 from udg_policy.checkpoint import load_checkpoint
 from udg_sim.objects import SIZES, ObjectLibrary
 from udg_sim.ros.session import TrialSpec
@@ -50,6 +50,7 @@ class TrialsConfig:
     video: bool = True
     processes: bool = False
     out: Path = Path("out/sim")
+    force: bool = False  # replace an earlier run in `out`
 
     def __post_init__(self) -> None:
         """Check the numbers."""
@@ -83,7 +84,7 @@ def run_trials(config: TrialsConfig) -> dict[str, object]:
         trial_time_s=config.time_limit_s if config.lockstep else 0.0,
     )
     isolate()
-    with whole_folder(config.out, RESULT_FILE) as folder:
+    with whole_folder(config.out, replace=RESULT_FILE if config.force else "") as folder:
         with (
             filming(folder, library) if config.video else nullcontext() as film,
             running(sim_graph(graph_config), processes=config.processes) as graph,
@@ -191,11 +192,14 @@ def _main() -> None:
     parser.add_argument("--trials", type=int, default=default.trials, help="number of trials (default: 10)")
     parser.add_argument("--objects", default="", help=f"{HELP}; default: the checkpoint's training set")
     parser.add_argument("--time-limit", type=float, default=default.time_limit_s, help="simulated seconds a trial")
-    parser.add_argument("--out", type=Path, default=default.out, help="folder of film and report (default: out/sim)")
+    parser.add_argument("--out", type=user_path, default=default.out, help="folder of film and report (default: "
+                        "out/sim); where an earlier run is there, its name with a number")
+    parser.add_argument("--force", action="store_true", help="replace an earlier run in --out")
     parser.add_argument("--lockstep", action=argparse.BooleanOptionalAction, default=True, help="else real time")
     parser.add_argument("--video", action=argparse.BooleanOptionalAction, default=True, help="write the film")
     add_graph_arguments(parser)
     options = parser.parse_args()
+    out = options.out if options.force else next_free(options.out)
     summary = run_trials(
         TrialsConfig(
             trials=options.trials,
@@ -207,10 +211,11 @@ def _main() -> None:
             noise=options.noise,
             video=options.video,
             processes=options.processes,
-            out=options.out,
+            out=out,
+            force=options.force,
         )
     )
-    print(f"report: {options.out / 'report.html'}")
+    print(f"report: {out / 'report.html'}")
     print(json.dumps(summary), flush=True)
 
 

@@ -2,17 +2,20 @@ import errno
 import importlib
 import json
 import os
+import re
 import sys
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
 from udg_datagen import factory
 from udg_datagen.attempt import AttemptConfig, task_rng
 from udg_datagen.factory import FactoryError, Ledger, run, run_factory, summarise
-from udg_datagen.tasks import Preparation, Task, tasks_of
+from udg_datagen.tasks import Made, Preparation, Task, tasks_of
 from udg_datagen.workers import LocalPool, Outcome, run_job
 from udg_description.errors import UdgError
 from udg_policy.dataset import EpisodeDataset, EpisodeWriter
@@ -116,7 +119,39 @@ CONFIG = AttemptConfig()
 
 def test_tasks_take_every_object_once_before_any_twice() -> None:
     assert tasks_of(["a", "b"], 5, 7) == [Task("a", 7), Task("b", 7), Task("a", 8), Task("b", 8), Task("a", 9)]
-    assert Task("dir/x y.obj@0.1", 3).name == "dir-x-y-obj-0-1_000003"
+    assert Task("cylinder_60", 3).name == "cylinder-60_000003"  # as in the data sets there are
+
+
+OBJECTS = st.one_of(
+    st.sampled_from(["cylinder_60", "mug_005", "cylinder-60", "Cylinder_60", "a/x.obj@0.1", "b/x.obj@0.1"]),
+    st.text(st.sampled_from("ab01_-./@ AB杯瓶ü"), min_size=1, max_size=12),
+)
+
+
+@settings(max_examples=200)
+@given(OBJECTS, OBJECTS, st.integers(0, 2_000_000), st.integers(0, 2_000_000))
+@example("杯子.obj@0.09", "瓶子.obj@0.09", 0, 0)
+@example("my cup.obj@0.09", "my-cup.obj@0.09", 0, 0)
+def test_no_two_tasks_share_a_file(a: str, b: str, seed_a: int, seed_b: int) -> None:
+    names = {Task(a, seed_a).name.casefold(), Task(b, seed_b).name.casefold()}
+    assert len(names) == (1 if (a, seed_a) == (b, seed_b) else 2)
+    assert all(re.fullmatch(r"[a-z0-9][a-z0-9-]*_[0-9]{6,}", name) for name in names)
+
+
+def test_an_account_stands_for_its_own_task_alone(tmp_path: Path) -> None:
+    config, mesh = AttemptConfig(), tmp_path / "cup.obj"
+    mesh.write_text("one", encoding="utf-8")
+    task, account = Task(f"{mesh}@0.1", 3), {"object": f"{mesh}@0.1", "seed": 3, "result": "touched", "frames": 0}
+    ledger = Ledger(tmp_path / "out", config)
+    ledger.write(task, Made(account=dict(account)))
+    assert list(Ledger(tmp_path / "out", config).finished([task])[0]) == [task]
+    mesh.write_text("another", encoding="utf-8")
+    with pytest.raises(FactoryError, match="another mesh file of the same name"):
+        Ledger(tmp_path / "out", config).finished([task])
+    other = Task("cube_60", 3)
+    ledger.write(other, Made(account=account))
+    with pytest.raises(FactoryError, match=r"cube-60_000003\.json is of object .*cup\.obj@0\.1 with seed 3"):
+        Ledger(tmp_path / "out", config).finished([other])
 
 
 def test_tasks_are_started_in_their_order_each_after_its_preparation(tmp_path: Path) -> None:

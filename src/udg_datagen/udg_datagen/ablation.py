@@ -28,11 +28,11 @@ from udg_datagen.ablation_report import report_of, write_report
 from udg_datagen.rollout import Rollout, RolloutConfig, Trial
 from udg_datagen.workers import LocalPool, Pool
 from udg_description.errors import UdgError, cli
+from udg_description.files import user_path, write_atomically
 from udg_policy.checkpoint import DESCRIPTION_NAME, load_checkpoint
 from udg_policy.config import PolicyConfig, from_dict, load_yaml, preset, preset_names, to_dict
 from udg_policy.dataset import EpisodeDataset
 from udg_policy.engine import PolicyEngine
-from udg_policy.files import write_atomically
 from udg_policy.frame_store import FrameStore, load_frames
 from udg_policy.parallel import Parallel
 from udg_policy.train import STATE_NAME, Run, Trainer, keep_large_blocks, split_views, train
@@ -240,10 +240,10 @@ def do_jobs(jobs: Sequence[tuple[str, int]], pool: Pool) -> tuple[list[MeasuredR
 
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="udg_datagen.ablation", description="Study of a policy's choices.")
-    parser.add_argument("--data", type=Path, required=True, help="folder of episodes")
-    parser.add_argument("--out", type=Path, required=True, help="folder of the study")
+    parser.add_argument("--data", type=user_path, required=True, help="folder of episodes")
+    parser.add_argument("--out", type=user_path, required=True, help="folder of the study")
     parser.add_argument("--preset", default="edge", help=f"one of {', '.join(preset_names())}")
-    parser.add_argument("--config", type=Path, help="YAML that overrides the preset for all variants")
+    parser.add_argument("--config", type=user_path, help="YAML that overrides the preset for all variants")
     parser.add_argument("--variants", default="full,regression,full_attention",
                         help=f"comma-separated, the first is compared with; valid: {', '.join(VARIANTS)}")
     parser.add_argument("--seeds", type=int, default=3, help="trainings of each variant")
@@ -252,7 +252,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--steps", type=int, help="steps of each training instead of --minutes")
     parser.add_argument("--trials", type=int, default=60, help="trials of each trained policy")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="runs at a time, one core each")
-    parser.add_argument("--cache", type=Path, help="folder for the prepared frames")
+    parser.add_argument("--cache", type=user_path, help="folder for the prepared frames")
     return parser.parse_args(argv)
 
 

@@ -20,7 +20,7 @@ from matplotlib.figure import Figure
 from scipy import stats
 
 from udg_datagen.rollout import wilson_interval
-from udg_policy.files import write_atomically
+from udg_description.files import write_atomically
 
 Task = tuple[str, int]
 GROUPS = ("all", "known", "unseen")

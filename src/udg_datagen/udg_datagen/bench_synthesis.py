@@ -11,7 +11,6 @@ import json
 import math
 import os
 import platform
-import tempfile
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
@@ -28,7 +27,8 @@ from udg_datagen.bench.settings import BenchConfig, BenchError, Cell, cells, pic
 from udg_datagen.bench.timing import time_cell
 from udg_datagen.bench.trials import prepare_process, run_cell
 from udg_datagen.synthesis import STRATEGIES
-from udg_description.errors import UdgError
+from udg_description.errors import cli
+from udg_description.files import check_folder, next_free, user_path, write_atomically
 from udg_sim.objects import ObjectLibrary
 from udg_sim.selection import HELP, select
 
@@ -108,14 +108,6 @@ def _plain(value: Any) -> Any:  # noqa: ANN401 - whatever the results hold, as J
     return value
 
 
-def _write(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    with os.fdopen(handle, "w") as file:
-        file.write(text)
-    os.replace(temporary, path)
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="three objects a size, a few minutes")
@@ -123,40 +115,40 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--n", type=int, help="candidates per object and strategy")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=2, help="processes")
-    parser.add_argument("--out", type=Path, default=Path("out/bench_synthesis"))
-    parser.add_argument("--docs", type=Path, help="page whose tables are replaced, as docs/grasp_synthesis.md")
+    parser.add_argument("--out", type=user_path, default=Path("out/bench_synthesis"))
+    parser.add_argument("--force", action="store_true", help="replace an earlier report in --out; else numbered")
+    parser.add_argument("--docs", type=user_path, help="page whose tables are replaced, as docs/grasp_synthesis.md")
     parser.add_argument("--only", default=",".join(PARTS), help="parts to run")
     options = parser.parse_args(arguments)
-    try:
-        config = quick() if options.quick else BenchConfig()
-        config = dataclasses.replace(config, seed=options.seed, workers=options.workers)
-        if options.n is not None:
-            config = dataclasses.replace(config, candidates=options.n)
-        parts = options.only.split(",")
-        if set(parts) - set(PARTS):
-            raise BenchError(f"--only {options.only}: valid parts are {', '.join(PARTS)}")
-        if options.docs is not None:
-            report.check_marks(options.docs.read_text())
-        library = ObjectLibrary()
-        if options.objects:
-            objects: dict[str, list[str]] = {"small": [], "medium": [], "large": []}
-            for name in select(options.objects, library):
-                objects[library.get(name).size_class].append(name)
-        else:
-            objects = pick_objects(library, config.objects_per_size)
-        results = benchmark(config, objects, parts)
-    except UdgError as error:
-        parser.exit(2, f"{error}\n")
-    summary = report.summary(results)
-    _write(options.out / "report.json", json.dumps({"summary": summary, **_plain(results)}, indent=1))
-    page = report.markdown(results)
-    _write(options.out / "report.md", page)
+    config = quick() if options.quick else BenchConfig()
+    config = dataclasses.replace(config, seed=options.seed, workers=options.workers)
+    if options.n is not None:
+        config = dataclasses.replace(config, candidates=options.n)
+    parts = options.only.split(",")
+    if set(parts) - set(PARTS):
+        raise BenchError(f"--only {options.only}: valid parts are {', '.join(PARTS)}")
+    out = check_folder(options.out if options.force else next_free(options.out))
     if options.docs is not None:
-        _write(options.docs, report.insert(options.docs.read_text(), results))
+        report.check_marks(options.docs.read_text())
+    library = ObjectLibrary()
+    if options.objects:
+        objects: dict[str, list[str]] = {"small": [], "medium": [], "large": []}
+        for name in select(options.objects, library):
+            objects[library.get(name).size_class].append(name)
+    else:
+        objects = pick_objects(library, config.objects_per_size)
+    results = benchmark(config, objects, parts)
+    summary = report.summary(results)
+    out.mkdir(parents=True, exist_ok=True)
+    write_atomically(out / "report.json", json.dumps({"summary": summary, **_plain(results)}, indent=1))
+    page = report.markdown(results)
+    write_atomically(out / "report.md", page)
+    if options.docs is not None:
+        write_atomically(options.docs, report.insert(options.docs.read_text(), results))
     print(page)
     print(json.dumps(summary))
     return 0
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    cli(main)

@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from udg_datagen.episode_picture import EpisodeRenderer
 from udg_description.errors import UdgError, cli
+from udg_description.files import check_folder, user_path
 from udg_policy.dataset import LABEL_SEEN, Episode, EpisodeDataset, read_episode
 from udg_policy.episode_file import content_hash
 from udg_policy.errors import DatasetError
@@ -186,9 +187,9 @@ def print_summary(summary: dict[str, Any]) -> None:
 
 def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="udg_datagen.data_info", description="Tell what a dataset holds.")
-    parser.add_argument("--data", type=Path, required=True, help="folder of the dataset")
+    parser.add_argument("--data", type=user_path, required=True, help="folder of the dataset")
     parser.add_argument("--verify", action="store_true", help="unpack all episodes and check every checksum and hash")
-    parser.add_argument("--out", type=Path, help="folder for the pictures (default: info/ inside the dataset)")
+    parser.add_argument("--out", type=user_path, help="folder for the pictures (default: info/ inside the dataset)")
     parser.add_argument("--pictures", type=int, default=12, help="episodes on the contact sheet; 0: none (default: 12)")
     parser.add_argument("--replay", default="first", help="episode to make a video of: a name, first or none "
                                                           "(default: first)")
@@ -204,13 +205,14 @@ def run(arguments: Sequence[str] | None = None) -> int:
     dataset = EpisodeDataset(options.data, skip_corrupt=True)
     corrupt = {**dataset.skipped, **wrong}
     replay = find_episode(dataset, options.replay)
+    pictures = check_folder(options.out or options.data / "info")
     summary = summarise(dataset)
     print_summary(summary)
     for why in corrupt.values():
         print(f"left out: {why}")
     summary["corrupt"] = sorted(path.name for path in corrupt)
     summary["verified"] = bool(options.verify)
-    summary["pictures"] = draw(dataset, options.out or options.data / "info", options.pictures, replay)
+    summary["pictures"] = draw(dataset, pictures, options.pictures, replay)
     print(json.dumps(summary))
     return 1 if corrupt else 0
 

@@ -20,13 +20,14 @@ from tqdm import tqdm
 
 from udg_datagen.attempt import AttemptConfig, Attempter, Stopwatch
 from udg_datagen.demonstration import UNPLANNED, Rejected
-from udg_datagen.tasks import Made, Preparation, Task, tasks_of
-from udg_datagen.workers import DISK_FULL, LocalPool, Outcome, Pool, RayPool
+from udg_datagen.tasks import Made, Preparation, Task, mesh_digest, tasks_of
+from udg_datagen.workers import LocalPool, Outcome, Pool, RayPool
+from udg_description.cache import say_if_not_writable
 from udg_description.errors import UdgError, cli
+from udg_description.files import DISK_FULL, explain, user_path, write_atomically
 from udg_policy.dataset import EpisodeWriter
 from udg_policy.episode_file import encode_episode, verify
 from udg_policy.errors import DatasetError
-from udg_policy.files import write_atomically
 from udg_sim.objects import SIZES, ObjectLibrary
 from udg_sim.selection import HELP, select
 
@@ -87,6 +88,7 @@ class Ledger:
         except OSError as error:
             raise self._no_room(error) from error
         self._sizes: dict[str, str] = {}
+        self._digests: dict[str, str] = {}
 
     def _same_config(self, config: dict[str, Any]) -> None:
         path = self.folder / _CONFIG_NAME
@@ -107,6 +109,7 @@ class Ledger:
             account = _read_json(self._accounts / f"{task.name}.json")
             if account is None or account.get("result") in (None, *TRY_AGAIN):
                 continue
+            self._same_task(task, account)
             if account["result"] == "success":
                 path = self._writer.path(task.name)
                 try:
@@ -121,8 +124,25 @@ class Ledger:
             done[task] = account
         return done, lines
 
+    def _same_task(self, task: Task, account: dict[str, Any]) -> None:
+        """Raises FactoryError for an account that is of something else than the task it would stand for."""
+        if (account.get("object"), account.get("seed")) != (task.object, task.seed):
+            what = f"object {account.get('object')} with seed {account.get('seed')}"
+        elif account.get("mesh_sha256", "") != self._digest(task.object):
+            what = f"another mesh file of the same name, {task.object}"
+        else:
+            return
+        raise FactoryError(f"{self._accounts / task.name}.json is of {what}; valid: another folder")
+
+    def _digest(self, object_id: str) -> str:
+        if object_id not in self._digests:
+            self._digests[object_id] = mesh_digest(object_id)
+        return self._digests[object_id]
+
     def write(self, task: Task, made: Made) -> None:
         """First the episode, then the account: what has an account is whole. Raises FactoryError: disk full."""
+        if digest := self._digest(task.object):
+            made.account["mesh_sha256"] = digest
         try:
             if made.episode is not None:
                 write_atomically(self._writer.path(task.name), made.episode)
@@ -140,7 +160,7 @@ class Ledger:
     def _no_room(self, error: OSError) -> FactoryError:
         if error.errno in DISK_FULL:
             return disk_full(str(self.folder))
-        return FactoryError(f"{self.folder} cannot be written: {error.strerror}")
+        return FactoryError(explain(error, self.folder))
 
 
 def disk_full(where: str) -> FactoryError:
@@ -332,7 +352,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--episodes", type=int, default=90, help="attempts in all, spread evenly over the objects (default: 90)"
     )
     parser.add_argument("--seed", type=int, default=0, help="first seed of each object (default: 0)")
-    parser.add_argument("--out", type=Path, required=True, help="folder of the dataset; resumed when it exists")
+    parser.add_argument("--out", type=user_path, required=True, help="folder of the dataset; resumed when it exists")
     parser.add_argument(
         "--workers", type=int, default=None,
         help="processes (default: 1); with RAY_ADDRESS set: actors of the cluster (default: one for each core)",
@@ -365,6 +385,7 @@ def run(arguments: Sequence[str] | None = None) -> None:
     tasks = tasks_of(select(options.objects, ObjectLibrary()), options.episodes, options.seed)
     ledger = Ledger(options.out, config)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as with Ctrl-C
+    say_if_not_writable()
     pool = make_pool(config, options.workers, options.timeout)
     try:
         summary = run_factory(config, tasks, ledger, pool)

@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import argparse
 import json
-import re
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +26,12 @@ from udg_datagen.processes import worker_pool
 from udg_datagen.synthesis import AUTO, STRATEGIES, GraspObject, SynthesisConfig, choose, synthesize, xhand
 from udg_datagen.validation import RULES, Rule, ValidationConfig, validate
 from udg_description.errors import UdgError, cli
+from udg_description.files import atomic_path, check_folder, next_free, user_path
 from udg_description.layout import SIDES
+from udg_description.names import safe_name
 from udg_sim.objects import ObjectLibrary, ObjectModel
 
+_SUFFIXES = {"grasps": ".npz", "picture": ".png", "page": ".html"}
 _OVERSAMPLING = 1.6  # candidates per grasp that is wanted: the best 500 of 800
 
 
@@ -50,21 +52,32 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
     print(f"{model.id}: {model.mass_kg:.3f} kg, {_millimetres(model)} mm, resting pose {args.pose}"
           + (f"; {model.note}" if model.note else ""))  # fmt: skip
+    check_folder(args.out)
     began, began_cpu = time.monotonic(), time.process_time()
     grasps = _synthesise(model, args)
     seconds, cpu_seconds = time.monotonic() - began, time.process_time() - began_cpu
     grasps = _validated(grasps, model, rules, args.workers)
-    stem = f"{re.sub(r'[^A-Za-z0-9_.@-]+', '_', Path(model.id).name)}_{grasps.strategy}_{'_'.join(grasps.sides)}"
-    paths = {"grasps": args.out / f"{stem}.npz", "picture": args.out / f"{stem}.png", "page": args.out / f"{stem}.html"}
-    grasps.save(paths["grasps"])
-    draw_grasps(grasps, model.mesh, paths["picture"])
-    write_page(grasps, model.mesh, paths["page"])
+    paths = _write(grasps, model, args.out, args.force)
     print(_table(grasps))
     for name, path in paths.items():
         print(f"  {name:8s} {path}")
     print(json.dumps({"object": model.id, "seconds": round(seconds, 2), "cpu_seconds": round(cpu_seconds, 2),
                       **_figures(grasps), "files": {name: str(path) for name, path in paths.items()}}))  # fmt: skip
     return 0
+
+
+def _write(grasps: GraspSet, model: ObjectModel, folder: Path, force: bool) -> dict[str, Path]:
+    """The three files, all or none of them; under another number where there are some of the name."""
+    stem = folder / f"{safe_name(model.id)}_{grasps.strategy}_{'_'.join(grasps.sides)}"
+    if not force:
+        stem = next_free(stem, *_SUFFIXES.values())
+    paths = {name: Path(f"{stem}{suffix}") for name, suffix in _SUFFIXES.items()}
+    with ExitStack() as whole:
+        temporary = {name: whole.enter_context(atomic_path(path)) for name, path in paths.items()}
+        grasps.save(temporary["grasps"])
+        draw_grasps(grasps, model.mesh, temporary["picture"])
+        write_page(grasps, model.mesh, temporary["page"])
+    return paths
 
 
 def _synthesise(model: ObjectModel, args: argparse.Namespace) -> GraspSet:
@@ -175,7 +188,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--candidates", type=int, default=None, help=f"to optimise (default {_OVERSAMPLING:g} n)")
     parser.add_argument("--pose", type=int, default=0, help="resting pose, likeliest first")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path, default=Path("out/grasps"), help="folder for the three files")
+    parser.add_argument("--out", type=user_path, default=Path("out/grasps"), help="folder for the three files")
+    parser.add_argument("--force", action="store_true", help="replace earlier files of the same name; else numbered")
     parser.add_argument("--validate", nargs="*", choices=RULES, default=None, metavar="RULE",
                         help=f"try each grasp in physics: {', '.join(RULES)} (both if none is named)")  # fmt: skip
     parser.add_argument("--mass", type=float, default=None, help="mass in validation [kg] (default: the object's)")

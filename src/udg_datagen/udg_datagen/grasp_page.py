@@ -15,9 +15,9 @@ import trimesh
 
 from udg_datagen.grasp_scene import ARROW_M_PER_N, FORCE_RGB, OBJECT_RGB, GraspScene, arrow
 from udg_datagen.grasps import GraspSet
+from udg_description.files import write_atomically
 from udg_description.layout import Side
 from udg_description.model import RobotModel
-from udg_sim.cache import atomic_path
 
 _MAX_FACES = 30_000  # of the object on the page
 _CLOSING = (0.0, 0.25, 0.5, 0.75, 1.0)  # of the fingers, after the approach
@@ -55,8 +55,7 @@ def write_page(
     text = json.dumps(data, allow_nan=False).replace("<", "\\u003c")
     page = template.replace("__TITLE__", html.escape(f"Grasps of {grasps.object_id}")).replace("/*PAGE3D*/", view)
     page = page.replace("/*DATA*/null", text)
-    with atomic_path(Path(path)) as temporary:
-        temporary.write_text(page, encoding="utf-8")
+    write_atomically(Path(path), page)
 
 
 def _grasp(scene: GraspScene, index: int) -> dict[str, Any]:

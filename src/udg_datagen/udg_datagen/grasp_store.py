@@ -15,10 +15,10 @@ from udg_datagen.grasps import GRASP_SCHEMA, GraspFileError, GraspSet
 from udg_datagen.mirror import mirrored, symmetry_plane
 from udg_datagen.synthesis import STRATEGIES, GraspObject, StrategyError, SynthesisConfig, synthesize, xhand
 from udg_datagen.validation import ValidationConfig, validate
+from udg_description.cache import cache_dir, say_once
 from udg_description.errors import UdgError
 from udg_description.layout import SIDES, Side
 from udg_description.urdf import urdf_path
-from udg_sim.cache import cache_dir
 from udg_sim.objects import ObjectModel
 
 VERSION = "7"
@@ -102,8 +102,11 @@ class GraspStore:
                 sets = [GraspSet.load(path) for path in paths]
             except GraspFileError:  # absent or not whole: made anew
                 sets = self._make(target, pose_index, strategy)
-                for path, grasps in zip(paths, sets, strict=True):
-                    grasps.save(path)
+                try:
+                    for path, grasps in zip(paths, sets, strict=True):
+                        grasps.save(path)
+                except OSError as error:
+                    say_once(error)
             self._loaded[key] = [grasps for grasps in sets if len(grasps)]
         return self._loaded[key]
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
-import tempfile
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from udg_description.errors import UdgError
+from udg_description.files import write_arrays
 from udg_description.layout import Side
 from udg_description.transforms import se3_distance
 
@@ -206,14 +205,7 @@ class GraspSet:
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         arrays = {f.name: np.asarray(getattr(self, f.name)) for f in dataclasses.fields(self)}
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                np.savez_compressed(file, schema=np.array(GRASP_SCHEMA), **arrays)
-            os.replace(temporary, path)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
+        write_arrays(path, {"schema": np.array(GRASP_SCHEMA), **arrays})
 
     @classmethod
     def load(cls, path: Path | str) -> GraspSet:

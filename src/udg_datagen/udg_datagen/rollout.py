@@ -28,6 +28,7 @@ from udg_datagen.trial_cause import TrialWatch
 from udg_datagen.workers import LocalPool, Pool
 from udg_description.camera import default_cameras
 from udg_description.errors import UdgError, cli
+from udg_description.files import user_path
 from udg_description.layout import HOME_Q
 from udg_description.limits import joint_limits
 from udg_description.model import RobotModel
@@ -212,7 +213,7 @@ def summarise_trials(trials: Sequence[Trial], trained_on: Iterable[str] = ()) ->
 
 def run(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="Closed-loop success of a checkpoint in simulation, without ROS.")
-    parser.add_argument("--checkpoint", type=Path, required=True)
+    parser.add_argument("--checkpoint", type=user_path, required=True)
     parser.add_argument("--objects", default="", help=f"{HELP}; default: the objects it was trained on")
     parser.add_argument("--trials", type=int, default=20, help="trials in all, spread over the objects (default: 20)")
     parser.add_argument("--seed", type=int, default=100_000, help="first seed (default: 100000, outside training)")

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
+
+from udg_description.names import safe_name
 
 
 @dataclass(frozen=True)
@@ -16,9 +20,8 @@ class Task:
 
     @property
     def name(self) -> str:
-        """Name of its files: letters, digits, - and _."""
-        safe = "".join(c if c.isascii() and c.isalnum() else "-" for c in self.object)
-        return f"{safe}_{self.seed:06d}"
+        """Name of its files: letters, digits, - and _; of no other task."""
+        return f"{safe_name(self.object).replace('_', '-')}_{self.seed:06d}"
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,18 @@ class Made:
 
     account: dict[str, Any]
     episode: bytes | None = None
+
+
+def mesh_digest(object_id: str) -> str:
+    """Hash of the file of an object that is given as path.obj@size: the path alone does not tell what is in it.
+
+    Empty for objects of the library, and where the file cannot be read (the attempt says why).
+    """
+    path, at, _ = object_id.rpartition("@")
+    try:
+        return hashlib.sha256(Path(path).expanduser().read_bytes()).hexdigest()[:16] if at else ""
+    except (OSError, RuntimeError):
+        return ""
 
 
 def tasks_of(objects: Sequence[str], attempts: int, seed: int) -> list[Task]:

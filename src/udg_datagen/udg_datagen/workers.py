@@ -6,7 +6,6 @@ that dies or hangs costs its job only: another one takes its place.
 
 from __future__ import annotations
 
-import errno
 import importlib
 import multiprocessing
 import signal
@@ -21,13 +20,13 @@ from typing import Any, Protocol
 
 from udg_datagen.processes import end_with_parent
 from udg_description.errors import UdgError
+from udg_description.files import DISK_FULL
 
 Runner = Callable[[Any], Any]
 """Does a job in a worker."""
 Start = Callable[[], Runner]
 """Makes a worker's runner, in the worker; must be picklable."""
 
-DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 BEGUN = "begun"
 """What a worker sends when it has a job and before it does it: a death before that is not the job's doing."""
 
@@ -76,6 +75,9 @@ def run_job(runner: Runner, job: object) -> Outcome:
     """Do a job; an exception becomes an Outcome."""
     try:
         return Outcome(value=runner(job))
+    except UdgError as error:  # of the user's: its line says all
+        failure = "disk_full" if _is_disk_full(error) else "error"
+        return Outcome(failure=failure, message=" ".join(str(error).split()))
     except Exception as error:
         failure = "disk_full" if _is_disk_full(error) else "error"
         message = " ".join(f"{type(error).__name__}: {error}".split())

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 import yaml
 
+from udg_description.files import write_atomically
 from udg_description.layout import ARM_JOINTS, HAND_JOINTS, HOME_Q, JOINT_NAMES, SIDES
 from udg_description.model import RobotModel
 from udg_description.shapes import merge_capsules, sample_union, union_distance
@@ -172,9 +173,7 @@ def main() -> None:
     torch.set_num_threads(1)
     text = "# Written by tools/fit_spheres.py from the URDF's primitives. Lengths in m.\n"
     text += yaml.safe_dump(document(RobotModel()), sort_keys=False, default_flow_style=None, width=120)
-    temporary = args.output.with_suffix(".tmp")
-    temporary.write_text(text)
-    temporary.replace(args.output)
+    write_atomically(args.output, text)
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from xml.etree import ElementTree as ET
 import numpy as np
 import yaml
 
+from udg_description.files import write_atomically
 from udg_description.transforms import matrix_to_rpy, rpy_to_matrix
 
 HERE = Path(__file__).resolve().parent
@@ -160,9 +161,7 @@ def main() -> None:
     primitives = yaml.safe_load((HERE / "primitives.yaml").read_text())
     text = ET.tostring(build_robot(numbers, primitives).getroot(), encoding="unicode")
     header = '<?xml version="1.0"?>\n<!-- Written by tools/make_urdf.py: edit its tables, not this file. -->\n'
-    temporary = args.output.with_suffix(".tmp")
-    temporary.write_text(header + text + "\n")
-    temporary.replace(args.output)
+    write_atomically(args.output, header + text + "\n")
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ import numpy as np
 import yaml
 
 from udg_description.errors import CameraError
+from udg_description.files import write_atomically
 from udg_description.frames import OBJECT_AREA
 from udg_description.transforms import inverse, make_transform, transform_points
 
@@ -170,6 +171,11 @@ def default_cameras() -> tuple[CameraModel, CameraModel]:
 
 def write_cameras(path: Path, cameras: Sequence[CameraModel]) -> None:
     """Write cameras as YAML, atomically."""
+    write_atomically(path, cameras_yaml(cameras))
+
+
+def cameras_yaml(cameras: Sequence[CameraModel]) -> str:
+    """The text of a camera file."""
     entries = {}
     for camera in cameras:
         names = [field.name for field in dataclasses.fields(camera) if field.name != "name"]
@@ -177,13 +183,11 @@ def write_cameras(path: Path, cameras: Sequence[CameraModel]) -> None:
         entry["distortion"] = list(camera.distortion)
         entry["T_world_camera"] = (camera.T_world_camera + 0.0).tolist()  # + 0.0: no "-0.0"
         entries[camera.name] = entry
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(
+    return (
         "# Depth cameras. fx fy cx cy [px]; distortion k1 k2 p1 p2 k3 k4 k5 k6 (OpenCV rational);\n"
         "# T_world_camera: optical frame (z forward, x right, y down) in the world [m].\n"
         + yaml.safe_dump({"cameras": entries}, sort_keys=False, default_flow_style=None, width=120)
     )
-    temporary.replace(path)
 
 
 def read_cameras(path: Path) -> tuple[CameraModel, ...]:

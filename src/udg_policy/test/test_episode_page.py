@@ -174,7 +174,8 @@ def test_the_command_writes_the_page_of_the_episode_asked_for(checkpoint: Checkp
     path = writer.write("b_000001", episode)
     run(["--checkpoint", str(folder), "--data", str(tmp_path / "demos"), "--episode", "b_000001", "--out",
          str(tmp_path / "out")])
-    made = tmp_path / "out" / "b_000001_debug.html"
+    (made,) = (tmp_path / "out").iterdir()
+    assert re.fullmatch(r"b_000001_debug_[0-9a-f]{8}\.html", made.name)  # of these weights and no others
     assert str(made) in capsys.readouterr().out
     assert data_of(made)["frames"] == STEPS
     assert find_episode(path, "")[1] == "b_000001"

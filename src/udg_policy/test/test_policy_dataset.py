@@ -177,7 +177,7 @@ def test_a_full_disk_is_told_and_leaves_nothing(tmp_path: Path) -> None:
 # A writer that stands still between the bytes of its second episode and the renaming.
 STUCK_WRITER = """
 import os, sys, time
-import udg_policy.files as files
+import udg_description.files as files
 from udg_policy.dataset import EpisodeWriter
 from udg_policy.synthetic import make_episode
 writer = EpisodeWriter(sys.argv[1])

@@ -20,10 +20,10 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor
 
+from udg_description.files import write_atomically
 from udg_description.layout import JOINT_NAMES, N_JOINTS
 from udg_policy.config import PolicyConfig, from_dict, to_dict
 from udg_policy.errors import CheckpointError, ConfigError
-from udg_policy.files import write_atomically
 from udg_policy.network import PolicyNetwork
 from udg_policy.representation import ActionBounds
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from udg_description.files import DISK_FULL, TEMPORARY_PATTERN, write_atomically
 from udg_description.layout import JOINT_NAMES
 from udg_policy.episode import CLOUD_POINTS, LABEL_LEFT, LABEL_RIGHT, LABEL_SEEN, STEP_S, Episode
 from udg_policy.episode_file import (
@@ -22,7 +22,6 @@ from udg_policy.episode_file import (
     verify,
 )
 from udg_policy.errors import DatasetError
-from udg_policy.files import TEMPORARY_PATTERN, write_atomically
 
 __all__ = ["CLOUD_POINTS", "LABEL_LEFT", "LABEL_RIGHT", "LABEL_SEEN", "MANIFEST_NAME", "SCHEMA_VERSION", "STEP_S",
            "Episode", "EpisodeDataset", "EpisodeWriter", "read_episode", "write_atomically"]
@@ -58,8 +57,7 @@ class EpisodeWriter:
         try:
             write_atomically(path, data)
         except OSError as error:
-            full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-            why = "no space is left" if full else str(error.strerror)
+            why = "no space is left" if error.errno in DISK_FULL else str(error.strerror)
             raise DatasetError(f"{path}: not written: {why}; the dataset is as it was before this episode") from error
         return path
 

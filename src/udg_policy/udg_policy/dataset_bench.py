@@ -15,6 +15,7 @@ from pathlib import Path
 import torch
 
 from udg_description.errors import cli
+from udg_description.files import user_path
 from udg_policy.config import preset, preset_names
 from udg_policy.dataset import Episode, EpisodeDataset, EpisodeWriter
 from udg_policy.frame_cache import Preparer
@@ -70,7 +71,7 @@ def measure(folder: Path, name: str, most: int) -> dict[str, float]:
 def run_command(argv: Sequence[str] | None = None) -> int:
     """The command with its arguments; the exit code."""
     parser = argparse.ArgumentParser(prog="udg_policy.dataset_bench", description="Measure a dataset.")
-    parser.add_argument("--data", type=Path, required=True, help="folder of the dataset")
+    parser.add_argument("--data", type=user_path, required=True, help="folder of the dataset")
     parser.add_argument("--preset", default="edge", help=f"one of {', '.join(preset_names())}")
     parser.add_argument("--episodes", type=int, default=30, help="episodes to measure with (default: 30)")
     arguments = parser.parse_args(argv)

@@ -13,6 +13,7 @@ import numpy as np
 from tqdm import tqdm
 
 from udg_description.errors import cli
+from udg_description.files import user_path
 from udg_description.layout import JOINT_NAMES
 from udg_policy.dataset import Episode, EpisodeWriter
 from udg_policy.errors import DatasetError
@@ -54,8 +55,8 @@ def convert(old: Path, new: Path) -> int:
 def run_command(argv: Sequence[str] | None = None) -> int:
     """The command with its arguments; the exit code."""
     parser = argparse.ArgumentParser(prog="udg_policy.dataset_convert", description="Convert a dataset of schema 1.")
-    parser.add_argument("old", type=Path)
-    parser.add_argument("new", type=Path)
+    parser.add_argument("old", type=user_path)
+    parser.add_argument("new", type=user_path)
     arguments = parser.parse_args(argv)
     print(f"{convert(arguments.old, arguments.new)} episodes written into {arguments.new}")
     return 0

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import os
-import secrets
-import shutil
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from udg_description.errors import cli
+from udg_description.files import user_path, whole_folder
 from udg_policy.dataset import EpisodeDataset
 from udg_policy.episode import CLOUD_POINTS
 from udg_policy.errors import DatasetError
@@ -20,38 +17,22 @@ from udg_policy.export_lerobot import write_lerobot
 LAYOUTS: dict[str, Callable[[EpisodeDataset, Path, int], None]] = {"dp3": write_dp3, "lerobot": write_lerobot}
 
 
-@contextmanager
-def new_folder(path: Path) -> Iterator[Path]:
-    """A temporary folder that becomes `path` when the block ends well; else nothing is left. Raises DatasetError."""
-    if path.exists():
-        raise DatasetError(f"{path}: is there already; give a name that is not")
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
-    try:
-        temporary.mkdir(parents=True)
-        yield temporary
-        os.replace(temporary, path)
-    except OSError as error:
-        raise DatasetError(f"{path}: not written: {error.strerror or error}") from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-
-
 def export(dataset: EpisodeDataset, layout: str, out: Path, points: int = CLOUD_POINTS) -> None:
-    """Write the dataset in another layout into the new folder `out`. Raises DatasetError."""
+    """Write the dataset in another layout into the new folder `out`. Raises DatasetError, PathError."""
     if layout not in LAYOUTS:
         raise DatasetError(f"export to {layout!r}: valid are {', '.join(LAYOUTS)}")
     if not 1 <= points <= CLOUD_POINTS:
         raise DatasetError(f"export of {points} points: valid are 1 to {CLOUD_POINTS}")
-    with new_folder(out) as folder:
+    with whole_folder(out) as folder:
         LAYOUTS[layout](dataset, folder, points)
 
 
 def run_command(argv: Sequence[str] | None = None) -> int:
     """The command with its arguments; the exit code."""
     parser = argparse.ArgumentParser(prog="udg_policy.dataset_export", description="Export a dataset.")
-    parser.add_argument("--data", type=Path, required=True, help="folder of the dataset")
+    parser.add_argument("--data", type=user_path, required=True, help="folder of the dataset")
     parser.add_argument("--to", choices=sorted(LAYOUTS), required=True, help="layout")
-    parser.add_argument("--out", type=Path, required=True, help="folder that does not exist yet")
+    parser.add_argument("--out", type=user_path, required=True, help="folder that does not exist yet")
     parser.add_argument("--points", type=int, default=CLOUD_POINTS, help=f"points a cloud (default: {CLOUD_POINTS})")
     parser.add_argument("--skip-corrupt", action="store_true", help="leave corrupt episodes out instead of stopping")
     arguments = parser.parse_args(argv)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import base64
+import hashlib
 import html
 import json
 import math
@@ -20,18 +21,18 @@ import torch
 from scipy.spatial import cKDTree
 
 from udg_description.errors import cli
+from udg_description.files import check_folder, user_path, write_atomically
 from udg_description.layout import N_JOINTS, SIDES
 from udg_description.shapes import merge_capsules
 from udg_description.transforms import matrix_to_quat_wxyz
 from udg_description.urdf import Primitive
-from udg_policy.checkpoint import Checkpoint, load_checkpoint
+from udg_policy.checkpoint import WEIGHTS_NAME, Checkpoint, load_checkpoint
 from udg_policy.config import PolicyConfig
 from udg_policy.dataset import EpisodeDataset, read_episode
 from udg_policy.episode import LABEL_SEEN, STEP_S, Episode
 from udg_policy.episode_file import METRE
 from udg_policy.episode_view import EpisodeView, view_episode
 from udg_policy.errors import DatasetError
-from udg_policy.files import write_atomically
 from udg_policy.fingertips import fingertip_paths
 from udg_policy.ghosts import SIDE_RGB, Hull, hand_hulls, hand_poses
 from udg_policy.hands import robot_model
@@ -184,15 +185,17 @@ def _packed(array: np.ndarray) -> dict[str, str]:
 def run(arguments: Sequence[str] | None = None) -> None:
     """The command."""
     parser = argparse.ArgumentParser(description="A web page that plays an episode as a policy sees it.")
-    parser.add_argument("--checkpoint", type=Path, required=True, help="folder of the checkpoint")
-    parser.add_argument("--data", type=Path, required=True, help="dataset, or one episode's file")
+    parser.add_argument("--checkpoint", type=user_path, required=True, help="folder of the checkpoint")
+    parser.add_argument("--data", type=user_path, required=True, help="dataset, or one episode's file")
     parser.add_argument("--episode", default="", help="name of the episode (default: the first)")
-    parser.add_argument("--out", type=Path, default=Path("out/pages"), help="folder of the page (default: out/pages)")
+    parser.add_argument("--out", type=user_path, default=Path("out/pages"), help="folder (default: out/pages)")
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
+    check_folder(options.out)
     checkpoint = load_checkpoint(options.checkpoint)
     episode, name = find_episode(options.data, options.episode)
-    path = options.out / f"{name}_{checkpoint.config.name}.html"
+    weights = hashlib.sha256((options.checkpoint / WEIGHTS_NAME).read_bytes()).hexdigest()[:8]
+    path = options.out / f"{name}_{checkpoint.config.name}_{weights}.html"
     view = write_page(checkpoint, episode, name, path)
     first, last = (1e3 * view.tip_errors_m[:, k].mean() for k in (0, -1))
     print(f"{path}: {len(view.steps)} frames, {path.stat().st_size / 1e6:.1f} MB; fingertips off the demonstration: "

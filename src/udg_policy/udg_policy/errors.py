@@ -19,3 +19,7 @@ class CheckpointError(UdgError):
 
 class ObservationError(UdgError):
     """An observation given to the policy is not usable."""
+
+
+class ProcessError(UdgError):
+    """What one of the training processes was stopped by."""

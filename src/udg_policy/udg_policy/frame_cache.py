@@ -10,9 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import secrets
-import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
 from multiprocessing import get_context
@@ -22,6 +19,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from udg_description.files import PathError, explain, whole_folder
 from udg_description.layout import N_JOINTS, mirror_q
 from udg_policy.config import PolicyConfig
 from udg_policy.dataset import EpisodeDataset
@@ -101,19 +99,9 @@ class _PathPreparer:
         return self.preparer(self.dataset[index])
 
 
-def default_cache_folder() -> Path:
-    """`$UDG_CACHE/frames`, or `~/.cache/udg/frames`. What is in there may be deleted at any time between runs."""
-    root = os.environ.get("UDG_CACHE")
-    return (Path(root) if root else Path.home() / ".cache" / "udg") / "frames"
-
-
 def cache_of(dataset: EpisodeDataset, config: PolicyConfig, folder: Path, processes: int = 1) -> Path:
     """The frames of a dataset inside `folder`, made if they are not there yet. Raises DatasetError."""
-    settings = {"version": _VERSION, "metre": METRE, "data": dataset.hash(),
-                **{key: getattr(config.observation, key) for key in ("n_seen", "n_robot", "n_whole")},
-                **{key: getattr(config.encoder, key) for key in ("centres_1", "neighbours_1", "centres_2",
-                                                                 "neighbours_2")}}
-    place = folder / hashlib.sha256(canonical_json(settings).encode()).hexdigest()[:24]
+    place = _place(dataset, config, folder)
     if (place / HEADER_NAME).is_file():
         return place
     work = _PathPreparer(dataset, config)
@@ -123,22 +111,29 @@ def cache_of(dataset: EpisodeDataset, config: PolicyConfig, folder: Path, proces
         return write_cache(place, config, pool.imap(work, range(len(dataset)), chunksize=4))
 
 
+def is_cached(dataset: EpisodeDataset, config: PolicyConfig, folder: Path) -> bool:
+    """Whether the frames of a dataset are in `folder`."""
+    return (_place(dataset, config, folder) / HEADER_NAME).is_file()
+
+
+def _place(dataset: EpisodeDataset, config: PolicyConfig, folder: Path) -> Path:
+    settings = {"version": _VERSION, "metre": METRE, "data": dataset.hash(),
+                **{key: getattr(config.observation, key) for key in ("n_seen", "n_robot", "n_whole")},
+                **{key: getattr(config.encoder, key) for key in ("centres_1", "neighbours_1", "centres_2",
+                                                                 "neighbours_2")}}
+    return folder / hashlib.sha256(canonical_json(settings).encode()).hexdigest()[:24]
+
+
 def write_cache(place: Path, config: PolicyConfig, prepared: Iterable[Prepared]) -> Path:
     """Write the folder `place` from episodes in their order. Raises DatasetError, then without leaving anything."""
-    temporary = place.with_name(f".{place.name}.{secrets.token_hex(4)}.tmp")
     try:
-        temporary.mkdir(parents=True)
-        _write(temporary, config, prepared)
-        try:
-            os.replace(temporary, place)
-        except OSError:
-            if not (place / HEADER_NAME).is_file():  # otherwise another process was quicker
-                raise
-    except OSError as error:
-        raise DatasetError(f"{place}: training frames not written: {error.strerror}; "
-                           "free space or give another folder (--cache)") from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        with whole_folder(place) as folder:
+            _write(folder, config, prepared)
+    except (OSError, PathError) as error:
+        if (place / HEADER_NAME).is_file():  # another process was quicker
+            return place
+        why = explain(error, place) if isinstance(error, OSError) else str(error)
+        raise DatasetError(f"training frames not written: {why} (--cache)") from error
     return place
 
 

@@ -10,7 +10,7 @@ import os
 import shutil
 import tempfile
 import weakref
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,6 +18,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from udg_description.cache import cache_dir, say_once
+from udg_description.files import PathError, check_folder
 from udg_description.layout import SIDES
 from udg_policy import rotations
 from udg_policy.config import PolicyConfig, TrainConfig
@@ -32,8 +34,8 @@ from udg_policy.frame_cache import (
     STEPS_NAME,
     Preparer,
     cache_of,
-    default_cache_folder,
     frame_record,
+    is_cached,
     write_cache,
 )
 from udg_policy.observation import WORLD_ORIGIN, point_features, proprioception
@@ -54,15 +56,32 @@ class Batch(NamedTuple):
 
 def load_frames(dataset: EpisodeDataset, config: PolicyConfig, processes: int = 1,
                 cache: Path | None = None) -> FrameStore:
-    """The frames of all episodes of a dataset, prepared at the first time and kept in `cache`."""
-    return FrameStore(config, cache_of(dataset, config, cache or default_cache_folder(), processes))
+    """The frames of all episodes of a dataset, prepared at the first time and kept in `cache`.
+
+    Without `cache` in the cache folder; if that cannot be written, in a temporary folder that goes with the store.
+    """
+    if cache is not None:
+        return FrameStore(config, cache_of(dataset, config, cache, processes))
+    folder = cache_dir("frames")
+    if not is_cached(dataset, config, folder):
+        try:
+            check_folder(folder)
+        except PathError as error:
+            say_once(error)
+            return _temporary_store(config, lambda parent: cache_of(dataset, config, parent, processes))
+    return FrameStore(config, cache_of(dataset, config, folder, processes))
 
 
 def frames_of(episodes: Iterable[Episode], config: PolicyConfig) -> FrameStore:
     """Prepare episodes that are already in memory; the files go when the store does."""
+    return _temporary_store(config, lambda parent: write_cache(parent / "frames", config,
+                                                               map(Preparer(config), episodes)))
+
+
+def _temporary_store(config: PolicyConfig, write: Callable[[Path], Path]) -> FrameStore:
     parent = Path(tempfile.mkdtemp(prefix="udg-frames-"))
     try:
-        store = FrameStore(config, write_cache(parent / "frames", config, map(Preparer(config), episodes)))
+        store = FrameStore(config, write(parent))
     except BaseException:
         shutil.rmtree(parent, ignore_errors=True)
         raise

@@ -8,12 +8,14 @@ from pathlib import Path
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
+LOGS_NAME = "tensorboard"
+
 
 class Journal:
     """Logs of one run; silent for all processes but the first."""
 
     def __init__(self, out: Path, enabled: bool, quiet: bool) -> None:
-        self._writer = SummaryWriter(str(out / "tensorboard")) if enabled else None
+        self._writer = SummaryWriter(str(out / LOGS_NAME)) if enabled else None
         self._quiet = quiet or not enabled
         self._bar = tqdm(total=100.0, disable=self._quiet, bar_format="{l_bar}{bar}| {elapsed} {postfix}")
 

@@ -6,19 +6,23 @@ normalisation uses the statistics of the whole batch (`udg_policy.rows_mlp` sums
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from multiprocessing.queues import SimpleQueue
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.multiprocessing.spawn import start_processes
+from torch.multiprocessing.spawn import ProcessExitedException, ProcessRaisedException, start_processes
 
-from udg_policy.errors import ConfigError
+from udg_description.errors import UdgError
+from udg_description.files import explain
+from udg_policy.errors import ConfigError, ProcessError
 
 _TORCHRUN = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 _PATIENCE = timedelta(hours=12)  # while one process prepares frames or validates
@@ -83,12 +87,27 @@ class Parallel:
 
     @staticmethod
     def spawn(work: Callable[..., None], size: int, *arguments: object) -> None:
-        """Run work(rank, size, port, *arguments) in `size` processes and wait for them; the arguments are shared."""
+        """Run work(rank, size, port, *arguments) in `size` processes and wait for them; the arguments are shared.
+
+        Raises ProcessError with the line of a UdgError or OSError that one of them ends with.
+        """
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
         # Forked: the data are shared without a copy in /dev/shm, which is small in containers.
-        start_processes(work, (size, port, *arguments), nprocs=size, start_method="fork")
+        mistakes = multiprocessing.get_context("fork").SimpleQueue()
+        started = start_processes(_report_mistake, (work, mistakes, size, port, *arguments), nprocs=size, join=False,
+                                  start_method="fork")
+        try:
+            while not started.join():
+                pass
+        except (ProcessRaisedException, ProcessExitedException):
+            if mistakes.empty():
+                raise
+            raise ProcessError(mistakes.get()) from None
+        finally:
+            for process in started.processes:
+                process.terminate()
 
     def agree(self, value: float) -> float:
         """The first process's value."""
@@ -113,6 +132,18 @@ class Parallel:
         flat /= self.size
         for gradient, part in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
             gradient.copy_(part.view_as(gradient))
+
+
+def _report_mistake(rank: int, work: Callable[..., None], mistakes: SimpleQueue, *arguments: object) -> None:
+    """Hand a user's mistake back as its line: a traceback of another process tells nobody anything."""
+    try:
+        work(rank, *arguments)
+    except UdgError as error:
+        mistakes.put(str(error))
+        raise
+    except OSError as error:
+        mistakes.put(explain(error))
+        raise
 
 
 def process_count() -> int:

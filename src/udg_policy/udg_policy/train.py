@@ -11,6 +11,7 @@ import dataclasses
 import json
 import math
 import os
+import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,13 +26,13 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor
 
 from udg_description.errors import cli
-from udg_policy.checkpoint import Checkpoint, git_hash, save_checkpoint
+from udg_description.files import check_folder, user_path, write_atomically
+from udg_policy.checkpoint import DESCRIPTION_NAME, WEIGHTS_NAME, Checkpoint, git_hash, save_checkpoint
 from udg_policy.config import PolicyConfig, load_yaml, preset, preset_names, to_dict
 from udg_policy.dataset import EpisodeDataset
 from udg_policy.errors import CheckpointError, ConfigError
-from udg_policy.files import write_atomically
 from udg_policy.frame_store import Batch, FrameStore, load_frames
-from udg_policy.journal import Journal
+from udg_policy.journal import LOGS_NAME, Journal
 from udg_policy.loss import Losses, errors_by_kind, l1_weights, policy_loss
 from udg_policy.network import PolicyNetwork
 from udg_policy.parallel import Parallel, default_device
@@ -222,7 +223,7 @@ class Trainer:
 
     def save_state(self) -> None:
         """Write what --resume needs."""
-        header = {"step": self.step, "elapsed_s": self.elapsed_s, "seed": self.run.seed,
+        header = {"step": self.step, "elapsed_s": self.elapsed_s, "minutes": self.run.minutes, "seed": self.run.seed,
                   "split_seed": self.run.split_seed, "data_hash": self.run.data_hash, "config": to_dict(self.config)}
         data = save_tensors({k: v.detach().cpu().clone().contiguous() for k, v in self._tensors().items()},
                             metadata={"train": json.dumps(header)})
@@ -230,20 +231,13 @@ class Trainer:
 
     def load_state(self) -> None:
         """Continue from the state in the output folder; CheckpointError if it is of another run."""
+        header = read_state_header(self.run, self.config)
         path = self.run.out / STATE_NAME
-        if not path.is_file():
-            raise CheckpointError(f"{path}: nothing to resume there")
         try:
             with safe_open(path, framework="pt") as file:
-                header = json.loads(file.metadata()["train"])
                 tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a mapping)
-        except (SafetensorError, KeyError, TypeError, json.JSONDecodeError, OSError) as error:
+        except (SafetensorError, OSError) as error:
             raise CheckpointError(f"{path}: not a readable training state: {error}") from error
-        same = {"seed": self.run.seed, "split_seed": self.run.split_seed, "data_hash": self.run.data_hash,
-                "config": json.loads(json.dumps(to_dict(self.config)))}
-        for key, value in same.items():
-            if header.get(key) != value:
-                raise CheckpointError(f"{path}: is of a run with another {key}; resume needs the same one")
         self.network.load_state_dict({k[len("network."):]: v for k, v in tensors.items() if k.startswith("network.")})
         self.average = {k[len("average."):]: v.clone().to(self.device) for k, v in tensors.items()
                         if k.startswith("average.")}
@@ -268,6 +262,59 @@ class Trainer:
             "validation": {k: round(v, 5) for k, v in validation.items()}, "steps": self.step,
             "minutes": round(self.elapsed_s / 60.0, 2), "samples_per_s": round(samples_per_s, 1),
             "frames": self.store.n_frames, "episodes": len(self.store.object_of_episode), "seed": self.run.seed}))
+
+
+def read_state_header(run: Run, config: PolicyConfig) -> dict[str, Any]:
+    """What the state in the output folder says about its run; CheckpointError if it cannot be resumed by this one."""
+    path = run.out / STATE_NAME
+    if not path.is_file():
+        raise CheckpointError(f"{path}: nothing to resume there")
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = json.loads(file.metadata()["train"])
+    except (SafetensorError, KeyError, TypeError, json.JSONDecodeError, OSError) as error:
+        raise CheckpointError(f"{path}: not a readable training state: {error}") from error
+    same = {"seed": run.seed, "split_seed": run.split_seed, "data_hash": run.data_hash,
+            "config": json.loads(json.dumps(to_dict(config)))}
+    for key, value in same.items():
+        if header.get(key) != value:
+            raise CheckpointError(f"{path}: is of a run with another {key}; resume needs the same one"
+                                  + _first_difference(header.get(key), value))
+    return header
+
+
+def _first_difference(before: object, now: object, name: str = "") -> str:
+    if isinstance(before, dict) and isinstance(now, dict):
+        return next((_first_difference(before.get(key), now.get(key), f"{name}.{key}".strip("."))
+                     for key in sorted({*before, *now}) if before.get(key) != now.get(key)), "")
+    return f": {name} was {before}, is {now}" if name else f": was {before}, is {now}"
+
+
+def _prepare_out(run: Run, config: PolicyConfig, force: bool, steps_given: bool) -> Run:
+    """Look at the output folder before any work: nothing that is there is lost by mistake, and it can be written.
+
+    Returns the run with the budget that a resumed one has. Raises ConfigError, CheckpointError, PathError.
+    """
+    if run.resume:
+        header = read_state_header(run, config)
+        minutes = header.get("minutes") if run.minutes is None and not steps_given else run.minutes
+        done_min = float(header["elapsed_s"]) / 60.0
+        if minutes is not None and done_min >= minutes:
+            raise ConfigError(f"{run.out}: has trained for {done_min:.1f} minutes, the budget is {minutes:g} in all; "
+                              "valid: more --minutes")
+        if minutes is None and int(header["step"]) >= config.train.steps:
+            raise ConfigError(f"{run.out}: has done all {config.train.steps} steps; give a new folder, or --minutes "
+                              f"of more than {done_min:.1f} in all")
+        check_folder(run.out)
+        return dataclasses.replace(run, minutes=minutes)
+    earlier = [name for name in (STATE_NAME, DESCRIPTION_NAME, WEIGHTS_NAME) if (run.out / name).exists()]
+    if earlier and not force:
+        raise ConfigError(f"{run.out}: holds a training; --resume goes on with it, --force replaces it, or give a new "
+                          "folder")
+    check_folder(run.out)
+    if earlier:
+        shutil.rmtree(run.out / LOGS_NAME, ignore_errors=True)  # the curves of two runs would mix
+    return run
 
 
 def train(config: PolicyConfig, store: FrameStore, run: Run, parallel: Parallel | None = None) -> list[float]:
@@ -324,19 +371,21 @@ def keep_large_blocks() -> None:
 
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="udg_policy.train", description="Train a grasp policy.")
-    parser.add_argument("--data", type=Path, required=True, help="folder of episodes")
-    parser.add_argument("--out", type=Path, required=True, help="folder for the checkpoint, the state and the logs")
+    parser.add_argument("--data", type=user_path, required=True, help="folder of episodes")
+    parser.add_argument("--out", type=user_path, required=True, help="folder for checkpoint, state and logs")
     parser.add_argument("--preset", default="edge", help=f"one of {', '.join(preset_names())}")
-    parser.add_argument("--config", type=Path, help="YAML that overrides the preset")
+    parser.add_argument("--config", type=user_path, help="YAML that overrides the preset")
     parser.add_argument("--minutes", type=float, help="budget of wall time; default: the preset's number of steps")
     parser.add_argument("--steps", type=int, help="number of steps, where no minutes are given")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--processes", type=int, help="training processes, one core each; default: 2, on CUDA 1. Under "
                                                       "torchrun it decides, and this is of preparing the frames alone")
-    parser.add_argument("--cache", type=Path, help="folder for the prepared frames; default: $UDG_CACHE/frames or "
+    parser.add_argument("--cache", type=user_path, help="folder for the prepared frames; default: $UDG_CACHE/frames or "
                                                    "~/.cache/udg/frames")
     parser.add_argument("--skip-corrupt", action="store_true", help="leave corrupt episodes out instead of stopping")
-    parser.add_argument("--resume", action="store_true", help="continue the run in --out")
+    parser.add_argument("--resume", action="store_true", help="continue the run in --out, to its own budget, or to "
+                                                              "--minutes in all")
+    parser.add_argument("--force", action="store_true", help="replace an earlier training in --out")
     return parser.parse_args(argv)
 
 
@@ -360,6 +409,7 @@ def run_command(argv: Sequence[str] | None = None) -> int:
         print(f"left out: {why}", flush=True)
     run = Run(out=arguments.out, seed=arguments.seed, minutes=arguments.minutes, resume=arguments.resume,
               data_hash=dataset.hash())
+    run = _prepare_out(run, config, arguments.force, arguments.steps is not None)
     device = default_device()
     processes = max(1, arguments.processes or (2 if device == "cpu" else 1))
     if Parallel.by_torchrun():

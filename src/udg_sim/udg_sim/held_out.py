@@ -7,12 +7,12 @@ import argparse
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from udg_description.errors import UdgError
+from udg_description.files import user_path
 from udg_sim import families, sources
 from udg_sim.catalogue import builtin_specs
 from udg_sim.categories import category_of, slug
@@ -221,7 +221,7 @@ def foreign_records(chosen: Sequence[Chosen], split: str, seen: set[str], quick:
 def main(argv: Sequence[str] | None = None) -> None:
     """Chooses the objects of other people and writes the manifest of all objects."""
     parser = argparse.ArgumentParser(prog="python -m udg_sim.held_out", description=main.__doc__)
-    parser.add_argument("--out", type=Path, required=True, help="manifest to write (CSV)")
+    parser.add_argument("--out", type=user_path, required=True, help="manifest to write (CSV)")
     args = parser.parse_args(argv)
     left_out: dict[str, str] = {}
     lumps = choose(pybullet(), PYBULLET_COUNT, left_out)

@@ -13,7 +13,7 @@ from importlib import resources
 from pathlib import Path
 
 from udg_description.errors import UdgError
-from udg_sim.cache import atomic_path
+from udg_description.files import write_atomically
 
 FILE = "objects.csv"
 
@@ -82,5 +82,4 @@ def manifest() -> dict[str, Record]:
 
 def write(path: Path, records: Iterable[Record]) -> None:
     """Writes a manifest, atomically."""
-    with atomic_path(path) as temporary:
-        temporary.write_text(text(records), encoding="utf-8")
+    write_atomically(path, text(records))

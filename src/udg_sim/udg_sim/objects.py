@@ -12,9 +12,10 @@ from typing import NamedTuple
 import numpy as np
 import trimesh
 
+from udg_description.cache import cache_dir, cached_arrays
 from udg_description.errors import UdgError
+from udg_description.files import user_path
 from udg_sim import families
-from udg_sim.cache import cache_dir, cached_arrays
 from udg_sim.catalogue import ObjectSpec, builtin_specs
 from udg_sim.convex import decompose, decompose_coarsely, fit_hull
 from udg_sim.forms import scaled
@@ -255,7 +256,7 @@ def _from_file(spec: str) -> ObjectModel:
             f"object {spec!r}: needs a size, as path.obj@0.1 (longest edge in metres, "
             f"{MIN_EDGE_M} to {SIZES['large'].upper})"
         )
-    solid = read_solid(Path(path))
+    solid = read_solid(user_path(path))
     mesh = solid.mesh
     mesh.apply_scale(longest / mesh.extents.max())
     mass_kg = nominal_mass(float(mesh.volume))
@@ -323,7 +324,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("objects", nargs="*", help="ids, mesh specs, sets; our own objects if none is given")
     parser.add_argument("--split", help="train or test")
     parser.add_argument("--size", help="small, medium or large")
-    parser.add_argument("--picture", type=Path, help="PNG with all objects")
+    parser.add_argument("--picture", type=user_path, help="PNG with all objects")
     args = parser.parse_args(argv)
     from udg_sim.selection import select  # reads this module
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from udg_description.errors import UdgError
+from udg_description.files import user_path
 from udg_sim import sources
 from udg_sim.manifest import manifest
 from udg_sim.objects import HELD_OUT, OWN, ObjectLibrary
@@ -121,12 +122,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--objects", default="quick", help=f"{HELP}; default: quick")
     parser.add_argument("--workers", type=int, default=1, help="processes")
     parser.add_argument("--fetch", help=f"only fetch these sources: {','.join(sources.NAMES)}")
-    parser.add_argument("--add", type=Path, help="folder of your own meshes to add")
+    parser.add_argument("--add", type=user_path, help="folder of your own meshes to add")
     parser.add_argument("--size", type=float, help="with --add: longest edge of every mesh [m]")
     parser.add_argument("--unit", type=float, help="with --add: metres a unit of the files; else guessed")
     parser.add_argument("--report", action="store_true", help="only print what the library has")
     parser.add_argument("--list", action="store_true", help="only print the ids of --objects")
-    parser.add_argument("--picture", type=Path, help="PNG to write with the objects")
+    parser.add_argument("--picture", type=user_path, help="PNG to write with the objects")
     args = parser.parse_args(argv)
     if args.workers < 1:
         raise UdgError(f"--workers {args.workers}: valid: 1 or more")

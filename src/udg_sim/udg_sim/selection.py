@@ -13,6 +13,7 @@ from itertools import cycle
 from pathlib import Path
 
 from udg_description.errors import UdgError
+from udg_description.files import user_path
 from udg_sim import sources
 from udg_sim.manifest import manifest
 from udg_sim.mesh_io import SUFFIXES
@@ -45,6 +46,7 @@ def select(text: str, library: ObjectLibrary, absent: bool = False) -> list[str]
     chosen: list[str] = []
     for item in (part.strip() for part in text.split(",")):
         if "@" in item or Path(item).suffix.lower() in SUFFIXES:
+            _check_file(item)
             chosen.append(item)
         elif _set_name(item) in (*SETS, QUICK):
             chosen += _set(item, library)
@@ -71,6 +73,13 @@ def check_present(ids: Sequence[str]) -> None:
             f"{count} of the {len(ids)} objects are from {' and '.join(missing)}, not on this machine; "
             f"`make objects FETCH={','.join(missing)}` fetches what they are made from"
         )
+
+
+def _check_file(item: str) -> None:
+    """A mesh file that is not there is told before the work begins; the rest of it when it is read."""
+    path, at, _ = item.rpartition("@")
+    if at and not user_path(path).is_file():
+        raise UdgError(f"object {item!r}: {path} is no file; valid: {HELP}")
 
 
 def _set_name(item: str) -> str:

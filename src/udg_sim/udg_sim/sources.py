@@ -23,8 +23,8 @@ from typing import NamedTuple
 import numpy as np
 import trimesh
 
+from udg_description.cache import cache_dir, cached_arrays, needed_cache_dir
 from udg_description.errors import UdgError
-from udg_sim.cache import cache_dir, cached_arrays
 from udg_sim.repair import REPAIR, RepairError, repair
 
 INSTALLED = Path("/usr/share/sweethome3d/furniture")
@@ -55,7 +55,7 @@ def fetch(source: str) -> None:
     """Brings the files of the source into the cache folder. Raises SourceError."""
     if is_present(source):
         return
-    folder = cache_dir("sources", source)
+    folder = needed_cache_dir("sources", source)
     with tempfile.TemporaryDirectory(dir=folder) as temporary:
         where = Path(temporary)
         if source == "sweethome3d":

@@ -9,8 +9,9 @@ from typing import NamedTuple
 import numpy as np
 import trimesh
 
+from udg_description.cache import cache_dir, needed_cache_dir
 from udg_description.errors import UdgError
-from udg_sim.cache import cache_dir, cached_arrays
+from udg_description.files import write_arrays
 from udg_sim.categories import slug
 from udg_sim.mesh_io import SUFFIXES, MeshError, read_solid
 from udg_sim.sizes import MIN_EDGE_M, SIZES, nominal_mass, size_class_of
@@ -75,7 +76,9 @@ def add_mesh(path: Path, size_m: float | None = None, unit_m: float | None = Non
     vertices, faces = np.asarray(mesh.vertices, dtype=float), np.asarray(mesh.faces)
     digest = hashlib.sha256(np.round(vertices * 1e6).astype(np.int64).tobytes() + faces.tobytes()).hexdigest()[:6]
     id = f"{PREFIX}{slug(path.stem)}_{digest}"
-    cached_arrays(_file(id), lambda: {"vertices": vertices, "faces": faces, "note": np.array(note)})
+    if not _file(id).is_file():
+        needed_cache_dir("user_objects")
+        write_arrays(_file(id), {"vertices": vertices, "faces": faces, "note": np.array(note)})
     return id, note
 
 

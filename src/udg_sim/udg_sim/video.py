@@ -13,9 +13,9 @@ import trimesh
 
 from udg_description.camera import CameraModel
 from udg_description.errors import UdgError
+from udg_description.files import atomic_path
 from udg_description.model import RobotModel
 from udg_description.transforms import make_transform
-from udg_sim.cache import atomic_path
 from udg_sim.objects import ObjectModel
 from udg_sim.scene_mesh import RobotMesh
 from udg_sim.view import View, cast, ray_scene

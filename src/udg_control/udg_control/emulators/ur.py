@@ -11,7 +11,6 @@ import signal
 import sys
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from types import FrameType
 
 import numpy as np
@@ -19,6 +18,7 @@ import numpy as np
 from udg_control.emulators.ur_arm import EmulatedArm, EmulatedArmConfig
 from udg_control.emulators.ur_controller import CONTROL_PORT, RtdeConnection, UrController, serve
 from udg_control.emulators.ur_log import ArmLog
+from udg_description.files import user_path
 from udg_description.layout import HOME_Q, SIDES, part_indices
 
 FLUSH_S = 0.2
@@ -45,7 +45,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         home = tuple(float(angle) for angle in HOME_Q[part_indices(f"{side}_arm")])
         parser.add_argument(f"--{side}", type=_loopback, help=f"loopback address of the {side} arm")
         parser.add_argument(f"--q-{side}", type=_six_numbers, default=home, help="its angles at the start [rad]")
-    parser.add_argument("--log", type=Path, help="write commands and events to this file, a JSON object a line")
+    parser.add_argument("--log", type=user_path, help="write commands and events to this file, a JSON object a line")
     parser.add_argument(
         "--unlock-delay",
         type=float,

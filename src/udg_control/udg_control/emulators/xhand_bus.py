@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from udg_control.errors import ControlError
+from udg_description.files import write_atomically
 from udg_description.layout import HOME_Q, N_HAND_JOINTS, SIDES, part_indices
 from udg_description.limits import joint_limits
 
@@ -161,9 +162,7 @@ class XHandBus:
         values[-2:] = time.monotonic()
         (place / "joints.bin").write_bytes(values.tobytes())
         (place / "faults.json").write_text("[]", encoding="utf-8")
-        temporary = place / "hand.json.new"
-        temporary.write_text(json.dumps(asdict(hand)), encoding="utf-8")
-        temporary.replace(place / "hand.json")
+        write_atomically(place / "hand.json", json.dumps(asdict(hand)), durable=False)
 
     def environment(self) -> dict[str, str]:
         """What the environment of the driver's process needs."""
@@ -192,10 +191,8 @@ class XHandBus:
         if unknown:
             raise BusError(f"unknown fault {', '.join(sorted(unknown))}; valid: {', '.join(FAULTS)}")
         place = self._place(side)
-        temporary = place / "faults.json.new"
-        temporary.write_text(json.dumps(sorted(faults)), encoding="utf-8")
         happened_s = time.monotonic()
-        temporary.replace(place / "faults.json")
+        write_atomically(place / "faults.json", json.dumps(sorted(faults)), durable=False)
         return happened_s
 
     def restore(self, side: str) -> None:

@@ -7,8 +7,6 @@
 from __future__ import annotations
 
 import argparse
-import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -20,7 +18,8 @@ from udg_datagen.hands.guess import guess
 from udg_datagen.hands.primitives_urdf import write_primitive_urdf
 from udg_datagen.hands.tree import hand_tree
 from udg_datagen.synthesis.errors import HandModelError
-from udg_description.errors import UdgError
+from udg_description.errors import cli
+from udg_description.files import check_file, user_path, write_atomically
 
 
 def describe(
@@ -67,20 +66,13 @@ def describe(
         "contacts": contacts,
     }
     text = "# Lengths in m, angles in rad; see docs/any_hand.md. Written from the URDF: look at preshape and axis.\n"
-    _write(out, text + yaml.safe_dump(data, sort_keys=False, default_flow_style=None, width=110))
+    write_atomically(out, text + yaml.safe_dump(data, sort_keys=False, default_flow_style=None, width=110))
     load_hand(out)  # it must load
     return out
 
 
 def _plain(values: np.ndarray, digits: int = 4) -> list[float]:
     return [float(round(v, digits)) + 0.0 for v in values]
-
-
-def _write(path: Path, text: str) -> None:
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    with os.fdopen(handle, "w") as file:
-        file.write(text)
-    os.replace(temporary, path)
 
 
 def _tips(text: str) -> dict[str, str]:
@@ -102,20 +94,20 @@ def _direction(text: str) -> np.ndarray:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--urdf", type=Path, required=True)
-    parser.add_argument("--out", type=Path, required=True, help="description file to write (.yaml)")
+    parser.add_argument("--urdf", type=user_path, required=True)
+    parser.add_argument("--out", type=user_path, required=True, help="description file to write (.yaml)")
     parser.add_argument("--root", required=True, help="link of the palm")
     parser.add_argument("--palm-normal", type=_direction, required=True, help="x,y,z out of the palm")
     parser.add_argument("--tips", type=_tips, required=True, help="thumb=link,index=link,...; the thumb first")
     parser.add_argument("--side", choices=("left", "right"), default="right")
+    parser.add_argument("--force", action="store_true", help="replace an earlier description")
     options = parser.parse_args(arguments)
-    try:
-        path = describe(
-            options.urdf, options.out, root=options.root, palm_normal=options.palm_normal, tips=options.tips,
-            side=options.side,
-        )  # fmt: skip
-    except UdgError as error:
-        parser.exit(2, f"{error}\n")
+    for path in (options.out, options.out.with_name(f"{options.out.stem}.urdf")):
+        check_file(path, options.force)
+    path = describe(
+        options.urdf, options.out, root=options.root, palm_normal=options.palm_normal, tips=options.tips,
+        side=options.side,
+    )  # fmt: skip
     spec = load_hand(path).spec
     print(f"{path}: {len(spec.joint_names)} joints, {len(spec.sphere_radius)} spheres, "
           f"contacts {', '.join(spec.contact_names)}")
@@ -123,4 +115,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    cli(main)

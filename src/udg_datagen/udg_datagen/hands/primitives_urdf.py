@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import numpy as np
 
 from udg_datagen.hands.mesh_spheres import load_collision_mesh, mesh_spheres
+from udg_description.files import write_atomically
 from udg_description.transforms import make_transform, rpy_to_matrix
 
 
@@ -36,10 +35,7 @@ def write_primitive_urdf(source: Path, target: Path) -> dict[str, int]:
             name = link.attrib["name"]
             counts[name] = counts.get(name, 0) + len(rows)
     ET.indent(tree)
-    handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-    os.close(handle)
-    tree.write(temporary, encoding="utf-8", xml_declaration=True)
-    os.replace(temporary, target)
+    write_atomically(target, ET.tostring(tree.getroot(), encoding="utf-8", xml_declaration=True))
     return counts
 
 

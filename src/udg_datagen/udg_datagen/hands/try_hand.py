@@ -21,7 +21,9 @@ from udg_datagen.hands.description import load_hand
 from udg_datagen.metrics import q1_of
 from udg_datagen.synthesis import STRATEGIES, GraspObject, SynthesisConfig, synthesize
 from udg_datagen.validation import ValidationConfig, validate
-from udg_description.errors import UdgError
+from udg_description.errors import cli
+from udg_description.files import check_folder, next_free, user_path
+from udg_description.names import safe_name
 from udg_sim.objects import ObjectLibrary
 from udg_sim.selection import HELP, select
 
@@ -53,26 +55,27 @@ def try_hand(hand_file: Path, object_id: str, strategy: str, *, candidates: int,
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--hand", type=Path, required=True, help="description file")
+    parser.add_argument("--hand", type=user_path, required=True, help="description file")
     parser.add_argument("--objects", default="ball_70,cube_60,cylinder_60", help=HELP)
     parser.add_argument("--strategy", choices=[s for s in STRATEGIES if s != "bimanual"], default="tripod")
     parser.add_argument("--n", type=int, default=100, help="candidates")
     parser.add_argument("--trials", type=int, default=16)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path, default=Path("out/hands"))
+    parser.add_argument("--out", type=user_path, default=Path("out/hands"))
+    parser.add_argument("--force", action="store_true", help="replace earlier files of the same name")
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
-    try:
-        for name in select(options.objects, ObjectLibrary()):
-            tried = try_hand(
-                options.hand, name, options.strategy, candidates=options.n, trials=options.trials, seed=options.seed
-            )
-            stem = Path(name).stem.split("@")[0]
-            tried.save(options.out / f"{stem}_{options.strategy}.npz")
-    except UdgError as error:
-        parser.exit(2, f"{error}\n")
+    check_folder(options.out)
+    for name in select(options.objects, ObjectLibrary()):
+        tried = try_hand(
+            options.hand, name, options.strategy, candidates=options.n, trials=options.trials, seed=options.seed
+        )
+        stem = options.out / f"{safe_name(name)}_{options.strategy}"
+        path = Path(f"{stem if options.force else next_free(stem, '.npz')}.npz")
+        tried.save(path)
+        print(f"  {path}", flush=True)
     return 0
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    cli(main)

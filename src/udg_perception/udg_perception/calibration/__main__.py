@@ -7,12 +7,12 @@ python -m udg_perception.calibration board FOLDER            by a ChArUco board 
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from udg_description.camera import read_cameras
-from udg_description.errors import UdgError
+from udg_description.errors import cli
+from udg_description.files import check_file, user_path
 from udg_description.layout import SIDES
 from udg_perception.calibration.board import BoardCalibration, BoardConfig
 from udg_perception.calibration.observations import read_observations
@@ -22,11 +22,11 @@ from udg_perception.errors import CalibrationError
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; 2 when the calibration is refused, and then nothing is written."""
+    """Run the command; a calibration that is refused is an error, and then nothing is written."""
     parser = argparse.ArgumentParser(description="Cameras' poses; refused, and nothing written, when they are bad.")
     parser.add_argument("method", choices=("robot", "board"))
-    parser.add_argument("folder", type=Path, help="observations, of kinect_capture")
-    parser.add_argument("--cameras", type=Path, default=Path("config/cameras.yaml"), help="start and result")
+    parser.add_argument("folder", type=user_path, help="observations, of kinect_capture")
+    parser.add_argument("--cameras", type=user_path, default=Path("config/cameras.yaml"), help="start and result")
     parser.add_argument("--side", choices=SIDES, action="append", help="one camera alone (default: both)")
     parser.add_argument("--arm", choices=SIDES, help="board: the arm that holds it (default: the camera's side)")
     parser.add_argument("--squares", type=int, nargs=2, default=BoardConfig.squares, metavar=("X", "Y"))
@@ -34,14 +34,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--marker-m", type=float, default=BoardConfig.marker_m)
     parser.add_argument("--dry-run", action="store_true", help="write nothing")
     arguments = parser.parse_args(argv)
-    try:
-        calibrations = _calibrate(arguments)
-    except UdgError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    if not arguments.dry_run:
+        check_file(arguments.cameras, force=True)
+    calibrations = _calibrate(arguments)
     for calibration in calibrations:
         residuals = ", ".join(f"{name} {value:.3g}" for name, value in calibration.residuals.items())
         print(f"{calibration.camera.name}: {residuals}")
+    print("nothing written (--dry-run)" if arguments.dry_run else f"written: {arguments.cameras}")
     return 0
 
 
@@ -66,4 +65,4 @@ def _calibrate(arguments: argparse.Namespace) -> list[CameraCalibration]:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    cli(main)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import zipfile
 from collections.abc import Mapping
@@ -11,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from udg_description.files import write_arrays
 from udg_description.layout import N_JOINTS, SIDES
 from udg_perception.errors import CalibrationError
 
@@ -31,11 +31,7 @@ def write_observation(folder: Path, observation: Observation) -> Path:
     path = folder / f"{max(taken, default=-1) + 1:03d}.npz"
     arrays = {f"{side}_depth": image for side, image in observation.depth_mm.items()}
     arrays.update({f"{side}_infrared": image for side, image in observation.infrared.items()})
-    temporary = path.with_suffix(".tmp")
-    with temporary.open("wb") as file:
-        np.savez_compressed(file, q=observation.q, **arrays)
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    write_arrays(path, {"q": observation.q, **arrays})
     return path
 
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import yaml
 
-from udg_description.camera import CameraModel, write_cameras
+from udg_description.camera import CameraModel, cameras_yaml
+from udg_description.files import write_atomically
 from udg_description.transforms import rotation_angle
 from udg_perception.errors import CalibrationError
 
@@ -46,12 +47,10 @@ def write_calibration(path: Path, cameras: Sequence[CameraModel], calibrations: 
         name: {"method": item.method, **{key: round(float(value), 4) for key, value in item.residuals.items()}}
         for name, item in new.items()
     }
-    temporary = path.with_name(path.name + ".new")
-    write_cameras(temporary, [new[camera.name].camera if camera.name in new else camera for camera in cameras])
-    with temporary.open("a", encoding="utf-8") as file:
-        file.write("# How the poses were found, and the residuals.\n")
-        yaml.safe_dump({"calibration": {**earlier, **section}}, file, sort_keys=False, width=120)
-    temporary.replace(path)
+    text = cameras_yaml([new[camera.name].camera if camera.name in new else camera for camera in cameras])
+    text += "# How the poses were found, and the residuals.\n"
+    text += yaml.safe_dump({"calibration": {**earlier, **section}}, sort_keys=False, width=120)
+    write_atomically(path, text)
 
 
 def _earlier_section(path: Path) -> dict[str, object]:

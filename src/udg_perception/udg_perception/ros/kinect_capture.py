@@ -6,16 +6,17 @@ python -m udg_perception.ros.kinect_capture FOLDER --poses 12 [--infrared] [--si
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import rclpy
 from rclpy.context import Context
+from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 from sensor_msgs.msg import Image, JointState
 
-from udg_description.errors import UdgError
+from udg_description.errors import cli
+from udg_description.files import check_folder, user_path
 from udg_description.layout import SIDES, Side
 from udg_description.ros import convert, topics
 from udg_perception.calibration.collector import PoseCollector
@@ -57,26 +58,26 @@ class KinectCapture(Node):
 def main(argv: Sequence[str] | None = None) -> int:
     """Run until there are enough poses."""
     parser = argparse.ArgumentParser(description="Observations for calibration: one at each new pose of the robot.")
-    parser.add_argument("folder", type=Path)
+    parser.add_argument("folder", type=user_path)
     parser.add_argument("--poses", type=int, default=12)
     parser.add_argument("--side", choices=SIDES, action="append", help="one camera alone (default: both)")
     parser.add_argument("--infrared", action="store_true", help="for a board; kinect_node needs infrared:=true")
     arguments = parser.parse_args(argv)
+    check_folder(arguments.folder)
     rclpy.init()
     node = KinectCapture(arguments.folder, arguments.side or SIDES, infrared=arguments.infrared)
     try:
         while rclpy.ok() and node.taken < arguments.poses:
             rclpy.spin_once(node, timeout_sec=0.2)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, ExternalShutdownException):
         pass
-    except UdgError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
     finally:
         node.destroy_node()
         rclpy.try_shutdown()
+    if node.taken < arguments.poses:
+        print(f"{node.taken} of {arguments.poses} poses are in {arguments.folder}; the same command adds more")
     return 0
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    cli(main)

@@ -1,14 +1,11 @@
-"""Output folders and the report page."""
+"""The report page."""
 
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 import numpy as np
-import pytest
 
-from udg_bringup.outputs import OutputError, whole_folder
 from udg_bringup.report import TrialRecord, by_object, html_page, percentiles_ms
 
 
@@ -25,34 +22,6 @@ def record(name: str, trial: int, success: bool) -> TrialRecord:
         tick_ms=np.array([40.0, 50.0, 60.0]),
         pictures=(np.zeros((24, 32, 3), dtype=np.uint8),),
     )
-
-
-def test_a_folder_appears_whole_and_replaces_an_earlier_one(tmp_path: Path) -> None:
-    out = tmp_path / "a" / "out"
-    for text in ("one", "two"):
-        with whole_folder(out, "result.json") as work:
-            (work / "result.json").write_text(text, encoding="utf-8")
-        assert [path.name for path in out.iterdir()] == ["result.json"]
-        assert (out / "result.json").read_text(encoding="utf-8") == text
-    assert [path.name for path in out.parent.iterdir()] == ["out"]
-
-
-def test_an_error_leaves_nothing_new_and_keeps_the_old(tmp_path: Path) -> None:
-    out = tmp_path / "out"
-    with whole_folder(out, "result.json") as work:
-        (work / "result.json").write_text("old", encoding="utf-8")
-    with pytest.raises(ZeroDivisionError), whole_folder(out, "result.json") as work:
-        (work / "result.json").write_text("new", encoding="utf-8")
-        raise ZeroDivisionError
-    assert (out / "result.json").read_text(encoding="utf-8") == "old"
-    assert [path.name for path in tmp_path.iterdir()] == ["out"]
-
-
-def test_a_folder_with_something_else_in_it_is_left_alone(tmp_path: Path) -> None:
-    (tmp_path / "thesis.tex").write_text("years of work", encoding="utf-8")
-    with pytest.raises(OutputError, match=re.escape(str(tmp_path))), whole_folder(tmp_path, "result.json"):
-        pass
-    assert (tmp_path / "thesis.tex").exists()
 
 
 def test_trials_are_counted_by_object_in_order() -> None:

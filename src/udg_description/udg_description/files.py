@@ -1,0 +1,223 @@
+"""Files and folders that appear whole or not at all, and what to say when they cannot be written."""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import secrets
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import numpy as np
+
+from udg_description.errors import UdgError
+
+TEMPORARY_PATTERN = ".*.tmp*"
+"""Names that a killed process may leave behind."""
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_PROBE_BYTES = 1 << 16
+_REMEDIES = {
+    **dict.fromkeys(DISK_FULL, "no space is left on the disk; free some, or give a folder on another one"),
+    **dict.fromkeys((errno.EACCES, errno.EPERM), "not permitted for this user; give another one, or change its mode"),
+    errno.EROFS: "is on a read-only file system; give a folder on another one",
+    errno.ENOTDIR: "a file is in the place of a folder; give another one",
+    errno.EEXIST: "a file is in the place of a folder; give another one",
+    errno.EISDIR: "is a folder; a file is needed",
+    errno.ENOENT: "no such file or folder",
+    errno.ENAMETOOLONG: "the name is too long; give a shorter one",
+}
+
+
+class PathError(UdgError):
+    """A path of the user's that cannot be read, written or replaced."""
+
+
+def explain(error: OSError, path: Path | str | None = None) -> str:
+    """One line about an OSError: the path (the error's own where None is given) and what can be done."""
+    where = path if path is not None else error.filename
+    reason = _REMEDIES.get(error.errno or 0) or error.strerror or str(error)
+    return f"{os.fsdecode(where)}: {reason}" if isinstance(where, (str, bytes, os.PathLike)) else reason
+
+
+def user_path(text: str) -> Path:
+    """A path as a user writes it, `~` expanded: the `type` of options. Raises PathError."""
+    try:
+        path = Path(text).expanduser()
+    except RuntimeError as error:
+        raise PathError(f"{text}: this user has no home folder (HOME is not set); give a full path") from error
+    if "\0" in text:
+        raise PathError(f"{text!r}: a path cannot hold a zero character")
+    return path
+
+
+# --- before the work begins -----------------------------------------------------------------------------------------
+
+
+def check_folder(folder: Path) -> Path:
+    """Make sure, before the work begins, that files can be written into a folder, or that it can be made.
+
+    Nothing is left by that. Raises PathError: not permitted, read-only, a file in its place, a full disk.
+    """
+    made = [parent for parent in (folder, *folder.parents) if not os.path.lexists(parent)]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = _temporary(folder / "probe")
+        try:
+            with open(probe, "xb") as stream:
+                stream.write(bytes(_PROBE_BYTES))
+        finally:
+            probe.unlink(missing_ok=True)
+    except OSError as error:
+        raise PathError(explain(error, folder)) from error
+    finally:
+        for parent in made:
+            with suppress(OSError):  # not made, or another process has put something into it
+                parent.rmdir()
+    return folder
+
+
+def check_file(path: Path, force: bool = False) -> Path:
+    """Make sure that a new file can be written. Raises PathError, also where it is there already without `force`."""
+    if path.is_dir():
+        raise PathError(f"{path}: is a folder; a file is needed")
+    if path.exists() and not force:
+        raise PathError(f"{path}: is there already; give another name, or --force to replace it")
+    check_folder(path.parent)
+    return path
+
+
+def next_free(path: Path, *suffixes: str) -> Path:
+    """`path`, or the first of path-2, path-3, ... that is not there (or is an empty folder).
+
+    With suffixes `path` is the beginning of files that belong together: none of them may be there.
+    """
+    number = 1
+    candidate = path
+    while any(_taken(candidate.with_name(candidate.name + suffix)) for suffix in suffixes or ("",)):
+        number += 1
+        candidate = path.with_name(f"{path.name}-{number}")
+    return candidate
+
+
+def _taken(path: Path) -> bool:
+    try:
+        return os.path.lexists(path) and not (path.is_dir() and not any(path.iterdir()))
+    except OSError:
+        return True
+
+
+# --- whole or not at all --------------------------------------------------------------------------------------------
+
+
+def _temporary(path: Path, suffix: str = "") -> Path:
+    """A new name beside `path`, never longer than is allowed."""
+    return path.with_name(f".{path.name[:30]}.{secrets.token_hex(4)}.tmp{suffix}")
+
+
+def write_atomically(path: Path, data: bytes | str, *, durable: bool = True) -> None:
+    """Write a file under a temporary name in its folder, then rename it; its mode follows the umask.
+
+    durable: flushed to the disk first, so that it outlasts a power failure. Raises OSError with the path's name (disk
+    full, not permitted, ...); then nothing is left behind and an older file is as it was.
+    """
+    temporary = _temporary(path)
+    try:
+        with open(temporary, "xb") as stream:
+            stream.write(data.encode() if isinstance(data, str) else data)
+            stream.flush()
+            if durable:
+                os.fsync(stream.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        raise _named(error, path) from error
+    finally:
+        _remove(temporary)
+    if durable:
+        _flush_folder(path.parent)
+
+
+def write_arrays(path: Path, arrays: Mapping[str, np.ndarray], *, durable: bool = True) -> None:
+    """Write a compressed .npz atomically (the name is kept as given); see `write_atomically`."""
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **dict(arrays))  # type: ignore[arg-type]  # numpy's stub knows allow_pickle alone
+    write_atomically(path, buffer.getvalue(), durable=durable)
+
+
+@contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """A temporary path beside `path`, of its suffix, for writers that take a name: renamed to `path` when all is well.
+
+    The folder is made. Raises OSError with the path's name; then nothing is left behind.
+    """
+    temporary = _temporary(path, path.suffix)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.touch(exist_ok=False)  # its mode follows the umask, whoever writes it
+        yield temporary
+        os.replace(temporary, path)
+    except OSError as error:
+        raise _named(error, path) from error
+    finally:
+        _remove(temporary)
+
+
+@contextmanager
+def whole_folder(path: Path, *, replace: str = "") -> Iterator[Path]:
+    """A temporary folder that becomes `path` when the block ends without an error, and vanishes otherwise.
+
+    `path` must be absent or empty; with `replace` (the name of a file that marks an earlier output) a folder that holds
+    such a file is replaced. Raises PathError before the block for anything else there, or if it cannot be made, and
+    at the end if another process has made it meanwhile.
+    """
+    if _taken(path) and not (replace and (path / replace).is_file()):
+        remedy = "give a new or an empty folder"
+        raise PathError(f"{path}: is there and is not an earlier output; {remedy}" if replace else
+                        f"{path}: is there already; {remedy}")  # fmt: skip
+    check_folder(path.parent)
+    work = _temporary(path)
+    try:
+        work.mkdir(parents=True)
+        yield work
+        _put_in_place(work, path, bool(replace))
+    except OSError as error:
+        raise _named(error, path) from error
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def _put_in_place(work: Path, path: Path, replace: bool) -> None:
+    old = _temporary(path)
+    if replace and path.exists():
+        os.rename(path, old)
+    try:
+        os.rename(work, path)
+    except OSError:
+        if old.exists():
+            os.rename(old, path)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _named(error: OSError, path: Path) -> OSError:
+    """The error with the name that the user knows, in place of none or of a temporary one."""
+    named = error.filename is not None and ".tmp" not in os.path.basename(os.fsdecode(error.filename))
+    return error if named or error.errno is None else OSError(error.errno, error.strerror, str(path))
+
+
+def _remove(path: Path) -> None:
+    try:
+        path.unlink(missing_ok=True)
+    except OSError:
+        return  # its folder cannot be read either: the first error tells
+
+
+def _flush_folder(folder: Path) -> None:
+    """Make a rename in the folder last through a power failure."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
