@@ -46,7 +46,6 @@ def select(text: str, library: ObjectLibrary, absent: bool = False) -> list[str]
     chosen: list[str] = []
     for item in (part.strip() for part in text.split(",")):
         if "@" in item or Path(item).suffix.lower() in SUFFIXES:
-            _check_file(item)
             chosen.append(item)
         elif _set_name(item) in (*SETS, QUICK):
             chosen += _set(item, library)
@@ -64,7 +63,14 @@ def select(text: str, library: ObjectLibrary, absent: bool = False) -> list[str]
 
 
 def check_present(ids: Sequence[str]) -> None:
-    """Raises SourceError, with the command that fetches them, if files of the objects' sources are missing."""
+    """Raises SourceError, with the command that fetches them, if files of the objects' sources are missing.
+
+    Raises UdgError for a mesh file that is not there: better before the work begins than in the midst of it.
+    """
+    for id in ids:
+        path, at, _ = id.rpartition("@")
+        if at and not user_path(path).is_file():
+            raise UdgError(f"object {id!r}: {path} is no file")
     needed = {manifest()[id].source for id in ids if id in manifest()} - set(OWN)
     missing = [name for name in sources.NAMES if name in needed and not sources.is_present(name)]
     if missing:
@@ -73,13 +79,6 @@ def check_present(ids: Sequence[str]) -> None:
             f"{count} of the {len(ids)} objects are from {' and '.join(missing)}, not on this machine; "
             f"`make objects FETCH={','.join(missing)}` fetches what they are made from"
         )
-
-
-def _check_file(item: str) -> None:
-    """A mesh file that is not there is told before the work begins; the rest of it when it is read."""
-    path, at, _ = item.rpartition("@")
-    if at and not user_path(path).is_file():
-        raise UdgError(f"object {item!r}: {path} is no file; valid: {HELP}")
 
 
 def _set_name(item: str) -> str:
