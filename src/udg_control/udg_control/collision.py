@@ -61,6 +61,13 @@ class CollisionConfig:
             "range": (-0.05, 0.3),
         },
     )
+    lag_margin_m: float = field(
+        default=0.005,
+        metadata={
+            "description": "gap that the arms keep wherever each is between its joints and where it can stop [m]",
+            "range": (0.0, 0.1),
+        },
+    )
     workspace_min_m: tuple[float, float, float] = field(
         default=(-0.35, -1.0, -0.05),
         metadata={"description": "lowest x, y, z of forearms, wrists and hands in the world [m]"},
@@ -103,6 +110,14 @@ class Gaps:
     table_m: np.ndarray  # (S,) [m]
     box_m: np.ndarray  # (S,) [m]
 
+    def least(self, other: Gaps) -> Gaps:
+        """The smaller gap of each of both."""
+        return Gaps(
+            np.minimum(self.pairs_m, other.pairs_m),
+            np.minimum(self.table_m, other.table_m),
+            np.minimum(self.box_m, other.box_m),
+        )
+
 
 class CollisionCheck:
     """Tells whether configurations of the whole robot keep their distance."""
@@ -110,23 +125,25 @@ class CollisionCheck:
     def __init__(self, config: CollisionConfig, model: RobotModel | None = None) -> None:
         """`model` is the whole robot's, by default the shipped one."""
         self.config = config
-        self._model = model or RobotModel()
-        spheres = CollisionSpheres(self._model)
-        self._links = spheres.link_of_sphere
-        self._link = np.array([self._model.link_names.index(name) for name in self._links])
-        self._centers_link = spheres.centers_link.numpy().astype(np.float64)
-        self._radii = spheres.radii.numpy().astype(np.float64)
+        self.model = model or RobotModel()
+        spheres = CollisionSpheres(self.model)
+        self._links = self.links = spheres.link_of_sphere  # (S,)
+        self._link = np.array([self.model.link_names.index(name) for name in self._links])
+        self._centers_link = self.centers_link = spheres.centers_link.numpy().astype(np.float64)
+        self._radii = self.radii = spheres.radii.numpy().astype(np.float64)  # (S,) [m]
         names = [name.partition("_")[2] for name in self._links]
-        self._side = np.array([name.partition("_")[0] for name in self._links])
+        self._side = self.side = np.array([name.partition("_")[0] for name in self._links])  # (S,)
         self._in_hand = np.array([name.startswith("hand_") for name in names])
         finger = self._in_hand & np.array([name != "hand_link" for name in names])
         standing = np.array([name in _STANDING for name in names])
         inner = np.array([name in _INNER_ARM for name in names])
         self._make_pairs(spheres, finger)
+        self.finger = finger  # (S,) whether the sphere is a finger's
         margin = np.where(finger, config.table_finger_margin_m, config.table_margin_m)
         margin[self._in_hand & ~finger] = config.table_palm_margin_m
         self._table_least = np.where(standing, -_FAR_M, self._radii + margin)
         boxed = ~(standing | inner)
+        self.standing, self.boxed = standing, boxed  # (S,)
         self._box_low = np.where(boxed[:, None], np.array(config.workspace_min_m) + self._radii[:, None], -_FAR_M)
         self._box_high = np.where(boxed[:, None], np.array(config.workspace_max_m) - self._radii[:, None], _FAR_M)
 
@@ -142,35 +159,49 @@ class CollisionCheck:
         margin = np.where(same_side, self.config.self_margin_m, margin)
         least = np.maximum(self._radii[:, None] + self._radii[None, :] + margin, 0.0)
         self._same_side = same_side
+        self.checked = checked  # (S, S), one triangle
+        self.least_m = least  # (S, S) distance of centres that a checked pair needs [m]
         self._least_square = np.where(checked, least**2, -np.inf)
 
     def centers_world(self, q: np.ndarray) -> np.ndarray:
-        """Centres (S, 3) [m] of the spheres in the world for q (36,) [rad]."""
-        poses = self._model.link_pose_array(q)[self._link]
-        return np.einsum("sij,sj->si", poses[:, :3, :3], self._centers_link) + poses[:, :3, 3]
+        """Centres (S, 3) [m] of the spheres in the world for q (36,) [rad]; (N, S, 3) for q (N, 36)."""
+        poses = self.model.link_pose_array(q)[..., self._link, :, :]
+        return (poses[..., :3, :3] @ self._centers_link[:, :, None])[..., 0] + poses[..., :3, 3]
 
     def gaps(self, q: np.ndarray) -> Gaps:
         """Return how far the configuration q (36,) [rad] is from each violation."""
-        centers = self.centers_world(q)
-        squares = np.einsum("si,si->s", centers, centers)
-        distance_square = squares[:, None] + squares[None, :] - 2.0 * (centers @ centers.T)
-        box = np.minimum(centers - self._box_low, self._box_high - centers).min(axis=1)
-        return Gaps(distance_square - self._least_square, centers[:, 2] - self._table_least, box)
+        return self.gaps_of(self.centers_world(q))
 
-    def worst(self, gaps: Gaps, before: Gaps | None = None) -> Violation | None:
+    def gaps_of(self, centers: np.ndarray) -> Gaps:
+        """Return how far spheres at `centers` (S, 3) [m] are from each violation."""
+        squares = np.square(centers).sum(axis=1)
+        pairs = centers @ (-2.0 * centers.T)  # squared distances, in place: they are many
+        pairs += squares[:, None]
+        pairs += squares
+        pairs -= self._least_square
+        box = np.minimum(centers - self._box_low, self._box_high - centers).min(axis=1)
+        return Gaps(pairs, centers[:, 2] - self._table_least, box)
+
+    def spare_m(self, gaps: Gaps, pairs: np.ndarray) -> np.ndarray:
+        """Distance (N,) [m] of the spheres of checked pairs (N, 2) less the allowed one."""
+        a, b = pairs.T
+        return np.sqrt(np.maximum(gaps.pairs_m[a, b] + self._least_square[a, b], 0.0)) - self.least_m[a, b]
+
+    def worst(self, gaps: Gaps, before: Gaps | None = None, creep_m: float = 1e-9) -> Violation | None:
         """Return the worst violation, None if there is none.
 
-        What was violated `before` and gets no worse is let pass: a robot too close must be able to leave.
+        What was violated `before` and gets no worse, by more than about `creep_m` [m], is let pass: a robot too close
+        must be able to leave.
         """
         old = before or _ANYTHING
         found: list[tuple[float, Violation]] = []
-        if (gaps.box_m < 0.0).any() and (index := _worsened(gaps.box_m, old.box_m)) is not None:
+        if (gaps.box_m < 0.0).any() and (index := _worsened(gaps.box_m, old.box_m, creep_m)) is not None:
             gap = float(gaps.box_m[index])
             found.append((gap, Violation(Hazard.WORKSPACE, self._links[index], "the edge of the workspace", gap)))
-        if (gaps.table_m < 0.0).any() and (index := _worsened(gaps.table_m, old.table_m)) is not None:
+        if (gaps.table_m < 0.0).any() and (index := _worsened(gaps.table_m, old.table_m, creep_m)) is not None:
             gap = float(gaps.table_m[index] + self._table_least[index] - self._radii[index])
             found.append((float(gaps.table_m[index]), Violation(Hazard.TABLE, self._links[index], "the table", gap)))
-        if (gaps.pairs_m < 0.0).any() and (index := _worsened(gaps.pairs_m, old.pairs_m)) is not None:
+        if (gaps.pairs_m < 0.0).any() and (index := _worsened(gaps.pairs_m, old.pairs_m, 0.1 * creep_m)) is not None:
             a, b = np.unravel_index(index, gaps.pairs_m.shape)
             distance = float(np.sqrt(max(gaps.pairs_m[a, b] + self._least_square[a, b], 0.0)))
             hazard = Hazard.SELF if self._same_side[a, b] else Hazard.ARMS
@@ -181,12 +212,11 @@ class CollisionCheck:
 
 
 _ANYTHING = Gaps(np.array(np.inf), np.array(np.inf), np.array(np.inf))
-_CREEP = 1e-9  # [m] or [m^2]: rounding
 
 
-def _worsened(now: np.ndarray, before: np.ndarray) -> int | None:
+def _worsened(now: np.ndarray, before: np.ndarray, creep: float) -> int | None:
     """Index (flat) of the smallest negative value that has become smaller, None if there is none."""
-    bad = (now < 0.0) & (now < before - _CREEP)
+    bad = (now < 0.0) & (now < before - creep)
     if not bad.any():
         return None
     return int(np.argmin(np.where(bad, now, np.inf)))

@@ -9,7 +9,8 @@ from enum import Enum
 
 import numpy as np
 
-from udg_control.collision import CollisionCheck, CollisionConfig, Gaps, Hazard
+from udg_control.collision import CollisionConfig, Hazard
+from udg_control.collision_watch import CollisionWatch
 from udg_control.ranges import check_ranges
 from udg_description.layout import JOINT_NAMES, N_JOINTS, SIDES, part_indices
 from udg_description.limits import JointLimits
@@ -111,7 +112,6 @@ class SafetyFilter:
 
     _EPSILON_RAD = 1e-9
     _EPSILON_RAD_S = 1e-6
-    _STILL_RAD = 1e-4  # a shorter way to brake needs no look of its own
 
     def __init__(self, config: SafetyConfig, limits: JointLimits, period_s: float = 0.01) -> None:
         """`period_s` [s] is the usual time between commands."""
@@ -123,12 +123,11 @@ class SafetyFilter:
         self.step = np.full(N_JOINTS, config.hand_step_rad)
         for side in SIDES:
             self.step[part_indices(f"{side}_arm")] = config.arm_step_rad
-        self.collision = CollisionCheck(config.collision) if config.collision.enabled else None
+        self._watch = CollisionWatch(config.collision) if config.collision.enabled else None
         self.counts: Counter[Reason] = Counter()
         self._enabled = False
         self._stopped = False
         self._command: np.ndarray | None = None
-        self._gaps: Gaps | None = None  # of the last command, once they have been needed
         self._velocity = np.zeros(N_JOINTS)
         self._dt_s = 0.0
 
@@ -176,7 +175,8 @@ class SafetyFilter:
         """Make the measured position (36,) [rad], brought inside the limits, the last safe command at rest."""
         self._command = _read_only(np.clip(q_measured, self.lower, self.upper))
         self._rest()
-        self._gaps = None
+        if self._watch is not None:
+            self._watch.start()
         return self._command
 
     def hold(self, reason: Reason, detail: str = "", dt_s: float | None = None) -> Verdict:
@@ -191,7 +191,7 @@ class SafetyFilter:
         if slower.any():
             velocity = np.copysign(slower, self._velocity)
             self._command = _read_only(np.clip(self._command + velocity * dt_s, self.lower, self.upper))
-            self._velocity, self._dt_s, self._gaps = velocity, dt_s, None
+            self._velocity, self._dt_s = velocity, dt_s
         else:
             self._rest()
         return Verdict(command=self._command, reason=reason, detail=detail)
@@ -241,7 +241,7 @@ class SafetyFilter:
         assert self._command is not None, "sync before the first command"
         velocity = (command - self._command) / dt_s
         stop = command + self._braking_distance(velocity, dt_s)
-        failure = self._judge_stop(command, stop)
+        failure = self._judge_stop(command, stop, q_measured)
         if failure is not None:
             return self.hold(*failure, dt_s=dt_s)
         self._velocity, self._dt_s = velocity, dt_s
@@ -292,22 +292,16 @@ class SafetyFilter:
         steps = np.ceil(first / unit)  # at speeds first, first - unit, ...
         return np.copysign(self.period_s * (steps * first - 0.5 * unit * steps * (steps - 1.0)), velocity)
 
-    def _judge_stop(self, command: np.ndarray, stop: np.ndarray) -> tuple[Reason, str] | None:
-        """Judge the command and where the joints can stand still after it, both (36,) [rad]."""
+    def _judge_stop(self, command: np.ndarray, stop: np.ndarray, q_measured: np.ndarray) -> tuple[Reason, str] | None:
+        """Judge the command, where the joints can stand still after it, and where they are, each (36,) [rad]."""
         outside = (stop < self.lower - self._EPSILON_RAD) | (stop > self.upper + self._EPSILON_RAD)
         if outside.any():
             return Reason.POSITION, f"{_joint(outside)} too fast to stop before its limit"
-        if self.collision is None:
+        if self._watch is None:
             return None
         assert self._command is not None, "sync before the first command"
-        if np.array_equal(command, self._command):
-            return None
-        before = self._gaps or self.collision.gaps(self._command)
-        gaps = self.collision.gaps(command)
-        violation = self.collision.worst(gaps, before)
-        if violation is None and np.abs(stop - command).max() > self._STILL_RAD:
-            violation = self.collision.worst(self.collision.gaps(stop), before)
-        self._gaps = before if violation is not None else gaps
+        before = self._command + self._braking_distance(self._velocity, self._dt_s or self.period_s)
+        violation = self._watch.judge(np.stack([self._command, before]), np.stack([command, stop]), q_measured)
         return None if violation is None else (_REASON_OF_HAZARD[violation.hazard], str(violation))
 
 

@@ -26,6 +26,7 @@ def test_torch_and_numpy_paths_agree_for_every_batch_shape() -> None:
     model = RobotModel(dtype=torch.float64)
     q = random_q(6)
     expected = np.stack([model.link_pose_array(row) for row in q])
+    np.testing.assert_allclose(model.link_pose_array(q), expected, atol=1e-12)
     for shape in ((6,), (2, 3), (1, 6)):
         got = model.link_poses(torch.tensor(q.reshape(shape + (36,)))).numpy()
         np.testing.assert_allclose(got.reshape(expected.shape), expected, atol=1e-12)

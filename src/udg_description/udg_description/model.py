@@ -100,8 +100,10 @@ class RobotModel:
         return dict(zip(self.link_names, poses, strict=True))
 
     def link_pose_array(self, q: np.ndarray) -> np.ndarray:
-        """T_root_link (L, 4, 4), float64, in the order of link_names, for one q (n,) [rad]."""
+        """T_root_link (L, 4, 4), float64, in the order of link_names, for q (n,) [rad]; (N, L, 4, 4) for (N, n)."""
         q = np.asarray(q, dtype=float)
+        if q.ndim == 2 and q.shape[1] == self.n_joints:
+            return self._link_pose_arrays(q)
         if q.shape != (self.n_joints,):
             raise RobotModelError(f"q has shape {q.shape}, this model has {self.n_joints} joints")
         q = q[self._np_columns]
@@ -111,6 +113,15 @@ class RobotModel:
         for index, parent in enumerate(self._np_parents):
             np.dot(frames[parent], local[index], out=frames[index + 1])
         return frames[self._np_link_frame] @ self._np_link_offset
+
+    def _link_pose_arrays(self, q: np.ndarray) -> np.ndarray:
+        q = q[:, self._np_columns].T[..., None, None]
+        local = self._np_constant[:, None] + self._np_sin[:, None] * np.sin(q) + self._np_cos[:, None] * np.cos(q)
+        frames = np.empty((len(q) + 1, q.shape[1], 4, 4))
+        frames[0] = np.eye(4)
+        for index, parent in enumerate(self._np_parents):
+            np.matmul(frames[parent], local[index], out=frames[index + 1])
+        return (frames[self._np_link_frame] @ self._np_link_offset[:, None]).swapaxes(0, 1)
 
     # -- building ----------------------------------------------------------------------------------------------
 
