@@ -30,8 +30,10 @@ FOLDER ?= out/calibration
 # more options of the command, as they are
 ARGS ?=
 PYTEST_ARGS ?=
+# fault-table
+ATTEMPTS ?= 5
 
-.PHONY: help rehearse setup sim bench-tick bench-control bench-policy bench-synthesis test lint colcon-test grasps demos data-info train ablations episode-page objects calibrate rviz clean distclean
+.PHONY: help rehearse setup sim bench-tick bench-control bench-policy bench-synthesis test fault-table lint colcon-test grasps demos data-info train ablations episode-page objects calibrate rviz clean distclean
 
 help:  ## list the targets and their variables
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -41,7 +43,7 @@ help:  ## list the targets and their variables
 	@echo "           OBJECTS=train/small:20,id SEED EPISODES=90 OUT=out/demos WORKERS=1 (demos); DATA RUN=out/train PRESET=edge (train)"
 	@echo "           EPISODE=name DATA CHECKPOINT=folder OUT=out/pages (episode-page)"
 	@echo "           METHOD=robot FOLDER=out/calibration (calibrate)"
-	@echo "           ARGS=more options of the command; PYTEST_ARGS (test); UDG_PYTHON=python3.11 (setup)"
+	@echo "           ARGS=more options of the command; PYTEST_ARGS (test); ATTEMPTS=5 (fault-table); UDG_PYTHON=python3.11 (setup)"
 
 setup:  ## system libraries, .venv, ROS 2, colcon workspace: only what is missing
 	@bash tools/setup.sh
@@ -56,14 +58,17 @@ bench-tick: setup  ## time from depth image to command on 2 cores; last line: JS
 bench-control: setup  ## 500 Hz to both (emulated) arms for 60 s with all nodes running; last line: JSON
 	@$(ENV) exec python -m udg_bringup.bench_control $(ARGS)
 
-test: lint  ## set-up, linters and all tests
-	@$(ENV) OMP_NUM_THREADS=1 exec python -m pytest -q -n 2 --dist loadgroup $(PYTEST_ARGS)
+test: lint  ## set-up, linters and all tests: those in real time last, one by one
+	@$(ENV) exec tools/test.sh $(PYTEST_ARGS)
+
+fault-table: setup  ## play every fault ATTEMPTS times on the emulated robot: the table of docs/safety.md
+	@$(ENV) exec python -m udg_bringup.fault_table --attempts $(ATTEMPTS) --markdown $(ARGS)
 
 lint: setup  ## ruff, mypy and the rules of the tree
 	@$(ENV) ruff check . && mypy && python tools/check_tree.py
 
 colcon-test: setup  ## the same tests, package by package, the ROS way
-	@$(ENV) colcon --log-base log test --base-paths src --event-handlers console_cohesion- --return-code-on-test-failure; \
+	@$(ENV) colcon --log-base log test --base-paths src --event-handlers console_cohesion- --executor sequential --return-code-on-test-failure; \
 		colcon test-result --verbose
 
 bench-policy: setup  ## time from scene cloud to action, and training throughput, beside a plain implementation; last line: JSON

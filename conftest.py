@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Generator
+from typing import TYPE_CHECKING
 
 import pytest
-from _pytest.runner import runtestprotocol
 from hypothesis import settings
 
-ATTEMPTS = int(os.environ.get("UDG_TEST_ATTEMPTS", "4"))  # of a test in real time
-LONGEST_S = 120.0  # of all attempts but the last
-BEAT_S, LATE_S = 0.005, 0.05
+if TYPE_CHECKING:
+    from udg_control.beats import Beats
+
+BEATS = pytest.StashKey["Beats"]()
+HELD_UP_S = 0.05  # a beat later than this: what the test waited for may have been late for no fault of its own
+MARKERS_OF_ONE_PROCESS = ("ros", "real_time")
 
 
 def pytest_configure() -> None:
@@ -27,72 +27,42 @@ def pytest_configure() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run the tests with ROS or in real time in one process of pytest-xdist.
+    """Run the tests with ROS or in real time in one process of pytest-xdist, so that no two of them meet.
 
-    So no two of them meet in a ROS domain, or fight for the cores with their streams of 500 Hz.
+    `make test` runs those in real time after all others, without a neighbour on the other core.
     """
     for item in items:
-        if needs_the_machine(item):
+        if any(item.get_closest_marker(name) is not None for name in MARKERS_OF_ONE_PROCESS):
             item.add_marker(pytest.mark.xdist_group("one_at_a_time"))
 
 
-def needs_the_machine(item: pytest.Item) -> bool:
-    """Whether a test runs processes in real time, or a ROS graph."""
-    return item.get_closest_marker("ros") is not None or item.get_closest_marker("real_time") is not None
+@pytest.hookimpl(wrapper=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, object]:
+    """Skip a test in real time that failed while the machine held it up, and say so. It is never tried again.
 
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> bool | None:
-    """Try a test in real time again, with everything set up anew, if it failed while the machine held it up.
-
-    On a machine that keeps up it fails the first time.
+    Held up is what beats measure, each core's, in a process of its own (udg_control.beats). On a machine that keeps up
+    the test fails. A test that judges the machine itself, attempt by attempt, says so: real_time(judges_machine=True).
     """
-    if not needs_the_machine(item):
-        return None
-    item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
-    began_s = time.monotonic()
-    for attempt in range(1, ATTEMPTS + 1):
-        with machine() as held_up:
-            reports = runtestprotocol(item, log=False, nextitem=nextitem)
-        is_last = attempt == ATTEMPTS or time.monotonic() - began_s > LONGEST_S
-        if is_last or not held_up() or not any(report.failed for report in reports):
-            break
-        item.session._setupstate.teardown_exact(None)
-        item._initrequest()  # type: ignore[attr-defined]
-    for report in reports:
-        report.user_properties.append(("attempts", attempt))  # in the file of --junitxml
-        item.ihook.pytest_runtest_logreport(report=report)
-    item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
-    return True
-
-
-@contextmanager
-def machine() -> Iterator[Held]:
-    """Watch whether the machine keeps up: a beat comes in time, and there are as many cores as want to run."""
-    held = Held()
-    thread = threading.Thread(target=held.watch, daemon=True)
-    thread.start()
+    marker = pyfuncitem.get_closest_marker("real_time")
+    if marker is None or marker.kwargs.get("judges_machine"):
+        return (yield)
+    beats = _beats(pyfuncitem.config)
+    began_ns = time.monotonic_ns()
     try:
-        yield held
-    finally:
-        held.ended.set()
-        thread.join()
+        return (yield)
+    except (Exception, pytest.fail.Exception) as error:
+        late_s = beats.latest_s(began_ns, time.monotonic_ns())
+        if late_s <= HELD_UP_S:
+            raise
+        pytest.skip(f"not judged: the machine held the test up by {late_s:.2f} s; it ended with: {error}")
 
 
-class Held:
-    """Whether the machine has held this process up."""
+def _beats(config: pytest.Config) -> Beats:
+    """The beats of this session, from its first test in real time on."""
+    if BEATS not in config.stash:
+        from udg_control.beats import Beats
 
-    def __init__(self) -> None:
-        self.ended = threading.Event()
-        self._latest_s = 0.0
-
-    def watch(self) -> None:
-        """Beat until the end, and note the latest beat."""
-        last_s = time.monotonic()
-        while not self.ended.wait(BEAT_S):
-            now_s = time.monotonic()
-            self._latest_s, last_s = max(self._latest_s, now_s - last_s - BEAT_S), now_s
-
-    def __call__(self) -> bool:
-        """Whether a beat was late, or more processes wanted to run than there are cores."""
-        return self._latest_s > LATE_S or os.getloadavg()[0] > (os.cpu_count() or 1)
+        beats = Beats()
+        config.stash[BEATS] = beats.__enter__()
+        config.add_cleanup(lambda: beats.__exit__(None, None, None))
+    return config.stash[BEATS]

@@ -30,12 +30,16 @@ def start_worker(module: str, start: object, descriptor: int) -> subprocess.Pope
     )
 
 
-def ask_for_real_time(priority: int) -> bool:
-    """Give this thread, and those that it starts, a SCHED_FIFO priority (0: leave it); whether it was permitted."""
+def ask_for_real_time(priority: int, *, children: bool = True) -> bool:
+    """Give this thread a SCHED_FIFO priority (0: leave it); whether it was permitted.
+
+    Threads and processes that it starts have the priority, too, if `children`.
+    """
     if priority == 0:
         return False
+    policy = os.SCHED_FIFO if children else os.SCHED_FIFO | os.SCHED_RESET_ON_FORK
     try:
-        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(priority))
+        os.sched_setscheduler(0, policy, os.sched_param(priority))
     except PermissionError:
         return False
     return True

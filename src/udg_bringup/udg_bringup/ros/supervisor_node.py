@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 import time
-from dataclasses import dataclass, field
 from typing import Any
 
 from rclpy.clock import Clock, ClockType  # type: ignore[attr-defined]  # its place in Humble and Jazzy
@@ -13,7 +12,7 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 from std_msgs.msg import String
 
-from udg_bringup.watching import Watch, Watched
+from udg_bringup.watching import SupervisorConfig, Watch, Watched
 from udg_description.layout import SIDES
 from udg_description.ros import convert, topics
 from udg_description.ros.diagnostics import Diagnostics, Level, Status
@@ -21,28 +20,6 @@ from udg_description.ros.params import declare, refuse_unknown
 from udg_description.ros.spin import run_node
 
 LOG_PERIOD_S = 5.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class SupervisorConfig:
-    """What is watched."""
-
-    cameras: bool = field(default=True, metadata={"description": "both cameras and the cloud have to be there"})
-    policy: bool = field(default=True, metadata={"description": "the policy has to be there"})
-    period_s: float = field(default=0.05, metadata={"description": "time between heartbeats [s]", "range": (0.01, 0.5)})
-    camera_silence_s: float = field(
-        default=0.3, metadata={"description": "longest pause between images of a camera [s]", "range": (0.05, 5.0)}
-    )
-    camera_delay_s: float = field(
-        default=0.25, metadata={"description": "an image this long after its stamp is late [s]", "range": (0.01, 5.0)}
-    )
-    state_silence_s: float = field(
-        default=0.2, metadata={"description": "longest pause between joint states [s]", "range": (0.02, 5.0)}
-    )
-    cloud_silence_s: float = field(
-        default=0.5,
-        metadata={"description": "longest pause between clouds, and between chunks [s]", "range": (0.1, 5.0)},
-    )
 
 
 class SupervisorNode(Node):
