@@ -65,11 +65,11 @@ fault-table: setup  ## play every fault ATTEMPTS times on the emulated robot: th
 	@$(ENV) exec python -m udg_bringup.fault_table --attempts $(ATTEMPTS) --markdown $(ARGS)
 
 lint: setup  ## ruff, mypy and the rules of the tree
-	@$(ENV) ruff check . && mypy && python tools/check_tree.py
+	@$(ENV) python -m ruff check . && python -m mypy && python tools/check_tree.py
 
 colcon-test: setup  ## the same tests, package by package, the ROS way
-	@$(ENV) colcon --log-base log test --base-paths src --event-handlers console_cohesion- --executor sequential --return-code-on-test-failure; \
-		colcon test-result --verbose
+	@$(ENV) python -m colcon --log-base log test --base-paths src --event-handlers console_cohesion- --executor sequential --return-code-on-test-failure; \
+		python -m colcon test-result --verbose
 
 bench-policy: setup  ## time from scene cloud to action, and training throughput, beside a plain implementation; last line: JSON
 	@$(ENV) exec python -m udg_policy.bench_policy --seed $(SEED) $(if $(CHECKPOINT),--checkpoint "$(CHECKPOINT)") $(ARGS)

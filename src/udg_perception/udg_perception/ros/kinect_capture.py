@@ -19,6 +19,7 @@ from udg_description.errors import cli
 from udg_description.files import check_folder, user_path
 from udg_description.layout import SIDES, Side
 from udg_description.ros import convert, topics
+from udg_description.ros.environment import prepare_environment
 from udg_perception.calibration.collector import PoseCollector
 from udg_perception.calibration.observations import write_observation
 from udg_perception.ros.kinect_node import INFRARED_IMAGE
@@ -64,6 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--infrared", action="store_true", help="for a board; kinect_node needs infrared:=true")
     arguments = parser.parse_args(argv)
     check_folder(arguments.folder)
+    prepare_environment()
     rclpy.init()
     node = KinectCapture(arguments.folder, arguments.side or SIDES, infrared=arguments.infrared)
     try:
