@@ -47,6 +47,9 @@ class CameraModel:
             raise CameraError(f"camera {self.name!r}: size {self.width}x{self.height}, expected at least 1x1")
         if not (self.fx > 0 and self.fy > 0):
             raise CameraError(f"camera {self.name!r}: focal lengths ({self.fx}, {self.fy}), expected both > 0")
+        for name in ("fx", "fy", "cx", "cy", "distortion"):
+            if not np.isfinite(getattr(self, name)).all():
+                raise CameraError(f"camera {self.name!r}: {name} is {getattr(self, name)}, expected finite numbers")
         if len(self.distortion) != 8:
             raise CameraError(
                 f"camera {self.name!r}: {len(self.distortion)} distortion coefficients, "

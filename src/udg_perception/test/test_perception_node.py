@@ -1,5 +1,6 @@
 """The perception node in a graph of its own: images and joint state in, cloud out; a missing camera is an error."""
 
+import math
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -14,7 +15,7 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus  # noqa: E402
 from rclpy.executors import SingleThreadedExecutor  # noqa: E402
 from rclpy.node import Node  # noqa: E402
 from rclpy.parameter import Parameter  # noqa: E402
-from sensor_msgs.msg import PointCloud2  # noqa: E402
+from sensor_msgs.msg import CameraInfo, PointCloud2  # noqa: E402
 
 from udg_description.camera import CameraModel, default_cameras, write_cameras  # noqa: E402
 from udg_description.errors import UdgError  # noqa: E402
@@ -183,6 +184,57 @@ def test_a_wrong_image_is_reported_and_does_not_stop_the_node(graph: Graph) -> N
         "all is well again",
         lambda: publish_all(graph, next(stamps_ns)),
     )
+
+
+def spoilt_info(camera: CameraModel, stamp_ns: int, what: str) -> CameraInfo:
+    """Intrinsics as some drivers publish them, with numbers that are none."""
+    message = convert.camera_to_info(camera, stamp_ns, "camera")
+    if what == "d":
+        message.d = [math.nan] * 8
+    else:
+        k = message.k
+        k[{"cx": 2, "fy": 4, "skew": 1}[what]] = math.inf if what == "fy" else math.nan
+        message.k = k
+    return message
+
+
+@pytest.mark.parametrize("what", ["d", "cx", "fy", "skew"])
+def test_intrinsics_that_are_not_finite_are_reported_and_make_no_work(graph: Graph, what: str) -> None:
+    stamps_ns = count(STAMP_NS, 10**8)
+    builders: list[object] = []
+    name = topics.CAMERA_INFO["right"].name
+
+    def publish() -> None:
+        stamp_ns = next(stamps_ns)
+        publish_all(graph, stamp_ns)
+        graph.neighbours.infos["right"].publish(spoilt_info(CAMERAS["right"], stamp_ns, what))
+        if graph.node._builder not in builders:
+            builders.append(graph.node._builder)
+
+    graph.spin_until(lambda: "not finite" in graph.status(name).message, "an error of the input", publish)
+    assert graph.status(name).level == DiagnosticStatus.ERROR
+    told = graph.status(topics.SCENE_CLOUD.name)
+    graph.spin_until(lambda: name in graph.status(topics.SCENE_CLOUD.name).message, "an error of the cloud", publish)
+    told = graph.status(topics.SCENE_CLOUD.name)
+    assert told.level == DiagnosticStatus.ERROR and "a camera_info with" in told.message
+    assert len(builders) == 1  # the good ones are what it knows already
+    graph.spin_until(
+        lambda: graph.status(topics.SCENE_CLOUD.name).level == DiagnosticStatus.OK, "all is well again",
+        lambda: publish_all(graph, next(stamps_ns)),
+    )  # fmt: skip
+
+
+def test_joint_states_that_are_not_finite_are_reported(graph: Graph) -> None:
+    stamps_ns = count(STAMP_NS, 10**8)
+    q = np.array(HOME_Q)
+    q[7] = np.nan
+
+    def publish() -> None:
+        graph.neighbours.publish_joints(next(stamps_ns), q)
+
+    name = topics.JOINT_STATES.name
+    graph.spin_until(lambda: "valid: finite angles" in graph.status(name).message, "an error", publish)
+    assert "is nan" in graph.status(name).message and graph.status(name).level == DiagnosticStatus.ERROR
 
 
 def test_a_missing_camera_file_is_an_error_that_names_it(ros: Callable[..., None]) -> None:

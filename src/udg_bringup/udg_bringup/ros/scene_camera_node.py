@@ -18,6 +18,7 @@ from rclpy.parameter import Parameter
 from sensor_msgs.msg import JointState
 
 from udg_description.camera import default_cameras, read_cameras
+from udg_description.errors import UdgError
 from udg_description.ros import convert, topics
 from udg_description.ros.diagnostics import Diagnostics, Status
 from udg_description.ros.params import declare, refuse_unknown
@@ -54,24 +55,31 @@ class SceneCameraNode(Node):
             model = ObjectLibrary().get(config.object)
             self._objects.append((model, sample_placement(model, np.random.default_rng(config.seed))))
         self._out = CameraOutput(self, cameras, lockstep=False)
-        self._state: JointState | None = None
+        self._q: tuple[int, np.ndarray] | None = None  # stamp [ns] and angles that no image was made of yet
         self._render_ms = 0.0
         self._sent = 0
         topics.subscribe(self, topics.JOINT_STATES, self._on_state)
         self.create_timer(1.0 / config.rate_hz, self._render, clock=Clock(clock_type=ClockType.STEADY_TIME))
-        Diagnostics(self).add("images", self._status)
+        diagnostics = Diagnostics(self)
+        self._monitor = diagnostics.watch(topics.JOINT_STATES, max_age_s=1.0)
+        diagnostics.add("images", self._status)
 
     def _on_state(self, message: JointState) -> None:
-        self._state = message
+        self._monitor.tick()
+        try:
+            self._q = convert.stamp_to_ns(message.header.stamp), convert.joint_state_to_finite_q(message)
+        except UdgError as error:
+            self._monitor.reject(error)
+            self.get_logger().error(f"{topics.JOINT_STATES.name}: {error}", throttle_duration_sec=5.0)
 
     def _render(self) -> None:
-        if self._state is None:
+        if self._q is None:
             return
-        state, self._state = self._state, None
+        (stamp_ns, q), self._q = self._q, None
         began_s = time.monotonic()
-        depths_mm = self._rig.render(convert.joint_state_to_q(state), self._objects)
+        depths_mm = self._rig.render(q, self._objects)
         self._render_ms = 1e3 * (time.monotonic() - began_s)
-        self._out.publish(depths_mm, convert.stamp_to_ns(state.header.stamp))
+        self._out.publish(depths_mm, stamp_ns)
         self._sent += 1
 
     def _status(self) -> Status:

@@ -101,6 +101,15 @@ def joint_state_to_q(message: JointState) -> np.ndarray:
     return _in_order(message.name, message.position, "positions")
 
 
+def joint_state_to_finite_q(message: JointState) -> np.ndarray:
+    """Return q (36,) float64 [rad] as `joint_state_to_q`; raises MessageError, too, for an angle that is not finite."""
+    q = joint_state_to_q(message)
+    bad = np.flatnonzero(~np.isfinite(q))
+    if len(bad):
+        raise MessageError(f"joint '{JOINT_NAMES[bad[0]]}' is {q[bad[0]]}; valid: finite angles")
+    return q
+
+
 def joint_state_to_velocity(message: JointState) -> np.ndarray | None:
     """Return the velocity (36,) [rad/s] in the layout's order, None where the message has none."""
     return _in_order(message.name, message.velocity, "velocities") if len(message.velocity) else None
@@ -226,6 +235,9 @@ def info_to_camera(message: CameraInfo, camera: CameraModel) -> CameraModel:
             f"{len(message.d)} distortion coefficients; valid: {known[message.distortion_model]} for "
             f"{message.distortion_model}"
         )
+    for name, values in (("k", message.k), ("d", message.d)):
+        if not np.isfinite(np.asarray(values, dtype=np.float64)).all():
+            raise MessageError(f"a camera_info with {name} not finite: {[float(v) for v in values]}")
     if not (message.k[0] > 0.0 and message.k[4] > 0.0 and message.width > 0 and message.height > 0):
         raise MessageError("a camera_info without focal lengths or size: the camera isn't calibrated")
     distortion = tuple(float(c) for c in message.d) + (0.0,) * (8 - len(message.d))

@@ -42,6 +42,8 @@ class InputMonitor:
         self.max_age_s = max_age_s
         self.min_rate_hz = min_rate_hz
         self.count = 0
+        self.bad_count = 0
+        self.problem = ""  # what is wrong with the newest message; "" if nothing
         self._clock = clock
         self._last_s: float | None = None
         self._window = (clock(), 0)
@@ -50,7 +52,13 @@ class InputMonitor:
     def tick(self) -> None:
         """Note that a message has come."""
         self.count += 1
+        self.problem = ""
         self._last_s = self._clock()
+
+    def reject(self, problem: object) -> None:
+        """Note that the message that has just come cannot be used; told until one comes that can be."""
+        self.bad_count += 1
+        self.problem = str(problem)
 
     @property
     def age_s(self) -> float | None:
@@ -75,12 +83,15 @@ class InputMonitor:
             "rate_hz": f"{self._rate_hz:.1f}",
             "age_s": "never" if age_s is None else f"{age_s:.3f}",
             "count": self.count,
+            "bad": self.bad_count,
         }
         if age_s is None:
             return Status(level=Level.STALE, message=f"nothing on {self.name} yet", values=values)
         if age_s > self.max_age_s:
             message = f"silent for {age_s:.1f} s (allowed {self.max_age_s:.1f} s)"
             return Status(level=Level.STALE, message=message, values=values)
+        if self.problem:
+            return Status(level=Level.ERROR, message=self.problem, values=values)
         if self._rate_hz < self.min_rate_hz:
             message = f"{self._rate_hz:.1f} Hz, below {self.min_rate_hz:.1f} Hz"
             return Status(level=Level.WARN, message=message, values=values)

@@ -29,12 +29,10 @@ def prepare_environment(environment: MutableMapping[str, str] | None = None) -> 
         path = variables.get(name)
         if path and not Path(path).is_file():
             raise EnvironmentVariableError(f"{name}={path}: no such file; valid: a file of profiles, or unset")
-    if variables.get("ROS_SECURITY_ENABLE", "").lower() == "true" and not Path(
-        variables.get("ROS_SECURITY_KEYSTORE", "")
-    ).is_dir():
+    keys = variables.get("ROS_SECURITY_KEYSTORE", "")
+    if variables.get("ROS_SECURITY_ENABLE", "").lower() == "true" and not (keys and Path(keys).is_dir()):
         raise EnvironmentVariableError(
-            f"ROS_SECURITY_ENABLE is true and ROS_SECURITY_KEYSTORE={variables.get('ROS_SECURITY_KEYSTORE', '')} is no "
-            "folder; see docs/security.md"
+            f"ROS_SECURITY_ENABLE is true and ROS_SECURITY_KEYSTORE={keys} is no folder; see docs/security.md"
         )
     _give_logs_a_folder(variables)
 

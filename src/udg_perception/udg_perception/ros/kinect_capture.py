@@ -15,7 +15,7 @@ from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 from sensor_msgs.msg import Image, JointState
 
-from udg_description.errors import cli
+from udg_description.errors import UdgError, cli
 from udg_description.files import check_folder, user_path
 from udg_description.layout import SIDES, Side
 from udg_description.ros import convert, topics
@@ -42,12 +42,25 @@ class KinectCapture(Node):
         topics.subscribe(self, topics.JOINT_STATES, self._on_joints)
 
     def _on_joints(self, message: JointState) -> None:
-        self._collector.add_joints(convert.stamp_to_ns(message.header.stamp), convert.joint_state_to_q(message))
+        try:
+            q = convert.joint_state_to_finite_q(message)
+        except UdgError as error:
+            self._tell(topics.JOINT_STATES, error)
+            return
+        self._collector.add_joints(convert.stamp_to_ns(message.header.stamp), q)
+
+    def _tell(self, topic: topics.Topic, error: UdgError) -> None:
+        self.get_logger().error(f"{topic.name}: {error}", throttle_duration_sec=5.0)
 
     def _callback(self, side: Side, kind: str) -> Callable[[Image], None]:
         def on_image(message: Image) -> None:
             stamp_ns = convert.stamp_to_ns(message.header.stamp)
-            found = self._collector.add_image(side, kind, stamp_ns, convert.image_to_depth(message))
+            try:
+                image = convert.image_to_depth(message)
+            except UdgError as error:
+                self._tell(topics.DEPTH_IMAGE[side] if kind == "depth" else INFRARED_IMAGE[side], error)
+                return
+            found = self._collector.add_image(side, kind, stamp_ns, image)
             if found is not None:
                 path = write_observation(self._folder, found)
                 self.taken += 1

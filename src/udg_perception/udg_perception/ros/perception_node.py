@@ -78,8 +78,14 @@ class PerceptionNode(Node):
             monitor.tick()
             try:
                 take(message)
+            except UdgError as error:
+                monitor.reject(error)
+                self._report(error, topic)
+                return
+            try:
                 self._publish_newest()
             except UdgError as error:
+                self._error = error
                 self._report(error, topic)
 
         topics.subscribe(self, topic, on_message, lockstep=lockstep, depth=depth)
@@ -105,7 +111,7 @@ class PerceptionNode(Node):
         return on_info
 
     def _on_joint_state(self, message: JointState) -> None:
-        q = convert.joint_state_to_q(message)
+        q = convert.joint_state_to_finite_q(message)
         self._matcher.add_joint_state(convert.stamp_to_ns(message.header.stamp), q)
 
     # --- output -----------------------------------------------------------------------------------------------------
@@ -126,9 +132,7 @@ class PerceptionNode(Node):
     # --- diagnostics ------------------------------------------------------------------------------------------------
 
     def _report(self, error: UdgError, topic: topics.Topic) -> None:
-        self._error = error
-        message = f"no cloud: {topic.name}: {error}"
-        self.get_logger().error(message, throttle_duration_sec=_REPORT_PERIOD_S)
+        self.get_logger().error(f"{topic.name}: {error}", throttle_duration_sec=_REPORT_PERIOD_S)
 
     def _status(self) -> Status:
         """State of the output: an error tells of bad inputs, and names silent ones with their age."""
@@ -136,10 +140,11 @@ class PerceptionNode(Node):
         if self._stats is not None:
             values = {f"{stage}_ms": f"{ms:.2f}" for stage, ms in self._stats.ms.items()}
             values.update(self._stats.counts)
-        problems = [] if self._error is None else [str(self._error)]
-        problems += [_silence(monitor) for monitor in self._inputs if monitor.stale]
+        problems = [f"no cloud: {self._error}"] if self._error is not None else []
+        problems += [f"{monitor.name}: {monitor.problem}" for monitor in self._inputs if monitor.problem]
+        problems += [f"no cloud: {_silence(monitor)}" for monitor in self._inputs if monitor.stale]
         if problems:
-            return Status(level=Level.ERROR, message="no cloud: " + "; ".join(problems), values=values)
+            return Status(level=Level.ERROR, message="; ".join(problems), values=values)
         return Status(values=values)
 
 

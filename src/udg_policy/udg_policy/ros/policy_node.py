@@ -119,8 +119,9 @@ class PolicyNode(Node):
         if self._states and stamp_ns < next(reversed(self._states)):
             self._states.clear()  # time began anew
         try:
-            self._states[stamp_ns] = convert.joint_state_to_q(message)
+            self._states[stamp_ns] = convert.joint_state_to_finite_q(message)
         except UdgError as error:
+            self._state_monitor.reject(error)
             self._states[stamp_ns] = ObservationError(f"{topics.JOINT_STATES.name}: {error}")
         while len(self._states) > _KEPT_STATES:
             self._states.popitem(last=False)
@@ -141,7 +142,10 @@ class PolicyNode(Node):
             if message.header.frame_id != WORLD:
                 raise ObservationError(f"in frame '{message.header.frame_id}'; valid: '{WORLD}'")
             points = convert.cloud_to_points(message)
+            if not np.isfinite(points).all():
+                raise ObservationError(f"{np.count_nonzero(~np.isfinite(points))} values are not finite")
         except UdgError as error:
+            self._cloud_monitor.reject(error)
             self._hold(ObservationError(f"{topics.SCENE_CLOUD.name}: {error}"), stamp_ns)
             return
         self._waiting = (stamp_ns, points)

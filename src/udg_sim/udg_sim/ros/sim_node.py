@@ -134,14 +134,10 @@ class SimNode(Node):
         arrived_s = time.monotonic()
         self._command_monitor.tick()
         try:
-            q_target = convert.joint_state_to_q(message)
+            q_target = convert.joint_state_to_finite_q(message)
         except UdgError as error:
-            self.get_logger().error(f"{topics.SIM_JOINT_COMMAND.name}: {error}", throttle_duration_sec=1.0)
-            return
-        if not np.isfinite(q_target).all():
-            self.get_logger().error(
-                f"{topics.SIM_JOINT_COMMAND.name}: a position is not a number; ignored", throttle_duration_sec=1.0
-            )
+            self._command_monitor.reject(error)
+            self.get_logger().error(f"{topics.SIM_JOINT_COMMAND.name}: {error}; ignored", throttle_duration_sec=1.0)
             return
         if not self.config.lockstep:
             self._commanded = q_target
