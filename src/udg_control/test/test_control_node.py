@@ -223,7 +223,12 @@ def test_emergency_stop_holds_until_enabled() -> None:
             threading.Event().wait(0.002)
         np.testing.assert_array_equal(partner.exchange(HOME_Q, 2 * PERIOD_NS), moved)
         assert not partner.call(topics.CONTROL_HOME).success
+        refused = partner.call(topics.CONTROL_ENABLE)
+        assert not refused.success and "/emergency_stop" in refused.message
         partner.stop_out.publish(Bool(data=False))
+        while control._stop.held:
+            assert time.monotonic() < deadline_s
+            threading.Event().wait(0.002)
         np.testing.assert_array_equal(partner.exchange(HOME_Q, 3 * PERIOD_NS), moved)
         assert partner.call(topics.CONTROL_ENABLE).success
         np.testing.assert_array_equal(partner.exchange(HOME_Q, 4 * PERIOD_NS), HOME_Q)

@@ -10,6 +10,7 @@ from udg_control.collision import CollisionCheck, CollisionConfig
 from udg_control.controller import Controller, ControllerConfig
 from udg_control.emulators.fuzz import hostile_chunk
 from udg_control.safety import Reason, SafetyConfig
+from udg_control.streams import Source
 from udg_description.layout import HOME_Q
 from udg_description.limits import joint_limits
 from udg_description.model import RobotModel
@@ -27,18 +28,19 @@ def fuzz(seed: int, chunks: int, config: ControllerConfig) -> tuple[np.ndarray, 
     controller = Controller(config, LIMITS)
     controller.enable()
     q = np.array(HOME_Q)
-    now = 100
+    now, runs = 100, 0
     out, when, anew = [], [], []
     for number in range(chunks):
         stamp = now + int(rng.choice([0, 0, 0, 0, -3, -30, 5, 500, -(10**6)]))
         chunk, names = hostile_chunk(rng, controller.filter.command if out else q)
-        controller.set_chunk(chunk, stamp * PERIOD_NS, names)
+        controller.set_chunk(chunk, stamp * PERIOD_NS, names, Source(f"run {runs}"))
         started = not out
         if not controller.filter.enabled or number % 50 == 0:  # the operator, at a new place
             controller.disable()
             controller.enable()
             q = np.array(HOME_Q) if number % 200 == 0 else q
             started = True
+            runs += 1
         for _ in range(int(rng.integers(1, 4))):
             cycle = controller.cycle(q + 1e-3 * rng.standard_normal(36), now * PERIOD_NS)
             out.append(cycle.command)

@@ -14,6 +14,7 @@ from udg_control.robot import Robot
 from udg_control.robot_loop import Arming, RobotLoop, RobotLoopConfig
 from udg_control.safety import Reason
 from udg_control.simulated_device import SimulatedDevice
+from udg_control.streams import Source
 from udg_description.layout import HOME_Q, JOINT_NAMES, part_indices
 from udg_description.limits import joint_limits
 
@@ -41,6 +42,7 @@ class Bench:
         self.names = JOINT_NAMES
         self.chunk_age_ns = 0
         self.steps = 0
+        self.runs = 0  # of the policy
 
     def wave(self, q: np.ndarray) -> np.ndarray:
         """A chunk that moves one joint at 0.5 rad/s from where it is."""
@@ -56,7 +58,8 @@ class Bench:
             self.loop.controller.heartbeat(self.now_ns, self.complaint)
         if self.steps % 10 == 0 and self.policy is not None and self.loop.state is not None:
             stamp_ns = self.loop.to_monotonic_ns(self.now_ns + self.host_ahead_ns - self.chunk_age_ns)
-            self.loop.controller.set_chunk(self.policy(self.loop.state.q), stamp_ns, self.names)
+            chunk = self.policy(self.loop.state.q)
+            self.loop.controller.set_chunk(chunk, stamp_ns, self.names, Source(f"run {self.runs}"))
         self.steps += 1
         self.loop.cycle(self.now_ns)
 
@@ -65,9 +68,11 @@ class Bench:
             self.step()
 
     def enable(self) -> None:
+        """Enable, then start the policy."""
         self.loop.enable(self.now_ns)
         self.run(0.03)
         assert self.loop.controller.filter.enabled
+        self.runs += 1
 
     def commands(self, part: str, since_ns: int) -> np.ndarray:
         """Commands (N, n) that a device has followed since then."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import Enum
 from types import MappingProxyType
 
 import numpy as np
@@ -13,19 +12,12 @@ from udg_control.errors import RefusedError
 from udg_control.follower import MAX_SUBSTEPS, NS_PER_S, ChunkFollower, FollowerConfig, SmoothMove
 from udg_control.ranges import check_ranges
 from udg_control.safety import Reason, SafetyConfig, SafetyFilter
+from udg_control.states import Event, Mode, StateMachine
+from udg_control.streams import SOLE, Source, Streams
 from udg_description.layout import HOME_Q, JOINT_NAMES, N_JOINTS
 from udg_description.limits import JointLimits
 
-
-class Mode(Enum):
-    """What the controller is doing."""
-
-    DISABLED = "disabled"
-    STOPPED = "emergency_stop"
-    FAULT = "fault"  # stopped by a fault that only `enable` clears
-    WAITING = "waiting"  # enabled, nothing to follow: holds
-    FOLLOWING = "following"
-    HOMING = "homing"
+__all__ = ["Controller", "ControllerConfig", "Cycle", "CycleReport", "FaultReport", "Mode"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,6 +81,11 @@ class ControllerConfig:
         """Check the numbers. Raises SafetyConfigError."""
         check_ranges(self)
 
+    @property
+    def stream_pause_s(self) -> float:
+        """A stream of chunks that was silent for this long has ended [s]: no sooner than its last chunk is stale."""
+        return max(1.0, self.max_chunk_age_s)
+
 
 @dataclass(frozen=True, kw_only=True)
 class FaultReport:
@@ -117,13 +114,14 @@ class Cycle:
 
 
 class Controller:
-    """Ties follower, safety filter and watchdogs together. Disabled at the start.
+    """Ties follower, safety filter, states and watchdogs together. Disabled at the start.
 
     With `latch` every rejection while enabled is a fault: the robot brakes and stands until `enable`. Without it (in
-    simulation) it goes on as soon as the reason is gone.
+    simulation) it goes on as soon as the reason is gone. Enabling sets nothing in motion: see `Streams`.
     """
 
-    def __init__(self, config: ControllerConfig, limits: JointLimits) -> None:
+    def __init__(self, config: ControllerConfig, limits: JointLimits, streams: Streams | None = None) -> None:
+        """`streams` have seen the chunks that came before there was a controller."""
         self.config = config
         self.filter = SafetyFilter(config.safety, limits, config.follower.period_s)
         self.follower = ChunkFollower(
@@ -133,8 +131,9 @@ class Controller:
             velocity=self.filter.velocity,
             acceleration=self.filter.acceleration,
         )
-        self.mode = Mode.DISABLED
         self.fault: FaultReport | None = None  # set in Mode.FAULT
+        self.streams = streams or Streams(config.stream_pause_s)
+        self._states = StateMachine()
         self._joint_velocity = limits.velocity
         self._speed_scale = config.speed_scale
         self._beat: tuple[int, str] | None = None  # when the last heartbeat came [ns], and what it complained about
@@ -143,27 +142,51 @@ class Controller:
         self._sync_due = True
         self._last_ns: int | None = None
         self._chunk_ns: int | None = None  # stamp of the chunk that is being followed or was last judged
+        self._ignored_ns: int | None = None  # stamp of the newest chunk that was not to be followed
         self._pending: tuple[np.ndarray, int] | None = None
         self._chunk_detail = ""  # what is wrong with the chunk that is being judged
 
+    @property
+    def mode(self) -> Mode:
+        """What control is doing; see `states.TABLE`."""
+        return self._states.mode
+
     # --- requests ---------------------------------------------------------------------------------------------------
 
+    def check_enable(self) -> None:
+        """Raise RefusedError as long as an emergency stop is held."""
+        if not self._states.allows(Event.ENABLE):
+            raise RefusedError(
+                "can't enable: an emergency stop is held: the last word on /emergency_stop is true; "
+                "remove the cause, publish false there, then enable"
+            )
+
     def enable(self) -> None:
-        """Follow chunks from now on, starting at the measured state; releases a latched emergency stop."""
+        """Hold where the joints are measured, until a stream of chunks begins or `home`; frees from stops and faults.
+
+        Raises RefusedError while an emergency stop is held.
+        """
+        self.check_enable()
+        self._let_go()
+        self._states.fire(Event.ENABLE)
+        self.streams.open()
         self.filter.enable()
-        self._pending = None
-        self._abandon()
-        self.mode = Mode.WAITING
         self.fault = None
         self._sync_due = True
 
     def disable(self) -> None:
         """Brake and hold from now on. A latched emergency stop stays latched, a fault stays told."""
-        self.filter.disable()
-        self._pending = None
-        self._abandon()
-        if self.fault is None:
-            self.mode = Mode.STOPPED if self.filter.stopped else Mode.DISABLED
+        self._end(Event.DISABLE)
+
+    def emergency_stop(self, *, held: bool = False) -> None:
+        """Brake and hold until `enable`, which is refused as long as the stop is `held`."""
+        self.filter.emergency_stop()
+        self.fault = None
+        self._end(Event.HOLD_STOP if held else Event.STOP)
+
+    def release_stop(self) -> None:
+        """A stop is held no longer; the robot stays stopped."""
+        self._states.fire(Event.RELEASE)
 
     def trip(self, reason: Reason, detail: str = "") -> None:
         """Stop because of a fault: brake and hold until `enable`. The first fault is the one that is kept."""
@@ -171,12 +194,16 @@ class Controller:
         self._latch(reason, detail)
 
     def _latch(self, reason: Reason, detail: str) -> None:
-        if self.filter.enabled:
-            self.filter.disable()
-            self._pending = None
-            self._abandon()
+        if self._states.enabled:
             self.fault = FaultReport(reason=reason, detail=detail)
-            self.mode = Mode.FAULT
+            self._end(Event.FAULT)
+
+    def _end(self, event: Event) -> None:
+        """Brake and hold from now on, in the mode that the event leads to."""
+        self._let_go()
+        self._states.fire(event)
+        self.streams.close()
+        self.filter.disable()
 
     def heartbeat(self, now_ns: int, complaint: str = "") -> None:
         """Note that a heartbeat has come; one that complains about something stops the robot as none would."""
@@ -189,41 +216,60 @@ class Controller:
 
     def set_speed_scale(self, scale: float) -> None:
         """Change the speed at which chunks are followed. Raises RefusedError while enabled or out of range."""
-        if self.filter.enabled:
+        if self._states.enabled:
             raise RefusedError("speed_scale: control is enabled; call /control/disable first")
         if not 0.02 <= scale <= 1.0:
             raise RefusedError(f"speed_scale is {scale}; valid: 0.02 to 1.0")
         self._speed_scale = scale
 
-    def emergency_stop(self) -> None:
-        """Brake and hold until `enable`."""
-        self.filter.emergency_stop()
-        self._pending = None
-        self._abandon()
-        self.fault = None
-        self.mode = Mode.STOPPED
-
     def home(self) -> None:
-        """Move smoothly to the home configuration, joint by joint straight: keep the way clear.
+        """Move smoothly to the home configuration, joint by joint straight: keep the way clear. Then wait for a start.
 
         Raises RefusedError while control is not enabled.
         """
-        if not self.filter.enabled:
+        if not self._states.allows(Event.HOME):
             raise RefusedError(f"home: control is '{self.mode.value}'; call /control/enable first")
-        self._pending = None
-        self._abandon()
+        self._let_go()
+        self._states.fire(Event.HOME)
+        self.streams.close()
         self._home_requested = True
-        self.mode = Mode.HOMING
 
-    def set_chunk(self, chunk: np.ndarray, stamp_ns: int, names: Sequence[str] = JOINT_NAMES) -> None:
-        """Take the newest action chunk (K, 36) [rad]; K = 0 means "nothing to do". It is judged in the next cycle."""
+    def set_chunk(
+        self,
+        chunk: np.ndarray,
+        stamp_ns: int,
+        names: Sequence[str] = JOINT_NAMES,
+        source: Source = SOLE,
+        sent_ns: int | None = None,
+    ) -> None:
+        """Take the newest action chunk (K, 36) [rad]; K = 0 means "nothing to do". It is judged in the next cycle.
+
+        `sent_ns` is its time by its publisher's clock, by default `stamp_ns`. A chunk of a stream that is not to be
+        followed is counted, nothing else.
+        """
+        if not self._is_followed(stamp_ns, source, sent_ns, empty=np.shape(chunk)[:1] == (0,)):
+            return
         if names is not JOINT_NAMES and tuple(names) != JOINT_NAMES:
-            self.reject_chunk(Reason.JOINT_NAMES, "joint names that aren't the layout's, in its order")
+            self._reject_chunk(Reason.JOINT_NAMES, "joint names that aren't the layout's, in its order")
         else:
             self._pending = (chunk, stamp_ns)
 
-    def reject_chunk(self, reason: Reason, detail: str = "") -> None:
-        """Count a chunk that could not even be read; brake and hold."""
+    def reject_chunk(
+        self, reason: Reason, detail: str, stamp_ns: int, source: Source = SOLE, sent_ns: int | None = None
+    ) -> None:
+        """Count a chunk that could not even be read; brake and hold if it is one of the stream that is followed."""
+        if self._is_followed(stamp_ns, source, sent_ns, empty=False):
+            self._reject_chunk(reason, detail)
+        else:
+            self.filter.counts[reason] += 1
+
+    def _is_followed(self, stamp_ns: int, source: Source, sent_ns: int | None, *, empty: bool) -> bool:
+        followed = self.streams.take(source, stamp_ns if sent_ns is None else sent_ns, empty=empty)
+        if not followed:
+            self._ignored_ns = stamp_ns
+        return followed
+
+    def _reject_chunk(self, reason: Reason, detail: str) -> None:
         self.filter.counts[reason] += 1
         self._drop_chunk()
         if self.config.latch:
@@ -231,8 +277,9 @@ class Controller:
 
     def wants_chunk(self, now_ns: int) -> bool:
         """Whether, in lockstep, the command of `now_ns` needs the chunk of the same stamp."""
-        following = self.mode in (Mode.WAITING, Mode.FOLLOWING)
-        return following and now_ns % self.config.follower.step_ns == 0 and self._newest_chunk_ns() != now_ns
+        following = self.mode in (Mode.WAITING, Mode.HOLDING, Mode.FOLLOWING)
+        there = now_ns in (self._newest_chunk_ns(), self._ignored_ns)
+        return following and now_ns % self.config.follower.step_ns == 0 and not there
 
     @property
     def counts(self) -> Mapping[Reason, int]:
@@ -242,19 +289,24 @@ class Controller:
     def _newest_chunk_ns(self) -> int | None:
         return self._pending[1] if self._pending is not None else self._chunk_ns
 
+    def _let_go(self) -> None:
+        """Brake and hold: nothing to follow, nothing that waits."""
+        self._pending = None
+        self._abandon()
+
     def _abandon(self) -> None:
         """Brake and hold: no move, no chunk that is being followed. A chunk that is yet to be judged stays."""
         self._move = None
         self._home_requested = False
-        self._chunk_ns = None
+        self._chunk_ns = self._ignored_ns = None
         self.follower.stop()
-        if self.mode in (Mode.FOLLOWING, Mode.HOMING):
-            self.mode = Mode.WAITING
+        self._states.fire(Event.NOTHING)
+        if self._states.fire(Event.HOME_ENDED):
+            self.streams.open()
 
     def _drop_chunk(self) -> None:
         self._pending = None
-        if self.mode is Mode.FOLLOWING:
-            self.mode = Mode.WAITING
+        if self._states.fire(Event.NOTHING):
             self.follower.stop()
 
     # --- the cycle --------------------------------------------------------------------------------------------------
@@ -286,7 +338,7 @@ class Controller:
 
     def miss_chunk(self) -> None:
         """Note that the chunk did not come in time: brake and hold."""
-        self.reject_chunk(Reason.STALE_CHUNK, "no chunk in time")
+        self._reject_chunk(Reason.STALE_CHUNK, "no chunk in time")
 
     def miss_state(self, detail: str = "") -> None:
         """Note that no state comes any more: stop, and start from the measured state when there is one again."""
@@ -399,7 +451,7 @@ class Controller:
             reason = Reason.STALE_CHUNK if self._too_old(self._chunk_ns, now_ns) else None
         if reason is not None:
             age_s = (now_ns - (stamp_ns or now_ns)) / NS_PER_S
-            self.reject_chunk(reason, f"{self._chunk_detail or 'chunk'}, {age_s:.2f} s after its stamp")
+            self._reject_chunk(reason, f"{self._chunk_detail or 'chunk'}, {age_s:.2f} s after its stamp")
         return reason
 
     def _take_pending(self, now_ns: int) -> Reason | None:
@@ -418,7 +470,7 @@ class Controller:
         if reason is not None:
             return reason
         if len(chunk):
-            self.mode = Mode.FOLLOWING
+            self._states.fire(Event.CHUNK)
             self.follower.follow(chunk, stamp_ns, now_ns, self._speed_scale)
         else:
             self._drop_chunk()

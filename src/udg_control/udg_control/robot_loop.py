@@ -63,10 +63,11 @@ class RobotLoop:
     # --- requests ---------------------------------------------------------------------------------------------------
 
     def enable(self, now_ns: int) -> None:
-        """Operator's request: arm the devices, then follow. See `arming`; commands flow once all devices are ready.
+        """Operator's request: arm the devices, then hold until a start. See `arming`.
 
-        Raises RefusedError naming a silent device or what the heartbeat lacks.
+        Raises RefusedError naming a held emergency stop, a silent device or what the heartbeat lacks.
         """
+        self.controller.check_enable()
         if self.controller.filter.enabled:
             return
         lacks = self._silent(now_ns, but_faults=not self.config.dry_run)
@@ -84,11 +85,15 @@ class RobotLoop:
         self.arming = Arming.IDLE
         self.controller.disable()
 
-    def emergency_stop(self) -> None:
-        """Stop the devices at once."""
+    def emergency_stop(self, *, held: bool = False) -> None:
+        """Stop the devices at once. As long as the stop is `held` enabling is refused."""
         self.arming = Arming.IDLE
-        self.controller.emergency_stop()
+        self.controller.emergency_stop(held=held)
         self._stop()
+
+    def release_stop(self) -> None:
+        """A stop is held no longer; the robot stays stopped until it is enabled."""
+        self.controller.release_stop()
 
     def home(self) -> None:
         """Move home. Raises RefusedError while control is not enabled."""

@@ -14,12 +14,15 @@ pytest.importorskip("rclpy", reason="needs ROS")
 
 import rclpy
 from rclpy.context import Context
+from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.parameter import Parameter
+from rclpy.publisher import Publisher
 from rclpy.qos import DurabilityPolicy, ReliabilityPolicy
+from sensor_msgs.msg import JointState
 
 from udg_description.errors import UdgError
-from udg_description.ros import diagnostics, params, topics
+from udg_description.ros import diagnostics, one_publisher, params, topics
 from udg_description.ros.spin import run_node
 
 pytestmark = pytest.mark.ros
@@ -148,7 +151,49 @@ def test_an_undeclared_override_is_refused_by_name(context: Context) -> None:
 
 def test_each_topic_and_service_is_in_the_table_once() -> None:
     names = [entry.name for entry in (*topics.TOPICS, *topics.SERVICES)]
-    assert len(names) == len(set(names)) == 18 + 6
+    assert len(names) == len(set(names)) == 18 + 7
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_several_publishers_of_a_topic_are_a_warning_that_names_them(count: int) -> None:
+    names = ["/policy", "/rogue"][:count]
+    status = diagnostics.with_publishers(diagnostics.Status(), names, topics.ACTION_CHUNK)
+    assert status.level is (diagnostics.Level.OK, diagnostics.Level.WARN)[count - 1]
+    assert count == 1 or "2 publishers of /action_chunk: /policy, /rogue; only one is followed" in status.message
+    silent = diagnostics.Status(level=diagnostics.Level.STALE, message="silent for 3 s")
+    assert diagnostics.with_publishers(silent, names, topics.ACTION_CHUNK).level is diagnostics.Level.STALE
+
+
+def test_of_two_publishers_one_is_followed_until_it_falls_silent(
+    context: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, heard = [100.0], list[float]()
+    monkeypatch.setattr(one_publisher.time, "monotonic", lambda: clock[0])
+    node = Node("listener", context=context)
+    one_publisher.subscribe_one(node, topics.JOINT_STATES, lambda message: heard.append(message.position[0]), depth=50)
+    first, second = (node.create_publisher(JointState, topics.JOINT_STATES.name, 50) for _ in range(2))
+    executor = SingleThreadedExecutor(context=context)
+    executor.add_node(node)
+
+    def exchange(*messages: tuple[Publisher, float]) -> None:
+        for publisher, value in messages:
+            publisher.publish(JointState(position=[value]))
+        clock[0] += 0.1
+        for _ in range(20):
+            executor.spin_once(timeout_sec=0.02)
+
+    while first.get_subscription_count() + second.get_subscription_count() < 2:
+        executor.spin_once(timeout_sec=0.02)
+    for _ in range(40):  # its numbers are far ahead of the other's
+        exchange((first, 1.0))
+    for _ in range(5):
+        exchange((first, 1.0), (second, 2.0))
+    assert heard == [1.0] * 45
+    for _ in range(15):
+        exchange((second, 2.0))
+    assert heard[-1] == 2.0 and set(heard[:45]) == {1.0}
+    executor.shutdown()
+    node.destroy_node()
 
 
 def test_sensor_data_is_best_effort_but_reliable_in_lockstep() -> None:

@@ -21,6 +21,7 @@ from udg_description.camera import default_cameras, read_cameras
 from udg_description.errors import UdgError
 from udg_description.ros import convert, topics
 from udg_description.ros.diagnostics import Diagnostics, Status
+from udg_description.ros.one_publisher import subscribe_one
 from udg_description.ros.params import declare, refuse_unknown
 from udg_description.ros.spin import run_node
 from udg_sim.depth import DepthRig
@@ -58,7 +59,7 @@ class SceneCameraNode(Node):
         self._q: tuple[int, np.ndarray] | None = None  # stamp [ns] and angles that no image was made of yet
         self._render_ms = 0.0
         self._sent = 0
-        topics.subscribe(self, topics.JOINT_STATES, self._on_state)
+        subscribe_one(self, topics.JOINT_STATES, self._on_state)
         self.create_timer(1.0 / config.rate_hz, self._render, clock=Clock(clock_type=ClockType.STEADY_TIME))
         diagnostics = Diagnostics(self)
         self._monitor = diagnostics.watch(topics.JOINT_STATES, max_age_s=1.0)

@@ -57,8 +57,11 @@ class SineClient(Node):
 
     def _publish(self) -> None:
         now_ns = time.time_ns()
-        time_s = -1.0 if self.start_ns is None else (now_ns - self.start_ns) * 1e-9
-        self._chunks.publish(convert.chunk_to_trajectory(self._sine.chunk(time_s), now_ns, self._sine.step_s))
+        if self.start_ns is None:  # nothing to do yet
+            self._chunks.publish(convert.chunk_to_trajectory(None, now_ns, self._sine.step_s))
+            return
+        chunk = self._sine.chunk((now_ns - self.start_ns) * 1e-9)
+        self._chunks.publish(convert.chunk_to_trajectory(chunk, now_ns, self._sine.step_s, f"sine {self.start_ns}"))
 
     def begin(self, policy: bool) -> int:
         """Start the policy, enable control, begin the sine; returns its start [ns] by the host's clock."""

@@ -16,6 +16,7 @@ from udg_bringup.watching import SupervisorConfig, Watch, Watched
 from udg_description.layout import SIDES
 from udg_description.ros import convert, topics
 from udg_description.ros.diagnostics import Diagnostics, Level, Status
+from udg_description.ros.one_publisher import subscribe_one
 from udg_description.ros.params import declare, refuse_unknown
 from udg_description.ros.spin import run_node
 
@@ -54,7 +55,8 @@ class SupervisorNode(Node):
             delay_s = (time.time_ns() - convert.stamp_to_ns(message.header.stamp)) * 1e-9
             self._watch.note(name, time.monotonic_ns(), delay_s)
 
-        topics.subscribe(self, topic, on_message)
+        subscribe = subscribe_one if topic is topics.JOINT_STATES else topics.subscribe
+        subscribe(self, topic, on_message)
 
     def _beat(self) -> None:
         before, self._complaints = self._complaints, self._watch.complaints(time.monotonic_ns())

@@ -120,15 +120,15 @@ class TrialClient(Node):
                 time.sleep(POLL_S)
 
     def begin(self, spec: TrialSpec) -> None:
-        """Start policy and control, then begin the trial.
+        """Enable control and start the policy, then begin the trial.
 
         The simulation stands still until the reset: so the very first state of the trial meets a policy and a
         control that run, and the trial goes the same way whatever the speed of this machine.
         """
         self.end()
         self._choose({"object": spec.object, "seed": spec.seed, "trial": spec.trial})
-        self.call(topics.POLICY_START.name)
         self.call(topics.CONTROL_ENABLE.name)
+        self.call(topics.POLICY_START.name)
         self._statuses.clear()
         self.call(topics.SIM_RESET.name)
 

@@ -22,6 +22,7 @@ from udg_control.robot import Robot
 from udg_control.robot_loop import Arming, RobotLoop, RobotLoopConfig
 from udg_control.safety import SafetyConfig
 from udg_control.simulated_device import SimulatedDevice, SimulatedDeviceConfig
+from udg_control.streams import Source
 from udg_control.timing import LoopTimer
 from udg_control.ur import UrArm, UrArmConfig
 from udg_control.worker import ask_for_real_time
@@ -106,7 +107,8 @@ def fuzz(emulators: UrEmulators, chunks: int, seed: int = 0) -> FuzzResult:
             now_ns = timer.wait()
             assert loop.controller.filter.command is not None
             chunk, names = hostile_chunk(rng, loop.controller.filter.command)
-            loop.controller.set_chunk(chunk, now_ns + int(rng.choice(AGES)) * PERIOD_NS, names)
+            stamp_ns = now_ns + int(rng.choice(AGES)) * PERIOD_NS
+            loop.controller.set_chunk(chunk, stamp_ns, names, Source(f"run {enablings}"))
             loop.watch_clock(now_ns, now_ns)
             loop.cycle(now_ns)
             if not loop.controller.filter.enabled:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from visualization_msgs.msg import Marker, MarkerArray
 
-from udg_control.controller import CycleReport, Mode
+from udg_control.controller import CycleReport
+from udg_control.states import Mode
 from udg_description.ros.convert import make_header
 
 HEIGHT_M = 1.0
@@ -24,7 +25,7 @@ def control_markers(report: CycleReport, stamp_ns: int) -> MarkerArray:
     if report.detail:
         lines.append(report.detail)
     marker.text = "\n".join(lines)
-    stopped = report.mode in (Mode.FAULT, Mode.STOPPED)
+    stopped = report.mode in (Mode.FAULT, Mode.STOPPED, Mode.HELD)
     colour = _RED if stopped else _GREEN if report.reason is None else _YELLOW
     marker.color.r, marker.color.g, marker.color.b = colour
     marker.color.a = 1.0

@@ -11,24 +11,28 @@ from rclpy.clock import Clock, ClockType  # type: ignore[attr-defined]  # its pl
 from rclpy.context import Context
 from rclpy.node import Node
 from rclpy.parameter import Parameter
-from std_msgs.msg import Bool
 from std_srvs.srv import Trigger
 from trajectory_msgs.msg import JointTrajectory
 
-from udg_control.controller import Controller, ControllerConfig, Cycle, Mode
+from udg_control.controller import Controller, ControllerConfig, Cycle
 from udg_control.device import DeviceState
 from udg_control.errors import RefusedError
+from udg_control.ros.emergency_stop import EmergencyStop
 from udg_control.ros.sim_device import SimDevice
 from udg_control.safety import Reason
+from udg_control.states import Mode
+from udg_control.streams import Source
 from udg_description.errors import UdgError
 from udg_description.limits import joint_limits
 from udg_description.ros import convert, topics
 from udg_description.ros.diagnostics import Diagnostics, Level, Status
+from udg_description.ros.one_publisher import subscribe_apart
 from udg_description.ros.params import declare, refuse_unknown
 from udg_description.ros.spin import run_node
 
 WATCH_PERIOD_S = 0.05
 LOG_PERIOD_S = 1.0
+CHUNKS_WAITING = 5  # so that each beginning of a run is noticed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,8 +68,8 @@ class ControlNode(Node):
 
         self._joint_states = topics.publish(self, topics.JOINT_STATES)
         self._device = SimDevice(self, self._on_state, self._on_bad_state)
-        topics.subscribe(self, topics.ACTION_CHUNK, self._on_chunk)
-        topics.subscribe(self, topics.EMERGENCY_STOP, self._on_emergency_stop)
+        subscribe_apart(self, topics.ACTION_CHUNK, self._on_chunk, depth=CHUNKS_WAITING)
+        self._stop = EmergencyStop(self, self._emergency_stop, self.controller.release_stop)
         self._serve(topics.CONTROL_ENABLE, self.controller.enable)
         self._serve(topics.CONTROL_DISABLE, self.controller.disable)
         self._serve(topics.CONTROL_HOME, self.controller.home)
@@ -98,26 +102,27 @@ class ControlNode(Node):
         self._last_state_s = time.monotonic()
         self._send(self.controller.reject_state(detail, stamp_ns), stamp_ns)
 
-    def _on_chunk(self, message: JointTrajectory) -> None:
+    def _on_chunk(self, message: JointTrajectory, publisher: int) -> None:
         self._chunk_monitor.tick()
+        run = message.header.frame_id
+        source = Source(run) if run else Source(publisher=publisher)
         stamp_ns = convert.stamp_to_ns(message.header.stamp)
         try:
             chunk = convert.trajectory_to_chunk(message, self.config.controller.follower.step_s)
         except UdgError as error:
-            self.controller.reject_chunk(Reason.BAD_CHUNK)
+            self.controller.reject_chunk(Reason.BAD_CHUNK, str(error), stamp_ns, source)
             self._warn(f"{topics.ACTION_CHUNK.name}: {error}; holding")
             if self._waiting is not None and self._waiting.stamp_ns == stamp_ns:
                 self._command(self._waiting)
             return
-        self.controller.set_chunk(chunk, stamp_ns)
+        self.controller.set_chunk(chunk, stamp_ns, source=source)
         if self._waiting is not None and not self.controller.wants_chunk(self._waiting.stamp_ns):
             self._command(self._waiting)
 
-    def _on_emergency_stop(self, message: Bool) -> None:
-        if message.data:
-            self.get_logger().error(f"{topics.EMERGENCY_STOP.name}: stopped; {topics.CONTROL_ENABLE.name} releases it")
-            self.controller.emergency_stop()
-            self._release_waiting()
+    def _emergency_stop(self, held: bool) -> None:
+        self.get_logger().error("emergency stop")
+        self.controller.emergency_stop(held=held)
+        self._release_waiting()
 
     def _serve(self, service: topics.ServiceName, request: Callable[[], None]) -> None:
         def serve(_request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
@@ -183,10 +188,11 @@ class ControlNode(Node):
             "mode": mode.value,
             "clamped_points": self.controller.follower.clamped_points,
             "limited_steps": self.controller.follower.limited_steps,
+            "chunks_not_followed": self.controller.streams.ignored,
             **counts,
         }
         report = None if self._last_cycle is None else self._last_cycle.report
-        if mode is Mode.STOPPED:
+        if mode in (Mode.STOPPED, Mode.HELD):
             return Status(level=Level.ERROR, message="emergency stop", values=values)
         if report is not None and report.reason not in (None, Reason.DISABLED):
             return Status(level=Level.WARN, message=f"{report.reason.value}: holding", values=values)

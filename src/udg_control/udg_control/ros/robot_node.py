@@ -17,25 +17,29 @@ from rclpy.clock import Clock, ClockType  # type: ignore[attr-defined]  # its pl
 from rclpy.context import Context
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
-from std_msgs.msg import Bool, String
+from std_msgs.msg import String
 from std_srvs.srv import Trigger
 from trajectory_msgs.msg import JointTrajectory
 
-from udg_control.controller import Controller, ControllerConfig, Cycle, Mode
+from udg_control.controller import Controller, ControllerConfig, Cycle
 from udg_control.device import Device, DeviceStatus, Phase
 from udg_control.errors import ControlError, RefusedError
 from udg_control.hardware import HardwareConfig, make_devices
 from udg_control.robot import NS_PER_S, Robot
 from udg_control.robot_loop import Arming, RobotLoop, RobotLoopConfig
 from udg_control.ros.control_markers import control_markers
+from udg_control.ros.emergency_stop import EmergencyStop
 from udg_control.ros.tactile import tactile_messages
 from udg_control.safety import Reason
+from udg_control.states import Mode
+from udg_control.streams import Source, Streams
 from udg_control.timing import LoopTimer
 from udg_control.worker import ask_for_real_time
 from udg_description.errors import UdgError
 from udg_description.limits import joint_limits
 from udg_description.ros import convert, topics
 from udg_description.ros.diagnostics import Diagnostics, Level, Status
+from udg_description.ros.one_publisher import names_of_publishers, subscribe_apart
 from udg_description.ros.params import declare, refuse_unknown
 from udg_description.ros.spin import run_node
 
@@ -45,6 +49,8 @@ CLOCK_READING_NS = 1_000_000  # longest time that two readings of clocks may tak
 THREADS = 4  # services that wait, chunks, stops and the rest
 WAIT_STEP_S = 0.01
 TACTILE_EVERY = 5  # cycles
+CHUNKS_WAITING = 5  # so that each of several publishers, and each beginning of a run, is noticed
+LISTEN_S = 1.0  # within which a stop that is held, and chunks that flow, are heard by a node that has just started
 SPEED_SCALE = "controller.speed_scale"
 
 
@@ -95,15 +101,17 @@ class RobotNode(LifecycleNode):
         self._why_not = "not configured"  # why there is no robot, for the operator
         self._last: Cycle | None = None
         self._timer = LoopTimer(self.config.controller.follower.period_s)
+        self._streams = Streams(self.config.controller.stream_pause_s)  # those from before the robot was there, too
+        self._began_s = time.monotonic()
 
         self._joint_states = topics.publish(self, topics.JOINT_STATES)
         self._commands = topics.publish(self, topics.JOINT_COMMAND)
         self._markers = topics.publish(self, topics.CONTROL_MARKERS)
         self._tactile = {side: topics.publish(self, topic) for side, topic in topics.TACTILE.items()}
         inputs, stops, services = (MutuallyExclusiveCallbackGroup() for _ in range(3))
-        topics.subscribe(self, topics.ACTION_CHUNK, self._on_chunk, group=inputs)
+        subscribe_apart(self, topics.ACTION_CHUNK, self._on_chunk, depth=CHUNKS_WAITING, group=inputs)
         topics.subscribe(self, topics.HEARTBEAT, self._on_heartbeat, group=stops)
-        topics.subscribe(self, topics.EMERGENCY_STOP, self._on_emergency_stop, group=stops)
+        self._stop = EmergencyStop(self, self._emergency_stop, self._release_stop, stops)
         self._serve(topics.CONTROL_ENABLE, self._enable, services)
         self._serve(topics.CONTROL_HOME, self._home, services)
         self._serve(topics.CONTROL_DISABLE, self._disable, stops)
@@ -113,6 +121,7 @@ class RobotNode(LifecycleNode):
         self._chunk_monitor = diagnostics.watch(topics.ACTION_CHUNK, max_age_s=self.config.controller.max_chunk_age_s)
         diagnostics.add("controller", self._controller_status)
         diagnostics.add("cycle", self._cycle_status)
+        diagnostics.add(topics.JOINT_STATES.name, self._joint_states_status)
         for part in ("left_arm", "left_hand", "right_arm", "right_hand"):
             diagnostics.add(part, partial(self._device_status, part))
         if self.config.autostart:
@@ -138,9 +147,11 @@ class RobotNode(LifecycleNode):
             self._why_not = str(error)
             self.get_logger().error(f"not configured: {error}")
             return TransitionCallbackReturn.FAILURE
-        controller = Controller(self.config.controller, joint_limits())
+        controller = Controller(self.config.controller, joint_limits(), self._streams)
         with self._lock:
             self._loop = RobotLoop(self.config.loop, robot, controller)
+            if self._stop.held:
+                self._loop.emergency_stop(held=True)
         self._why_not = ""
         self.get_logger().info("configured: " + ", ".join(device.name for device in robot.devices))
         return TransitionCallbackReturn.SUCCESS
@@ -274,8 +285,11 @@ class RobotNode(LifecycleNode):
 
     # --- inputs -----------------------------------------------------------------------------------------------------
 
-    def _on_chunk(self, message: JointTrajectory) -> None:
+    def _on_chunk(self, message: JointTrajectory, publisher: int) -> None:
         self._chunk_monitor.tick()
+        run = message.header.frame_id
+        source = Source(run) if run else Source(publisher=publisher)
+        sent_ns = convert.stamp_to_ns(message.header.stamp)
         try:
             chunk = convert.trajectory_to_chunk(message, self.config.controller.follower.step_s)
             reason, detail = None, ""
@@ -285,25 +299,31 @@ class RobotNode(LifecycleNode):
             reason, detail = Reason.BAD_CHUNK, str(error)
         with self._lock:
             if self._loop is None or not self._cycling:
+                self._streams.take(source, sent_ns, empty=not message.points)
                 return
+            controller, stamp_ns = self._loop.controller, self._loop.to_monotonic_ns(sent_ns)
             if reason is not None:
-                self._loop.controller.reject_chunk(reason, detail)
+                controller.reject_chunk(reason, detail, stamp_ns, source, sent_ns)
             else:
-                stamp_ns = self._loop.to_monotonic_ns(convert.stamp_to_ns(message.header.stamp))
-                self._loop.controller.set_chunk(chunk, stamp_ns)
+                controller.set_chunk(chunk, stamp_ns, source=source, sent_ns=sent_ns)
 
     def _on_heartbeat(self, message: String) -> None:
         with self._lock:
             if self._loop is not None:
                 self._loop.controller.heartbeat(time.monotonic_ns(), message.data)
 
-    def _on_emergency_stop(self, message: Bool) -> None:
-        if not message.data:
-            return
-        self.get_logger().error(f"{topics.EMERGENCY_STOP.name}: stopped; {topics.CONTROL_ENABLE.name} releases it")
+    def _emergency_stop(self, held: bool) -> None:
         with self._lock:
             if self._loop is not None:
-                self._loop.emergency_stop()
+                self._loop.emergency_stop(held=held)
+        how = f"publish false on {topics.EMERGENCY_STOP.name}, then call" if held else "call"
+        self.get_logger().error(f"emergency stop; to go on {how} {topics.CONTROL_ENABLE.name}")
+
+    def _release_stop(self) -> None:
+        with self._lock:
+            if self._loop is not None:
+                self._loop.release_stop()
+        self.get_logger().warning(f"the emergency stop is released; {topics.CONTROL_ENABLE.name} may follow")
 
     def _on_set_parameters(self, parameters: list[Parameter]) -> SetParametersResult:
         for parameter in parameters:
@@ -346,6 +366,7 @@ class RobotNode(LifecycleNode):
 
     def _enable(self) -> str:
         loop = self._active_loop()
+        self._wait(lambda: time.monotonic() - self._began_s > LISTEN_S, LISTEN_S)
         with self._lock:
             loop.enable(time.monotonic_ns())
         self._wait(lambda: loop.arming is not Arming.UNDER_WAY, self.config.loop.arm_timeout_s + 1.0)
@@ -391,11 +412,12 @@ class RobotNode(LifecycleNode):
                 "arming": loop.arming.value,
                 "clamped_points": controller.follower.clamped_points,
                 "limited_steps": controller.follower.limited_steps,
+                "chunks_not_followed": controller.streams.ignored,
                 **{reason.value: controller.counts.get(reason, 0) for reason in Reason},
             }
         if fault is not None:
             return Status(level=Level.ERROR, message=f"{fault.reason.value}: {fault.detail}", values=values)
-        if controller.mode is Mode.STOPPED:
+        if controller.mode in (Mode.STOPPED, Mode.HELD):
             return Status(level=Level.ERROR, message="emergency stop", values=values)
         return Status(message=controller.mode.value, values=values)
 
@@ -403,6 +425,12 @@ class RobotNode(LifecycleNode):
         values = self._timer.take()
         late = values["missed"] != 0
         return Status(level=Level.WARN if late else Level.OK, message="cycles missed" if late else "ok", values=values)
+
+    def _joint_states_status(self) -> Status:
+        names = names_of_publishers(self, topics.JOINT_STATES)
+        if len(names) < 2:
+            return Status()
+        return Status(level=Level.WARN, message=f"{len(names)} publishers: {', '.join(names)}; control's are measured")
 
     def _device_status(self, part: str) -> Status:
         with self._lock:

@@ -133,12 +133,15 @@ def _doubles(values: np.ndarray) -> array.array:
 # --- action chunks --------------------------------------------------------------------------------------------------
 
 
-def chunk_to_trajectory(chunk: np.ndarray | None, stamp_ns: int, step_s: float = 0.1) -> JointTrajectory:
+def chunk_to_trajectory(
+    chunk: np.ndarray | None, stamp_ns: int, step_s: float = 0.1, run: str = ""
+) -> JointTrajectory:
     """Return the message of an action chunk (K, 36) [rad]: point i is to be reached at stamp + (i + 1) * step_s.
 
-    None or K = 0 makes a trajectory without points: "nothing to do".
+    None or K = 0 makes a trajectory without points: "nothing to do". `run` names the run of the policy that the chunk
+    belongs to; it stands in header.frame_id, which a trajectory of joints has no other use for.
     """
-    message = JointTrajectory(header=make_header(stamp_ns), joint_names=list(JOINT_NAMES))
+    message = JointTrajectory(header=make_header(stamp_ns, run), joint_names=list(JOINT_NAMES))
     if chunk is None:
         return message
     if chunk.ndim != 2 or chunk.shape[1] != N_JOINTS:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
@@ -12,6 +12,7 @@ from rclpy.clock import Clock, ClockType  # type: ignore[attr-defined]  # its pl
 from rclpy.node import Node
 
 from udg_description.ros import topics
+from udg_description.ros.one_publisher import names_of_publishers
 
 
 class Level(IntEnum):
@@ -98,6 +99,19 @@ class InputMonitor:
         return Status(values=values)
 
 
+def with_publishers(status: Status, names: list[str], topic: topics.Topic) -> Status:
+    """Return the status of an input, as a warning when more than one node publishes it."""
+    values = {**(status.values or {}), "publishers": ", ".join(names)}
+    if len(names) < 2:
+        return replace(status, values=values)
+    message = f"{len(names)} publishers of {topic.name}: {', '.join(names)}"
+    if topic in (topics.ACTION_CHUNK, topics.JOINT_STATES):
+        message += "; only one is followed"
+    if status.level is not Level.OK:
+        message = f"{status.message}; {message}"
+    return Status(level=max(status.level, Level.WARN), message=message, values=values)
+
+
 class Diagnostics:
     """Publishes the statuses of one node on /diagnostics at 1 Hz (wall clock, so that a stopped sim shows)."""
 
@@ -109,9 +123,9 @@ class Diagnostics:
         node.create_timer(1.0, self.publish, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
     def watch(self, topic: topics.Topic, *, max_age_s: float, min_rate_hz: float = 0.0) -> InputMonitor:
-        """Watch an input; call `.tick()` of what is returned with each message."""
+        """Watch an input; call `.tick()` of what is returned with each message. Several publishers are a warning."""
         monitor = InputMonitor(topic.name, max_age_s, min_rate_hz)
-        self.add(topic.name, monitor.status)
+        self.add(topic.name, lambda: with_publishers(monitor.status(), names_of_publishers(self._node, topic), topic))
         return monitor
 
     def add(self, name: str, source: Callable[[], Status]) -> None:

@@ -55,13 +55,13 @@ CAMERA_INFO = {
 }
 JOINT_STATES = Topic(name="/joint_states", type=JointState)
 SCENE_CLOUD = Topic(name="/scene_cloud", type=PointCloud2)
-ACTION_CHUNK = Topic(name="/action_chunk", type=JointTrajectory)
+ACTION_CHUNK = Topic(name="/action_chunk", type=JointTrajectory)  # header.frame_id: name of the run it belongs to
 SIM_JOINT_COMMAND = Topic(name="/sim/joint_command", type=JointState)
 SIM_JOINT_STATES = Topic(name="/sim/joint_states", type=JointState)
 GRASP_MARKERS = Topic(name="/grasp_markers", type=MarkerArray)
 DIAGNOSTICS = Topic(name="/diagnostics", type=DiagnosticArray, depth=10)
 CLOCK = Topic(name="/clock", type=Clock)
-EMERGENCY_STOP = Topic(name="/emergency_stop", type=Bool, latched=True)
+EMERGENCY_STOP = Topic(name="/emergency_stop", type=Bool, latched=True)  # control hears any quality of service
 HEARTBEAT = Topic(name="/heartbeat", type=String)  # empty: all is well; else what is silent
 JOINT_COMMAND = Topic(name="/joint_command", type=JointState)  # what left the safety filter of the real robot
 TACTILE = {side: Topic(name=f"/{side}_hand/tactile", type=WrenchStamped, depth=5) for side in SIDES}  # a fingertip each
@@ -99,6 +99,7 @@ POLICY_STOP = ServiceName(name="/policy/stop")
 CONTROL_ENABLE = ServiceName(name="/control/enable")
 CONTROL_DISABLE = ServiceName(name="/control/disable")
 CONTROL_HOME = ServiceName(name="/control/home")
+CONTROL_EMERGENCY_STOP = ServiceName(name="/control/emergency_stop")
 SIM_RESET = ServiceName(name="/sim/reset")
 
 SERVICES: tuple[ServiceName, ...] = (
@@ -107,6 +108,7 @@ SERVICES: tuple[ServiceName, ...] = (
     CONTROL_ENABLE,
     CONTROL_DISABLE,
     CONTROL_HOME,
+    CONTROL_EMERGENCY_STOP,
     SIM_RESET,
 )
 

@@ -13,6 +13,7 @@ from udg_description.layout import SIDES, Side
 from udg_description.model import RobotModel
 from udg_description.ros import convert, topics
 from udg_description.ros.diagnostics import Diagnostics, InputMonitor, Level, Status
+from udg_description.ros.one_publisher import subscribe_one
 from udg_description.ros.params import declare, refuse_unknown
 from udg_description.ros.spin import run_node
 from udg_perception.errors import PerceptionConfigError
@@ -88,7 +89,8 @@ class PerceptionNode(Node):
                 self._error = error
                 self._report(error, topic)
 
-        topics.subscribe(self, topic, on_message, lockstep=lockstep, depth=depth)
+        subscribe = subscribe_one if topic is topics.JOINT_STATES else topics.subscribe
+        subscribe(self, topic, on_message, lockstep=lockstep, depth=depth)
 
     def _image_callback(self, side: Side) -> Callable[[Image], None]:
         def on_image(message: Image) -> None:

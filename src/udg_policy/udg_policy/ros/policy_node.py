@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections import OrderedDict
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ from udg_description.errors import UdgError
 from udg_description.frames import WORLD
 from udg_description.ros import convert, topics
 from udg_description.ros.diagnostics import Diagnostics, Level, Status
+from udg_description.ros.one_publisher import subscribe_one
 from udg_description.ros.params import declare, refuse_unknown
 from udg_description.ros.spin import run_node
 from udg_policy.engine import MIN_SEEN_POINTS, PolicyEngine
@@ -67,6 +69,7 @@ class PolicyNode(Node):
         refuse_unknown(self)
         self.engine = engine if engine is not None else self._load()
         self.running = self.config.start
+        self._run = _name_of_run()
         self.act_ms = 0.0
         self.markers_ms = 0.0
         self._player = ChunkPlayer(self.config.player)
@@ -86,7 +89,7 @@ class PolicyNode(Node):
         self._state_monitor = self._diagnostics.watch(topics.JOINT_STATES, max_age_s=self.config.stale_after_s)
         self._diagnostics.add("policy", self._status)
         topics.subscribe(self, topics.SCENE_CLOUD, self._on_cloud)
-        topics.subscribe(self, topics.JOINT_STATES, self._on_joint_state, depth=_KEPT_STATES)
+        subscribe_one(self, topics.JOINT_STATES, self._on_joint_state, depth=_KEPT_STATES)
         self._serve(topics.POLICY_START, True)
         self._serve(topics.POLICY_STOP, False)
 
@@ -98,6 +101,8 @@ class PolicyNode(Node):
 
     def _serve(self, service: topics.ServiceName, running: bool) -> None:
         def serve(_request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+            if running:
+                self._announce()
             self.running = running
             self._error = self._unseen = None
             self._forget()
@@ -106,6 +111,14 @@ class PolicyNode(Node):
             return response
 
         self.create_service(service.type, service.name, serve)
+
+    def _announce(self) -> None:
+        """Begin a run: end the one before, tell the name of the new one. Its chunks count from here on."""
+        ended, self._run = self._run, _name_of_run()
+        if not self.config.lockstep:  # there each cloud has exactly one answer
+            stamp_ns = self.get_clock().now().nanoseconds
+            for run in (ended, self._run):
+                self._chunks.publish(convert.chunk_to_trajectory(None, stamp_ns, STEP_S, run))
 
     def _forget(self) -> None:
         self._player.reset()
@@ -222,7 +235,7 @@ class PolicyNode(Node):
             self._diagnostics.publish()
 
     def _publish(self, chunk: np.ndarray | None, stamp_ns: int) -> None:
-        self._chunks.publish(convert.chunk_to_trajectory(chunk, stamp_ns, STEP_S))
+        self._chunks.publish(convert.chunk_to_trajectory(chunk, stamp_ns, STEP_S, self._run))
         self._answered += 1
         self._draw(chunk, stamp_ns)
 
@@ -249,6 +262,11 @@ class PolicyNode(Node):
         if self._unseen is not None:
             return Status(level=Level.WARN, message=f"holding: {self._unseen}", values=values)
         return Status(message="running" if self.running else "stopped", values=values)
+
+
+def _name_of_run() -> str:
+    """A name that no other run has, of no other policy node either."""
+    return f"run {time.time_ns()} of {os.getpid()}"
 
 
 def main() -> int:
