@@ -23,13 +23,15 @@ import numpy as np
 from udg_bringup.robot_settings import RobotSettings, read_settings
 from udg_bringup.watching import Watch, Watched
 from udg_control.beats import Beats
-from udg_control.controller import Controller, FaultReport, Mode
+from udg_control.controller import Controller, FaultReport
 from udg_control.device import Phase
 from udg_control.emulators.ur_process import UrEmulatorClient, UrEmulators, loopback_pair
 from udg_control.emulators.xhand_bus import XHandBus
 from udg_control.errors import RefusedError
 from udg_control.robot import Robot
 from udg_control.robot_loop import Arming, RobotLoop
+from udg_control.states import Mode
+from udg_control.streams import Source
 from udg_control.timing import LoopTimer
 from udg_control.ur import UrArm
 from udg_control.worker import ask_for_real_time
@@ -191,6 +193,7 @@ class Cell:
         self.robot = Robot([*arms, *hands])
         self.loop = RobotLoop(control.loop, self.robot, Controller(control.controller, joint_limits()))
         self.world = World()
+        self._runs = 0  # of the policy
         self.detected_ns = 0  # by the cycle, since it was enabled last
         self.needless: list[tuple[FaultReport, float]] = []  # stops without a cause, and how late a beat was meanwhile
         self._period_s = control.controller.follower.period_s
@@ -234,7 +237,8 @@ class Cell:
             controller.heartbeat(now_ns, "; ".join(self._watch.complaints(now_ns)))
         if self._timer.cycles % CHUNK_CYCLES == 0 and self.loop.state is not None and world.policy is not None:
             chunk = world.policy(now_ns, self.loop.state.q)
-            controller.set_chunk(chunk, self.loop.to_monotonic_ns(now_ns + world.host_ahead_ns), world.names)
+            stamp_ns = self.loop.to_monotonic_ns(now_ns + world.host_ahead_ns)
+            controller.set_chunk(chunk, stamp_ns, world.names, Source(f"run {self._runs}"))
         self.loop.cycle(now_ns)
         if controller.mode is not Mode.FAULT:
             self.detected_ns = 0
@@ -360,6 +364,7 @@ class Cell:
 
         self.happens(accepted)
         self.happens(lambda: self.loop.arming is not Arming.UNDER_WAY)
+        self._runs += 1  # of the policy, which starts after it
         return self._enabled
 
     # --- measuring --------------------------------------------------------------------------------------------------
