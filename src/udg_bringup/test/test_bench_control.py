@@ -7,7 +7,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from udg_bringup.bench_control import BenchControlConfig, BenchControlError, bench, figures, summary
+from udg_bringup.bench_control import (
+    ArmLimits,
+    BenchControlConfig,
+    BenchControlError,
+    bench,
+    figures,
+    limits_in_force,
+    summary,
+)
 from udg_bringup.sine import Sine
 from udg_control.emulators.ur_log import COMMANDS, MOTION
 from udg_control.emulators.ur_process import EmulatorLog
@@ -16,6 +24,7 @@ from udg_description.layout import HOME_Q
 SINE = Sine()
 HOME = np.zeros(6)
 S = 1_000_000_000
+LIMITS = ArmLimits(velocity=np.full(6, 2.0), acceleration=np.full(6, 10.0))
 CONFIG = Path(__file__).parents[3] / "config"
 
 
@@ -43,7 +52,7 @@ def test_lacking_targets_and_pauses_are_counted() -> None:
     arm = figures(log, SINE, 0, 4 * S, 10 * S, HOME)
     assert arm.missed == 3 and arm.pauses == 1
     assert arm.jitter_ms.max() == pytest.approx(4.0)
-    assert summary([arm, arm])["missed"] == 6
+    assert summary([arm, arm], LIMITS)["missed"] == 6
 
 
 def test_delay_and_error_are_told_apart() -> None:
@@ -52,6 +61,31 @@ def test_delay_and_error_are_told_apart() -> None:
     assert arm.delay_ms == pytest.approx(80.0, abs=1.0)
     assert arm.error_mrad == pytest.approx(200.0 * np.sin(np.pi * 0.5 * 0.08) + 1.0, abs=0.1)
     assert arm.shape_error_mrad == pytest.approx(1.0, abs=0.3)
+
+
+def test_the_greatest_velocity_and_acceleration_of_the_targets_are_told() -> None:
+    """From rest to 0.5 rad/s within 0.1 s, 5 rad/s^2; after a pause of 0.2 s the stream starts elsewhere."""
+    speed = np.minimum(np.arange(5000) * 0.002 * 5.0, 0.5)
+    log = log_of(np.arange(5000) * 2_000_000, 0.0)
+    log.commands["q"] = 0.0
+    log.commands["q"][:, 3] = np.cumsum(speed * 0.002)
+    log.commands["q"][4000:] = 1.0
+    log.commands["t_ns"][4000:] += 200_000_000
+    arm = figures(log, SINE, 0, 4 * S, 10 * S, HOME)
+    assert arm.fastest.velocity[3] == pytest.approx(0.5) and arm.fastest.velocity[0] == 0.0
+    assert summary([arm, arm], LIMITS)["right_arm"] == {
+        "velocity_rad_s": 0.5,
+        "velocity_limit_rad_s": 2.0,
+        "acceleration_rad_s2": 5.0,
+        "acceleration_limit_rad_s2": 10.0,
+    }
+
+
+def test_the_limits_in_force_are_those_of_the_files() -> None:
+    """Emulation has 0.5 of pi rad/s on top of safety.yaml's 0.3, and its 0.8 of 10 rad/s^2."""
+    limits = limits_in_force(BenchControlConfig(config=CONFIG))
+    np.testing.assert_allclose(limits.velocity, 0.5 * np.pi)
+    np.testing.assert_allclose(limits.acceleration, 8.0)
 
 
 def test_a_stream_that_ended_early_gives_no_figures() -> None:

@@ -24,11 +24,14 @@ from udg_bringup.real_graph import RealGraphConfig, real_graph
 from udg_bringup.ros.running import RunningGraph, isolate, running
 from udg_bringup.ros.sine_client import POLICY_CHUNK, sine_client
 from udg_bringup.sine import Sine
+from udg_control.emulators.ur_log import Greatest, greatest
 from udg_control.emulators.ur_process import EmulatorLog, UrEmulatorClient, loopback_pair
 from udg_control.emulators.xhand_bus import XHandBus
+from udg_control.safety import SafetyConfig
 from udg_description.errors import UdgError, cli
 from udg_description.files import user_path
-from udg_description.layout import HOME_Q, SIDES, part_indices
+from udg_description.layout import HOME_Q, SIDES, Side, part_indices
+from udg_description.limits import joint_limits
 from udg_description.ros import topics
 
 SERVO_PERIOD_S = 0.002
@@ -74,6 +77,15 @@ class ArmFigures:
     error_mrad: float  # largest distance of a joint from the sine at the same instant
     delay_ms: float  # by which the joints lag behind the sine; negative: they are ahead of it
     shape_error_mrad: float  # what is left when that delay is taken out
+    fastest: Greatest  # of all servo targets, from the first to the last
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArmLimits:
+    """What an arm's servo targets may do."""
+
+    velocity: np.ndarray  # (6,) [rad/s]
+    acceleration: np.ndarray  # (6,) [rad/s^2]
 
 
 def figures(log: EmulatorLog, sine: Sine, start_ns: int, from_ns: int, to_ns: int, home: np.ndarray) -> ArmFigures:
@@ -100,11 +112,12 @@ def figures(log: EmulatorLog, sine: Sine, start_ns: int, from_ns: int, to_ns: in
         error_mrad=float(np.abs(offset - sine.offset(time_s)[:, None]).max() * 1e3),
         delay_ms=delay_s * 1e3,
         shape_error_mrad=float(np.abs(offset - sine.offset(time_s - delay_s)[:, None]).max() * 1e3),
+        fastest=greatest(log.commands),
     )
 
 
-def summary(arms: Sequence[ArmFigures]) -> dict[str, object]:
-    """Return what the last line of the output says: both arms together."""
+def summary(arms: Sequence[ArmFigures], limits: ArmLimits) -> dict[str, object]:
+    """Return what the last line of the output says: both arms together, and how fast each was driven."""
     delay_ms: float = max((arm.delay_ms for arm in arms), key=abs)
     jitter_ms = np.concatenate([arm.jitter_ms for arm in arms])
     p50, p99, most = (round(float(np.percentile(jitter_ms, percent)), 3) for percent in (50, 99, 100))
@@ -116,7 +129,34 @@ def summary(arms: Sequence[ArmFigures]) -> dict[str, object]:
         "machine_pauses": max(arm.pauses for arm in arms),
         "delay_ms": round(delay_ms, 1),
         "tracking_error_without_delay_mrad": round(max(arm.shape_error_mrad for arm in arms), 2),
+    } | {f"{side}_arm": _driven(arm.fastest, limits) for side, arm in zip(SIDES, arms, strict=True)}
+
+
+def _driven(fastest: Greatest, limits: ArmLimits) -> dict[str, float]:
+    """The greatest velocity and acceleration that left a driver, each of the joint that came nearest to its limit."""
+    by_velocity = int(np.argmax(fastest.velocity / limits.velocity))
+    by_acceleration = int(np.argmax(fastest.acceleration / limits.acceleration))
+    return {
+        "velocity_rad_s": round(float(fastest.velocity[by_velocity]), 6),
+        "velocity_limit_rad_s": round(float(limits.velocity[by_velocity]), 6),
+        "acceleration_rad_s2": round(float(fastest.acceleration[by_acceleration]), 6),
+        "acceleration_limit_rad_s2": round(float(limits.acceleration[by_acceleration]), 6),
     }
+
+
+def limits_in_force(config: BenchControlConfig, side: Side = SIDES[0]) -> ArmLimits:
+    """What the safety filter of the configuration allows an arm. Raises UdgError."""
+    graph = RealGraphConfig(config=config.config, use_emulators=True, policy=False, cameras="none")
+    control = next(node.parameters for node in real_graph(graph) if node.name == "control")
+    where, limits, default = part_indices(f"{side}_arm"), joint_limits(), SafetyConfig()
+
+    def scale(name: str) -> float:
+        return float(control.get(f"controller.safety.{name}", getattr(default, name)))  # type: ignore[arg-type]
+
+    return ArmLimits(
+        velocity=limits.velocity[where] * scale("velocity_scale"),
+        acceleration=limits.acceleration[where] * scale("acceleration_scale"),
+    )
 
 
 def bench(config: BenchControlConfig) -> list[ArmFigures]:
@@ -252,7 +292,7 @@ def _main() -> None:
             f"{side} arm: {arm.missed} of {arm.cycles} targets missed, {arm.pauses} pauses of the emulator itself; "
             f"error {arm.error_mrad:.1f} mrad with {arm.delay_ms:.0f} ms delay, {arm.shape_error_mrad:.2f} mrad without"
         )
-    print(json.dumps(summary(arms)), flush=True)
+    print(json.dumps(summary(arms, limits_in_force(config))), flush=True)
 
 
 if __name__ == "__main__":

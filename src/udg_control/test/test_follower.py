@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from udg_control.errors import SafetyConfigError
-from udg_control.follower import ChunkFollower, FollowerConfig, SmoothMove, stopping_speed
+from udg_control.follower import ChunkFollower, FollowerConfig, SmoothMove
 from udg_description.layout import HOME_Q
 from udg_description.limits import joint_limits
 
@@ -121,17 +121,6 @@ def test_stopping_brakes_within_the_acceleration_limit_and_then_rests() -> None:
     q = run(follower, 30, 15)[:, JOINT]
     assert follower.at_rest
     np.testing.assert_allclose(np.diff(np.diff(q)) / DT_S**2, [-10.0] * 8 + [0.0] * 5, atol=0.01)
-
-
-def test_stopping_speed_ends_exactly_at_the_distance() -> None:
-    acceleration = np.array([10.0])
-    for distance in np.linspace(1e-5, 0.5, 400):
-        left, speed = distance, float(stopping_speed(np.array([distance]), acceleration, DT_S)[0])
-        while speed > 0.0:
-            left -= speed * DT_S
-            speed -= 10.0 * DT_S
-        assert left == pytest.approx(0.0, abs=2.6e-4)  # less than half the last step of 10 rad/s^2 * (0.01 s)^2
-        assert left >= -1e-12
 
 
 def test_smooth_move_keeps_its_speed_and_rests_at_both_ends() -> None:

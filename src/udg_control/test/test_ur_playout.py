@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from udg_control.joint_motion import next_velocity
 from udg_control.ur.playout import Playout
 
 PERIOD_S, TICKS, TICK_S = 0.01, 5, 0.002
@@ -134,6 +135,98 @@ def test_brake_comes_to_rest_where_it_can_and_stays() -> None:
         assert len(braking) * TICK_S < 0.15  # 1 rad/s at 10 rad/s^2 takes 0.1 s
     assert_within_limits(np.concatenate([targets, braking]))
     np.testing.assert_array_equal(playout.step(), braking[-1])
+
+
+def test_brake_starts_at_the_next_target_wherever_the_interval_stands() -> None:
+    """At 1 rad/s and 10 rad/s^2 it takes 0.1 s and 0.05 rad from the target at which it is told to."""
+    commands = np.cumsum(np.minimum(np.arange(60) * 0.001, 0.01))[:, None] * np.ones(6)
+    for ticks in range(TICKS):
+        playout = make()
+        playout.start(commands[0])
+        targets = list(play(playout, commands))
+        playout.push(commands[-1] + 0.01)
+        targets += [playout.step() for _ in range(ticks)]
+        playout.brake()
+        braking = [playout.step() for _ in range(60)]
+        assert_within_limits(np.array(targets + braking))
+        assert np.ptp(braking[49:], axis=0).max() < 1e-12
+        np.testing.assert_allclose(braking[-1] - targets[-1], 0.05, atol=1e-9)
+
+
+# --- the limits of a stream, whatever gaps it has -------------------------------------------------------------------
+
+STREAM_VELOCITY, STREAM_ACCELERATION = 0.3 * np.full(6, np.pi), np.full(6, 8.0)  # those of the filter, as shipped
+GAPS = 10_000
+
+
+class Stream:
+    """Commands as follower and filter give them, at their limits: what comes late moves on for at most five periods."""
+
+    def __init__(self, rng: np.random.Generator) -> None:
+        self._rng, self._left = rng, 0
+        self.q, self._v, self._wanted = np.zeros(6), np.zeros(6), np.zeros(6)
+
+    def next(self, periods: int) -> np.ndarray:
+        for _ in range(periods):
+            if self._left == 0:
+                self._left = int(self._rng.integers(5, 60))
+                self._wanted = self._rng.choice([-1.0, -0.5, 0.0, 0.7, 1.0], 6) * STREAM_VELOCITY
+            self._left -= 1
+            self._v = next_velocity(
+                self._wanted,
+                self._v,
+                self.q,
+                lower=LOWER,
+                upper=UPPER,
+                velocity_limit=STREAM_VELOCITY,
+                acceleration_limit=STREAM_ACCELERATION,
+                dt_s=PERIOD_S,
+            )
+            self.q = self.q + self._v * PERIOD_S
+        return self.q
+
+
+def one_gap(rng: np.random.Generator) -> tuple[int, int, int, int]:
+    """Intervals until the next gap, its length [ticks], commands at once after it, ticks for which the driver slept."""
+    return int(rng.integers(1, 12)), int(rng.integers(1, 75)), int(rng.integers(0, 8)), int(rng.choice([0, 0, 0, 20]))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_no_gap_stall_or_catching_up_exceeds_the_limits_of_the_stream(seed: int) -> None:
+    """10,000 gaps in all four runs, of 2 to 150 ms each, at up to the limit of velocity."""
+    rng = np.random.default_rng(seed)
+    playout = Playout(
+        period_s=PERIOD_S,
+        ticks=TICKS,
+        delay_ticks=3,
+        lower=LOWER,
+        upper=UPPER,
+        velocity=STREAM_VELOCITY,
+        acceleration=STREAM_ACCELERATION,
+    )
+    stream, targets = Stream(rng), []
+    playout.start(stream.q)
+    for gap in range(GAPS // 4):
+        intervals, ticks, burst, stalled = one_gap(rng)
+        for _ in range(intervals):
+            playout.push(stream.next(1), 1)
+            targets += [playout.step() for _ in range(TICKS)]
+        targets += [playout.step() for _ in range(ticks)]
+        periods = min(max(round(ticks / TICKS), 1), 5)  # as control and the arm's process count them
+        playout.push(stream.next(periods), periods)
+        for _ in range(burst if not stalled else burst + stalled // TICKS):  # what the driver had slept through
+            playout.push(stream.next(1), 1)
+        if gap % 50 == 49:  # a stop, and a new start where it has come to rest
+            playout.brake()
+            targets += [playout.step() for _ in range(100)]
+            assert playout.at_rest
+            stream.q, stream._v = np.array(targets[-1]), np.zeros(6)
+            playout.start(stream.q)
+    velocity = np.diff(np.array(targets), axis=0) / TICK_S
+    assert np.abs(velocity).max() <= STREAM_VELOCITY[0] * (1 + 1e-9)
+    assert np.abs(np.diff(velocity, axis=0)).max() / TICK_S <= STREAM_ACCELERATION[0] * (1 + 1e-6)
+    assert np.abs(velocity).max() > 0.99 * STREAM_VELOCITY[0]  # it was asked for
+    assert playout.starved > GAPS // 10 and playout.skipped > GAPS // 100
 
 
 def test_a_command_up_to_the_delay_late_has_no_effect() -> None:

@@ -61,6 +61,7 @@ class DeviceState:
     current: np.ndarray | None = None  # (n,) [A]
     temperature: np.ndarray | None = None  # (n,) [deg C]
     tactile_force: np.ndarray | None = None  # hands: (5, 3) [N], thumb to pinky
+    speed_scaling: float | None = None  # arms: share of its speed at which it moves (slider, reduced mode)
 
 
 @dataclass(frozen=True, kw_only=True)

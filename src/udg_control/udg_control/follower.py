@@ -8,11 +8,13 @@ from typing import Protocol
 import numpy as np
 
 from udg_control.errors import SafetyConfigError
+from udg_control.joint_motion import next_velocity, stopping_speed
 from udg_control.ranges import check_ranges
 from udg_description.layout import N_JOINTS, SIDES, part_indices
 
 NS_PER_S = 1_000_000_000
 MAX_SUBSTEPS = 5  # after a longer gap the command moves on as if only so many periods had passed
+_SLOWEST = 0.02  # pace of a chunk whose arms are waited for
 INSIDE = 1.0 - 1e-6  # share of the filter's limits that the follower uses, so that rounding never meets the filter
 
 
@@ -138,6 +140,7 @@ class ChunkFollower:
         self.config = config
         self.clamped_points = 0  # chunk points that lay outside the position limits
         self.limited_steps = 0  # commands that a velocity or acceleration limit kept off the reference
+        self.pace = 1.0  # share of the velocity limits, and of the speed of chunks, that may be used
         self._lower, self._upper = lower, upper
         self._velocity_limit = velocity * INSIDE
         self._acceleration_limit = acceleration * INSIDE
@@ -175,6 +178,7 @@ class ChunkFollower:
         Commands are given earlier than that by the lead of the configuration, so that the joints are there in time.
         Points outside the position limits are brought inside and counted.
         """
+        speed *= max(self.pace, _SLOWEST)
         inside = np.clip(chunk, self._lower, self._upper)
         self.clamped_points += int((inside != chunk).any(axis=1).sum())
         due_ns = stamp_ns + np.round(self.config.step_ns / speed * np.arange(1, len(chunk) + 1)).astype(np.int64)
@@ -210,34 +214,17 @@ class ChunkFollower:
             wanted = (there - here) / dt_s + np.sign(error) * stopping_speed(
                 np.abs(error), self._acceleration_limit, dt_s
             )
-        most = self._acceleration_limit * dt_s
-        low = np.maximum.reduce(
-            [
-                self._velocity - most,
-                -self._velocity_limit,
-                -stopping_speed(self._command - self._lower, self._acceleration_limit, dt_s),
-            ]
+        velocity = next_velocity(
+            wanted,
+            self._velocity,
+            self._command,
+            lower=self._lower,
+            upper=self._upper,
+            velocity_limit=self._velocity_limit * self.pace,
+            acceleration_limit=self._acceleration_limit,
+            dt_s=dt_s,
         )
-        high = np.minimum.reduce(
-            [
-                self._velocity + most,
-                self._velocity_limit,
-                stopping_speed(self._upper - self._command, self._acceleration_limit, dt_s),
-            ]
-        )
-        velocity = np.minimum(np.maximum(wanted, low), high)
         if np.abs(velocity - wanted).max() > 1e-6:
             self.limited_steps += 1
         self._command = np.clip(self._command + velocity * dt_s, self._lower, self._upper)
         self._velocity = velocity
-
-
-def stopping_speed(distance: np.ndarray, acceleration: np.ndarray, dt_s: float) -> np.ndarray:
-    """Return the speed [rad/s] from which steps of dt_s that slow down by `acceleration` end exactly at `distance`.
-
-    Speeds n a dt, (n - 1) a dt, ..., a dt cover n (n + 1) / 2 a dt^2; between whole n the speed is linear.
-    """
-    unit = acceleration * dt_s
-    scaled = np.maximum(distance, 0.0) / (unit * dt_s)
-    n = np.maximum(np.ceil(np.sqrt(0.25 + 2.0 * scaled) - 0.5), 1.0)
-    return (scaled / n + 0.5 * (n - 1.0)) * unit

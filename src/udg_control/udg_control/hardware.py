@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass, field
 from typing import Literal
 
 from udg_control.device import Device
+from udg_control.safety import SafetyConfig
 from udg_control.simulated_device import SimulatedDevice, SimulatedDeviceConfig
 from udg_control.ur import UrArm, UrArmConfig
 from udg_control.xhand import XHand, XHandConfig
@@ -28,6 +30,19 @@ class HardwareConfig:
     left_hand: XHandConfig = field(default_factory=XHandConfig)
     right_hand: XHandConfig = field(default_factory=XHandConfig)
     simulated: SimulatedDeviceConfig = field(default_factory=SimulatedDeviceConfig)
+
+
+def keep_limits(config: HardwareConfig, safety: SafetyConfig) -> HardwareConfig:
+    """Return the configuration with drivers whose targets keep the filter's velocity and acceleration, too."""
+
+    def kept(arm: UrArmConfig) -> UrArmConfig:
+        return dataclasses.replace(
+            arm,
+            velocity_scale=min(arm.velocity_scale, safety.velocity_scale),
+            acceleration_scale=min(arm.acceleration_scale, safety.acceleration_scale),
+        )
+
+    return dataclasses.replace(config, left_arm=kept(config.left_arm), right_arm=kept(config.right_arm))
 
 
 def make_devices(config: HardwareConfig) -> list[Device]:

@@ -16,6 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from udg_control.controller import Controller, ControllerConfig
+from udg_control.emulators.ur_log import SERVO_S, greatest
 from udg_control.emulators.ur_process import UrEmulators, loopback_pair
 from udg_control.errors import ControlError, RefusedError
 from udg_control.robot import Robot
@@ -31,9 +32,7 @@ from udg_description.layout import JOINT_NAMES, SIDES, part_indices
 from udg_description.limits import joint_limits
 
 ENABLED_WITHIN_S = 120.0
-SERVO_S = 0.002
 PERIOD_NS = 10_000_000
-PAUSE_S = 0.1  # after a longer one the stream starts anew at the joints
 CYCLE_PRIORITY, ARM_PRIORITY = 30, 40  # SCHED_FIFO, where permitted
 SANE, DRIFT, PLUNGE, WILD, HUGE, NOT_FINITE, MISSHAPEN, EMPTY, LONG, NAMES = range(10)
 KINDS = (SANE, SANE, DRIFT, DRIFT, PLUNGE, PLUNGE, WILD, HUGE, NOT_FINITE, MISSHAPEN, EMPTY, LONG, NAMES)
@@ -141,16 +140,14 @@ def check_targets(side: str, commands: np.ndarray, safety: SafetyConfig) -> floa
     """Judge the servo targets (ur_log.COMMANDS) that an emulated arm received; return how far they went [rad]."""
     where, limits = part_indices(f"{side}_arm"), joint_limits()
     targets = commands["q"]
-    step = np.diff(targets, axis=0)
-    streaming = np.diff(commands["t_ns"]) * 1e-9 < PAUSE_S
-    change = np.abs(np.diff(step, axis=0))[streaming[1:] & streaming[:-1]]
-    most_step = limits.velocity[where] * safety.velocity_scale * SERVO_S * (1 + 1e-6) + 1e-9
-    most_change = limits.acceleration[where] * SERVO_S**2 * (1 + 1e-6) + 1e-9
+    fastest = greatest(commands)
+    velocity = limits.velocity[where] * safety.velocity_scale * (1 + 1e-6) + 1e-9 / SERVO_S
+    acceleration = limits.acceleration[where] * safety.acceleration_scale * (1 + 1e-6) + 1e-9 / SERVO_S**2
     broken = {
         "not finite": not np.isfinite(targets).all(),
         "position": bool((targets < limits.lower[where] - 1e-9).any() or (targets > limits.upper[where] + 1e-9).any()),
-        "velocity": bool((np.abs(step[streaming]) > most_step).any()),
-        "acceleration": bool((change > most_change).any()),
+        "velocity": bool((fastest.velocity > velocity).any()),
+        "acceleration": bool((fastest.acceleration > acceleration).any()),
     }
     found = [name for name, is_broken in broken.items() if is_broken]
     if found:

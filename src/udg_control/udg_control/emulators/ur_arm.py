@@ -184,6 +184,20 @@ class EmulatedArm:
         self.log.event("jam")
         self.motion.jammed = True
 
+    def slow(self) -> None:
+        """Somebody has moved the slider on the pendant to 10 %."""
+        self.log.event("slow")
+        self._set_speed(0.1)
+
+    def fast(self) -> None:
+        """Somebody has moved the slider back."""
+        self.log.event("fast")
+        self._set_speed(1.0)
+
+    def _set_speed(self, fraction: float) -> None:
+        self.motion.speed_fraction = fraction
+        self.outputs.field("target_speed_fraction")[0] = fraction
+
     def reboot(self) -> None:
         """Start anew: no power, no program, the clock at zero."""
         self._end_program("reboot")
@@ -198,6 +212,7 @@ class EmulatedArm:
         """The operator at the pendant makes everything good again; no program runs."""
         self.log.event("restore")
         self.remote, self.motion.jammed = True, False
+        self._set_speed(1.0)
         self.robot_mode, self.safety_mode = RUNNING, NORMAL
         self._publish_modes()
 

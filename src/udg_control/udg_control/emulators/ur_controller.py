@@ -371,6 +371,8 @@ ARM_INJECTIONS = (
     "local_mode",
     "power_off",
     "jam",
+    "slow",
+    "fast",
 )
 
 

@@ -4,14 +4,34 @@ from __future__ import annotations
 
 import json
 import time
-from typing import TextIO
+from typing import NamedTuple, TextIO
 
 import numpy as np
 
 COMMANDS = np.dtype([("t_ns", "<i8"), ("q", "<f8", 6)])  # servoJ targets, at their arrival
 MOTION = np.dtype([("t_ns", "<i8"), ("q", "<f8", 6), ("qd", "<f8", 6)])  # the joints, every cycle
+SERVO_S = 0.002  # between targets
+PAUSE_S = 0.1  # after a longer one the stream starts anew at the joints
 _FIRST_ROWS = 4096
 _MOST_ROWS = 500_000  # a thousand seconds; older rows are overwritten
+
+
+class Greatest(NamedTuple):
+    """Greatest speeds (6,) [rad/s] and accelerations (6,) [rad/s^2] of a stream of servo targets, by joint."""
+
+    velocity: np.ndarray
+    acceleration: np.ndarray
+
+
+def greatest(commands: np.ndarray) -> Greatest:
+    """Return how fast servo targets (rows of COMMANDS) went: as they follow each other, one each servo period.
+
+    That is what a driver is to answer for; when they arrived is another matter.
+    """
+    velocity = np.diff(commands["q"], axis=0) / SERVO_S
+    streaming = np.diff(commands["t_ns"]) * 1e-9 < PAUSE_S
+    change = np.diff(velocity, axis=0)[streaming[1:] & streaming[:-1]] / SERVO_S
+    return Greatest(np.abs(velocity[streaming]).max(axis=0, initial=0.0), np.abs(change).max(axis=0, initial=0.0))
 
 
 class Rows:

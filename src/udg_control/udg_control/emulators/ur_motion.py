@@ -24,6 +24,8 @@ class JointMotion:
         self.qd = np.zeros(6)
         self.q_target = self.q.copy()  # what the controller calls target_q
         self.jammed = False
+        self.speed_fraction = 1.0  # the slider on the pendant: servo targets are approached so much slower
+        self.speed_fraction = 1.0  # the slider: time passes the slower for a joint that follows targets
         self._reference = self.q.copy()
         self._lookahead_s, self._omega = 0.1, 0.0
         self._qd_wanted = np.zeros(6)
@@ -92,7 +94,8 @@ class JointMotion:
             self.q_target = self.q
 
     def _step_servo(self, dt_s: float) -> None:
-        self._reference = self._reference + (self.q_target - self._reference) * (dt_s / (self._lookahead_s + dt_s))
+        slow_s = dt_s * self.speed_fraction
+        self._reference = self._reference + (self.q_target - self._reference) * (slow_s / (self._lookahead_s + slow_s))
         omega = min(self._omega, 0.5 / dt_s)
         acceleration = omega * (omega * (self._reference - self.q) - 2.0 * self.qd)
         acceleration = np.minimum(np.maximum(acceleration, -MAX_ACCELERATION), MAX_ACCELERATION)

@@ -24,7 +24,7 @@ from trajectory_msgs.msg import JointTrajectory
 from udg_control.controller import Controller, ControllerConfig, Cycle
 from udg_control.device import Device, DeviceStatus, Phase
 from udg_control.errors import ControlError, RefusedError
-from udg_control.hardware import HardwareConfig, make_devices
+from udg_control.hardware import HardwareConfig, keep_limits, make_devices
 from udg_control.robot import NS_PER_S, Robot
 from udg_control.robot_loop import Arming, RobotLoop, RobotLoopConfig
 from udg_control.ros.control_markers import control_markers
@@ -141,7 +141,7 @@ class RobotNode(LifecycleNode):
         """Open the devices; on failure stay unconfigured and say which device and why."""
         del state
         try:
-            robot = Robot(self._make_devices(self.config.hardware))
+            robot = Robot(self._make_devices(keep_limits(self.config.hardware, self.config.controller.safety)))
             robot.connect()
         except UdgError as error:
             self._why_not = str(error)

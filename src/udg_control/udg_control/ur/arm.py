@@ -102,7 +102,14 @@ class UrArm:
         joints = link.shared.joints()
         if joints is None or stamp_ns == 0:
             return None
-        return DeviceState(q=joints[0], stamp_ns=stamp_ns, velocity=joints[1], current=joints[2], temperature=joints[3])
+        return DeviceState(
+            q=joints[0],
+            stamp_ns=stamp_ns,
+            velocity=joints[1],
+            current=joints[2],
+            temperature=joints[3],
+            speed_scaling=link.shared.report().speed_scaling,
+        )
 
     def write(self, q_command: np.ndarray, stamp_ns: int) -> None:
         """Command q (6,) [rad], to be reached one period after `stamp_ns` (and the driver's delay)."""

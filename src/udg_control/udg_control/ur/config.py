@@ -33,10 +33,17 @@ class UrArmConfig:
     gain: float = field(default=500.0, metadata={"description": "servoJ: stiffness", "range": (100.0, 2000.0)})
     velocity_scale: float = field(
         default=1.0,
-        metadata={"description": "share of the joints' velocity limits that the driver passes", "range": (0.01, 1.0)},
+        metadata={
+            "description": "share of the joints' velocity limits that the driver passes; no more than the filter's",
+            "range": (0.01, 1.0),
+        },
     )
-    servo_stop_rad_s2: float = field(
-        default=10.0, metadata={"description": "deceleration of a stop by fault [rad/s^2]", "range": (1.0, 40.0)}
+    acceleration_scale: float = field(
+        default=1.0,
+        metadata={
+            "description": "share of the acceleration limits for targets and stops; no more than the filter's",
+            "range": (0.01, 1.0),
+        },
     )
     start_step_rad: float = field(
         default=0.1,

@@ -2,7 +2,8 @@
 
 Between the middles of two command intervals the velocity changes linearly (a quadratic B-spline over the commands), so
 the targets keep the velocities and accelerations of the commands exactly and stay inside their hull. Time is counted
-in servo ticks, not taken from a clock: a late process delays the motion, it never makes it jump.
+in servo ticks, not taken from a clock: a late process delays the motion, it never makes it jump. What is lost that way
+is caught up within the same limits that the commands keep.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections import deque
 
 import numpy as np
 
-from udg_control.follower import stopping_speed
+from udg_control.joint_motion import next_velocity, stopping_speed
 
 _MOST_AHEAD = 3  # commands in the queue beyond those that the jitter asks for: skip
 _SETTLE = 100  # commands over which the queue must have been too long before one is skipped
@@ -56,6 +57,8 @@ class Playout:
         self._pushed = self._target
         self._least_queue, self._since_skip = 0, 0
         self._points = np.tile(self._target, (self._ticks, 1))
+        self._last = self._target  # the last servo target
+        self._ends = np.zeros((2, 6))  # velocities at both ends of the interval
 
     @property
     def at_rest(self) -> bool:
@@ -71,9 +74,19 @@ class Playout:
         self._pushed = q
 
     def brake(self) -> None:
-        """Forget the commands and come to rest within the limits."""
+        """Forget the commands and come to rest within the limits, from the next target on."""
         self._queue.clear()
         self._wait = -1
+        if not self._moving:
+            return
+        before, after = self._ends
+        velocity = before + (after - before) * ((self._tick or self._ticks) / self._ticks)
+        knot = self._last + 0.5 * self._period_s * velocity  # of an interval that begins here
+        room = np.where(velocity > 0.0, self._upper - knot, knot - self._lower)
+        slower = np.abs(velocity) - self._acceleration_limit * self._period_s
+        if (slower <= stopping_speed(room, self._acceleration_limit, self._period_s)).all():
+            self._knot, self._velocity, self._tick = knot, velocity, 0
+        # Else, so near a position limit, the interval that is under way ends as it is.
 
     def step(self) -> np.ndarray:
         """Return the next servo target (6,) [rad]."""
@@ -82,12 +95,12 @@ class Playout:
             self._wait -= 1
         if waiting and self.at_rest:
             self._tick = 0
-            return self._points[-1]
+            return self._last
         if self._tick == 0:
             self._begin_interval()
-        point = self._points[self._tick]
+        self._last = self._points[self._tick]
         self._tick = (self._tick + 1) % self._ticks
-        return point
+        return self._last
 
     def _begin_interval(self) -> None:
         """Lay the curve of the next interval, from the middle of the last one to the middle of the next."""
@@ -96,13 +109,12 @@ class Playout:
         middle = self._knot - 0.5 * self._period_s * before
         self._points = middle + self._period_s * (before * self._share + 0.5 * (after - before) * self._share**2)
         self._knot = self._knot + after * self._period_s
-        self._velocity = after
+        self._velocity, self._ends = after, np.stack([before, after])
         self._moving = bool(max(np.abs(before).max(), np.abs(after).max()) > _AT_REST)
 
     def _next_velocity(self) -> np.ndarray:
         """Velocity [rad/s] to the next point of the polygon: that of the commands, inside all limits."""
         dt_s = self._period_s
-        most = self._acceleration_limit * dt_s
         wanted = np.zeros(6)
         if self._wait == 0:
             previous = self._target
@@ -115,21 +127,16 @@ class Playout:
                 self.starved += 1
             error = previous - self._knot
             wanted = wanted + np.sign(error) * stopping_speed(np.abs(error), self._acceleration_limit, dt_s)
-        low = np.maximum.reduce(
-            [
-                self._velocity - most,
-                -self._velocity_limit,
-                -stopping_speed(self._knot - self._lower, self._acceleration_limit, dt_s),
-            ]
+        return next_velocity(
+            wanted,
+            self._velocity,
+            self._knot,
+            lower=self._lower,
+            upper=self._upper,
+            velocity_limit=self._velocity_limit,
+            acceleration_limit=self._acceleration_limit,
+            dt_s=dt_s,
         )
-        high = np.minimum.reduce(
-            [
-                self._velocity + most,
-                self._velocity_limit,
-                stopping_speed(self._upper - self._knot, self._acceleration_limit, dt_s),
-            ]
-        )
-        return np.minimum(np.maximum(wanted, low), high)
 
     def _skip_if_late(self) -> None:
         """Leave a command out when the queue has been longer than the jitter needs for some time."""

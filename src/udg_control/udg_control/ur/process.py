@@ -61,6 +61,8 @@ class ArmProcess:
         where = part_indices(f"{start.side}_arm")
         limits = joint_limits()
         self._lower, self._upper = limits.lower[where], limits.upper[where]
+        acceleration = limits.acceleration[where] * config.acceleration_scale
+        self._stop_rad_s2 = float(acceleration.min())  # of servoStop
         ticks = config.ticks_per_command
         self._playout = Playout(
             period_s=config.command_period_s,
@@ -69,7 +71,7 @@ class ArmProcess:
             lower=self._lower,
             upper=self._upper,
             velocity=limits.velocity[where] * config.velocity_scale,
-            acceleration=limits.acceleration[where],
+            acceleration=acceleration,
         )
         self.asked_to_end = False
         self._phase = Phase.CONNECTING
@@ -359,7 +361,7 @@ class ArmProcess:
             if self._playout.at_rest:
                 self._braking, self._last = False, None
                 if self._control is not None:
-                    self._in_background(lambda: self._control.servoStop(self._config.servo_stop_rad_s2))
+                    self._in_background(lambda: self._control.servoStop(self._stop_rad_s2))
             return fault
         if self._control is not None and now_s - self._kicked_s > KICK_PERIOD_S:
             self._kicked_s = now_s
@@ -421,7 +423,7 @@ class ArmProcess:
         self._worker.start()
 
     def _stop_and_end(self) -> None:
-        self._control.servoStop(self._config.servo_stop_rad_s2)
+        self._control.servoStop(self._stop_rad_s2)
         self._control.stopScript()
 
     def _end_program(self) -> None:

@@ -27,7 +27,8 @@ _FIELDS = {
     "runtime_state": ("UINT32", "I"),
     "speed_scaling": ("DOUBLE", "d"),
 }
-_PACKAGE = struct.Struct(">B" + "".join(code for _, code in _FIELDS.values()))
+_SLIDER = "target_speed_fraction"  # the pendant's slider; not every controller has it
+_CODES = ">B" + "".join(code for _, code in _FIELDS.values())
 _LOST = select.POLLRDHUP | select.POLLHUP | select.POLLERR
 
 
@@ -46,7 +47,7 @@ class Measurement(NamedTuple):
     robot_mode: int
     safety_bits: int
     runtime_state: int
-    speed_scaling: float
+    speed_scaling: float  # the smaller of the controller's own and the slider's
 
 
 class Receiver:
@@ -62,11 +63,7 @@ class Receiver:
             self._sock.setblocking(False)
             if self._ask(_REQUEST_VERSION, struct.pack(">H", _VERSION_2), deadline_s) != b"\x01":
                 raise ReceiveError(f"{host}: the controller does not speak RTDE version 2")
-            answer = self._ask(_SETUP_OUTPUTS, struct.pack(">d", rate_hz) + ",".join(_FIELDS).encode(), deadline_s)
-            types = answer[1:].decode("ascii", "replace").split(",")
-            if types != [kind for kind, _ in _FIELDS.values()]:
-                raise ReceiveError(f"{host}: the controller gives {types} for {', '.join(_FIELDS)}")
-            self._id = answer[0]
+            self._set_up(host, rate_hz, deadline_s)
             if self._ask(_START, b"", deadline_s) != b"\x01":
                 raise ReceiveError(f"{host}: the controller does not start to send")
             self.newest = self._wait_for_data(deadline_s)
@@ -74,6 +71,18 @@ class Receiver:
             raise ReceiveError(f"{host}:{PORT}: {error}") from error
         self._poll = select.poll()
         self._poll.register(self._sock, _LOST)
+
+    def _set_up(self, host: str, rate_hz: float, deadline_s: float) -> None:
+        """Ask for the fields, with the slider where the controller has it."""
+        wanted = [kind for kind, _ in _FIELDS.values()]
+        for more in ([_SLIDER], []):
+            names = ",".join([*_FIELDS, *more]).encode()
+            answer = self._ask(_SETUP_OUTPUTS, struct.pack(">d", rate_hz) + names, deadline_s)
+            types = answer[1:].decode("ascii", "replace").split(",")
+            if types == wanted + ["DOUBLE"] * len(more):
+                self._id, self._package = answer[0], struct.Struct(_CODES + "d" * len(more))
+                return
+        raise ReceiveError(f"{host}: the controller gives {types} for {', '.join(_FIELDS)}")
 
     def lost(self) -> bool:
         """Whether the other side has closed or reset the connection; from any thread."""
@@ -83,11 +92,11 @@ class Receiver:
         """Return the newest measurement if one has come since the last call. Raises ReceiveError on a broken link."""
         found = None
         for kind, payload in self._packages():
-            if kind == _DATA and len(payload) == _PACKAGE.size and payload[0] == self._id:
+            if kind == _DATA and len(payload) == self._package.size and payload[0] == self._id:
                 found = payload
         if found is None:
             return None
-        values = _PACKAGE.unpack(found)
+        values = self._package.unpack(found)
         self.newest = Measurement(
             values[1],
             values[2:8],
@@ -97,7 +106,7 @@ class Receiver:
             values[26],
             values[27],
             values[28],
-            values[29],
+            min(values[29:]),
         )
         return self.newest
 
