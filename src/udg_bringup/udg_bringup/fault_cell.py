@@ -28,6 +28,7 @@ from udg_control.device import Phase
 from udg_control.emulators.ur_process import UrEmulatorClient, UrEmulators, loopback_pair
 from udg_control.emulators.xhand_bus import XHandBus
 from udg_control.errors import RefusedError
+from udg_control.hardware import keep_limits
 from udg_control.robot import Robot
 from udg_control.robot_loop import Arming, RobotLoop
 from udg_control.states import Mode
@@ -187,7 +188,8 @@ class Cell:
         self.emulators: dict[str, UrEmulatorClient] = {"left": emulators.left, "right": emulators.right}
         self.bus, self.beats, self.config = bus, beats, config
         self.settings = settings = cell_settings(config)
-        control, hardware = settings.control, settings.control.hardware
+        control = settings.control
+        hardware = keep_limits(control.hardware, control.controller.safety)
         arms = [UrArm(side, getattr(hardware, f"{side}_arm")) for side in SIDES]
         hands = [XHand(side, getattr(hardware, f"{side}_hand")) for side in SIDES]
         self.robot = Robot([*arms, *hands])

@@ -31,7 +31,7 @@ class Pace:
         self._slowest = 0
 
     def update(self, command: np.ndarray, q_measured: np.ndarray, speed_scaling: float, dt_s: float) -> float:
-        """Return the share (0 to 1) for the next `dt_s` [s]: command and joints (36,) [rad], the slowest arm's speed."""
+        """Return the share for the next `dt_s` [s]; command and joints (36,) [rad], speed of the slowest arm."""
         lags = np.abs(command[_ARMS] - q_measured[_ARMS]) / self._step
         self._slowest = int(np.argmax(lags))
         lag = float(lags[self._slowest])
