@@ -9,7 +9,7 @@ from udg_description.errors import UdgError
 from udg_sim import sources
 from udg_sim.manifest import manifest
 from udg_sim.objects import HELD_OUT, SIZES, ObjectLibrary
-from udg_sim.selection import in_turn, select
+from udg_sim.selection import evenly, in_turn, select
 from udg_sim.sources import SourceError
 
 LIBRARY = ObjectLibrary()
@@ -59,6 +59,23 @@ def test_quick_alone_is_the_quick_part_of_all() -> None:
     assert select("quick/small:3", LIBRARY, absent=True) == select("all/small/quick:3", LIBRARY, absent=True)
 
 
+def test_compositions_are_a_set_of_any_size() -> None:
+    assert select("compositions", LIBRARY) == [f"composition_{k:05d}" for k in range(300)]
+    assert select("compositions:1000", LIBRARY)[-1] == "composition_00999"
+    assert select("compositions/large:200", LIBRARY)[-1] == "composition_00599"
+    assert select("composition_123456", LIBRARY) == ["composition_123456"]
+
+
+def test_train_stays_what_it_was_and_train_plus_mixes_compositions_in() -> None:
+    train, mixed = select("train", LIBRARY), select("train+", LIBRARY)
+    assert not any(id.startswith("composition") for id in train)
+    assert set(mixed) == {*train, *select("compositions", LIBRARY)}
+    share = sum(id.startswith("composition") for id in mixed[:90]) / 90
+    assert 0.15 < share < 0.3  # 300 of 1,306
+    assert _sizes(mixed[:90]) == {"small": 30, "medium": 30, "large": 30}
+    assert evenly("abcd", "xy") == ["a", "x", "b", "c", "y", "d"]
+
+
 def test_files_and_ids_go_as_they_are_and_each_once() -> None:
     assert select("a/mesh.obj@0.1", LIBRARY, absent=True) == ["a/mesh.obj@0.1"]
     assert select("train/mesh.stl@0.2, cube_60,, cube_60,bottle_4711", LIBRARY, absent=True) == [
@@ -73,7 +90,8 @@ def test_files_and_ids_go_as_they_are_and_each_once() -> None:
      ("train/huge", "small, medium, large"), ("held_out/", "small, medium, large"),
      ("held_out/small/large", "held_out/small,held_out/large"), ("heldout", "sets are train, test, held_out"),
      ("cube_61", "cube_60"), ("cube_60:3", "cube_60"), ("test/quick", "there is none"),
-     ("user_teapot_123456", "ADD=")],
+     ("user_teapot_123456", "ADD="), ("composition_17", "composition_00017"),
+     ("compositions/quick", "there is none")],
 )  # fmt: skip
 def test_nonsense_is_refused_with_what_would_be_valid(text: str, message: str) -> None:
     with pytest.raises(UdgError, match=message):

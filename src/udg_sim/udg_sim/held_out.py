@@ -17,17 +17,13 @@ from udg_sim import families, sources
 from udg_sim.catalogue import builtin_specs
 from udg_sim.categories import category_of, slug
 from udg_sim.draw import Draw
-from udg_sim.manifest import Record, write
-from udg_sim.objects import centred, geometry_key
+from udg_sim.families import compositions
+from udg_sim.manifest import Record, manifest, write
+from udg_sim.objects import OWN, centred, geometry_key
+from udg_sim.sizes import DENSITY, MASS_KG, fitting
 from udg_sim.sources import FURNITURE, FURNITURE_LICENCE, LICENCE
 
 TEST_COUNT, MYOSUITE_COUNT, PYBULLET_COUNT = 600, 50, 50
-EDGE_M = {"small": (0.045, 0.08), "medium": (0.09, 0.20), "large": (0.24, 0.55)}
-"""Longest edge [m] of each size class, from which and up to which it is drawn."""
-MIDDLE_M = {"small": 0.07, "medium": 0.12, "large": 0.42}
-"""Upper limit of the middle edge [m]."""
-THICK_M = {"small": 0.014, "medium": 0.022, "large": 0.07}
-"""Lower limit of the shortest edge [m]: fingers need room above the table."""
 WHOLE = 0.85
 """Least share of the volume that the largest solid must have."""
 FILL = 0.04
@@ -38,9 +34,6 @@ ALIKE = 50
 """Most objects of one category from one source."""
 NO_OBJECTS = ("Characters", "Doors and windows", "Staircases")
 """Groups of the furniture catalogues that are people or parts of buildings."""
-DENSITY = {"small": (200.0, 1200.0), "medium": (100.0, 900.0), "large": (25.0, 150.0)}
-"""Effective density [kg/m^3], from which and up to which it is drawn."""
-MASS_KG = (0.005, 0.9)
 
 
 class Candidate(NamedTuple):
@@ -159,17 +152,6 @@ def choose(candidates: list[Candidate], count: int, shown: dict[str, str]) -> li
     return sorted(taken, key=lambda c: Draw(c.candidate.id).unit("order"))
 
 
-def fitting(edges: np.ndarray) -> dict[str, tuple[float, float]]:
-    """Range of the longest edge [m] in each size class that suits a shape with the sorted `edges` (3,)."""
-    found = {}
-    for size, (lower, upper) in EDGE_M.items():
-        low = max(lower, THICK_M[size] * edges[2] / edges[0])
-        high = min(upper, MIDDLE_M[size] * edges[2] / edges[1])
-        if low <= high:
-            found[size] = (low, high)
-    return found
-
-
 def quick_ids(chosen: Sequence[Chosen], seen: set[str], per_cell: int = 8) -> set[str]:
     """Ids of `per_cell` objects of each size and of seen and unseen categories each, no category twice."""
     cells, used, ids = Counter[tuple[str, bool]](), set(), set()
@@ -180,6 +162,12 @@ def quick_ids(chosen: Sequence[Chosen], seen: set[str], per_cell: int = 8) -> se
             used.add((one.candidate.category, one.size_class))
             ids.add(one.candidate.id)
     return ids
+
+
+def training_categories() -> set[str]:
+    """Categories of the training objects."""
+    builtin = {spec.category for spec in builtin_specs().values() if spec.split == "train"}
+    return builtin | {*families.FAMILIES, compositions.NAME, "lump"}
 
 
 def own_records(seen: set[str]) -> Iterator[Record]:
@@ -199,6 +187,15 @@ def own_records(seen: set[str]) -> Iterator[Record]:
             id=one.id, source="generated", category=one.family.name, seen=True, split="train",
             size_class=one.size_class, quick=number < len(families.FAMILIES), longest_edge_m=float(mesh.extents.max()),
             volume_m3=float(mesh.volume), mass_kg=built.mass_kg, licence="Apache-2.0", author="udg", path="",
+            key=geometry_key(mesh),
+        )  # fmt: skip
+    for other in compositions.compositions():
+        composed = compositions.build(other)
+        mesh = centred(composed.shape.mesh)
+        yield Record(
+            id=other.id, source=compositions.NAME, category=compositions.NAME, seen=True, split="train",
+            size_class=other.size_class, quick=False, longest_edge_m=float(mesh.extents.max()),
+            volume_m3=float(mesh.volume), mass_kg=composed.mass_kg, licence="Apache-2.0", author="udg", path="",
             key=geometry_key(mesh),
         )  # fmt: skip
 
@@ -222,14 +219,18 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Chooses the objects of other people and writes the manifest of all objects."""
     parser = argparse.ArgumentParser(prog="python -m udg_sim.held_out", description=main.__doc__)
     parser.add_argument("--out", type=user_path, required=True, help="manifest to write (CSV)")
+    parser.add_argument("--own", action="store_true", help="only our own objects anew: needs no source")
     args = parser.parse_args(argv)
+    if args.own:
+        kept = [record for record in manifest().values() if record.source not in OWN]
+        write(args.out, [*own_records(training_categories()), *kept])
+        return
     left_out: dict[str, str] = {}
     lumps = choose(pybullet(), PYBULLET_COUNT, left_out)
     small_source = choose(myosuite(), MYOSUITE_COUNT, left_out)
     test = [*small_source, *choose(furniture(), TEST_COUNT - len(small_source), left_out)]
     test.sort(key=lambda one: Draw(one.candidate.id).unit("order"))
-    seen = {spec.category for spec in builtin_specs().values() if spec.split == "train"}
-    seen |= {*families.FAMILIES, "lump"}
+    seen = training_categories()
     rows = [*own_records(seen), *foreign_records(lumps, "train", seen, set())]
     rows += foreign_records(test, "test", seen, quick_ids(test, seen))
     write(args.out, rows)

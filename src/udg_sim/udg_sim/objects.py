@@ -3,6 +3,7 @@
 import argparse
 import difflib
 import hashlib
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,6 +19,8 @@ from udg_description.files import user_path
 from udg_sim import families
 from udg_sim.catalogue import ObjectSpec, builtin_specs
 from udg_sim.convex import decompose, decompose_coarsely, fit_hull
+from udg_sim.families import compositions
+from udg_sim.families.compositions import Composition, composition
 from udg_sim.forms import scaled
 from udg_sim.manifest import Record, manifest
 from udg_sim.mesh_io import SUFFIXES, MeshError, read_solid
@@ -36,6 +39,7 @@ __all__ = [
     "ObjectLibrary",
     "ObjectModel",
     "SizeRange",
+    "USUAL",
     "UnknownObjectError",
     "main",
 ]
@@ -50,7 +54,9 @@ class UnknownObjectError(UdgError):
     """An object id that the library does not have."""
 
 
-OWN = ("builtin", "generated")
+USUAL = ("builtin", "generated")
+"""Sources of the objects that are meant where none is named."""
+OWN = (*USUAL, compositions.NAME)
 """Sources that need nothing but this package."""
 HELD_OUT = ("sweethome3d", "myosuite")
 """Sources of the 600 test objects: no training object is from them."""
@@ -138,10 +144,10 @@ class ObjectLibrary:
         """Ids of the library's objects, sizes and categories mixed.
 
         Optionally of one split ("train", "test"), size class, source (or several) or of the quick balanced subset.
-        Without `source`: the objects of this package (OWN), in the quick subset those of HELD_OUT as well. Objects of
-        other sources are listed whether their files are on this machine or not. Raises UdgError.
+        Without `source`: those of USUAL, in the quick subset those of HELD_OUT as well. Objects of other people are
+        listed whether their files are on this machine or not. Raises UdgError.
         """
-        default = (*OWN, *HELD_OUT) if quick else OWN
+        default = (*USUAL, *HELD_OUT) if quick else USUAL
         sources = default if source is None else (source,) if isinstance(source, str) else tuple(source)
         checks = [(split, ("train", "test")), (size, tuple(SIZES)), *((name, SOURCES) for name in sources)]
         for value, valid in checks:
@@ -154,7 +160,7 @@ class ObjectLibrary:
 
     def check(self, id: str) -> None:
         """Raises UnknownObjectError, with what is near (MeshError: never added), if no object has the id."""
-        if id in self._entries or families.member(id) is not None:
+        if id in self._entries or families.member(id) is not None or composition(id) is not None:
             return
         if not id.startswith(PREFIX):
             raise UnknownObjectError(self._unknown(id))
@@ -163,12 +169,14 @@ class ObjectLibrary:
     def get(self, spec: str) -> ObjectModel:
         """The object of a library id or mesh spec. Raises UnknownObjectError, MeshError."""
         if spec not in self._loaded:
-            one = families.member(spec)
+            one, composed = families.member(spec), composition(spec)
             record = manifest().get(spec)
             if spec in self._specs:
                 self._loaded[spec] = _builtin(self._specs[spec])
             elif one is not None:
                 self._loaded[spec] = _generated(one)
+            elif composed is not None:
+                self._loaded[spec] = _composed(composed)
             elif record is not None:
                 self._loaded[spec] = _foreign(record)
             elif spec.startswith(PREFIX):
@@ -180,6 +188,9 @@ class ObjectLibrary:
         return self._loaded[spec]
 
     def _unknown(self, spec: str) -> str:
+        padded = re.sub(r"\d+$", lambda digits: digits[0].lstrip("0").zfill(5), spec)
+        if composition(padded) is not None:
+            return f"object {spec!r} is not in the library; did you mean {padded}?"
         close = difflib.get_close_matches(spec, list(self._entries), n=3, cutoff=0.5)
         hint = f"did you mean {' or '.join(close)}?" if close else "`make objects ARGS=--list` prints the valid ids."
         return f"object {spec!r} is not in the library; {hint} A mesh file is given as path.obj@<longest edge in m>"
@@ -193,6 +204,8 @@ def entries() -> list[Entry]:
         Entry(m.id, "generated", m.family.name, "train", m.size_class, number < quick)
         for number, m in enumerate(families.members())
     ]
+    name = compositions.NAME
+    known += [Entry(c.id, name, name, "train", c.size_class) for c in compositions.compositions()]
     known += [
         Entry(r.id, r.source, r.category, r.split, r.size_class, r.quick)
         for r in manifest().values()
@@ -225,6 +238,11 @@ def _generated(one: families.Member) -> ObjectModel:
     return _prepare(
         built.shape, one.id, one.family.name, "train", one.size_class, built.mass_kg, "", source="generated"
     )
+
+
+def _composed(one: Composition) -> ObjectModel:
+    built, name = compositions.build(one), compositions.NAME
+    return _prepare(built.shape, one.id, name, "train", one.size_class, built.mass_kg, "", source=name)
 
 
 def _foreign(record: Record) -> ObjectModel:

@@ -15,16 +15,19 @@ from pathlib import Path
 from udg_description.errors import UdgError
 from udg_description.files import user_path
 from udg_sim import sources
+from udg_sim.families.compositions import COUNT, compositions
 from udg_sim.manifest import manifest
 from udg_sim.mesh_io import SUFFIXES
-from udg_sim.objects import HELD_OUT, OWN, SIZES, ObjectLibrary, UnknownObjectError
+from udg_sim.objects import HELD_OUT, OWN, SIZES, USUAL, ObjectLibrary, UnknownObjectError
 from udg_sim.sources import SourceError
 
 SETS = {
     "train": "our training objects",
     "test": "our test objects",
     "held_out": "other people's 600",
-    "all": "these three",
+    "all": "train, test and held_out",
+    "compositions": "random training objects, as many as are asked for",
+    "train+": "train and 300 compositions, mixed",
     "user": "meshes that you added",
 }
 """Names of the sets and what they hold."""
@@ -99,23 +102,37 @@ def _set(item: str, library: ObjectLibrary) -> list[str]:
     sizes = [part for part in narrowed if part in SIZES]
     if len(sizes) > 1:
         raise UdgError(f"objects {item!r}: at most one size; several sets: {name}/{sizes[0]},{name}/{sizes[1]}")
-    by_size = [_ids(name, size, QUICK in narrowed, library) for size in (sizes or SIZES)]
+    number = int(count) if colon else 0
+    by_size = [_ids(name, size, QUICK in narrowed, library, number) for size in (sizes or SIZES)]
     every = in_turn(by_size)
     if not every and name == "user":
         raise UdgError(f"objects {item!r}: none was added yet; `make objects ADD=folder` adds meshes")
     if not every:
         raise UdgError(f"objects {item!r}: there is none; valid: {HELP}")
-    return every[: int(count)] if colon else every
+    return every[:number] if colon else every
 
 
-def _ids(name: str, size: str, quick: bool, library: ObjectLibrary) -> list[str]:
+def _ids(name: str, size: str, quick: bool, library: ObjectLibrary, number: int) -> list[str]:
+    """Ids of one size; of the compositions at least `number` a size."""
+    if name == "compositions":
+        several = compositions(max(number * len(SIZES), COUNT))
+        return [one.id for one in several if one.size_class == size and not quick]
+    if name == "train+":
+        usual, more = (_ids(of, size, quick, library, 0) for of in ("train", "compositions"))
+        return evenly(usual, more)
     if name == "held_out":
         return library.ids(size=size, source=HELD_OUT, quick=quick)
     if name == "user":
         return library.ids(size=size, source="user", quick=quick)
     if name == "all":
-        return library.ids(size=size, source=(*OWN, *HELD_OUT), quick=quick)
-    return library.ids(split=name, size=size, source=OWN, quick=quick)
+        return library.ids(size=size, source=(*USUAL, *HELD_OUT), quick=quick)
+    return library.ids(split=name, size=size, source=USUAL, quick=quick)
+
+
+def evenly(one: Sequence[str], other: Sequence[str]) -> list[str]:
+    """Both lists mixed so that any beginning has about the same share of each; each keeps its order."""
+    places = [((k + 0.5) / len(names), id) for names in (one, other) for k, id in enumerate(names)]
+    return [id for _, id in sorted(places, key=lambda place: place[0])]
 
 
 def in_turn(groups: Sequence[Sequence[str]]) -> list[str]:
