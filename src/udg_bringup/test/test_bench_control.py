@@ -107,6 +107,7 @@ def test_bad_numbers_are_refused(values: dict[str, float]) -> None:
 
 
 @pytest.mark.ros
+@pytest.mark.real_time
 @pytest.mark.slow
 def test_both_arms_are_streamed_to() -> None:
     """Control, safety filter and driver against the emulated arms, without the load of cameras and policy."""
