@@ -36,13 +36,13 @@ from udg_control.emulators.xhand_bus import XHandBus
 from udg_description.layout import HOME_Q, JOINT_NAMES, SIDES
 from udg_description.ros import convert, topics
 from udg_description.ros.spin import BackgroundSpin
+from udg_description.waiting import wait_until
 
 pytestmark = [pytest.mark.ros, pytest.mark.real_time, pytest.mark.slow]
 CONFIG = Path(__file__).parents[3] / "config"
 STARTED_WITHIN_S, STOPPED_WITHIN_S = 150.0, 60.0
 STANDS_WITHIN_S = 0.3  # of the death of control: 0.2 s, and the time that a signal takes
 MOVED_RAD = 0.05
-POLL_S = 0.05
 TURNED = [JOINT_NAMES.index(f"{side}_wrist_3_joint") for side in SIDES]
 
 
@@ -124,11 +124,12 @@ class Rehearsal:
 
     def until(self, condition: Callable[[], bool]) -> None:
         """Wait for the condition while the graph runs."""
-        deadline_s = time.monotonic() + STARTED_WITHIN_S
-        while not condition():
+
+        def holds() -> bool:
             assert self.process.poll() is None, self.text
-            assert time.monotonic() < deadline_s, self.text
-            time.sleep(POLL_S)
+            return condition()
+
+        wait_until(holds, STARTED_WITHIN_S, lambda: self.text)
 
     def enable_and_move(self, *services: topics.ServiceName) -> None:
         """Enable, as often as a busy machine trips a watchdog, until an arm has moved."""

@@ -40,8 +40,9 @@ from udg_description.layout import HOME_Q
 from udg_description.ros import convert, topics
 from udg_description.ros.params import ParameterValueError
 from udg_description.ros.spin import BackgroundSpin
+from udg_description.waiting import wait_until
 
-pytestmark = pytest.mark.ros
+pytestmark = [pytest.mark.ros, pytest.mark.real_time]
 DEADLINE_S = 60.0
 PATIENT = {  # the node shares its process, and perhaps its core, with policy and operator
     "hardware.simulated.command_timeout_s": 1.0,
@@ -50,7 +51,6 @@ PATIENT = {  # the node shares its process, and perhaps its core, with policy an
     "controller.heartbeat_timeout_s": 1.0,
 }
 _counter = itertools.count()
-_pause = threading.Event()
 
 
 class Operator(Node):
@@ -211,10 +211,7 @@ DURABILITIES = {"volatile": DurabilityPolicy.VOLATILE, "latched": DurabilityPoli
 
 def until(condition: Callable[[], bool]) -> None:
     """Wait for the condition."""
-    deadline_s = time.monotonic() + DEADLINE_S
-    while not condition():
-        assert time.monotonic() < deadline_s
-        _pause.wait(0.005)
+    wait_until(condition, DEADLINE_S)
 
 
 def stopped(devices: Sequence[Device]) -> bool:

@@ -23,6 +23,7 @@ from udg_control.ur import UrArm, UrArmConfig, stop_together
 from udg_control.ur.dashboard import Dashboard
 from udg_control.ur.receive import Receiver
 from udg_description.layout import Side
+from udg_description.waiting import wait_until
 
 pytest.importorskip("rtde_control", reason="ur_rtde is not installed")
 pytestmark = pytest.mark.real_time
@@ -31,7 +32,6 @@ PERIOD_S = 0.01
 DEADLINE_S = 120.0  # of waiting; what is measured has limits of its own
 DETECTED_S = 0.2
 VELOCITY_SCALE = 0.3
-_pause = threading.Event()
 
 
 @pytest.fixture(scope="module")
@@ -65,10 +65,7 @@ def arm(shared_arm: UrArm, emulators: UrEmulators) -> UrArm:
 
 
 def wait_for(condition: Callable[[], bool], what: str) -> None:
-    deadline_s = time.monotonic() + DEADLINE_S
-    while not condition():
-        assert time.monotonic() < deadline_s, f"not within {DEADLINE_S} s: {what}"
-        _pause.wait(0.002)
+    wait_until(condition, DEADLINE_S, what)
 
 
 def get_ready(*arms: UrArm) -> None:

@@ -14,9 +14,11 @@ from udg_control.device import Fault, Phase
 from udg_control.emulators import xhand_sdk
 from udg_control.emulators.xhand_bus import BUS_VARIABLE, XHandBus
 from udg_control.errors import DeviceError, SafetyConfigError
+from udg_control.timing import LoopTimer
 from udg_control.xhand import XHand, XHandConfig
 from udg_control.xhand.config import EMULATED_SDK
 from udg_description.layout import HOME_Q, part_indices
+from udg_description.waiting import wait_until
 
 pytestmark = pytest.mark.real_time
 CONFIG = XHandConfig(
@@ -45,10 +47,7 @@ def hand(bus: XHandBus) -> Iterator[XHand]:
 
 
 def wait(condition: Callable[[], bool], device: XHand, longest_s: float = 120.0) -> None:
-    deadline_s = time.monotonic() + longest_s
-    while not condition():
-        assert time.monotonic() < deadline_s, device.status()
-        time.sleep(0.005)
+    wait_until(condition, longest_s, device.status)
 
 
 def arm(device: XHand) -> None:
@@ -59,13 +58,14 @@ def arm(device: XHand) -> None:
 
 def drive(device: XHand, q: np.ndarray, until: Callable[[], bool], longest_s: float = 30.0) -> bool:
     """Command q every 10 ms until the condition holds; whether it did."""
-    deadline_s = time.monotonic() + longest_s
-    while time.monotonic() < deadline_s:
+    timer = LoopTimer(0.01)
+    timer.start()
+    for _ in range(round(longest_s / 0.01)):
+        timer.wait()
         device.write(q, time.monotonic_ns())
         if until():
             return True
         device.status()
-        time.sleep(0.01)
     return False
 
 

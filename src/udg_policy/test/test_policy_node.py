@@ -29,6 +29,7 @@ from visualization_msgs.msg import Marker, MarkerArray
 from udg_description.layout import JOINT_NAMES
 from udg_description.ros import convert, topics
 from udg_description.ros.spin import BackgroundSpin
+from udg_description.waiting import wait_until
 from udg_policy.checkpoint import Checkpoint, save_checkpoint
 from udg_policy.config import preset
 from udg_policy.engine import PolicyEngine
@@ -132,12 +133,15 @@ def running(folder: Path, engine: PolicyEngine | None = None, **parameters: obje
     partner = nodes[1]
     try:
         assert partner.starter.wait_for_service(DEADLINE_S) and partner.stopper.wait_for_service(DEADLINE_S)
-        deadline = threading.Event()
-        for _ in range(200):
-            if partner.clouds.get_subscription_count() and partner.states.get_subscription_count() \
-                    and partner.count_publishers(topics.ACTION_CHUNK.name):
-                break
-            deadline.wait(0.02)
+        wait_until(
+            lambda: bool(
+                partner.clouds.get_subscription_count()
+                and partner.states.get_subscription_count()
+                and partner.count_publishers(topics.ACTION_CHUNK.name)
+            ),
+            DEADLINE_S,
+            "the policy node",
+        )
         yield partner
     finally:
         for spin in spins:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import threading
-import time
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -22,6 +21,7 @@ from std_srvs.srv import Trigger  # noqa: E402
 from udg_description.camera import default_cameras  # noqa: E402
 from udg_description.layout import HOME_Q, JOINT_NAMES  # noqa: E402
 from udg_description.ros import convert, topics  # noqa: E402
+from udg_description.waiting import wait_until  # noqa: E402
 from udg_sim.objects import UnknownObjectError  # noqa: E402
 from udg_sim.ros.session import SimSession  # noqa: E402
 from udg_sim.ros.sim_node import TRIAL_STATUS, SimNode, SimNodeConfig  # noqa: E402
@@ -174,10 +174,7 @@ class Bench:
 
     def wait_until_matched(self, listeners: int) -> None:
         """Wait until the sim node knows so many subscriptions to its state."""
-        deadline_s = time.monotonic() + DEADLINE_S
-        while self.sim._listeners() < listeners:
-            assert time.monotonic() < deadline_s
-            time.sleep(0.01)
+        wait_until(lambda: self.sim._listeners() >= listeners, DEADLINE_S, f"{listeners} subscriptions")
 
     def close(self) -> None:
         """Stop the threads and ROS."""
