@@ -256,3 +256,30 @@ def test_bad_commands_and_states_are_refused(library: ObjectLibrary) -> None:
         _ = world.T_world_object
     with pytest.raises(SimError, match="hand_stiffness"):
         replace(WorldConfig(), hand_stiffness=0.0)
+
+
+def test_an_arm_that_sleeps_while_it_stands_still_moves_bit_for_bit_as_one_that_never_sleeps(
+    library: ObjectLibrary, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arm = HOME_Q.copy()
+    left, right = JOINT_NAMES.index("left_elbow_joint"), JOINT_NAMES.index("right_elbow_joint")
+
+    def history() -> np.ndarray:
+        world = World()
+        above = world.link_poses("right")["right_wrist_3_link"][:3, 3] + [0.0, 0.0, 0.3]
+        world.reset(object=library.get("cube_60"), T_world_object=_at(*above))
+        states = []
+        for step in range(240):  # the cube falls onto the right hand; the left arm starts, later the right one too
+            target = arm.copy()
+            target[left] += 1e-3 * max(0, step - 30)
+            target[right] += 1e-3 * max(0, step - 180)
+            world.set_target(target)
+            world.step(2)
+            states.append(np.concatenate([world.q, world.qd, world.T_world_object.ravel()]))
+        return np.array(states)
+
+    asleep = history()
+    monkeypatch.setattr("udg_sim.world._STILL", 0.0)  # nothing is slower than this
+    awake = history()
+    assert np.abs(np.diff(asleep[:180, N_JOINTS // 2 : N_JOINTS], axis=0)).max() > 1e-6, "the cube moved the right arm"
+    np.testing.assert_array_equal(asleep, awake)

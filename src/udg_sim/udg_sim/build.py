@@ -58,9 +58,11 @@ class Articulation:
     links: dict[str, PhysxArticulationLinkComponent]  # SAPIEN link by the name of the URDF link it starts with
     shape_names: dict[PhysxCollisionShape, str]  # URDF link of each collision shape
     _scratch: np.ndarray = field(init=False)
+    _target: np.ndarray = field(init=False)
 
     def __post_init__(self) -> None:
         self._scratch = np.zeros(len(self.order), dtype=np.float32)
+        self._target = np.full(len(self.order), np.nan)
 
     def _sorted(self, values: np.ndarray) -> np.ndarray:
         self._scratch[self.order] = values
@@ -80,12 +82,14 @@ class Articulation:
         """Teleports the joints to q (n,) [rad] with velocities qd (zero) and takes q as the drives' target."""
         self.body.set_qpos(self._sorted(q))
         self.body.set_qvel(self._sorted(np.zeros(len(self.order)) if qd is None else qd))
+        self._target.fill(np.nan)
         self.set_target(q)
 
     def set_target(self, q: np.ndarray) -> None:
-        """Position targets (n,) [rad] of the drives."""
-        for joint, value in zip(self.joints, q, strict=True):
-            joint.set_drive_target(float(value))
+        """Position targets (n,) [rad] of the drives; those that are new, for each wakes a sleeping robot."""
+        for index in np.flatnonzero(q != self._target).tolist():
+            self.joints[index].set_drive_target(float(q[index]))
+        self._target[:] = q
 
     def set_drives(self, drives: Sequence[Drive]) -> None:
         """Gains, torque limits and armatures, one per joint."""

@@ -25,6 +25,7 @@ GRAVITY = np.array([0.0, 0.0, -9.81])  # [m/s^2]
 _LINKS_ON_TABLE = ("base_link", "base_link_inertia", "shoulder_link")
 _WRIST_LINKS = ("wrist_1_link", "wrist_2_link", "wrist_3_link")
 _TABLE_BIT = 8  # of the third collision group
+_STILL = 1e-18  # [J/kg] of a robot arm that sleeps until a target or a touch wakes it: it moves less than 1e-9 m/s
 
 
 class SimError(UdgError):
@@ -131,6 +132,7 @@ class World:
                 collision_groups=collision_groups,
                 position_iterations=config.position_iterations,
             )
+            articulation.body.set_sleep_threshold(_STILL)
             articulation.set_drives(drives[part])
             articulation.set_state(q[part])
             self._sides.append((part, articulation))
