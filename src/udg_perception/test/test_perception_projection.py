@@ -123,3 +123,20 @@ def test_a_wrong_image_is_refused_with_what_would_be_valid(depth_mm: np.ndarray)
     project = projector(default_cameras()[0])
     with pytest.raises(DepthImageError, match=r"'left_camera'.*valid: shape \(576, 640\).*uint16"):
         project(depth_mm)
+
+
+@CAMERAS
+def test_a_small_part_that_is_measured_gives_the_points_that_the_whole_image_has_there(camera: CameraModel) -> None:
+    project = projector(camera)
+    whole = plane_depth_mm(camera, 0.1)
+    inside = np.argwhere(whole > 0)
+    row, column = inside[len(inside) // 2]
+    part = np.zeros_like(whole)
+    window = slice(row - 40, row + 23), slice(column - 5, column + 90)
+    part[window] = whole[window]
+    rest = np.where(part > 0, 0, whole).astype(np.uint16)
+    points = project(part)
+    assert 100 < len(points) < 0.2 * len(project(whole))
+    all_points, other_points = ({tuple(point) for point in project(image).tolist()} for image in (whole, rest))
+    assert {tuple(point) for point in points.tolist()} == all_points - other_points
+    assert len(project(np.zeros_like(whole))) == 0

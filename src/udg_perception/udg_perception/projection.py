@@ -52,6 +52,11 @@ class CropProjector:
         in_blocks = _inner_pixels_in_blocks(camera.height, camera.width)
         pixels = in_blocks[(nearest_mm <= farthest_mm)[in_blocks]]
         self._pixels = pixels
+        row, column = np.divmod(pixels, camera.width)
+        rows, columns = -(-camera.height // _BLOCK_PX), -(-camera.width // _BLOCK_PX)
+        block = row // _BLOCK_PX * columns + column // _BLOCK_PX  # ascending
+        starts = np.searchsorted(block, np.arange(rows * columns + 1))
+        self._block_start, self._block_end = starts[:-1].reshape(rows, columns), starts[1:].reshape(rows, columns)
         self._nearest_mm = nearest_mm[pixels].astype(np.uint16)
         self._farthest_mm = farthest_mm[pixels].astype(np.uint16)
         self._directions_per_mm = (directions_world[pixels] / _MM_PER_M).astype(np.float32)
@@ -72,13 +77,28 @@ class CropProjector:
         """
         self._check(depth_mm)
         flat_mm = depth_mm.reshape(-1)
-        depths = flat_mm.take(self._pixels)
-        hits = np.flatnonzero((depths >= self._nearest_mm) & (depths <= self._farthest_mm))
-        hits = hits[self._count_neighbors(flat_mm, self._pixels[hits]) >= self._min_neighbors]
+        measured = self._measured(depth_mm)
+        depths = flat_mm.take(self._pixels[measured])
+        inside = np.flatnonzero((depths >= self._nearest_mm[measured]) & (depths <= self._farthest_mm[measured]))
+        hits, depths = measured[inside] if isinstance(measured, np.ndarray) else inside, depths[inside]
+        kept = self._count_neighbors(flat_mm, self._pixels[hits]) >= self._min_neighbors
+        hits, depths = hits[kept], depths[kept]
         points_world = self._directions_per_mm[hits]
-        points_world *= depths[hits, None].astype(np.float32)
+        points_world *= depths[:, None].astype(np.float32)
         points_world += self._center_world
         return points_world
+
+    def _measured(self, depth_mm: NDArray[np.uint16]) -> NDArray[np.intp] | slice:
+        """Places in `_pixels` of the blocks that something was measured in, or all where that is much of the image."""
+        rows = np.flatnonzero(depth_mm.max(axis=1))
+        if len(rows) == 0:
+            return np.zeros(0, dtype=np.intp)
+        columns = np.flatnonzero(depth_mm[rows[0] : rows[-1] + 1].max(axis=0))
+        (top, bottom), (left, right) = rows[[0, -1]] // _BLOCK_PX, columns[[0, -1]] // _BLOCK_PX
+        if 2 * (bottom + 1 - top) * (right + 1 - left) > self._block_start.size:
+            return slice(None)
+        start, end = self._block_start[top : bottom + 1, left], self._block_end[top : bottom + 1, right]
+        return np.concatenate([np.arange(*run) for run in zip(start, end, strict=True)])
 
     def _count_neighbors(self, flat_mm: NDArray[np.uint16], pixels: NDArray[np.intp]) -> NDArray[np.uint8]:
         """How many of the four neighbours of each pixel are about as deep as it."""

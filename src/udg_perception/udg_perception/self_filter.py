@@ -57,11 +57,36 @@ class SelfFilter:
         if len(points_world) == 0:
             return is_robot
         points = np.ascontiguousarray(points_world.T)
+        Ts_world_shape = (self._model.link_pose_array(q)[self._link] @ self._Ts_link_shape).astype(np.float32)
+        lower, upper = self._bounds(Ts_world_shape)
+        met = (points.min(axis=1) <= upper.T) & (points.max(axis=1) >= lower.T)
+        about = np.flatnonzero(met.all(axis=1))
+        if len(about) == 0:
+            return is_robot
+        lowest, highest = lower[:, about].min(axis=1), upper[:, about].max(axis=1)
+        near = np.ones(len(points_world), dtype=bool)
+        for values, low, high in zip(points, lowest, highest, strict=True):
+            near &= (values >= low) & (values <= high)
+        places = np.flatnonzero(near)
+        if len(places):
+            bounds = lower[:, about], upper[:, about]
+            is_robot[places] = self._is_robot(points[:, places], Ts_world_shape, *bounds, about)
+        return is_robot
+
+    def _is_robot(
+        self, points: Float32, Ts_world_shape: Float32, lower: Float32, upper: Float32, about: NDArray[np.intp]
+    ) -> NDArray[np.bool_]:
+        """The same for points (3, N) and the shapes `about` (A,) alone, whose bounds are (3, A) [m, world]."""
+        is_robot = np.zeros(points.shape[1], dtype=bool)
         members = _tiles(points)
         points = points.take(members, axis=1)
-        Ts_world_shape = (self._model.link_pose_array(q)[self._link] @ self._Ts_link_shape).astype(np.float32)
         lowest, highest = points.min(axis=2), points.max(axis=2)
-        tile, shape = self._meeting(lowest, highest, Ts_world_shape)
+        meet = np.ones((lowest.shape[1], len(about)), dtype=bool)
+        for axis in range(3):
+            meet &= lowest[axis, :, None] <= upper[axis]
+            meet &= highest[axis, :, None] >= lower[axis]
+        tile, shape = np.nonzero(meet)
+        shape = about[shape]
         # A tile whose middle is far enough from or inside a shape's reach is so with all of its points.
         middle = 0.5 * (lowest + highest)
         radius = np.sqrt(np.square(highest - middle).sum(axis=0)) + np.float32(1e-6)
@@ -79,20 +104,11 @@ class SelfFilter:
         is_robot[members] = hit
         return is_robot
 
-    def _meeting(
-        self, lowest: Float32, highest: Float32, Ts_world_shape: Float32
-    ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-        """Tiles and shapes (P,) whose bounds meet; `lowest` and `highest` (3, T) are those of the tiles [m, world]."""
+    def _bounds(self, Ts_world_shape: Float32) -> tuple[Float32, Float32]:
+        """Lower and upper bounds (3, S) [m, world] of the shapes and their reach."""
         centers = Ts_world_shape[:, :3, 3].T
         extents = np.einsum("sij,sj->is", np.abs(Ts_world_shape[:, :3, :3]), self._extents)
-        lower, upper = centers - extents, centers + extents
-        about = np.flatnonzero(((lowest.min(axis=1) <= upper.T) & (highest.max(axis=1) >= lower.T)).all(axis=1))
-        meet = np.ones((lowest.shape[1], len(about)), dtype=bool)
-        for axis in range(3):
-            meet &= lowest[axis, :, None] <= upper[axis, about]
-            meet &= highest[axis, :, None] >= lower[axis, about]
-        tile, shape = np.nonzero(meet)
-        return tile, about[shape]
+        return centers - extents, centers + extents
 
     def _distance(self, points: Float32, shape: NDArray[np.intp], Ts_world_shape: Float32) -> Float32:
         """Distance (P, K) [m] of the points (3, P, K) [m, world] of each pair to the box of its shape (P,)."""

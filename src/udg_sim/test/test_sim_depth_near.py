@@ -4,7 +4,9 @@ import pytest
 from udg_description.camera import default_cameras
 from udg_description.layout import HOME_Q
 from udg_sim.depth import DepthRig
+from udg_sim.link_scene import LinkScene
 from udg_sim.objects import ObjectLibrary, ObjectModel
+from udg_sim.view import View, cast, ray_scene
 
 BOX = ((0.3, -0.65, 0.006), (0.95, 0.65, 0.6))
 
@@ -30,6 +32,47 @@ def test_what_is_rendered_near_an_object_is_what_the_whole_image_has_there(rig: 
         assert 0 < shown.sum() < 0.1 * (image > 0).sum()
         np.testing.assert_array_equal(part[shown], image[shown])
         assert shown[image != without].all()  # every pixel that sees the object
+
+
+def test_the_robot_before_an_object_is_where_the_whole_image_has_it(rig: DepthRig) -> None:
+    rng = np.random.default_rng(3)
+    beam = ObjectLibrary().get("beam")
+    names, hidden = list(rig._robot.link_names), 0
+    for _ in range(4):
+        q = HOME_Q + 0.2 * rng.uniform(-1, 1, len(HOME_Q))
+        T_world_object = np.eye(4)
+        T_world_object[:3, 3] = rig._robot.pose(q)[names.index("right_hand_link"), :3, 3] - [0.0, 0.0, 0.08]
+        objects = [(beam, T_world_object)]
+        alone = rig.render(None, objects)
+        whole = rig.render(q, objects)
+        near = rig.render(q, objects, near_objects=True)
+        for image, part, without in zip(whole, near, alone, strict=True):
+            shown = part > 0
+            np.testing.assert_allclose(part[shown].astype(int), image[shown].astype(int), atol=1)  # rounding
+            assert (part[shown] == image[shown]).mean() > 0.999
+            hidden += int((part < without)[shown].sum())
+    assert hidden > 1000  # the hand hides a part of the object
+
+
+def test_links_moved_one_by_one_stop_the_same_rays_as_all_in_their_posture(rig: DepthRig) -> None:
+    rng = np.random.default_rng(1)
+    view, mesh = View(rig.cameras[1]), rig._robot
+    q = HOME_Q + 0.3 * rng.uniform(-1, 1, len(HOME_Q))
+    T_world_link = mesh.pose(q)
+    pixels = np.sort(rng.choice(len(view.ray_norm), 20_000, replace=False))
+    nothing = np.full(len(pixels), np.inf, dtype=np.float32)
+    expected = cast(view, ray_scene(mesh.vertices(T_world_link), mesh.faces), None, pixels, nothing)
+    ray, link = view.pairs(pixels, mesh.cover_centers(T_world_link), mesh.cover.radii, mesh.cover.link)
+    assert len(ray) < len(pixels)
+    hits = LinkScene(mesh).cast(view, T_world_link, pixels[ray], link, nothing[ray])
+    depth, cosine = np.full((2, len(pixels)), np.inf)
+    depth[ray[hits.rays]], cosine[ray[hits.rays]] = hits.depth, hits.cosine
+    stopped = np.flatnonzero(np.isfinite(depth))
+    assert len(np.setxor1d(stopped, expected.rays)) <= 2 and len(stopped) > 1000  # rays that graze an edge
+    both = np.isin(expected.rays, stopped)
+    apart = np.abs(depth[expected.rays[both]] - expected.depth[both])
+    assert np.quantile(apart, 0.999) < 1e-5  # [m]
+    assert np.quantile(np.abs(cosine[expected.rays[both]] - expected.cosine[both]), 0.999) < 1e-3
 
 
 def test_nothing_is_rendered_near_no_object(rig: DepthRig) -> None:

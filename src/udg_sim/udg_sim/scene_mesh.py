@@ -26,7 +26,8 @@ class SphereCover(NamedTuple):
 class RobotMesh:
     """Triangle mesh of the robot's primitives, one for each link, posed all at once.
 
-    faces (F, 3) uint32 index the vertices of `vertices(q)`; face_link (F,) is the place in `link_names` of each face.
+    faces (F, 3) uint32 index the vertices; face_link (F,), vertex_link (V,) are the places in `link_names` of each face
+    and vertex; points_link (V, 3) are the vertices [m], each in the frame of its link.
     """
 
     def __init__(self, model: RobotModel | None = None, detail: int = 1) -> None:
@@ -46,8 +47,8 @@ class RobotMesh:
             covers += [(index, center, radius) for center, radius in _cover(primitives)]
         self.faces = np.ascontiguousarray(np.concatenate(faces), dtype=np.uint32)
         self.face_link = np.concatenate(face_link)
-        self._vertex_link = np.concatenate(vertex_link)
-        self._points_link = np.concatenate(points)
+        self.vertex_link = np.concatenate(vertex_link)
+        self.points_link = np.concatenate(points)
         self.cover = SphereCover(
             np.array([c[0] for c in covers]), np.array([c[1] for c in covers]), np.array([c[2] for c in covers])
         )
@@ -58,8 +59,8 @@ class RobotMesh:
 
     def vertices(self, T_world_link: np.ndarray) -> np.ndarray:
         """(V, 3) float32 vertices in the world [m] for link poses (L, 4, 4)."""
-        T = T_world_link[self._vertex_link]
-        return (np.einsum("nij,nj->ni", T[:, :3, :3], self._points_link) + T[:, :3, 3]).astype(np.float32)
+        T = T_world_link[self.vertex_link]
+        return (np.einsum("nij,nj->ni", T[:, :3, :3], self.points_link) + T[:, :3, 3]).astype(np.float32)
 
     def faces_under(self, spheres: np.ndarray) -> np.ndarray:
         """(K, 3) uint32 faces of the links that have one of the covering spheres (S,) bool."""

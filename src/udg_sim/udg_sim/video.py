@@ -92,7 +92,8 @@ class SceneRenderer:
         normals = np.tile(np.array([0, 0, 1], dtype=np.float32), (len(depth), 1))
         scene, faces, centers, radii = self._triangles(q, objects, colours)
         if scene is not None:
-            hits = cast(view, scene, None, view.may_hit(centers, radii).pixels, depth)
+            likely = view.may_hit(centers, radii).pixels
+            hits = cast(view, scene, None, likely, depth[likely])
             depth[hits.pixels] = hits.depth
             albedo[hits.pixels] = faces[hits.faces]
             flip = np.sign(np.einsum("ij,ij->i", hits.normals, view.directions[hits.pixels]))

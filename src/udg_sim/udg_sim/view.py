@@ -19,9 +19,10 @@ _TILE_PX = 8
 
 
 class Hits(NamedTuple):
-    """Pixels (K,) whose ray hit nearer than what was known: depth (K,) [m], unit normal of the face in the frame of
-    the triangles (K, 3), place of the face (K,), cosine of incidence (K,)."""
+    """Rays that hit nearer than what was known: places (K,) in the pixels given, these pixels (K,), depth (K,) [m],
+    unit normal of the face in the frame of the triangles (K, 3), place of the face (K,), cosine of incidence (K,)."""
 
+    rays: np.ndarray
     pixels: np.ndarray
     depth: np.ndarray
     normals: np.ndarray
@@ -68,8 +69,7 @@ class View:
         h, w = self.shape
         rows, columns = np.divmod(np.arange(h * w), w)
         tile = (rows // _TILE_PX) * -(-w // _TILE_PX) + columns // _TILE_PX
-        self._tile_of_pixel = tile
-        self._tile_grid = (-(-h // _TILE_PX), -(-w // _TILE_PX))
+        self._tile_of_pixel = tile.astype(np.uint16)  # sorted in linear time
         by_tile = np.argsort(tile, kind="stable")
         sizes = np.bincount(tile)
         place = np.minimum(np.arange(_TILE_PX**2)[None], sizes[:, None] - 1)  # small tiles repeat their last pixel
@@ -80,42 +80,48 @@ class View:
         cosine = np.einsum("ij,ij->i", unit, direction[tile])
         self._tile_angle = float(np.arccos(np.clip(cosine.min(), -1, 1)))
         self._tiles = np.unique(tile if self.inside is None else tile[self.inside])  # those with pixels in the box
-        self._tile_direction = direction[self._tiles]
+        self._tile_direction = direction
 
-    def tiles_about(self, pixels: np.ndarray) -> np.ndarray:
-        """Which tiles (inside the box) hold one of the pixels or have a neighbour that does; (T,) bool."""
-        rows, columns = self._tile_grid
-        grid = np.zeros((rows + 2, columns + 2), dtype=bool)
-        inner = np.zeros(rows * columns, dtype=bool)
-        inner[self._tile_of_pixel[pixels]] = True
-        grid[1:-1, 1:-1] = inner.reshape(rows, columns)
-        grid = grid[:-2] | grid[1:-1] | grid[2:]
-        grid = grid[:, :-2] | grid[:, 1:-1] | grid[:, 2:]
-        return grid.ravel()[self._tiles]
+    def may_hit(self, centers_world: np.ndarray, radii: np.ndarray) -> LikelyHits:
+        """Pixels (inside the box) whose tile may see one of the spheres (S, 3), (S,) [m], and which spheres."""
+        middle = 0.5 * (centers_world.min(axis=0) + centers_world.max(axis=0))
+        reach = (np.linalg.norm(centers_world - middle, axis=1) + radii).max(keepdims=True)
+        tiles = self._tiles[self._tiles_see(self._tiles, middle[None], reach)[:, 0]]  # those that may see any
+        seen = self._tiles_see(tiles, centers_world, radii)
+        pixels = self._tile_pixels[tiles[seen.any(axis=1)]].ravel()
+        return LikelyHits(pixels if self.inside is None else pixels[self.inside[pixels]], seen.any(axis=0))
 
-    def pixels_of(self, tiles: np.ndarray) -> np.ndarray:
-        """Pixels (inside the box) of the tiles (T,) bool, some twice."""
-        pixels = self._tile_pixels[self._tiles[tiles]].ravel()
-        return pixels if self.inside is None else pixels[self.inside[pixels]]
+    def pairs(
+        self, pixels: np.ndarray, centers_world: np.ndarray, radii: np.ndarray, groups: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Which of the pixels (N,) may see one of the spheres of a group (numbers (S,)): places of pixels (K,), groups
+        (K,), ascending."""
+        tile_of_pixel = self._tile_of_pixel[pixels]
+        used = np.zeros(len(self._tile_direction), dtype=bool)
+        used[tile_of_pixel] = True
+        tiles = np.flatnonzero(used)
+        seen = self._tiles_see(tiles, centers_world, radii)
+        spheres = np.flatnonzero(seen.any(axis=0))
+        names, column = np.unique(groups[spheres], return_inverse=True)
+        by_group = np.zeros((len(names), len(tiles)), dtype=bool)
+        for sphere, k in zip(spheres.tolist(), column.tolist(), strict=True):
+            by_group[k] |= seen[:, sphere]
+        k, tile = np.nonzero(by_group)
+        by_tile = np.argsort(tile_of_pixel, kind="stable")
+        count = np.bincount(tile_of_pixel, minlength=len(used))[tiles]
+        first, repeats = np.cumsum(count) - count, count[tile]
+        place = np.repeat(first[tile] - (np.cumsum(repeats) - repeats), repeats) + np.arange(repeats.sum())
+        return by_tile[place], np.repeat(names[k], repeats)
 
-    def may_hit(self, centers_world: np.ndarray, radii: np.ndarray, tiles: np.ndarray | None = None) -> LikelyHits:
-        """Pixels (inside the box) whose tile may see one of the spheres (S, 3), (S,) [m], and which spheres.
-
-        tiles: only these (T,) bool; all if None.
-        """
+    def _tiles_see(self, tiles: np.ndarray, centers_world: np.ndarray, radii: np.ndarray) -> np.ndarray:
+        """Whether tiles (T,) may see the spheres (S, 3), (S,) [m]; (T, S) bool."""
         offset = centers_world - self.origin
         distance = np.maximum(np.linalg.norm(offset, axis=1), 1e-9)
         sine = np.minimum(radii / distance, 1.0)
         half = np.where(sine < 1, np.arcsin(sine) + self._tile_angle, np.pi)
         limit = np.cos(np.minimum(half, np.pi)).astype(np.float32)
         axis = (offset / distance[:, None]).astype(np.float32)
-        if tiles is None:
-            seen = self._tile_direction @ axis.T >= limit
-            return LikelyHits(self.pixels_of(seen.any(axis=1)), seen.any(axis=0))
-        seen = self._tile_direction[tiles] @ axis.T >= limit
-        seeing = tiles.copy()
-        seeing[tiles] = seen.any(axis=1)
-        return LikelyHits(self.pixels_of(seeing), seen.any(axis=0))
+        return self._tile_direction[tiles] @ axis.T >= limit
 
 
 def _bounding_window(mask: np.ndarray) -> tuple[slice, slice]:
@@ -138,9 +144,9 @@ def ray_scene(vertices: np.ndarray, faces: np.ndarray) -> RaycastingScene:
 
 
 def cast(
-    view: View, scene: RaycastingScene, T_world_mesh: np.ndarray | None, pixels: np.ndarray, depth: np.ndarray
+    view: View, scene: RaycastingScene, T_world_mesh: np.ndarray | None, pixels: np.ndarray, known: np.ndarray
 ) -> Hits:
-    """Casts the rays of some pixels; those that hit nearer than `depth` (H*W,) [m].
+    """Casts the rays of some pixels (N,); those that hit nearer than the depth known there (N,) [m].
 
     T_world_mesh: pose of the scene's triangles; None: they are in the world.
     """
@@ -156,8 +162,8 @@ def cast(
         rays[:, 3:] = view.directions[pixels] @ R.astype(np.float32)
     result = scene.cast_rays(open3d.core.Tensor.from_numpy(rays), nthreads=1)
     hit = result["t_hit"].numpy()
-    nearer = np.flatnonzero(hit < depth[pixels])
+    nearer = np.flatnonzero(hit < known)
     chosen = pixels[nearer]
     normals = result["primitive_normals"].numpy()[nearer]
     cosine = np.abs(np.einsum("ij,ij->i", normals, rays[nearer, 3:])) / view.ray_norm[chosen]
-    return Hits(chosen, hit[nearer], normals, result["primitive_ids"].numpy()[nearer], cosine)
+    return Hits(nearer, chosen, hit[nearer], normals, result["primitive_ids"].numpy()[nearer], cosine)
