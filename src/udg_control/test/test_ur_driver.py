@@ -138,6 +138,7 @@ def test_connecting_measures_and_does_not_move_or_start_anything(emulators: UrEm
     try:
         status, state = arm.status(), arm.read()
         assert status.phase is Phase.STOPPED and status.fault is None
+        assert status.values["robot_model"] == "UR5e" and status.values["serial_number"] == "20215501234"
         assert state is not None
         np.testing.assert_allclose(state.q, emulators.right.q(), atol=1e-12)
         first_ns = state.stamp_ns
@@ -163,6 +164,45 @@ def test_another_controller_than_the_configured_one_is_refused(emulators: UrEmul
     arm = make(emulators.right, "right", serial_number="20990000000")
     with pytest.raises(DeviceError, match="20215501234"):
         arm.connect()
+
+
+def test_swapped_addresses_are_named(emulators: UrEmulators) -> None:
+    arm = UrArm("left", UrArmConfig(host=emulators.right.address), partner_serial_number="20215501234")
+    with pytest.raises(DeviceError, match=f"left arm .*{emulators.right.address}.* addresses of both are swapped"):
+        arm.connect()
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        ("ur10e", "drives a UR10e"),
+        ("cb3", "is a CB3"),
+        ("polyscope_5.4", ".* 5.6 or newer"),
+        ("polyscope_x", "runs PolyScope X"),
+    ],
+)
+def test_another_kind_of_robot_is_refused_by_name_before_it_is_ready(kind: str, words: str) -> None:
+    address = loopback_pair(salt=8)[0]
+    with UrEmulators(left=address, arguments=["--controller", kind]) as emulators:
+        arm = UrArm("left", UrArmConfig(host=address))
+        began_s = time.monotonic()
+        with pytest.raises(DeviceError, match=f"left arm .*{address} {words}"):
+            arm.connect()
+        assert time.monotonic() - began_s < 10.0
+        assert "script" not in [event["event"] for event in emulators.left.full_log().events]
+        assert arm.status().phase is Phase.CLOSED
+
+
+def test_a_silent_dashboard_is_noticed_within_half_a_second(arm: UrArm, emulators: UrEmulators) -> None:
+    with Mover(arm, amplitude_rad=0.3):
+        wait_for_motion(emulators.left, arm)
+        happened_s = emulators.left.inject("dashboard_silent")
+        status = wait_for_fault(arm)
+        assert status.fault is Fault.SILENT and "the dashboard has not answered for" in status.detail
+        assert status.values["fault_ns"] * 1e-9 - happened_s < 0.5  # type: ignore[operator]
+        wait_for_rest(emulators.left)
+    emulators.left.inject("restore")
+    get_ready(arm)
 
 
 def test_the_arm_follows_and_stops_and_its_targets_keep_the_limits(arm: UrArm, emulators: UrEmulators) -> None:

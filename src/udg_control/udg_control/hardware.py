@@ -57,7 +57,8 @@ def make_devices(config: HardwareConfig) -> list[Device]:
 def _make_arm(config: HardwareConfig, side: Side) -> Device:
     if config.arms == "simulated":
         return SimulatedDevice(f"{side}_arm", config.simulated)
-    return UrArm(side, config.left_arm if side == "left" else config.right_arm)
+    mine, partners = (config.left_arm, config.right_arm) if side == "left" else (config.right_arm, config.left_arm)
+    return UrArm(side, mine, partners.serial_number)
 
 
 def _make_hand(config: HardwareConfig, side: Side) -> Device:

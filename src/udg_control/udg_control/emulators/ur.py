@@ -15,7 +15,7 @@ from types import FrameType
 
 import numpy as np
 
-from udg_control.emulators.ur_arm import EmulatedArm, EmulatedArmConfig
+from udg_control.emulators.ur_arm import CONTROLLERS, EmulatedArm, EmulatedArmConfig
 from udg_control.emulators.ur_controller import CONTROL_PORT, RtdeConnection, UrController, serve
 from udg_control.emulators.ur_log import ArmLog
 from udg_description.files import user_path
@@ -44,7 +44,9 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     for side in SIDES:
         home = tuple(float(angle) for angle in HOME_Q[part_indices(f"{side}_arm")])
         parser.add_argument(f"--{side}", type=_loopback, help=f"loopback address of the {side} arm")
+        parser.add_argument(f"--serial-{side}", default=EmulatedArmConfig().serial_number, help="its serial number")
         parser.add_argument(f"--q-{side}", type=_six_numbers, default=home, help="its angles at the start [rad]")
+    parser.add_argument("--controller", choices=CONTROLLERS, default="ur5e", help="which controllers are played")
     parser.add_argument("--log", type=user_path, help="write commands and events to this file, a JSON object a line")
     parser.add_argument(
         "--unlock-delay",
@@ -83,7 +85,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             address = getattr(arguments, side)
             if address is not None:
                 config = EmulatedArmConfig(
-                    q_start=getattr(arguments, f"q_{side}"), unlock_delay_s=arguments.unlock_delay
+                    controller=CONTROLLERS[arguments.controller],
+                    serial_number=getattr(arguments, f"serial_{side}"),
+                    q_start=getattr(arguments, f"q_{side}"),
+                    unlock_delay_s=arguments.unlock_delay,
                 )
                 controllers.append(UrController(EmulatedArm(config, ArmLog(side, file)), address))
     except OSError as error:

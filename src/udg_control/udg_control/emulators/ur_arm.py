@@ -40,10 +40,31 @@ SCRIPT_MARK = "RTDE Control Script Loaded"
 
 
 @dataclass(frozen=True, kw_only=True)
+class ControllerKind:
+    """Which controller is played: what it says of itself, and what it does not know."""
+
+    version: tuple[int, int, int, int] = (5, 12, 4, 1101661)
+    model: str = "UR5"
+    unknown: tuple[str, ...] = ()  # questions that its dashboard does not understand
+    has_dashboard: bool = True
+
+
+SINCE_5_6 = ("is in remote control", "get serial number", "get robot model")
+CONTROLLERS: dict[str, ControllerKind] = {
+    "ur5e": ControllerKind(),
+    "ur3e": ControllerKind(model="UR3"),
+    "ur10e": ControllerKind(model="UR10"),
+    "cb3": ControllerKind(version=(3, 10, 2, 66666), unknown=SINCE_5_6),
+    "polyscope_5.4": ControllerKind(version=(5, 4, 3, 529), unknown=SINCE_5_6),
+    "polyscope_x": ControllerKind(version=(10, 7, 0, 0), has_dashboard=False),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
 class EmulatedArmConfig:
     """What the emulated controller claims to be, and how it behaves."""
 
-    version: tuple[int, int, int, int] = (5, 12, 4, 1101661)
+    controller: ControllerKind = CONTROLLERS["ur5e"]
     serial_number: str = "20215501234"
     unlock_delay_s: float = 0.0  # a real one refuses to unlock within 5 s of a protective stop
     q_start: tuple[float, ...] = field(default=(0.0, -1.5708, 0.0, -1.5708, 0.0, 0.0))  # [rad]
@@ -111,14 +132,16 @@ class EmulatedArm:
         if command not in ("is in remote control", "robotmode", "safetystatus"):  # asked all the time
             self.log.event("dashboard", command=command)
         answers = {
-            "PolyscopeVersion": "URSoftware {}.{}.{}.{} (emulated)".format(*self.config.version),
+            "PolyscopeVersion": "URSoftware {}.{}.{}.{} (emulated)".format(*self.config.controller.version),
             "get serial number": self.config.serial_number,
             "is in remote control": "true" if self.remote else "false",
             "robotmode": f"Robotmode: {_MODE_NAMES[self.robot_mode]}",
             "safetystatus": f"Safetystatus: {_SAFETY_NAMES[self.safety_mode]}",
             "running": f"Program running: {'true' if self.program_running else 'false'}",
-            "get robot model": "UR5",
+            "get robot model": self.config.controller.model,
         }
+        if command in self.config.controller.unknown:
+            return f"could not understand: '{command}'"
         if command in answers:
             return answers[command]
         actions = {"stop": self._dashboard_stop, "unlock protective stop": self._dashboard_unlock}

@@ -127,7 +127,7 @@ class RtdeConnection(Connection):
         if package.kind == rtde.REQUEST_VERSION:
             answer = bytes([package.payload == b"\x00\x02"])
         elif package.kind == rtde.GET_CONTROLLER_VERSION:
-            answer = struct.pack(">4I", *self._arm.config.version)
+            answer = struct.pack(">4I", *self._arm.config.controller.version)
         elif package.kind == rtde.SETUP_OUTPUTS:
             answer = self._set_up_outputs(package.payload)
         elif package.kind == rtde.SETUP_INPUTS:
@@ -173,7 +173,7 @@ class DashboardConnection(Connection):
     def handle(self) -> None:
         """Answer each line."""
         for line in self.lines():
-            if not self._controller.silent:
+            if not self._controller.silent and not self._controller.dashboard_silent:
                 self.send((self._controller.arm.dashboard(line) + "\n").encode())
 
 
@@ -222,6 +222,7 @@ class UrController:
         """Listen. Raises OSError when a port is taken."""
         self.arm, self.address = arm, address
         self.silent = False
+        self.dashboard_silent = False
         self.connections: list[Connection] = []
         self.listeners: dict[int, socket.socket] = {}
         self.changes = 0  # of listeners and connections
@@ -232,6 +233,8 @@ class UrController:
             CONTROL_PORT: ControlConnection,
         }
         self._listen_again_s: float | None = None
+        if not arm.config.controller.has_dashboard:
+            del self._kinds[DASHBOARD_PORT]
         for port in self._kinds:
             self._listen(port)
 
@@ -307,6 +310,7 @@ class UrController:
             "drop_link": self._drop_link,
             "unplug": self._unplug,
             "silent": self._fall_silent,
+            "dashboard_silent": self._silence_dashboard,
             "reboot": lambda: self._reboot(float(request.get("seconds", 0.5))),
             "restore": self._restore,
         }
@@ -343,6 +347,11 @@ class UrController:
         self.arm.log.event("silent")
         self.silent = True
 
+    def _silence_dashboard(self) -> None:
+        """The dashboard's connections stay open, but nothing is answered any more."""
+        self.arm.log.event("dashboard_silent")
+        self.dashboard_silent = True
+
     def _reboot(self, seconds: float) -> None:
         self.arm.log.event("reboot")
         self._go_away()
@@ -350,7 +359,7 @@ class UrController:
         self._listen_again_s = time.monotonic() + seconds
 
     def _restore(self) -> None:
-        self.silent = False
+        self.silent = self.dashboard_silent = False
         self._come_back()
         self.arm.restore()
 

@@ -14,6 +14,7 @@ from udg_control.device import Device, DeviceState, DeviceStatus, Fault, Phase
 from udg_control.errors import DeviceError
 from udg_control.ur.config import UrArmConfig
 from udg_control.ur.dashboard import stop_program
+from udg_control.ur.identity import Identity
 from udg_control.ur.shared import FAULTS, LATENESS_BIN_US, PHASES, Command, Report, Shared
 from udg_control.ur.start import Start
 from udg_control.ur.watch import ROBOT_MODES
@@ -21,6 +22,7 @@ from udg_control.worker import Order, start_worker, wait_or_kill
 from udg_description.layout import N_ARM_JOINTS, Side
 
 CLOSE_S = 2.0
+_CABLES = "power, cable and address"
 _POLL_S = 0.002
 _NS = 1_000_000_000
 _NOBODY = tuple([float("nan")] * N_ARM_JOINTS)
@@ -29,7 +31,9 @@ _NOBODY = tuple([float("nan")] * N_ARM_JOINTS)
 class _Link:
     """A process and the memory shared with it."""
 
-    def __init__(self, side: Side, config: UrArmConfig, *, arm: bool, seen: Report | None) -> None:
+    def __init__(
+        self, side: Side, config: UrArmConfig, partner_serial_number: str, *, arm: bool, seen: Report | None
+    ) -> None:
         descriptor = Shared.create()
         try:
             self.shared = Shared(descriptor)
@@ -41,6 +45,7 @@ class _Link:
                 seen_controller_s=-1.0 if seen is None else seen.controller_s,
                 seen_ns=0 if seen is None else seen.stamp_ns,
                 config=dataclasses.asdict(config),
+                partner_serial_number=partner_serial_number,
             )
             self.process = start_worker("udg_control.ur.process", start, descriptor)
         finally:
@@ -62,12 +67,13 @@ class _Link:
 class UrArm:
     """One UR5e. See `device.Device` for the meaning of the methods; they may be called from several threads."""
 
-    def __init__(self, side: Side, config: UrArmConfig) -> None:
-        """Nothing is connected before `connect`."""
+    def __init__(self, side: Side, config: UrArmConfig, partner_serial_number: str = "") -> None:
+        """Nothing is connected before `connect`. `partner_serial_number` is the configured one of the other arm."""
         self.part = f"{side}_arm"
         self.name = f"{side} arm (UR5e at {config.host})"
         self.config = config
         self._side: Side = side
+        self._partner_serial_number = partner_serial_number
         self._lock = threading.Lock()
         self._link: _Link | None = None
         self._restarting: threading.Thread | None = None
@@ -91,7 +97,8 @@ class UrArm:
             time.sleep(_POLL_S)
         if status.fault in (Fault.NOT_CONNECTED, Fault.WRONG_DEVICE, Fault.WORKER_DIED):
             self.close()
-            raise DeviceError(f"{self.name}: {status.detail}; check power, cable and address")
+            check = "addresses and serial numbers in robot.yaml" if status.fault is Fault.WRONG_DEVICE else _CABLES
+            raise DeviceError(f"{self.name}: {status.detail}; check {check}")
 
     def read(self) -> DeviceState | None:
         """Return the newest measured state: q [rad], velocity [rad/s], current [A], temperature [deg C]."""
@@ -151,7 +158,7 @@ class UrArm:
 
     def _start_process(self, *, arm: bool, seen: Report | None = None) -> None:
         self._death = None
-        self._link = _Link(self._side, self.config, arm=arm, seen=seen)
+        self._link = _Link(self._side, self.config, self._partner_serial_number, arm=arm, seen=seen)
 
     def close(self) -> None:
         """servoStop, stopScript, end the process."""
@@ -192,6 +199,8 @@ class UrArm:
             advisory = ""
             if 0.0 < report.speed_scaling < 0.99:
                 advisory = f"the speed slider is at {report.speed_scaling:.0%}"
+            elif not self.config.serial_number and not self.config.host.startswith("127."):
+                advisory = f"its serial number is not configured ({values['serial_number']}): any UR5e would do"
             return DeviceStatus(phase=phase, advisory=advisory, values=values)
 
     def _find_death(self, link: _Link, report: Report, phase: Phase) -> None:
@@ -235,8 +244,13 @@ class UrArm:
 
     def _values(self, report: Report) -> dict[str, object]:
         age_ms = (time.monotonic_ns() - report.stamp_ns) * 1e-6 if report.stamp_ns else float("nan")
+        link = self._link
+        identity = (None if link is None else link.shared.identity()) or Identity("", "", "")
         return {
             "host": self.config.host,
+            "serial_number": identity.serial_number,
+            "robot_model": identity.model,
+            "polyscope": identity.polyscope,
             "state_age_ms": round(age_ms, 1),
             "cycles": report.cycles,
             "missed": report.missed,

@@ -73,6 +73,9 @@ class UrArmConfig:
     remote_poll_s: float = field(
         default=0.05, metadata={"description": "time between questions for remote control [s]", "range": (0.01, 1.0)}
     )
+    dashboard_timeout_s: float = field(
+        default=0.4, metadata={"description": "no answer of the dashboard for this long: fault [s]", "range": (0.1, 10)}
+    )
     connect_timeout_s: float = field(
         default=10.0, metadata={"description": "longest wait for connecting or arming [s]", "range": (1.0, 300.0)}
     )

@@ -7,6 +7,7 @@ import socket
 import time
 
 PORT = 29999
+REMOTE = "is in remote control"
 _GREETING = b"Dashboard Server"
 
 
@@ -20,8 +21,9 @@ class Dashboard:
     def __init__(self, host: str, timeout_s: float = 1.0) -> None:
         """Connect and read the greeting. Raises DashboardError."""
         self._buffer = b""
-        self._asked = False
+        self._asked_s: float | None = None  # since when `poll` has waited for an answer
         self.remote: bool | None = None  # the last answer to `poll`
+        self.complaint = ""  # what is wrong with the last answer
         try:
             self._sock = socket.create_connection((host, PORT), timeout=timeout_s)
             self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -35,8 +37,8 @@ class Dashboard:
     def ask(self, question: str, timeout_s: float = 1.0) -> str:
         """Return the answer to a question. Raises DashboardError."""
         deadline_s = time.monotonic() + timeout_s
-        if self._asked:
-            self._asked = False
+        if self._asked_s is not None:
+            self._asked_s = None
             self._line(deadline_s)
         self._send(question)
         return self._line(deadline_s).decode("utf-8", "replace")
@@ -44,14 +46,10 @@ class Dashboard:
     def poll(self) -> bool:
         """Ask for remote control, take up an answer that has come; False when the connection is broken."""
         try:
-            if self._asked:
-                line = self._take_line()
-                if line is None:
-                    return True
-                self.remote = b"true" in line
-                self._asked = False
-            self._send("is in remote control")
-            self._asked = True
+            self._take_answer()
+            if self._asked_s is None:
+                self._send(REMOTE)
+                self._asked_s = time.monotonic()
         except DashboardError:
             return False
         return True
@@ -59,13 +57,25 @@ class Dashboard:
     def collect(self) -> bool:
         """Take up an answer that has come, without asking anew; False when the connection is broken."""
         try:
-            line = self._take_line() if self._asked else None
+            self._take_answer()
         except DashboardError:
             return False
-        if line is not None:
-            self.remote = b"true" in line
-            self._asked = False
         return True
+
+    def waiting_s(self, now_s: float) -> float:
+        """How long `poll` has been waiting for an answer [s]."""
+        return 0.0 if self._asked_s is None else now_s - self._asked_s
+
+    def _take_answer(self) -> None:
+        line = self._take_line() if self._asked_s is not None else None
+        if line is None:
+            return
+        self._asked_s = None
+        text = line.decode("utf-8", "replace").strip().lower()
+        if text in ("true", "false"):
+            self.remote = text == "true"
+        else:
+            self.complaint = f"the dashboard answers '{REMOTE}' with '{text}'"
 
     def stop_program(self) -> None:
         """Stop the running program if the connection still works; does not wait."""

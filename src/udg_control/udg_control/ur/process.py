@@ -24,7 +24,8 @@ import numpy as np
 
 from udg_control.device import Fault, Phase
 from udg_control.ur.config import UrArmConfig
-from udg_control.ur.dashboard import Dashboard, DashboardError
+from udg_control.ur.dashboard import REMOTE, Dashboard, DashboardError
+from udg_control.ur.identity import QUESTIONS, identify, wrong_serial, wrong_version
 from udg_control.ur.playout import Playout
 from udg_control.ur.receive import ReceiveError, Receiver
 from udg_control.ur.shared import FAULTS, LATENESS_BIN_US, LATENESS_BINS, PHASES, Command, Report, Shared
@@ -36,7 +37,6 @@ from udg_description.limits import joint_limits
 
 KICK_PERIOD_S = 0.02  # the watchdog of the controller wants to hear something
 END_S = 0.8  # longest wait for servoStop and stopScript on the way out
-DASHBOARD_SILENCE_S = 2.0
 REBOOT_SLACK_S = 5.0
 POSITION_TOLERANCE_RAD = 1e-6
 MOST_PERIODS = 5
@@ -100,7 +100,8 @@ class ArmProcess:
         self._target = self._q
         self._refused_cycles = 0  # servo targets in a row that the library did not take
         self._reporting = threading.Lock()
-        self._kicked_s = self._polled_s = self._answered_s = 0.0
+        self._kicked_s = self._polled_s = 0.0
+        self._unanswered_cycles = 0  # looks at the dashboard since it was asked last
 
     # --- life -------------------------------------------------------------------------------------------------------
 
@@ -172,31 +173,45 @@ class ArmProcess:
     # --- connecting -------------------------------------------------------------------------------------------------
 
     def _connect(self) -> bool:
-        """Connect to measure; False when there is nobody to connect to."""
+        """Connect to measure; False when there is nobody to connect to, or another robot than the configured one."""
         config = self._config
         try:
             self._receiver = Receiver(config.host, config.servo_rate_hz)
-            self._dashboard = Dashboard(config.host)
-            serial_number = self._dashboard.ask("get serial number").strip()
-            self._sample = self._sample._replace(remote="true" in self._dashboard.ask("is in remote control"))
+            found = self._identify()
         except (ReceiveError, DashboardError) as error:
-            self._enter_fault(FaultReport(Fault.NOT_CONNECTED, f"{config.host} does not answer: {error}"))
-            self._report(time.monotonic())
-            return False
-        if config.serial_number not in ("", serial_number):
-            text = f"the controller at {config.host} has serial number {serial_number}, not {config.serial_number}"
-            self._enter_fault(FaultReport(Fault.WRONG_DEVICE, text))
+            found = FaultReport(Fault.NOT_CONNECTED, f"{config.host} does not answer: {error}")
+        if found is not None:
+            self._enter_fault(found)
             self._report(time.monotonic())
             return False
         now_s = time.monotonic()
         self._measure(now_s)
-        self._answered_s = self._polled_s = now_s
+        self._polled_s = now_s
         seen_s = self._start.seen_controller_s
         expected_s = seen_s + (time.monotonic_ns() - self._start.seen_ns) / _NS - REBOOT_SLACK_S
         self._rebooted = seen_s >= 0.0 and self._sample.controller_s < max(seen_s, expected_s)
         self._phase = Phase.STOPPED
         self._report(now_s)
         return True
+
+    def _identify(self) -> FaultReport | None:
+        """Ask who the controller is; say what is wrong with it. Raises DashboardError."""
+        config = self._config
+        assert self._receiver is not None
+        who = f"the controller at {config.host}"
+        wrong = wrong_version(self._receiver.version)
+        if wrong:
+            return FaultReport(Fault.WRONG_DEVICE, f"{who} {wrong}")
+        timeout_s = config.dashboard_timeout_s
+        self._dashboard = Dashboard(config.host, timeout_s)
+        answers = {question: self._dashboard.ask(question, timeout_s) for question in QUESTIONS}
+        identity, wrong = identify(self._receiver.version, answers)
+        self._shared.put_identity(identity)
+        wrong = wrong or wrong_serial(identity, config.serial_number, self._start.partner_serial_number)
+        if wrong:
+            return FaultReport(Fault.WRONG_DEVICE, f"{who} {wrong}")
+        self._sample = self._sample._replace(remote=answers[REMOTE].strip().lower() == "true")
+        return None
 
     def _arm(self) -> None:
         """Get ready: release what can be released, start the control program, hold."""
@@ -295,11 +310,16 @@ class ArmProcess:
         else:
             return
         if dashboard.remote is not None:
-            self._answered_s = now_s
             self._sample = self._sample._replace(remote=dashboard.remote)
             dashboard.remote = None
-        if not alive or now_s - self._answered_s > DASHBOARD_SILENCE_S:
+        waited_s = dashboard.waiting_s(now_s)
+        self._unanswered_cycles = self._unanswered_cycles + 1 if waited_s > 0.0 else 0
+        if not alive:
             self._give_up(FaultReport(Fault.LINK_LOST, "the dashboard connection broke"))
+        if dashboard.complaint:
+            self._give_up(FaultReport(Fault.LINK_LOST, dashboard.complaint))
+        if waited_s > self._config.dashboard_timeout_s and self._unanswered_cycles > SILENT_CYCLES // 2:
+            self._give_up(FaultReport(Fault.SILENT, f"the dashboard has not answered for {waited_s:.2f} s"))
 
     def _look_for_fault(self, now_s: float) -> FaultReport | None:
         if self._control is not None and not self._control.isConnected():

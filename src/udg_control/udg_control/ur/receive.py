@@ -13,9 +13,11 @@ import time
 from typing import NamedTuple
 
 PORT = 30004
+VERSION_S = 0.4
 _HEADER = struct.Struct(">HB")
+_VERSION = struct.Struct(">4I")
 _VERSION_2 = 2
-_REQUEST_VERSION, _SETUP_OUTPUTS, _START, _DATA, _TEXT = (ord(letter) for letter in "VOSUM")
+_REQUEST_VERSION, _GET_CONTROLLER, _SETUP_OUTPUTS, _START, _DATA, _TEXT = (ord(letter) for letter in "VvOSUM")
 _FIELDS = {
     "timestamp": ("DOUBLE", "d"),
     "actual_q": ("VECTOR6D", "6d"),
@@ -34,6 +36,10 @@ _LOST = select.POLLRDHUP | select.POLLHUP | select.POLLERR
 
 class ReceiveError(Exception):
     """The controller does not answer, answers otherwise than RTDE version 2, or the link broke."""
+
+
+class SilentError(ReceiveError):
+    """The controller does not answer in time."""
 
 
 class Measurement(NamedTuple):
@@ -63,6 +69,7 @@ class Receiver:
             self._sock.setblocking(False)
             if self._ask(_REQUEST_VERSION, struct.pack(">H", _VERSION_2), deadline_s) != b"\x01":
                 raise ReceiveError(f"{host}: the controller does not speak RTDE version 2")
+            self.version = self._ask_version(min(deadline_s, time.monotonic() + VERSION_S))  # of PolyScope
             self._set_up(host, rate_hz, deadline_s)
             if self._ask(_START, b"", deadline_s) != b"\x01":
                 raise ReceiveError(f"{host}: the controller does not start to send")
@@ -133,6 +140,14 @@ class Receiver:
         del self._buffer[:start]
         return found
 
+    def _ask_version(self, deadline_s: float) -> tuple[int, ...]:
+        """Return the version of the controller's software, () if it does not tell."""
+        try:
+            answer = self._ask(_GET_CONTROLLER, b"", deadline_s)
+        except SilentError:
+            return ()
+        return _VERSION.unpack(answer)[:3] if len(answer) == _VERSION.size else ()
+
     def _ask(self, kind: int, payload: bytes, deadline_s: float) -> bytes:
         self._sock.sendall(_HEADER.pack(_HEADER.size + len(payload), kind) + payload)
         while True:
@@ -140,7 +155,7 @@ class Receiver:
             for answered, answer in self._packages():
                 if answered == kind:
                     return answer
-                if answered != _TEXT:
+                if answered not in (_TEXT, _GET_CONTROLLER):
                     raise ReceiveError(f"the controller answers {chr(kind)} with {chr(answered)}")
 
     def _wait_for_data(self, deadline_s: float) -> Measurement:
@@ -153,7 +168,7 @@ class Receiver:
     def _wait(self, deadline_s: float) -> None:
         left_s = deadline_s - time.monotonic()
         if left_s <= 0.0 or not select.select([self._sock], [], [], left_s)[0]:
-            raise ReceiveError("the controller does not answer")
+            raise SilentError("the controller does not answer")
 
     def close(self) -> None:
         """Close the connection."""

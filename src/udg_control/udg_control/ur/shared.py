@@ -16,6 +16,7 @@ import numpy as np
 
 from udg_control.device import Fault, Phase
 from udg_control.shared_record import Record
+from udg_control.ur.identity import Identity
 from udg_control.worker import Order
 
 RING = 64  # commands that may wait
@@ -74,7 +75,8 @@ class Shared:
         self._report = Record(_REPORT, self._memory, self._words, offset)
         self._joints = Record(_JOINTS, self._memory, self._words, self._report.end)
         self._text = Record(_TEXT, self._memory, self._words, self._joints.end)
-        offset = self._text.end
+        self._identity = Record(_TEXT, self._memory, self._words, self._text.end)
+        offset = self._identity.end
         self._ring = []
         for _ in range(RING):
             self._ring.append(Record(_COMMAND, self._memory, self._words, offset))
@@ -118,6 +120,11 @@ class Shared:
         values = self._text.get()
         return "" if values is None else values[0].rstrip(b"\0").decode("utf-8", "replace")
 
+    def identity(self) -> Identity | None:
+        """Return who the controller said it is, None before it was asked."""
+        values = self._identity.get()
+        return None if values is None else Identity(*values[0].rstrip(b"\0").decode("utf-8", "replace").split("\n"))
+
     # --- the process's side -----------------------------------------------------------------------------------------
 
     def order(self) -> tuple[int, Order]:
@@ -147,6 +154,10 @@ class Shared:
     def put_detail(self, text: str) -> None:
         """Publish."""
         self._text.put(text.encode()[:_DETAIL_BYTES])
+
+    def put_identity(self, identity: Identity) -> None:
+        """Publish."""
+        self._identity.put("\n".join(part.replace("\n", " ")[:100] for part in identity).encode()[:_DETAIL_BYTES])
 
     def close(self) -> None:
         """Unmap."""

@@ -17,3 +17,4 @@ class Start:
     seen_controller_s: float  # the controller's clock when it was last seen, below 0: never
     seen_ns: int
     config: dict[str, Any]
+    partner_serial_number: str = ""  # configured one of the other arm, to tell swapped addresses
