@@ -10,8 +10,9 @@ import numpy as np
 
 from udg_control.errors import RefusedError
 from udg_control.follower import MAX_SUBSTEPS, NS_PER_S, ChunkFollower, FollowerConfig, SmoothMove
+from udg_control.pace import Pace
 from udg_control.ranges import check_ranges
-from udg_control.safety import Reason, SafetyConfig, SafetyFilter
+from udg_control.safety import Reason, SafetyConfig, SafetyFilter, Verdict
 from udg_control.states import Event, Mode, StateMachine
 from udg_control.streams import SOLE, Source, Streams
 from udg_description.layout import HOME_Q, JOINT_NAMES, N_JOINTS
@@ -134,6 +135,8 @@ class Controller:
         self.fault: FaultReport | None = None  # set in Mode.FAULT
         self.streams = streams or Streams(config.stream_pause_s)
         self._states = StateMachine()
+        self.arm_speed = 1.0  # share of its speed at which the slowest arm says that it moves
+        self._pace = Pace(self.filter.step)
         self._joint_velocity = limits.velocity
         self._speed_scale = config.speed_scale
         self._beat: tuple[int, str] | None = None  # when the last heartbeat came [ns], and what it complained about
@@ -358,6 +361,7 @@ class Controller:
             self._note_leap()
         if first or leap or self._sync_due:
             self.follower.sync(self.filter.sync(q_measured))
+            self._pace.start()
             self._sync_due = False
         periods = 1 if first or leap else self._periods_since_last(now_ns)
         if periods == 0:  # the same state again: the same command again
@@ -366,16 +370,18 @@ class Controller:
         self._last_ns = now_ns
         if self.filter.enabled:
             self._check_heartbeat(now_ns)
+            assert self.filter.command is not None  # synchronised above
+            self.follower.pace = self._pace.update(self.filter.command, q_measured, self.arm_speed, dt_s)
         rejected = self._choose_reference(now_ns) if self.filter.enabled else None
         if not self.filter.enabled:
             return self._brake(dt_s)
+        if self._pace.complaint:
+            return self._reject(self.filter.hold(Reason.STEP, self._pace.complaint, dt_s))
         verdict = self.filter.judge(
             self.follower.advance(now_ns, periods), q_measured, dt_s=dt_s, state_age_s=(now_ns - stamp_ns) / NS_PER_S
         )
         if verdict.reason is not None:
-            if self.config.latch:
-                self._latch(verdict.reason, verdict.detail)
-            return self._hold(verdict.reason, verdict.detail)
+            return self._reject(verdict)
         if self._move is not None and now_ns >= self._move.end_ns and self.follower.at_rest:
             self._abandon()
         return Cycle(command=verdict.command, report=self._report(now_ns, rejected))
@@ -420,6 +426,13 @@ class Controller:
         if self._last_ns is None:
             return 1
         return min(round((now_ns - self._last_ns) / self.config.follower.period_ns), MAX_SUBSTEPS)
+
+    def _reject(self, verdict: Verdict) -> Cycle:
+        """Go on from what the filter let pass instead; on the robot a fault."""
+        assert verdict.reason is not None
+        if self.config.latch:
+            self._latch(verdict.reason, verdict.detail)
+        return self._hold(verdict.reason, verdict.detail)
 
     def _hold(self, reason: Reason, detail: str = "") -> Cycle:
         """Go on from what the filter let pass; a move home ends, a chunk is taken up again from there."""

@@ -2,47 +2,59 @@
 
 from __future__ import annotations
 
+from collections import deque
+
 import numpy as np
 
-from udg_description.layout import JOINT_NAMES, SIDES, part_indices
+from udg_description.layout import JOINT_NAMES, N_JOINTS, SIDES, part_indices
 
-_ARMS = np.concatenate([np.arange(36)[part_indices(f"{side}_arm")] for side in SIDES])
-FREE = 0.6  # share of the allowed distance between command and joint that an arm may lag without an effect
+_ARMS = np.concatenate([np.arange(N_JOINTS)[part_indices(f"{side}_arm")] for side in SIDES])
+# As shares of the allowed distance between commands and joints:
+FREE, STOP = 0.6, 1.0  # distance from the newest command without an effect, and that at which the robot stands
+LATE_FREE, LATE_STOP = 0.2, 0.6  # the same of the distance from all commands of the last RECENT_S
+RECENT_S = 0.2  # an arm that follows is where it was told to be within this time
 RISE_PER_S = 0.5  # back to full speed within two seconds
-LAGGING_S = 1.0  # an arm that stays behind for so long at its own full speed does not follow any more
+LATE_S = 0.5  # an arm that is late for so long at its own full speed does not follow any more
 
 
 class Pace:
     """A share of the speed limits, for all joints alike.
 
-    It falls at once to what the slowest arm reports as its speed, and towards 0 as an arm's joints fall behind their
-    commands, so that the distance which stops the robot is approached but not jumped over. It rises slowly.
+    It falls at once to what the slowest arm reports as its speed, and as an arm's joints fall behind: far behind the
+    newest command, or where none of the last commands has told them to be. It rises slowly.
     """
 
-    def __init__(self, step: np.ndarray) -> None:
+    def __init__(self, step: np.ndarray, period_s: float = 0.01) -> None:
         """`step` (36,) [rad] is the largest distance of commands from joints that the filter allows."""
         self._step = step[_ARMS]
+        self._recent: deque[np.ndarray] = deque(maxlen=round(RECENT_S / period_s))
         self.start()
 
     def start(self) -> None:
         """Full speed, as after standing still where the joints are."""
         self.share = 1.0
-        self._behind_s = 0.0
+        self._recent.clear()
+        self._late_s = 0.0
         self._slowest = 0
 
     def update(self, command: np.ndarray, q_measured: np.ndarray, speed_scaling: float, dt_s: float) -> float:
         """Return the share for the next `dt_s` [s]; command and joints (36,) [rad], speed of the slowest arm."""
-        lags = np.abs(command[_ARMS] - q_measured[_ARMS]) / self._step
-        self._slowest = int(np.argmax(lags))
-        lag = float(lags[self._slowest])
-        by_lag = min(max((1.0 - lag) / (1.0 - FREE), 0.0), 1.0)
-        self.share = min(by_lag, max(speed_scaling, 0.0), self.share + RISE_PER_S * dt_s)
-        self._behind_s = self._behind_s + dt_s if lag > FREE and speed_scaling >= 1.0 - 1e-3 else 0.0
+        joints = q_measured[_ARMS]
+        self._recent.append(command[_ARMS])
+        recent = np.array(self._recent)
+        behind = np.abs(recent[-1] - joints) / self._step
+        late = np.maximum(recent.min(axis=0) - joints, joints - recent.max(axis=0)) / self._step
+        self._slowest = int(np.argmax(late))
+        by_lag = (STOP - float(behind.max())) / (STOP - FREE)
+        by_lag = min(by_lag, (LATE_STOP - float(late.max())) / (LATE_STOP - LATE_FREE))
+        self.share = min(max(by_lag, 0.0), max(speed_scaling, 0.0), self.share + RISE_PER_S * dt_s)
+        is_late = float(late.max()) > LATE_FREE and speed_scaling > 0.99
+        self._late_s = self._late_s + dt_s if is_late else 0.0
         return self.share
 
     @property
     def complaint(self) -> str:
-        """What is wrong when an arm stays behind; empty when it does not."""
-        if self._behind_s < LAGGING_S:
+        """What is wrong when an arm does not follow; empty when it does."""
+        if self._late_s < LATE_S:
             return ""
-        return f"{JOINT_NAMES[_ARMS[self._slowest]]} has been far behind its commands for {self._behind_s:.1f} s"
+        return f"{JOINT_NAMES[_ARMS[self._slowest]]} does not follow: it has been behind for {self._late_s:.1f} s"

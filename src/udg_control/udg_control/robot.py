@@ -25,6 +25,11 @@ class RobotState:
     stamp_ns: int
     parts: Mapping[str, DeviceState]
 
+    @property
+    def speed_scaling(self) -> float:
+        """Share of its speed at which the slowest part says that it moves; 1 where none says."""
+        return min((s.speed_scaling for s in self.parts.values() if s.speed_scaling is not None), default=1.0)
+
 
 class Robot:
     """Reads, commands and stops all devices together."""

@@ -148,6 +148,7 @@ class RobotLoop:
             return Cycle(command=None, report=self._fault_report(Reason.STALE_STATE))
         if self.arming is Arming.UNDER_WAY:
             self._go_on_arming(now_ns)
+        self.controller.arm_speed = state.speed_scaling
         cycle = self.controller.cycle(state.q, state.stamp_ns, now_ns)
         if cycle.report.reason is Reason.INTERNAL_ERROR:
             self._stop()
