@@ -1,7 +1,7 @@
-"""Which grasp to take: those that the arms can reach without collision, nearest to the hands first (paper IV-A).
+"""Which grasps the arms can reach without collision, nearest to the hands first (paper IV-A).
 
-Grasps are ranked by the SE(3) distance of eq. 10 and 11 from the present hand poses and tested one by one, so that
-whoever takes the first pays for few. A grasp is reachable when an arm, or both together, can go straight from pregrasp
+Grasps are ranked by the SE(3) distance of eq. 10 and 11 from the present hand poses, or as told, and tested one by one
+on demand. A grasp is reachable when an arm, or both together, can go straight from pregrasp
 to grasp and straight up from there in one branch of its inverse kinematics, free of table, arms and objects.
 """
 
@@ -85,6 +85,7 @@ def reachable(
     scene: CollisionScene,
     config: ChoiceConfig | None = None,
     *,
+    order: Sequence[tuple[float, int, int]] | None = None,
     discarded: Counter[str] | None = None,
 ) -> Iterator[Reach]:
     """Reachable grasps, nearest first; of the collision-free branches of an arm the one with the least motion.
@@ -93,10 +94,11 @@ def reachable(
         grasp_sets: grasps of the object that stands at T_world_object (4, 4).
         q_start: configuration (36,) [rad] that the robot is in; arms that do not act stay there.
         scene: with the target (`set_objects`) at T_world_object.
+        order: (cost [m], set, grasp) of the grasps to test, in that order, instead of eq. 10 from `q_start`.
         discarded: counts why grasps were left out, by `REASONS`: the last test that any of its branches reached.
     """
     config = ChoiceConfig() if config is None else config
-    for distance, set_index, grasp_index in _ranked(grasp_sets, T_world_object, q_start, config):
+    for distance, set_index, grasp_index in order or _ranked(grasp_sets, T_world_object, q_start, config):
         hands = grasp_sets[set_index][grasp_index].hands
         found = _reach(hands, T_world_object, np.asarray(q_start, dtype=float), scene, config)
         if isinstance(found, str):

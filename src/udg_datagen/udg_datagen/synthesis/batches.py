@@ -16,6 +16,7 @@ from udg_datagen.synthesis.finish import finish
 from udg_datagen.synthesis.grasp_object import GraspObject
 from udg_datagen.synthesis.hand import HandModel, HandSpec
 from udg_datagen.synthesis.initial import TablePlane, sample_starts
+from udg_datagen.synthesis.near import Near, starts_near
 from udg_datagen.synthesis.optimise import Optimiser
 from udg_policy.threads import one_thread
 
@@ -29,6 +30,7 @@ class Problem(NamedTuple):
     table: TablePlane
     config: SynthesisConfig
     seed: int
+    near: Near | None = None
 
 
 class _Parcel(NamedTuple):
@@ -41,6 +43,7 @@ class _Parcel(NamedTuple):
     table: TablePlane
     config: SynthesisConfig
     seed: int
+    near: Near | None
 
 
 def solve_batches(
@@ -69,12 +72,16 @@ def solve_batches(
 
 
 def _solve(problem: Problem, batch: int, size: int) -> dict[str, np.ndarray]:
-    obj, hands, active, table, config, seed = problem
+    obj, hands, active, table, config, seed, near = problem
     with one_thread():
         with torch.no_grad():
             rng = np.random.default_rng([seed, batch])
-            starts = sample_starts(obj, hands, active, table, config, size * config.screen_factor, rng)
-        result = Optimiser(obj, hands, active, table, config).run(starts, keep=size)
+            count = size * config.screen_factor
+            if near is None:
+                starts = sample_starts(obj, hands, active, table, config, count, rng)
+            else:
+                starts = starts_near(near, hands, config, count, rng)
+        result = Optimiser(obj, hands, active, table, config, near).run(starts, keep=size)
         return finish(result, obj, hands, active, table, config)
 
 

@@ -32,6 +32,12 @@ class SynthesisConfig:
     weight_hands: float = 30.0  # [1/cm^2] of two hands against each other
     weight_pad: float = 10.0
     weight_wrench: float = 1.0
+    # Towards a reference pose of the hands (`Near`), if one is given
+    weight_near: float = 100.0  # [1/m] of the distance of eq. 10 with posture
+    near_rotation_m: float = 0.1  # lambda of eq. 10 [m/rad]
+    near_posture_m: float = 0.1  # of the joints' root mean square deviation from the preshape [m/rad]
+    near_spread_m: tuple[float, float] = (0.005, 0.03)  # standard deviation of the first and of the last start
+    near_spread_rad: tuple[float, float] = (0.05, 0.6)
     pad_cosine: float = 0.7  # the pad axis meets the surface normal within acos of this
     margin_object: float = 0.001  # [m] clearance asked of collision spheres
     margin_active_tip: float = -0.001  # [m] the same for links whose pad is in contact

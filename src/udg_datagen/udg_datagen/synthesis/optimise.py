@@ -17,6 +17,7 @@ from udg_datagen.synthesis.config import SynthesisConfig
 from udg_datagen.synthesis.grasp_object import GraspObject
 from udg_datagen.synthesis.hand import HandModel, HandState
 from udg_datagen.synthesis.initial import HandPose, TablePlane
+from udg_datagen.synthesis.near import Near, Nearness
 
 _BETAS = (0.9, 0.99)
 _FINAL_QP_ITERATIONS = 100
@@ -46,6 +47,7 @@ class Optimiser:
 
     Args:
         active: for each hand the positions of the contacts that carry the object.
+        near: reference poses of the hands; nearer grasps have less energy.
     """
 
     def __init__(
@@ -55,9 +57,11 @@ class Optimiser:
         active: Sequence[tuple[int, ...]],
         table: TablePlane,
         config: SynthesisConfig,
+        near: Near | None = None,
     ) -> None:
         self._sdf, self._hands, self._config = obj.sdf, tuple(hands), config
         device = hands[0].device
+        self._near = None if near is None else Nearness(near, hands, config)
         chosen = [torch.tensor(contacts, device=device) for contacts in active]
         self._W_contacts = [hand.W_contacts[:, c] for hand, c in zip(hands, chosen, strict=True)]
         self._W_axes = [hand.W_axes[:, c] for hand, c in zip(hands, chosen, strict=True)]
@@ -123,6 +127,8 @@ class Optimiser:
                 config.weight_hands * _HANDS_EVERY if k % _HANDS_EVERY == 0 and len(hands) == 2 else 0.0,
             )
             gradient = self._gradient(states, center, forces, reference, weights)
+            if self._near is not None:
+                gradient = gradient + config.weight_near * self._near.gradient(center, R, q)
             finite = torch.isfinite(gradient).flatten(1).all(-1)
             alive &= finite
             gradient = torch.where(finite[:, None, None], gradient, torch.zeros_like(gradient))
@@ -243,6 +249,8 @@ class Optimiser:
                 spheres[0], self._hands_radius[0], spheres[1], self._hands_radius[1]
             )
             energy = energy + config.weight_hands * between.energy
+        if self._near is not None:
+            energy = energy + config.weight_near * self._near.distance(*pose)
         return energy, residual.norm(dim=-1).mean(-1)
 
 

@@ -1,0 +1,244 @@
+"""The expert's grasp of a scene: near a reference, the best that is within reach and holds; a function of the scene.
+
+Strategy and hand follow from the object in its pose. Grasps are sought near the hand's home orientation carried to the
+object, ranked by eq. 10 with terms for posture, energy and table, and lifted in physics in the order of their rank
+until one holds: the same grasp as if all were tried. Scenes that differ little so get grasps that differ little.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from udg_datagen.choice import ChoiceConfig, Reach, reachable
+from udg_datagen.collision import CollisionScene
+from udg_datagen.grasp_store import robot_key
+from udg_datagen.grasps import GRASP_SCHEMA, GraspFileError, GraspSet
+from udg_datagen.offers import offers
+from udg_datagen.reference import reference_poses
+from udg_datagen.synthesis import GraspObject, SynthesisConfig, synthesize, xhand
+from udg_datagen.validation import ValidationConfig, validate
+from udg_description.errors import UdgError
+from udg_description.layout import HOME_Q, SIDES, Side, other_side
+from udg_sim.cache import cache_dir
+from udg_sim.objects import ObjectModel
+
+VERSION = "1"
+"""Of the expert: bumped when it chooses otherwise, so that cached choices are made again and data sets tell."""
+_THIN_M = 0.025  # height or width at rest below which small objects are pinched first
+_ENCLOSED_M = 0.11  # second longest edge up to which one whole hand closes round a large object
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExpertConfig:
+    """How the expert chooses. Costs are in metres of eq. 10."""
+
+    near: SynthesisConfig = field(
+        default_factory=lambda: SynthesisConfig(
+            n_candidates=16, screen_factor=1, qp_steps=100, refine_steps=40, screen_step=40, margin_table=0.006
+        )
+    )
+    wide: SynthesisConfig = field(  # all round the object, where nothing near the reference will do
+        default_factory=lambda: SynthesisConfig(n_candidates=64, qp_steps=150, refine_steps=50, margin_table=0.004)
+    )
+    table_wish_m: float = 0.004  # of the hands above the table at pregrasp and grasp
+    table_weight: float = 2.0  # cost [m/m] of what is missing
+    tried: int = 8  # grasps of one strategy and hand that are lifted at most, in each test
+    mass_factor: float = 2.0  # times the object's own mass in the hard test, up to max_mass_kg
+    max_mass_kg: float = 1.0
+    friction: float = 0.6  # in the hard test
+    validation: ValidationConfig = field(
+        default_factory=lambda: ValidationConfig(approach_s=0.3, close_s=0.3, squeeze_s=0.4, lift_s=0.6, hold_s=0.4)
+    )
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.tried < 1:
+            raise UdgError(f"expert: tried is {self.tried}, valid: at least 1")
+        if not self.mass_factor >= 1.0 or not self.max_mass_kg > 0.0 or not self.friction > 0.0:
+            raise UdgError("expert: mass_factor must be >= 1, max_mass_kg and friction > 0")
+        if not self.table_wish_m >= 0.0 or not self.table_weight >= 0.0:
+            raise UdgError("expert: table_wish_m and table_weight must be >= 0")
+
+
+class Choice(NamedTuple):
+    """A grasp of the scene: within reach, and it held."""
+
+    grasps: GraspSet  # of one grasp
+    reach: Reach  # set_index and grasp_index 0
+
+
+class Expert:
+    """Chooses grasps; keeps what it chose in the cache.
+
+    Args:
+        scene: the robot's collision model; the target is placed in it.
+        folder: of the cache; `$UDG_CACHE` or its default if None.
+    """
+
+    def __init__(
+        self,
+        scene: CollisionScene,
+        config: ExpertConfig | None = None,
+        choice: ChoiceConfig | None = None,
+        folder: Path | None = None,
+    ) -> None:
+        self._scene = scene
+        self.config = ExpertConfig() if config is None else config
+        self._choice = ChoiceConfig() if choice is None else choice
+        self._folder = (folder or cache_dir()) / "choices"
+        self._objects: dict[str, GraspObject] = {}
+
+    def choices(
+        self, target: ObjectModel, T_world_object: np.ndarray, counts: Counter[str] | None = None
+    ) -> Iterator[Choice]:
+        """Grasps that are within reach of the robot at home and hold, the expert's choice first.
+
+        Whoever takes the first pays for few. They depend on the object, its pose and the settings alone. `counts`
+        tells of candidates, of those lifted, and why others were discarded.
+        """
+        counts = Counter() if counts is None else counts
+        self._scene.set_objects((target.mesh, T_world_object))
+        path = self._folder / f"{self._key(target, T_world_object)}.npz"
+        first = self._kept(path, T_world_object)
+        if first is not None:
+            yield first
+        chosen = self._found(target, T_world_object, counts)
+        for place, choice in enumerate(chosen):
+            if place > 0:
+                yield choice
+            elif first is None:
+                choice.grasps.save(path)
+                yield choice
+
+    def _found(self, target: ObjectModel, T_world_object: np.ndarray, counts: Counter[str]) -> Iterator[Choice]:
+        for near in (True, False):
+            for strategy, sides in plans(target, T_world_object):
+                grasps = self._synthesised(target, T_world_object, strategy, sides, near)
+                counts["candidates"] += len(grasps)
+                yield from self._held(grasps, target, T_world_object, counts)
+
+    def _synthesised(
+        self, target: ObjectModel, T_world_object: np.ndarray, strategy: str, sides: Sequence[Side], near: bool
+    ) -> GraspSet:
+        obj = self._object(target)
+        hands = tuple(xhand(side) for side in sides)
+        config = self.config.near if near else self.config.wide
+        return synthesize(
+            obj,
+            hands if len(hands) == 2 else hands[0],
+            dataclasses.replace(config, strategy=strategy),
+            T_table_object=T_world_object,
+            Ts_table_near=reference_poses(obj, T_world_object, sides) if near else None,
+            seed=self.config.seed,
+        )
+
+    def _held(
+        self, grasps: GraspSet, target: ObjectModel, T_world_object: np.ndarray, counts: Counter[str]
+    ) -> Iterator[Choice]:
+        """Those within reach that hold, by rank: in the hard test, and where none of them does, as the object is."""
+        config = self.config
+        hard = dataclasses.replace(
+            config.validation,
+            mass_kg=max(target.mass_kg, min(config.mass_factor * target.mass_kg, config.max_mass_kg)),
+            friction=config.friction,
+        )
+        tried: list[Choice] = []
+        held = False
+        for choice in self._within_reach(grasps, T_world_object, counts):
+            tried.append(choice)
+            counts["lifted"] += 1
+            if validate(choice.grasps, target, hard).held[0]:
+                held = True
+                yield choice
+            if len(tried) == config.tried:
+                break
+        for choice in () if held else tried:
+            counts["lifted"] += 1
+            if validate(choice.grasps, target, config.validation).held[0]:
+                yield choice
+
+    def _within_reach(
+        self, grasps: GraspSet, T_world_object: np.ndarray, counts: Counter[str]
+    ) -> Iterator[Choice]:
+        order = [(cost, 0, k) for k, cost in enumerate(self.costs(grasps))]
+        order.sort()
+        for reach in reachable(
+            [grasps], T_world_object, HOME_Q, self._scene, self._choice, order=order, discarded=counts
+        ):
+            one = grasps.take([reach.grasp_index])
+            yield Choice(one, dataclasses.replace(reach, grasp_index=0))
+
+    def costs(self, grasps: GraspSet) -> list[float]:
+        """Of every grasp [m]: its energy, which holds eq. 10 and the posture, and the table's clearance it lacks."""
+        missing = np.clip(self.config.table_wish_m - grasps.table_clearance, 0.0, None)
+        costs = grasps.energy / self.config.near.weight_near + self.config.table_weight * missing
+        return [float(cost) for cost in costs]
+
+    def _kept(self, path: Path, T_world_object: np.ndarray) -> Choice | None:
+        """The choice of an earlier run."""
+        try:
+            grasps = GraspSet.load(path)
+        except GraspFileError:
+            return None
+        return next(iter(self._within_reach(grasps, T_world_object, Counter())), None)
+
+    def _object(self, target: ObjectModel) -> GraspObject:
+        if target.key not in self._objects:
+            if len(self._objects) >= 4:
+                self._objects.pop(next(iter(self._objects)))
+            self._objects[target.key] = GraspObject.from_model(target)
+        return self._objects[target.key]
+
+    def _key(self, target: ObjectModel, T_world_object: np.ndarray) -> str:
+        text = json.dumps([
+            VERSION, GRASP_SCHEMA, robot_key(), target.id, target.key, target.friction, target.mass_kg,
+            len(target.convex_parts), np.round(T_world_object, 9).tolist(), asdict(self.config), asdict(self._choice),
+        ])  # fmt: skip
+        return hashlib.sha256(text.encode()).hexdigest()[:24]
+
+
+def plans(target: ObjectModel, T_world_object: np.ndarray) -> list[tuple[str, tuple[Side, ...]]]:
+    """Strategies and hands to try, the expert's first choice first: by the object's shape in its pose alone.
+
+    The hand is that on whose side of the robot's middle the object lies, then the other one.
+    """
+    first: Side = "left" if T_world_object[1, 3] > 0.0 else "right"
+    both: list[tuple[str, tuple[Side, ...]]] = []
+    for strategy in strategies(target, T_world_object):
+        both += [(strategy, SIDES)] if strategy == "bimanual" else [(strategy, (first,)), (strategy, (other_side(first),))]
+    return both
+
+
+def strategies(target: ObjectModel, T_world_object: np.ndarray) -> tuple[str, ...]:
+    """Strategies in the order in which the expert tries them on an object at rest.
+
+    Small objects by three fingers, thin ones by two; medium ones by the whole hand; large ones by both hands, but
+    by one that closes round them; then whatever else the shape offers.
+    """
+    offered = offers(target.mesh)
+    if target.size_class == "small":
+        vertices = np.asarray(target.mesh.vertices) @ T_world_object[2, :3]
+        thin = min(float(np.ptp(vertices)), _least_width_m(target, T_world_object)) < _THIN_M
+        preferred = ("pinch", "tripod", "whole_hand") if thin else ("tripod", "pinch", "whole_hand")
+    elif target.size_class == "medium":
+        preferred = ("whole_hand", "tripod")
+    else:
+        enclosed = sorted(target.mesh.extents)[1] <= _ENCLOSED_M
+        preferred = ("whole_hand", "bimanual") if enclosed else ("bimanual",)
+    return tuple(dict.fromkeys((*preferred, *offered)))
+
+
+def _least_width_m(target: ObjectModel, T_world_object: np.ndarray) -> float:
+    """Least horizontal width [m] of the object in its pose."""
+    xy = np.asarray(target.mesh.convex_hull.vertices) @ T_world_object[:2, :3].T
+    angles = np.linspace(0.0, np.pi, 36, endpoint=False)
+    return float(np.ptp(xy @ np.stack([np.cos(angles), np.sin(angles)]), axis=0).min())
