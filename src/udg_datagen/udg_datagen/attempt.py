@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import time
 import zlib
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from copy import copy
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 import numpy as np
 import torch
 
+from udg_control.offline import OfflineFilter
+from udg_datagen.choice import Choice
 from udg_datagen.collision import CollisionScene
-from udg_datagen.demonstration import DemoConfig, DemoPlanner, Rejected, starts
+from udg_datagen.demonstration import DemoConfig, DemoPlanner, Plan, Rejected, starts
 from udg_datagen.execution import Execution, execute
+from udg_datagen.expert import VERSION as EXPERT_VERSION
+from udg_datagen.expert import Expert, ExpertConfig
 from udg_datagen.grasp_store import GraspStore, GraspStoreConfig
+from udg_datagen.spread import spread_choices
 from udg_description.camera import CameraModel, default_cameras
 from udg_description.errors import UdgError
 from udg_description.layout import HOME_Q
@@ -39,7 +46,10 @@ class AttemptConfig:
     """What is randomised over the episodes, besides placement and start."""
 
     demo: DemoConfig = field(default_factory=DemoConfig)
-    grasps: GraspStoreConfig = field(default_factory=GraspStoreConfig)
+    expert: Literal["scene", "spread"] = "scene"  # one grasp a scene (`Expert`), or the nearest of few that differ
+    choice: ExpertConfig = field(default_factory=ExpertConfig)  # of the expert "scene"
+    grasps: GraspStoreConfig = field(default_factory=GraspStoreConfig)  # of the expert "spread"
+    expert_version: str = EXPERT_VERSION
     cloud: SceneCloudConfig = field(default_factory=SceneCloudConfig)
     poses: int = 2  # resting poses of an object, likeliest first, that are used in turn
     noisy_share: float = 0.5  # episodes with noise on the executed command
@@ -77,19 +87,23 @@ def task_rng(object_id: str, seed: int) -> np.random.Generator:
 
 
 class Stopwatch:
-    """CPU seconds of this process by step."""
+    """CPU seconds of this process by step; what is timed inside another step counts for the inner one alone."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
+        self._inner_s = [0.0]
 
     @contextmanager
     def time(self, step: str) -> Iterator[None]:
         """Add what runs inside to ``step``, whether it ends well or not."""
         began = time.process_time()
+        self._inner_s.append(0.0)
         try:
             yield
         finally:
-            self.seconds[step] = self.seconds.get(step, 0.0) + time.process_time() - began
+            spent = time.process_time() - began
+            self.seconds[step] = self.seconds.get(step, 0.0) + spent - self._inner_s.pop()
+            self._inner_s[-1] += spent
 
 
 class Attempter:
@@ -99,8 +113,11 @@ class Attempter:
         torch.set_num_threads(1)
         self._config = config
         self._model = RobotModel()
-        self._planner = DemoPlanner(config.demo, CollisionScene(CollisionSpheres(self._model)))
+        self._scene = CollisionScene(CollisionSpheres(self._model))
+        self._planner = DemoPlanner(config.demo, self._scene)
+        self._expert = Expert(self._scene, config.choice)
         self._store = GraspStore(config.grasps)
+        self._gate = OfflineFilter()
         self._library = ObjectLibrary()
         self._world = World()
         self._cameras = default_cameras()
@@ -111,8 +128,9 @@ class Attempter:
         """Make the object and the grasps of a resting pose that is used. Raises UdgError for unusable meshes."""
         with watch.time("object"):
             target = self._library.get(object_id)
-        with watch.time("grasps"):
-            self._store.get(target, self._pose(target, pose))
+        if self._config.expert == "spread":
+            with watch.time("grasps"):
+                self._store.get(target, self._pose(target, pose))
         return target
 
     def attempt(self, object_id: str, seed: int, watch: Stopwatch) -> Episode:
@@ -139,14 +157,12 @@ class Attempter:
             world.reset(q=start, object=target, T_world_object=placed, mass_kg=mass_kg, friction=friction)
             world.settle()
         T_world_object = world.T_world_object
-        with watch.time("grasps"):
-            grasps = self._store.get(target, pose_index)
-        with watch.time("plan"):
-            plan = self._planner.plan(grasps, target, T_world_object, start, seed)
-        what = {"strategy": plan.strategy, "sides": list(plan.sides), "noisy": bool(noisy), "mass_kg": mass_kg}
+        plan = self._plan(target, T_world_object, pose_index, start, seed, watch)
+        what = {"strategy": plan.strategy, "sides": list(plan.sides), "noisy": bool(noisy), "mass_kg": mass_kg,
+                "motion": plan.motion}
         try:
             with watch.time("execute"):
-                execution = execute(plan, world, demo, rng)
+                execution = execute(plan, world, demo, rng, self._gate)
         except Rejected as rejected:
             raise Rejected(rejected.reason, **rejected.facts, **what) from None
         observer = self._observer(rig, watch)
@@ -160,7 +176,8 @@ class Attempter:
             T_world_object=execution.T_world_object,
             meta={
                 "object": object_id, "seed": seed, "success": True, "noisy": bool(noisy),
-                "sides": list(plan.sides), "strategy": plan.strategy, "pose": pose_index,
+                "sides": list(plan.sides), "strategy": plan.strategy, "motion": plan.motion, "pose": pose_index,
+                "expert": f"{config.expert} {config.expert_version}",
                 "mass_kg": mass_kg, "friction": friction, "stiffness_scale": stiffness, "damping_scale": damping,
                 "size_class": target.size_class, "category": target.category, "split": target.split,
                 "cameras": [
@@ -169,6 +186,42 @@ class Attempter:
                 ],
             },
         )
+
+    def _plan(
+        self, target: ObjectModel, T_world_object: np.ndarray, pose_index: int, start: np.ndarray, seed: int,
+        watch: Stopwatch,
+    ) -> Plan:
+        counts: Counter[str] = Counter()
+        if self._config.expert == "scene":
+            choices = self._expert.choices(target, T_world_object, counts)
+        else:
+            with watch.time("grasps"):
+                sets = self._store.get(target, pose_index)
+            counts["candidates"] = sum(len(grasps) for grasps in sets)
+            choices = spread_choices(sets, target, T_world_object, start, self._scene, counts=counts)
+        offered = 0
+
+        def timed() -> Iterator[Choice]:
+            nonlocal offered
+            while True:
+                with watch.time("grasps"):
+                    choice = next(choices, None)
+                if choice is None:
+                    return
+                offered += 1
+                yield choice
+
+        with watch.time("plan"):
+            plan = self._planner.plan(timed(), target, T_world_object, start, seed)
+        if plan is not None:
+            return plan
+        if offered:
+            reason = "no_path"
+        elif counts["lifted"]:
+            reason = "no_hold"
+        else:
+            reason = "no_reach" if counts["candidates"] else "no_grasp"
+        raise Rejected(reason, counts=dict(counts))
 
     def _pose(self, target: ObjectModel, seed: int) -> int:
         return seed % self._config.poses % len(target.stable_poses)

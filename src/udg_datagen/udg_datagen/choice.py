@@ -72,6 +72,13 @@ class Reach:
     Ts_world_hand: dict[Side, np.ndarray]  # (4, 4) at the grasp
 
 
+class Choice(NamedTuple):
+    """A grasp to take: `reach.grasp_index` of `grasps`."""
+
+    grasps: GraspSet
+    reach: Reach
+
+
 class _Branch(NamedTuple):
     approach: np.ndarray  # (n, 6)
     lift: np.ndarray  # (n, 6)

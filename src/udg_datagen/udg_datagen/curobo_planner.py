@@ -14,7 +14,7 @@ import numpy as np
 import yaml
 from scipy.spatial.transform import Rotation
 
-from udg_datagen.planner import MotionProblem, dense
+from udg_datagen.planner import MotionProblem, Path, dense
 from udg_description.errors import UdgError
 from udg_description.frames import TABLE
 from udg_description.layout import JOINT_NAMES
@@ -47,8 +47,8 @@ class CuroboPlanner:
         self._planner = self._motion.MotionPlanner(config)
         self._planner.warmup()
 
-    def plan(self, problem: MotionProblem, seed: int) -> np.ndarray | None:
-        """Waypoints (n, 36) [rad] from start to goal, or None. `seed` is not used: cuRobo resets its own."""
+    def plan(self, problem: MotionProblem, seed: int) -> Path | None:
+        """A path from start to goal, or None. `seed` is not used: cuRobo resets its own."""
         del seed
         self._planner.reset_seed()
         self._planner.update_world(self._scene.Scene.create(_as_dict(problem.obstacles)))
@@ -60,7 +60,7 @@ class CuroboPlanner:
         steps = result.js_solution.position.reshape(-1, len(JOINT_NAMES)).cpu().numpy().astype(float)
         chosen = np.unique(np.linspace(0, len(steps) - 1, self._waypoints).astype(int))
         path = np.concatenate([problem.start[None], steps[chosen[1:-1]], problem.goal[None]])
-        return path if problem.is_free(dense(path, _RESOLUTION_RAD)).all() else None
+        return Path(path, "search") if problem.is_free(dense(path, _RESOLUTION_RAD)).all() else None
 
     def _state(self, q: np.ndarray) -> Any:  # noqa: ANN401 (cuRobo's JointState)
         import torch

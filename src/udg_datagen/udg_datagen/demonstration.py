@@ -1,19 +1,21 @@
-"""The plan of one demonstration: a grasp is chosen and the four stages are planned (paper IV-B)."""
+"""The plan of one demonstration: the four stages of a grasp (paper IV-B)."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable
+from dataclasses import dataclass
 from enum import IntEnum
 from functools import partial
+from itertools import islice
 
 import numpy as np
 
-from udg_datagen.choice import ChoiceConfig, Reach, reachable
+from udg_datagen.choice import Choice, ChoiceConfig, Reach
 from udg_datagen.collision import CollisionScene
 from udg_datagen.grasps import GraspSet
-from udg_datagen.planner import MotionPlanner, MotionProblem, OmplPlanner, dense
+from udg_datagen.planner import How, MotionPlanner, MotionProblem, OmplPlanner, dense
 from udg_datagen.trajectory import merge_slow_steps, time_path
+from udg_datagen.vias import vias
 from udg_description.layout import SIDES, Side, part_indices
 from udg_description.limits import joint_limits
 from udg_sim.objects import ObjectModel
@@ -48,9 +50,6 @@ class DemoConfig:
     table_margin_m: float = 0.003
     robot_margin_m: float = 0.01
     object_margin_m: float = 0.005
-    hand_table_wish_m: float = 0.004  # grasps whose hands stay this far off the table come first,
-    raise_m: float = 0.005  # then those that do when they are taken this much higher, then the others so
-    raise_share: float = 0.1  # but by this share of the object's height at most: low objects slip out of high grasps
     paths_tried: int = 4  # grasps for which a path is searched before the attempt is given up
     merge_arm_rad: float = 0.008
     merge_hand_rad: float = 0.02
@@ -84,7 +83,7 @@ class Rejected(Exception):
         self.facts = facts
 
 
-UNPLANNED = ("no_grasp", "no_reach", "no_path")
+UNPLANNED = ("no_grasp", "no_reach", "no_hold", "no_path")
 """Reasons of attempts without a feasible plan: nothing was executed."""
 
 
@@ -98,10 +97,11 @@ class Plan:
     targets: np.ndarray
     stages: np.ndarray
     Ts_world_hand: dict[Side, np.ndarray]  # at the grasp
+    motion: How  # how the path to the pregrasp was found
 
 
 class DemoPlanner:
-    """Chooses the grasp with the least motion among the feasible ones and plans its stages."""
+    """Plans the four stages of the first grasp that can be taken on a free path."""
 
     def __init__(
         self,
@@ -124,44 +124,23 @@ class DemoPlanner:
         self._acceleration = np.minimum(self._acceleration, self._limits.acceleration)
 
     def plan(
-        self, grasps: Sequence[GraspSet], target: ObjectModel, T_world_object: np.ndarray, start: np.ndarray, seed: int
-    ) -> Plan:
-        """A plan from the configuration ``start`` (36,). The same arguments give the same plan.
+        self,
+        choices: Iterable[Choice],
+        target: ObjectModel,
+        T_world_object: np.ndarray,
+        start: np.ndarray,
+        seed: int,
+    ) -> Plan | None:
+        """A plan from the configuration ``start`` (36,); None if no grasp that was tried is reached on a free path.
 
-        Raises:
-            Rejected: no_grasp (no set has one), no_reach (no grasp is reached without collision), no_path.
+        The first of ``choices`` to which there is a path is taken. The same arguments give the same plan.
         """
-        if not any(len(batch) for batch in grasps):
-            raise Rejected("no_grasp")
         self._scene.set_objects((target.mesh, T_world_object))
-        tried = 0
-        for reach in self._preferred(grasps, target, T_world_object, start):
-            plan = self._stages(reach, grasps[reach.set_index], start, (target.mesh, T_world_object), seed)
+        for choice in islice(choices, self._config.paths_tried):
+            plan = self._stages(choice.reach, choice.grasps, start, (target.mesh, T_world_object), seed)
             if plan is not None:
                 return plan
-            tried += 1
-            if tried == self._config.paths_tried:
-                break
-        raise Rejected("no_path" if tried else "no_reach")
-
-    def _preferred(
-        self, grasps: Sequence[GraspSet], target: ObjectModel, T_world_object: np.ndarray, start: np.ndarray
-    ) -> Iterator[Reach]:
-        """Reachable grasps, nearest first: those whose hands stay well off the table, raised ones that do so, others.
-
-        Fingers that come down to the table touch it before the arm has settled; a few millimetres cost no grasp.
-        """
-        choice, demo = self._choice, self._config
-        high = replace(choice, hand_table_margin_m=demo.hand_table_wish_m)
-        top_m = float((np.asarray(target.mesh.vertices) @ T_world_object[2, :3]).max() + T_world_object[2, 3])
-        raise_m = min(demo.raise_m, demo.raise_share * top_m)
-        raised, last = replace(high, raise_m=raise_m), replace(choice, raise_m=raise_m)
-        seen = set()
-        for config in (high, raised, last):
-            for reach in reachable(grasps, T_world_object, start, self._scene, config):
-                if (reach.set_index, reach.grasp_index) not in seen:
-                    seen.add((reach.set_index, reach.grasp_index))
-                    yield reach
+        return None
 
     def _stages(
         self, reach: Reach, batch: GraspSet, start: np.ndarray, obstacle: tuple, seed: int
@@ -175,7 +154,7 @@ class DemoPlanner:
             part, hand = hands[side]
             goal[part] = hand.q_pregrasp
         moving = np.concatenate([np.arange(36)[arms[side]] for side in sides])
-        path = self._motion.plan(
+        found = self._motion.plan(
             MotionProblem(
                 start=start,
                 goal=goal,
@@ -184,11 +163,13 @@ class DemoPlanner:
                 upper=self._limits.upper,
                 is_free=partial(self._is_free, sides),
                 obstacles=(obstacle,),
+                vias=vias(start, goal, sides),
             ),
             seed,
         )
-        if path is None:
+        if found is None:
             return None
+        path = found.waypoints
         approach = np.repeat(goal[None], len(reach.approach[sides[0]]), axis=0)
         for side in sides:
             approach[:, arms[side]] = reach.approach[side]
@@ -220,6 +201,7 @@ class DemoPlanner:
             targets=np.concatenate([targets[kept], np.repeat(targets[-1:], hold, axis=0)]),
             stages=np.concatenate([stages[kept], np.full(hold, Stage.HOLD, dtype=np.uint8)]),
             Ts_world_hand=dict(reach.Ts_world_hand),
+            motion=found.how,
         )
 
     def _is_free(self, sides: tuple[Side, ...], q: np.ndarray) -> np.ndarray:

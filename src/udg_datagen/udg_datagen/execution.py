@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from udg_control.follower import ChunkFollower, FollowerConfig
+from udg_control.offline import OfflineFilter
 from udg_datagen.demonstration import DemoConfig, Plan, Rejected, Stage
 from udg_description.layout import Side, part_indices
 from udg_description.limits import joint_limits
@@ -25,21 +26,24 @@ class Execution:
     stages: np.ndarray
 
 
-def execute(plan: Plan, world: World, config: DemoConfig, rng: np.random.Generator) -> Execution:
+def execute(
+    plan: Plan, world: World, config: DemoConfig, rng: np.random.Generator, gate: OfflineFilter | None = None
+) -> Execution:
     """Run a plan in a world that was reset to its start and settled.
 
     The targets go through the follower of the control node: one chunk of one point a step, commands at 100 Hz within
     the joints' limits. With command noise the robot follows deviating targets while the expert's are recorded.
+    ``gate`` is the robot's safety filter, which every command must pass.
 
     Raises:
-        Rejected: touched_early, moved_early, pushed_away, tipped, touched_table, touched_other_part,
+        Rejected: refused, touched_early, moved_early, pushed_away, tipped, touched_table, touched_other_part,
             touched_itself, hands_touched, not_lifted, dropped, lifted_too_little.
     """
     noise, scale = np.zeros(36), np.zeros(36)
     for side in plan.sides:
         scale[part_indices(f"{side}_arm")] = config.noise_arm_rad
         scale[part_indices(f"{side}_hand")] = config.noise_hand_rad
-    drive, judge = CommandDrive(world, plan.start), Judge(world, plan.sides, config)
+    drive, judge = CommandDrive(world, plan.start, gate=gate), Judge(world, plan.sides, config)
     measured, objects = [], []
     for target, stage in zip(plan.targets, plan.stages, strict=True):
         measured.append(world.q)
@@ -61,7 +65,13 @@ def execute(plan: Plan, world: World, config: DemoConfig, rng: np.random.Generat
 class CommandDrive:
     """Drives a world by one target a step through the follower of the control node."""
 
-    def __init__(self, world: World, start: np.ndarray, config: FollowerConfig | None = None) -> None:
+    def __init__(
+        self,
+        world: World,
+        start: np.ndarray,
+        config: FollowerConfig | None = None,
+        gate: OfflineFilter | None = None,
+    ) -> None:
         limits = joint_limits()
         self.follower = ChunkFollower(
             FollowerConfig() if config is None else config,
@@ -71,16 +81,24 @@ class CommandDrive:
             acceleration=limits.acceleration,
         )
         self.follower.sync(start)
+        self._gate = gate
+        if gate is not None:
+            gate.start(start)
         self._world, self._start_s, self._now_ns = world, world.time_s, 0
 
     def step(self, target: np.ndarray, judge: Judge, stage: Stage) -> None:
-        """One step towards ``target`` (36,) [rad]. Raises Rejected when the judge sees a reason."""
+        """One step towards ``target`` (36,) [rad]. Raises Rejected when the filter or the judge sees a reason."""
         config = self.follower.config
         self.follower.follow(target[None], self._now_ns, self._now_ns)
         end_ns = self._now_ns + config.step_ns
         while self._now_ns < end_ns:
             self._now_ns += config.period_ns
-            self._world.set_target(self.follower.advance(self._now_ns))
+            command = self.follower.advance(self._now_ns)
+            if self._gate is not None:
+                verdict = self._gate.judge(command)
+                if not verdict.accepted:
+                    raise Rejected("refused", at=stage.name.lower(), filter=f"{verdict.reason}: {verdict.detail}")
+            self._world.set_target(command)
             self._world.step_until(self._start_s + self._now_ns * 1e-9)
             judge.look(stage)
 

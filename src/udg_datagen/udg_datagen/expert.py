@@ -14,11 +14,10 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
-from udg_datagen.choice import ChoiceConfig, Reach, reachable
+from udg_datagen.choice import Choice, ChoiceConfig, reachable
 from udg_datagen.collision import CollisionScene
 from udg_datagen.grasp_store import robot_key
 from udg_datagen.grasps import GRASP_SCHEMA, GraspFileError, GraspSet
@@ -26,9 +25,9 @@ from udg_datagen.offers import offers
 from udg_datagen.reference import reference_poses
 from udg_datagen.synthesis import GraspObject, SynthesisConfig, synthesize, xhand
 from udg_datagen.validation import ValidationConfig, validate
+from udg_description.cache import cache_dir
 from udg_description.errors import UdgError
 from udg_description.layout import HOME_Q, SIDES, Side, other_side
-from udg_sim.cache import cache_dir
 from udg_sim.objects import ObjectModel
 
 VERSION = "1"
@@ -67,13 +66,6 @@ class ExpertConfig:
             raise UdgError("expert: mass_factor must be >= 1, max_mass_kg and friction > 0")
         if not self.table_wish_m >= 0.0 or not self.table_weight >= 0.0:
             raise UdgError("expert: table_wish_m and table_weight must be >= 0")
-
-
-class Choice(NamedTuple):
-    """A grasp of the scene: within reach, and it held."""
-
-    grasps: GraspSet  # of one grasp
-    reach: Reach  # set_index and grasp_index 0
 
 
 class Expert:
@@ -212,10 +204,13 @@ def plans(target: ObjectModel, T_world_object: np.ndarray) -> list[tuple[str, tu
     The hand is that on whose side of the robot's middle the object lies, then the other one.
     """
     first: Side = "left" if T_world_object[1, 3] > 0.0 else "right"
-    both: list[tuple[str, tuple[Side, ...]]] = []
+    found: list[tuple[str, tuple[Side, ...]]] = []
     for strategy in strategies(target, T_world_object):
-        both += [(strategy, SIDES)] if strategy == "bimanual" else [(strategy, (first,)), (strategy, (other_side(first),))]
-    return both
+        if strategy == "bimanual":
+            found.append((strategy, SIDES))
+        else:
+            found += [(strategy, (side,)) for side in (first, other_side(first))]
+    return found
 
 
 def strategies(target: ObjectModel, T_world_object: np.ndarray) -> tuple[str, ...]:
@@ -228,7 +223,7 @@ def strategies(target: ObjectModel, T_world_object: np.ndarray) -> tuple[str, ..
     if target.size_class == "small":
         vertices = np.asarray(target.mesh.vertices) @ T_world_object[2, :3]
         thin = min(float(np.ptp(vertices)), _least_width_m(target, T_world_object)) < _THIN_M
-        preferred = ("pinch", "tripod", "whole_hand") if thin else ("tripod", "pinch", "whole_hand")
+        preferred: tuple[str, ...] = ("pinch", "tripod", "whole_hand") if thin else ("tripod", "pinch", "whole_hand")
     elif target.size_class == "medium":
         preferred = ("whole_hand", "tripod")
     else:

@@ -59,7 +59,7 @@ class Bench:
         try:
             episode = self._attempter.attempt(job.object, job.seed, watch)
             account |= {"frames": len(episode), "sides": episode.meta["sides"], "strategy": episode.meta["strategy"],
-                        "noisy": episode.meta["noisy"]}
+                        "noisy": episode.meta["noisy"], "motion": episode.meta["motion"]}
             with watch.time("write"):
                 data = encode_episode(episode)
         except Rejected as rejected:
@@ -301,6 +301,7 @@ def summarise(accounts: Sequence[dict[str, Any]], preparation_s: Mapping[str, fl
         "objects_with_success": len({account["object"] for account in successes}),
         "by_size": {size: _row([a for a in accounts if a["size_class"] == size]) for size in SIZES},
         "by_strategy": _by_strategy(accounts),
+        "by_motion": dict(Counter(a["motion"] for a in executed if "motion" in a).most_common()),
         "reasons": dict(Counter(a["result"] for a in accounts if a["result"] != "success").most_common()),
         "frames": frames,
         "frames_per_core_s": round(frames / total_s, 2) if total_s else 0.0,
@@ -361,6 +362,10 @@ def build_parser() -> argparse.ArgumentParser:
         "--noisy-share", type=float, default=0.5, help="attempts with noise on the executed command (default: 0.5)"
     )
     parser.add_argument("--poses", type=int, default=2, help="resting poses used of each object (default: at most 2)")
+    parser.add_argument(
+        "--expert", choices=("scene", "spread"), default="scene",
+        help="scene: the same grasp in the same scene; spread: the nearest of few that differ (default: scene)",
+    )  # fmt: skip
     parser.add_argument("--timeout", type=float, default=900.0, help="longest time for one job [s] (default: 900)")
     return parser
 
@@ -381,7 +386,7 @@ def run(arguments: Sequence[str] | None = None) -> None:
         raise FactoryError(
             f"--episodes {options.episodes}, --workers {options.workers}, --timeout {options.timeout}: must be positive"
         )
-    config = AttemptConfig(noisy_share=options.noisy_share, poses=options.poses)
+    config = AttemptConfig(noisy_share=options.noisy_share, poses=options.poses, expert=options.expert)
     tasks = tasks_of(select(options.objects, ObjectLibrary()), options.episodes, options.seed)
     ledger = Ledger(options.out, config)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as with Ctrl-C

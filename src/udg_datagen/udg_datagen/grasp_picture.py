@@ -37,7 +37,7 @@ def draw_grasps(
     """Write a PNG with up to `count` grasps of the set: the best ones that differ (`GraspSet.spread`)."""
     shown = grasps.spread(count)
     scene = GraspScene(shown, mesh, models, detail=2)
-    tiles = [_tile(scene, index, size_px) for index in range(len(shown))]
+    tiles = [grasp_tile(scene, index, size_px) for index in range(len(shown))]
     if not tiles:
         empty = np.full((size_px, 2 * size_px, 3), 255, np.uint8)
         tiles = [captioned(empty, f"{grasps.object_id}: no grasps")]
@@ -54,7 +54,8 @@ def caption(grasps: GraspSet, index: int) -> str:
     return text
 
 
-def _tile(scene: GraspScene, index: int, size_px: int) -> np.ndarray:
+def grasp_tile(scene: GraspScene, index: int, size_px: int, text: str | None = None) -> np.ndarray:
+    """Picture (H, W, 3) uint8 of one grasp from two sides, with `text` or what is known of it below."""
     parts = [scene.object(), *(scene.hand(index, h) for h in range(len(scene.hands)))]
     points = np.concatenate([part.vertices for part in parts])
     table = trimesh.creation.box((4.0, 4.0, 0.02), transform=trimesh.transformations.translation_matrix((0, 0, -0.01)))
@@ -72,7 +73,7 @@ def _tile(scene: GraspScene, index: int, size_px: int) -> np.ndarray:
             picture = picture + opacity[..., None] * (over - picture)
         views.append(picture)
     image = (255.0 * np.concatenate(views, axis=1)).clip(0, 255).astype(np.uint8)
-    return captioned(image, caption(scene.grasps, index))
+    return captioned(image, caption(scene.grasps, index) if text is None else text)
 
 
 def _rays(points: np.ndarray, azimuth: float, size_px: int) -> np.ndarray:

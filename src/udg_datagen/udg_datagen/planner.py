@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
 import trimesh
@@ -12,6 +12,7 @@ from ompl import base as ob
 from ompl import geometric as og
 from ompl import util as ou
 
+How = Literal["straight", "via", "search"]
 FreeCheck = Callable[[np.ndarray], np.ndarray]
 """Configurations (B, d) [rad] to (B,) bool: which are free of collision."""
 
@@ -49,32 +50,48 @@ class MotionProblem:
     upper: np.ndarray
     is_free: FreeCheck
     obstacles: tuple[tuple[trimesh.Trimesh, np.ndarray], ...] = ()
+    vias: tuple[np.ndarray, ...] = ()  # (n, 36) each: points to go by, tried in their order where straight is not free
+
+
+class Path(NamedTuple):
+    """Waypoints (n, 36) [rad] from start to goal, free in between, and how they were found."""
+
+    waypoints: np.ndarray
+    how: How
 
 
 class MotionPlanner(Protocol):
     """What finds collision-free motions."""
 
-    def plan(self, problem: MotionProblem, seed: int) -> np.ndarray | None:
-        """Waypoints (n, 36) [rad] from start to goal, free in between, or None."""
+    def plan(self, problem: MotionProblem, seed: int) -> Path | None:
+        """A path from start to goal, or None."""
         ...
 
 
 class OmplPlanner:
-    """RRT-Connect on the CPU with the caller's collision check."""
+    """Straight, else by given points, else RRT-Connect on the CPU, with the caller's collision check."""
 
     def __init__(self, config: PlannerConfig | None = None) -> None:
         self.config = PlannerConfig() if config is None else config
 
-    def plan(self, problem: MotionProblem, seed: int) -> np.ndarray | None:
-        """Waypoints (n, 36) [rad], or None. The same seed gives the same path.
+    def plan(self, problem: MotionProblem, seed: int) -> Path | None:
+        """A path, or None. The same seed gives the same one; only a search depends on it.
 
-        All joints in proportion are tried first. Otherwise the moving joints are planned with the hands as at the
-        goal; then the hands move on the way where that is free, or else before the arms start.
+        All joints in proportion are tried first, then the same by the given points. Otherwise the moving joints are
+        planned with the hands as at the goal; then the hands move on the way where that is free, or else before the
+        arms start.
         """
+        start, goal = problem.start, problem.goal
+        for vias in (np.zeros((0, len(start))), *problem.vias):
+            path = np.concatenate([start[None], vias, goal[None]])
+            if problem.is_free(dense(path, self.config.resolution_rad)).all():
+                return Path(path, "via" if len(vias) else "straight")
+        found = self._searched(problem, seed)
+        return None if found is None else Path(found, "search")
+
+    def _searched(self, problem: MotionProblem, seed: int) -> np.ndarray | None:
         start, goal, moving = problem.start, problem.goal, problem.moving
         resolution = self.config.resolution_rad
-        if problem.is_free(segment(start, goal, resolution)).all():
-            return np.stack([start, goal])
 
         def is_free(q_moving: np.ndarray) -> np.ndarray:
             q = np.repeat(goal[None], len(q_moving), axis=0)

@@ -12,14 +12,15 @@ from udg_description.frames import GRASP_CENTER_HAND, PALM_NORMAL_HAND
 from udg_description.layout import HOME_Q, Side, part_indices
 
 DEPTH_M = 0.02  # of the grasp centre below the surface, seen along the palm, of objects that are thicker
-LOW_M, HIGH_M = 0.03, 0.12  # objects up to the one height are taken from above, from the other on as the hand is at home
+LOW_M, HIGH_M = 0.03, 0.12  # objects up to the one height are taken from above, from the other on as at home
 
 
 def reference_poses(obj: GraspObject, T_world_object: np.ndarray, sides: Sequence[Side]) -> np.ndarray:
     """Poses (H, 4, 4) in the world of the hands at the object: a function of the scene alone.
 
-    One hand: oriented as at home, turned palm down the lower the object is, its grasp centre on the line through the centre of mass along the palm, `DEPTH_M`
-    below the surface. Two hands: turned the least from home so that the palms face each other along y.
+    One hand: oriented as at home, turned palm down the lower the object is, its grasp centre on the line through the
+    centre of mass along the palm, `DEPTH_M` below the surface.
+    Two hands: turned the least from home so that the palms face each other along y.
     """
     com = T_world_object[:3, :3] @ obj.com + T_world_object[:3, 3]
     height_m = float((np.asarray(obj.mesh.convex_hull.vertices) @ T_world_object[2, :3]).max() + T_world_object[2, 3])

@@ -17,7 +17,7 @@ from udg_datagen.bench.trials import library
 from udg_datagen.collision import CollisionScene
 from udg_datagen.demonstration import UNPLANNED, DemoConfig, DemoPlanner, Rejected, starts
 from udg_datagen.execution import execute
-from udg_datagen.grasp_store import GraspStore
+from udg_datagen.expert import Expert
 from udg_description.layout import HOME_Q
 from udg_description.model import RobotModel
 from udg_description.spheres import CollisionSpheres
@@ -47,7 +47,7 @@ class SceneOutcome(NamedTuple):
 
 class _Cell(NamedTuple):
     planner: DemoPlanner
-    store: GraspStore
+    expert: Expert
     world: World
 
 
@@ -77,8 +77,11 @@ def run_scene(task: SceneTask, config: BenchConfig) -> SceneOutcome:
         T_world_object = sample_placement(target, rng, pose_index=pose)
         cell.world.reset(q=start, object=target, T_world_object=T_world_object)
         cell.world.settle()
-        grasps = cell.store.get(target, pose)
-        plan = cell.planner.plan(grasps, target, cell.world.T_world_object, start, task.seed)
+        T_world_object = cell.world.T_world_object
+        choices = cell.expert.choices(target, T_world_object)
+        plan = cell.planner.plan(choices, target, T_world_object, start, task.seed)
+        if plan is None:
+            raise Rejected("no_reach")
         strategy = plan.strategy
         execute(plan, cell.world, demo, rng)
     except (Rejected, TrialError) as error:
@@ -91,4 +94,4 @@ def run_scene(task: SceneTask, config: BenchConfig) -> SceneOutcome:
 @lru_cache(maxsize=1)
 def _cell() -> _Cell:
     scene = CollisionScene(CollisionSpheres(RobotModel()))
-    return _Cell(DemoPlanner(DemoConfig(), scene), GraspStore(), World())
+    return _Cell(DemoPlanner(DemoConfig(), scene), Expert(scene), World())

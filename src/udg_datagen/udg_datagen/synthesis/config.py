@@ -33,7 +33,7 @@ class SynthesisConfig:
     weight_pad: float = 10.0
     weight_wrench: float = 1.0
     # Towards a reference pose of the hands (`Near`), if one is given
-    weight_near: float = 100.0  # [1/m] of the distance of eq. 10 with posture
+    weight_near: float = 400.0  # [1/m] of the distance of eq. 10 with posture
     near_rotation_m: float = 0.1  # lambda of eq. 10 [m/rad]
     near_posture_m: float = 0.1  # of the joints' root mean square deviation from the preshape [m/rad]
     near_spread_m: tuple[float, float] = (0.005, 0.03)  # standard deviation of the first and of the last start

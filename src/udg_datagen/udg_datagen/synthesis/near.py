@@ -47,7 +47,8 @@ def starts_near(
 class Nearness:
     """The distance from the reference as a term of the energy [m]: that of eq. 10 and of the posture.
 
-    Summed over the hands: shift + lambda * angle + posture * root mean square of the joints' deviation from the preshape.
+    Summed over the hands: shift + lambda * angle + posture * root mean square deviation of the joints' angles from the
+    preshape.
     """
 
     def __init__(self, near: Near, hands: Sequence[HandModel], config: SynthesisConfig) -> None:

@@ -54,8 +54,8 @@ def synthesize(
     Args:
         hands: one hand, or (left, right). Of two, a strategy for one hand that is chosen by size takes the right one.
         T_table_object: pose (4, 4) of the object; None lets it stand with its own z up, lowest point on the table.
-        Ts_table_near: reference poses (H, 4, 4) of the hands: grasps near them (eq. 10) are sought and have less energy;
-            None for grasps all round the object.
+        Ts_table_near: reference poses (H, 4, 4) of the hands: grasps near them (eq. 10) are sought and have less
+            energy; None for grasps all round the object.
         workers: processes; more than one start a pool that is kept for later calls.
         pool: processes of `worker_pool` to use instead.
         progress: called after each batch with the share of candidates that are done.
