@@ -18,6 +18,7 @@ STRATEGY ?= auto
 SIDE ?= right
 N ?= 100
 EPISODES ?= 90
+SCENES ?= 2
 WORKERS ?=
 DATA ?= out/demos
 RUN ?= out/train
@@ -33,7 +34,7 @@ PYTEST_ARGS ?=
 # fault-table
 ATTEMPTS ?= 5
 
-.PHONY: help rehearse setup sim bench-tick bench-control bench-policy bench-synthesis test fault-table lint colcon-test grasps demos data-info train ablations episode-page objects calibrate rviz clean distclean
+.PHONY: help rehearse setup sim bench-tick bench-control bench-policy bench-synthesis test fault-table lint colcon-test grasps demos agreement data-info train ablations episode-page objects calibrate rviz clean distclean
 
 help:  ## list the targets and their variables
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -86,6 +87,11 @@ grasps: setup  ## N grasps of OBJECT (id or path.obj@0.1) with STRATEGY and SIDE
 demos: setup  ## attempt EPISODES demonstrations in all, spread over OBJECTS, into OUT (resumes; WORKERS=n or RAY_ADDRESS)
 	@$(ENV) exec python -m udg_datagen.factory --out "$(if $(filter command% environment,$(origin OUT)),$(OUT),$(DATA))" \
 		--episodes $(EPISODES) --seed $(SEED) $(if $(OBJECTS),--objects "$(OBJECTS)") $(if $(WORKERS),--workers $(WORKERS)) $(ARGS)
+
+agreement: setup  ## does the expert choose the same grasp again? OBJECTS SCENES=2 WORKERS OUT=out/agreement; last line: JSON
+	@$(ENV) exec python -m udg_datagen.agreement --scenes $(SCENES) \
+		--out "$(if $(filter command% environment,$(origin OUT)),$(OUT),out/agreement)" \
+		$(if $(OBJECTS),--objects "$(OBJECTS)") $(if $(WORKERS),--workers $(WORKERS)) $(ARGS)
 
 data-info: setup  ## what the dataset DATA holds, with pictures in DATA/info; last line: JSON (ARGS=--verify)
 	@$(ENV) exec python -m udg_datagen.data_info --data "$(DATA)" $(ARGS)

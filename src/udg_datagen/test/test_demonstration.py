@@ -1,11 +1,16 @@
+import dataclasses
+
 import numpy as np
 import pytest
 
-from udg_datagen.choice import ChoiceConfig, Reach
+from udg_control.collision import CollisionConfig
+from udg_control.offline import OfflineFilter
+from udg_control.safety import SafetyConfig
 from udg_datagen.collision import CollisionScene
 from udg_datagen.demonstration import DemoConfig, DemoPlanner, Plan, Rejected, Stage, starts
 from udg_datagen.execution import execute
 from udg_datagen.grasps import GraspSet
+from udg_datagen.spread import spread_choices
 from udg_datagen.synthesis import GraspObject, SynthesisConfig, synthesize, xhand
 from udg_description.layout import HOME_Q, part_indices
 from udg_description.limits import joint_limits
@@ -30,9 +35,12 @@ def grasps(cube: ObjectModel) -> list[GraspSet]:
     ]
 
 
+SCENE = CollisionScene(CollisionSpheres(RobotModel()))
+
+
 @pytest.fixture(scope="module")
 def planner() -> DemoPlanner:
-    return DemoPlanner(DemoConfig(), CollisionScene(CollisionSpheres(RobotModel())))
+    return DemoPlanner(DemoConfig(), SCENE)
 
 
 def placed(cube: ObjectModel, x: float, y: float) -> np.ndarray:
@@ -43,14 +51,22 @@ def placed(cube: ObjectModel, x: float, y: float) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def plan(cube: ObjectModel, grasps: list[GraspSet], planner: DemoPlanner) -> Plan:
-    return planner.plan(grasps, cube, placed(cube, 0.6, 0.2), HOME_Q, seed=0)
+    found = planned(planner, grasps, cube, placed(cube, 0.6, 0.2))
+    assert found is not None
+    return found
+
+
+def planned(planner: DemoPlanner, grasps: list[GraspSet], cube: ObjectModel, T_world_object: np.ndarray) -> Plan | None:
+    choices = spread_choices(grasps, cube, T_world_object, HOME_Q, SCENE)
+    return planner.plan(choices, cube, T_world_object, HOME_Q, seed=0)
 
 
 def test_the_nearer_hand_is_chosen(
     cube: ObjectModel, grasps: list[GraspSet], planner: DemoPlanner, plan: Plan
 ) -> None:
     assert plan.sides == ("left",)
-    assert planner.plan(grasps, cube, placed(cube, 0.6, -0.2), HOME_Q, seed=0).sides == ("right",)
+    mirrored = planned(planner, grasps, cube, placed(cube, 0.6, -0.2))
+    assert mirrored is not None and mirrored.sides == ("right",)
 
 
 def test_a_plan_runs_through_the_stages_in_order_with_the_other_arm_at_rest(plan: Plan) -> None:
@@ -114,13 +130,19 @@ def test_an_object_that_is_pushed_is_rejected_with_its_reason(cube: ObjectModel,
     assert rejection(cube, plan, placed(cube, 0.6, 0.2), strict) in ("pushed_away", "moved_early")
 
 
-def test_an_object_out_of_reach_is_rejected_with_its_reason(
-    cube: ObjectModel, grasps: list[GraspSet], planner: DemoPlanner
-) -> None:
-    with pytest.raises(Rejected, match="no_reach"):
-        planner.plan(grasps, cube, placed(cube, 3.0, 0.0), HOME_Q, seed=0)
-    with pytest.raises(Rejected, match="no_grasp"):
-        planner.plan([], cube, placed(cube, 0.6, 0.0), HOME_Q, seed=0)
+def test_an_object_out_of_reach_gives_no_plan(cube: ObjectModel, grasps: list[GraspSet], planner: DemoPlanner) -> None:
+    assert planned(planner, grasps, cube, placed(cube, 3.0, 0.0)) is None
+    assert planned(planner, [], cube, placed(cube, 0.6, 0.0)) is None
+
+
+def test_a_command_that_the_safety_filter_refuses_ends_the_attempt(cube: ObjectModel, plan: Plan) -> None:
+    world = World()
+    world.reset(q=plan.start, object=cube, T_world_object=placed(cube, 0.6, 0.2))
+    low = dataclasses.replace(SafetyConfig(), collision=CollisionConfig(workspace_max_m=(1.1, 1.0, 0.3)))
+    with pytest.raises(Rejected) as rejected:
+        execute(plan, world, DemoConfig(), np.random.default_rng(0), OfflineFilter(low))
+    assert rejected.value.reason == "refused"
+    assert "workspace" in str(rejected.value.facts["filter"])
 
 
 def test_starts_are_near_home_and_inside_the_limits() -> None:
@@ -130,35 +152,3 @@ def test_starts_are_near_home_and_inside_the_limits() -> None:
         q = starts(HOME_Q, config, rng)
         assert (q >= limits.lower).all() and (q <= limits.upper).all()
         assert np.abs(q - HOME_Q).max() <= config.start_noise_hand_rad + 1e-9
-
-
-def test_grasps_well_off_the_table_come_first_then_raised_ones_and_each_once(
-    cube: ObjectModel, planner: DemoPlanner, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    asked: list[ChoiceConfig] = []
-    answers = iter([(5,), (5, 2), (2, 7)])
-
-    def reachable(grasps: object, T: object, start: object, scene: object, choice: ChoiceConfig) -> list[Reach]:
-        asked.append(choice)
-        return [Reach(set_index=0, grasp_index=i, sides=("left",), distance=0.0, q_pregrasp_arm={}, approach={},
-                      lift={}, Ts_world_hand={}) for i in next(answers)]
-
-    monkeypatch.setattr("udg_datagen.demonstration.reachable", reachable)
-    order = planner._preferred([], cube, placed(cube, 0.6, 0.2), HOME_Q)
-    assert next(order).grasp_index == 5
-    assert len(asked) == 1  # the others are looked for only if this one does not do
-    assert [reach.grasp_index for reach in order] == [2, 7]
-    wish, least = DemoConfig().hand_table_wish_m, ChoiceConfig().hand_table_margin_m
-    assert [choice.hand_table_margin_m for choice in asked] == [wish, wish, least]
-    assert [choice.raise_m for choice in asked] == pytest.approx([0.0, 0.005, 0.005])  # of 60 mm: less than a tenth
-
-
-def test_low_objects_are_raised_less(
-    cube: ObjectModel, planner: DemoPlanner, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    asked: list[float] = []
-    monkeypatch.setattr("udg_datagen.demonstration.reachable", lambda *a: asked.append(a[-1].raise_m) or [])
-    sunk = placed(cube, 0.6, 0.2)
-    sunk[2, 3] -= 0.04  # its top is 20 mm above the table
-    assert list(planner._preferred([], cube, sunk, HOME_Q)) == []
-    assert asked == pytest.approx([0.0, 0.002, 0.002])

@@ -37,7 +37,7 @@ from udg_description.model import RobotModel
 from udg_description.spheres import CollisionSpheres
 from udg_description.transforms import rotation_angle, rotvec_to_matrix
 from udg_sim.objects import SIZES, ObjectLibrary, ObjectModel
-from udg_sim.selection import HELP, select_objects
+from udg_sim.selection import HELP, select
 from udg_sim.trial import TrialError, sample_placement
 
 MOVED_M, TURNED_DEG = 0.005, 5.0
@@ -214,7 +214,7 @@ def run(arguments: Sequence[str] | None = None) -> None:
     options = build_parser().parse_args(arguments)
     if min(options.scenes, options.moves, options.workers) < 1 or options.seeds < 2:
         raise UdgError("--scenes, --moves and --workers must be at least 1, --seeds at least 2")
-    objects = select_objects(options.objects, ObjectLibrary())
+    objects = select(options.objects, ObjectLibrary())
     methods = METHODS[:1] if options.no_before else METHODS
     jobs = [
         Job(name, options.scene_seed + scene, method, options.seeds, options.moves)

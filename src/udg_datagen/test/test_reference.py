@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from udg_datagen.reference import HIGH_M, LOW_M, reference_poses
+from udg_datagen.synthesis import GraspObject
+from udg_description.arm_kinematics import hand_pose
+from udg_description.frames import GRASP_CENTER_HAND, PALM_NORMAL_HAND
+from udg_description.layout import HOME_Q, SIDES, part_indices
+from udg_sim.objects import ObjectLibrary
+
+MIRROR = np.diag([1.0, -1.0, 1.0])
+
+
+@pytest.fixture(scope="module")
+def cube() -> GraspObject:
+    return GraspObject.from_model(ObjectLibrary().get("cube_60"))
+
+
+def at(x: float, y: float, z: float) -> np.ndarray:
+    T = np.eye(4)
+    T[:3, 3] = x, y, z
+    return T
+
+
+def test_a_mirrored_scene_has_mirrored_references(cube: GraspObject) -> None:
+    (right,) = reference_poses(cube, at(0.5, -0.2, 0.03), ("right",))
+    (left,) = reference_poses(cube, at(0.5, 0.2, 0.03), ("left",))
+    np.testing.assert_allclose(left[:3, 3], MIRROR @ right[:3, 3], atol=1e-9)
+    np.testing.assert_allclose(left[:3, :3], MIRROR @ right[:3, :3] @ MIRROR, atol=1e-9)
+
+
+def test_high_objects_are_met_as_at_home_and_low_ones_from_above(cube: GraspObject) -> None:
+    home = hand_pose("right", HOME_Q[part_indices("right_arm")])
+    (high,) = reference_poses(cube, at(0.5, -0.2, HIGH_M - 0.03 + 1e-6), ("right",))
+    np.testing.assert_allclose(high[:3, :3], home[:3, :3], atol=1e-4)
+    (low,) = reference_poses(cube, at(0.5, -0.2, LOW_M - 0.03), ("right",))
+    np.testing.assert_allclose(low[:3, :3] @ PALM_NORMAL_HAND["right"], [0.0, 0.0, -1.0], atol=1e-9)
+
+
+def test_the_grasp_centre_lies_below_the_surface_towards_the_palm(cube: GraspObject) -> None:
+    (low,) = reference_poses(cube, at(0.5, -0.2, LOW_M - 0.03), ("right",))
+    centre = low[:3, :3] @ GRASP_CENTER_HAND["right"] + low[:3, 3]
+    np.testing.assert_allclose(centre, [0.5, -0.2, LOW_M - 0.03 + 0.03 - 0.02], atol=1e-9)  # 20 mm below the top
+
+
+def test_two_palms_face_each_other_across_the_object(cube: GraspObject) -> None:
+    poses = reference_poses(cube, at(0.5, 0.0, 0.03), SIDES)
+    palms = [T[:3, :3] @ PALM_NORMAL_HAND[side] for T, side in zip(poses, SIDES, strict=True)]
+    np.testing.assert_allclose(palms, [[0.0, -1.0, 0.0], [0.0, 1.0, 0.0]], atol=1e-9)
+    centres = [T[:3, :3] @ GRASP_CENTER_HAND[side] + T[:3, 3] for T, side in zip(poses, SIDES, strict=True)]
+    np.testing.assert_allclose(centres, [[0.5, 0.01, 0.03], [0.5, -0.01, 0.03]], atol=1e-9)
