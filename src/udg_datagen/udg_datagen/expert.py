@@ -21,7 +21,7 @@ from udg_datagen.choice import Choice, ChoiceConfig, reachable
 from udg_datagen.collision import CollisionScene
 from udg_datagen.grasp_store import robot_key
 from udg_datagen.grasps import GRASP_SCHEMA, GraspFileError, GraspSet
-from udg_datagen.offers import offers
+from udg_datagen.offers import ENCLOSED_M, offers
 from udg_datagen.reference import reference_poses
 from udg_datagen.synthesis import GraspObject, SynthesisConfig, synthesize, xhand
 from udg_datagen.validation import ValidationConfig, validate
@@ -33,7 +33,6 @@ from udg_sim.objects import ObjectModel
 VERSION = "1"
 """Of the expert: bumped when it chooses otherwise, so that cached choices are made again and data sets tell."""
 _THIN_M = 0.025  # height or width at rest below which small objects are pinched first
-_ENCLOSED_M = 0.11  # second longest edge up to which one whole hand closes round a large object
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -227,7 +226,7 @@ def strategies(target: ObjectModel, T_world_object: np.ndarray) -> tuple[str, ..
     elif target.size_class == "medium":
         preferred = ("whole_hand", "tripod")
     else:
-        enclosed = sorted(target.mesh.extents)[1] <= _ENCLOSED_M
+        enclosed = sorted(target.mesh.extents)[1] <= ENCLOSED_M
         preferred = ("whole_hand", "bimanual") if enclosed else ("bimanual",)
     return tuple(dict.fromkeys((*preferred, *offered)))
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from udg_datagen.grasps import GRASP_SCHEMA, GraspFileError, GraspSet
 from udg_datagen.mirror import mirrored, symmetry_plane
+from udg_datagen.offers import BY_SIZE, ENCLOSED_M
 from udg_datagen.synthesis import STRATEGIES, GraspObject, StrategyError, SynthesisConfig, synthesize, xhand
 from udg_datagen.validation import ValidationConfig, validate
 from udg_description.cache import cache_dir, say_once
@@ -24,15 +25,6 @@ from udg_sim.objects import ObjectModel
 VERSION = "7"
 """Of synthesis and validation as the store uses them: bumped when their results change, so that old grasps are redone.
 """
-BY_SIZE: dict[str, tuple[str, ...]] = {
-    "small": ("pinch", "tripod", "whole_hand"),
-    "medium": ("whole_hand", "tripod"),
-    "large": ("bimanual",),
-}
-"""Strategies for the size classes of objects."""
-_ENCLOSED = 0.11  # [m] second longest edge up to which one whole hand closes round a large object
-
-
 class GraspStoreError(UdgError):
     """A setting of the grasp store that makes no sense."""
 
@@ -162,7 +154,7 @@ class GraspStore:
 def fitting(target: ObjectModel) -> tuple[str, ...]:
     """The strategies that suit an object: by its size class, and one whole hand where that closes round it."""
     strategies = BY_SIZE[target.size_class]
-    if target.size_class == "large" and sorted(target.mesh.extents)[1] <= _ENCLOSED:
+    if target.size_class == "large" and sorted(target.mesh.extents)[1] <= ENCLOSED_M:
         strategies = (*strategies, "whole_hand")
     return strategies
 

@@ -16,6 +16,8 @@ BY_SIZE: dict[str, tuple[str, ...]] = {
     "large": ("bimanual",),
 }
 """Strategies that a size class suggests, the most promising first."""
+ENCLOSED_M = 0.11
+"""Second longest edge [m] up to which one whole hand closes round a large object."""
 THICKNESS_M: dict[str, tuple[float, float]] = {
     "whole_hand": (0.012, 0.09),
     "tripod": (0.003, 0.06),
