@@ -6,9 +6,10 @@ import pytest
 import torch
 
 import udg_datagen.grasp_store as grasp_store
-from udg_datagen.grasp_store import BY_SIZE, GraspStore, GraspStoreConfig, GraspStoreError, fitting
+from udg_datagen.grasp_store import GraspStore, GraspStoreConfig, GraspStoreError, fitting
 from udg_datagen.grasps import GraspSet
 from udg_datagen.mirror import mirrored, symmetry_plane
+from udg_datagen.offers import BY_SIZE
 from udg_datagen.synthesis import GraspObject, StrategyError, SynthesisConfig, xhand_spec
 from udg_datagen.validation import validate
 from udg_sim.objects import ObjectLibrary, ObjectModel
