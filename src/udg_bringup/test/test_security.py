@@ -1,4 +1,4 @@
-"""Nothing is unpickled, nothing listens beyond this host by default, the policy of the enclaves knows each node."""
+"""Nothing is unpickled, nothing listens beyond this host by default."""
 
 from __future__ import annotations
 
@@ -8,15 +8,12 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from xml.etree import ElementTree
 
 import pytest
 
 from udg_bringup.graph import process_environment
-from udg_bringup.real_graph import KNOWN_NODES
 
 REPOSITORY = Path(__file__).parents[3]
-POLICY = REPOSITORY / "config" / "sros2_policy.xml"
 PICKLES = {"pickle", "cPickle", "_pickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
 
 SOCKETS = """
@@ -115,65 +112,3 @@ def test_a_node_listens_on_the_loopback_address_alone() -> None:
     udp = [(address, int(port, 16)) for family, address, port, _ in sockets if family == "udp"]
     assert {address for address, port in udp if port < 32768} == {"0100007F"}  # 127.0.0.1, little endian
     assert not [state for family, _, _, state in sockets if family == "tcp" and state == "0A"]  # LISTEN
-
-
-def test_the_policy_of_the_enclaves_knows_each_node_of_the_real_robot() -> None:
-    root = ElementTree.parse(POLICY).getroot()
-    enclaves = {enclave.get("path") for enclave in root.iterfind("./enclaves/enclave")}
-    nodes = {profile.get("node") for profile in root.iterfind(".//profile")}
-    assert set(KNOWN_NODES) - {"scene_cameras"} <= nodes
-    assert {f"/udg/{node}" for node in set(KNOWN_NODES) - {"scene_cameras"}} <= enclaves
-
-
-def test_only_control_may_hear_chunks_and_only_the_policy_may_send_them() -> None:
-    root = ElementTree.parse(POLICY).getroot()
-    senders, hearers = set(), set()
-    for profile in root.iterfind(".//profile"):
-        for topics in profile.iterfind("topics"):
-            if "action_chunk" in [topic.text for topic in topics.iterfind("topic")]:
-                (senders if topics.get("publish") == "ALLOW" else hearers).add(profile.get("node"))
-    assert senders == {"policy"}
-    assert hearers == {"control", "supervisor"}
-
-
-def allowed(node: str, kind: str, verb: str) -> set[str]:
-    """The names that the policy of the enclaves allows a node."""
-    root = ElementTree.parse(POLICY).getroot()
-    lists = [block for block in root.iterfind(f".//profile[@node='{node}']/{kind}s") if block.get(verb) == "ALLOW"]
-    names = [str(entry.text) for block in lists for entry in block.iterfind(kind)]
-    return {name.replace("~", f"/{node}") if name.startswith("~") else f"/{name}" for name in names}
-
-
-@pytest.mark.ros
-def test_the_policy_of_the_enclaves_allows_whatever_a_node_opens() -> None:
-    """With Enforce a node that opens a topic without permission does not start."""
-    rclpy = pytest.importorskip("rclpy", reason="needs ROS")
-    from rclpy.context import Context
-    from rclpy.parameter import Parameter
-
-    from udg_bringup.ros.supervisor_node import SupervisorNode
-    from udg_control.ros.robot_node import RobotNode
-    from udg_perception.ros.kinect_node import KinectNode
-
-    context = Context()
-    arguments = ["--ros-args", "-r", "kinect:__node:=left_camera"]
-    rclpy.init(args=arguments, context=context, domain_id=100)
-    asleep = Parameter("autostart", value=False)
-    made = [
-        RobotNode(context=context, parameter_overrides=[asleep]),
-        KinectNode(context=context, parameter_overrides=[asleep]),
-        SupervisorNode(context=context),
-    ]
-    try:
-        for node in made:
-            name = node.get_name()
-            published = {publisher.topic_name for publisher in node.publishers}
-            heard = {subscription.topic_name for subscription in node.subscriptions}
-            served = {"/" + service.srv_name.lstrip("/").replace("~", name) for service in node.services}
-            assert published <= allowed(name, "topic", "publish"), name
-            assert heard <= allowed(name, "topic", "subscribe"), name
-            assert served <= allowed(name, "service", "reply"), name
-    finally:
-        for node in made:
-            node.destroy_node()
-        rclpy.try_shutdown(context=context)

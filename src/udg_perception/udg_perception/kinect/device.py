@@ -71,7 +71,7 @@ class KinectDevice:
             self.close()
             raise KinectError(
                 f"{name}: camera {self.serial_number} does not start; the depth engine needs a GPU and a display "
-                "(DISPLAY), the camera its own USB 3 controller and usbfs_memory_mb >= 64 (docs/kinect.md)"
+                "(DISPLAY), the camera its own USB 3 controller and usbfs_memory_mb 256 (docs/kinect.md)"
             ) from error
 
     def _find(self) -> Any:  # noqa: ANN401
