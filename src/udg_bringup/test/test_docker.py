@@ -1,4 +1,4 @@
-"""Images and compose file: checked by a linter and by their own rules, for no engine runs here."""
+"""Images and compose file: checked by a linter and by their own rules, for no container engine runs here."""
 
 from __future__ import annotations
 
@@ -38,7 +38,8 @@ def test_the_linter_has_no_complaint(name: str) -> None:
 def test_what_is_copied_is_there(name: str) -> None:
     for line in (DOCKER / name).read_text(encoding="utf-8").splitlines():
         if line.startswith("COPY "):
-            assert (REPOSITORY / line.split()[1]).exists(), line
+            source = next(word for word in line.split()[1:] if not word.startswith("--"))
+            assert (REPOSITORY / source).exists(), line
 
 
 def test_the_robot_runs_not_as_root_and_gets_the_signal_that_brakes() -> None:
@@ -59,11 +60,44 @@ def test_no_service_opens_a_port_and_discovery_stays_on_the_host() -> None:
             assert service["network_mode"] == "none", name
 
 
-def test_the_devices_have_the_names_that_udev_gives_them() -> None:
+def test_a_device_that_is_plugged_in_again_is_seen_and_only_devices_of_its_kind_may_be_opened() -> None:
+    for name in ("robot", "dry-run"):
+        service = compose()["services"][name]
+        assert "devices" not in service  # they would be those of the start
+        assert "/dev:/dev" in service["volumes"]
+        majors = {"189": "USB devices: cameras", "188": "ttyUSB: hands", "166": "ttyACM: hands"}
+        assert set(service["device_cgroup_rules"]) == {f"c {major}:* rw" for major in majors}
+        assert "/run/udev:/run/udev:ro" in service["volumes"]
+
+
+def test_the_hands_are_looked_for_under_the_names_that_udev_gives_them() -> None:
     rules = (DOCKER / "udev" / "99-xhand.rules").read_text(encoding="utf-8")
     named = {f"/dev/{name}" for name in re.findall(r'SYMLINK\+="(\w+)"', rules)}
-    asked = {device for device in compose()["services"]["robot"]["devices"] if "xhand" in device}
-    assert asked == named == {"/dev/xhand_left", "/dev/xhand_right"}
+    robot = yaml.safe_load((REPOSITORY / "config" / "robot.yaml").read_text(encoding="utf-8"))
+    hardware = robot["control"]["ros__parameters"]["hardware"]
+    assert {port for side in ("left", "right") for port in hardware[f"{side}_hand"]["ports"]} == named
+
+
+def test_the_users_name_is_no_groups_of_debian_or_ubuntu() -> None:
+    """`useradd NAME` fails where a group of that name is (exit code 9); these come with base-passwd."""
+    groups = (
+        "root daemon bin sys adm tty disk lp mail news uucp man proxy kmem dialout fax voice cdrom floppy tape sudo "
+        "audio dip www-data backup operator list irc src shadow utmp video sasl plugdev staff games users nogroup"
+    ).split()
+    command = re.search(r"useradd (.*?) &&", (DOCKER / "Dockerfile.robot").read_text(encoding="utf-8"))
+    assert command is not None
+    words = command.group(1).split()
+    assert words[-1] not in groups
+    assert set(words[words.index("--groups") + 1].split(",")) <= set(groups)
+
+
+def test_all_pages_name_one_value_of_usbfs_memory() -> None:
+    sources = REPOSITORY / "src" / "udg_perception" / "udg_perception"
+    pages = [*(REPOSITORY / "docs").glob("*.md"), *sources.rglob("*.py")]
+    texts = [page.read_text(encoding="utf-8") for page in pages]
+    values = [value for text in texts for value in re.findall(r"usbfs_memory(?:_mb)?\W{1,5}(\d+)", text)]
+    values += [value for text in texts for value in re.findall(r"echo (\d+) \| sudo tee \S*usbfs_memory_mb", text)]
+    assert len(values) >= 4 and len(set(values)) == 1, values
 
 
 @pytest.mark.parametrize("service", ["sim", "rehearse", "robot", "dry-run"])
