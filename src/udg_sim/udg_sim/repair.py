@@ -51,7 +51,7 @@ def repair(mesh: trimesh.Trimesh, name: str) -> Repaired:
     notes = []
     solids = _solids(thinned(mesh, FACES)) if mesh.is_watertight and mesh.is_winding_consistent else []
     if _share(solids) < WHOLE:
-        solids = _solids(_wrapped(thinned(mesh, MAX_RAW_FACES)))
+        solids = _solids(wrapped(thinned(mesh, MAX_RAW_FACES)))
         notes.append("not one closed surface: wrapped in one")
     if not solids:
         raise RepairError(f"mesh {name}: cannot be made a closed solid; close it in a mesh editor")
@@ -80,7 +80,8 @@ def thinned(mesh: trimesh.Trimesh, faces: int) -> trimesh.Trimesh:
     return trimesh.Trimesh(vertices.astype(float), triangles, process=False)
 
 
-def _wrapped(mesh: trimesh.Trimesh) -> trimesh.Trimesh:
+def wrapped(mesh: trimesh.Trimesh) -> trimesh.Trimesh:
+    """A closed surface of at most about FACES faces round a mesh (octree of RESOLUTION leaves): sheets get thickness."""
     import point_cloud_utils
 
     vertices, triangles = point_cloud_utils.make_mesh_watertight(
