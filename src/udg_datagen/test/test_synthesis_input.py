@@ -47,7 +47,7 @@ def test_what_was_repaired_is_kept_with_the_grasps() -> None:
 def test_a_small_hole_is_filled() -> None:
     mesh = _box()
     obj = _object(trimesh.Trimesh(mesh.vertices, mesh.faces[1:], process=False))
-    assert "holes filled" in obj.notes
+    assert "holes and faces repaired" in obj.notes
     assert obj.mesh.volume == pytest.approx(0.05**3, rel=1e-6)
 
 
@@ -67,7 +67,9 @@ def test_a_speck_beside_the_object_is_dropped() -> None:
 def test_a_hollow_is_no_second_body() -> None:
     inner = _box(0.04)
     inner.invert()
-    assert _object(trimesh.util.concatenate([_box(), inner])).notes == ()
+    obj = _object(trimesh.util.concatenate([_box(), inner]))
+    assert obj.notes == ("1 hollow inside",)
+    assert obj.mesh.volume == pytest.approx(0.05**3 - 0.04**3, rel=1e-6)
 
 
 @pytest.mark.parametrize(

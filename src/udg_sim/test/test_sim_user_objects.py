@@ -27,6 +27,7 @@ def folder(tmp_path: Path) -> Path:
     inverted = trimesh.creation.box((0.3, 0.2, 0.1))
     inverted.invert()
     inverted.export(meshes / "more" / "crate.obj")
+    (meshes / "gear.STEP").write_text("ISO-10303-21;")
     (meshes / "bad.stl").write_text("no mesh")
     (meshes / "flat.obj").write_text("v 0 0 0\nv 1 0 0\nv 1 1 0\nf 1 2 3\n")
     (meshes / "nan.obj").write_text("v 0 0 0\nv 1 0 0\nv nan 1 0\nv 0 0 1\nf 1 2 3\nf 1 2 4\nf 2 3 4\nf 1 3 4\n")
@@ -35,7 +36,8 @@ def folder(tmp_path: Path) -> Path:
 
 def test_good_meshes_get_ids_and_bad_ones_their_reason(folder: Path) -> None:
     added = {one.path.name: one for one in add_folder(folder)}
-    assert {name for name, one in added.items() if one.error} == {"bad.stl", "flat.obj", "nan.obj"}
+    assert {name for name, one in added.items() if one.error} == {"bad.stl", "flat.obj", "nan.obj", "gear.STEP"}
+    assert added["gear.STEP"].skipped and not added["bad.stl"].skipped
     assert "flat" in added["flat.obj"].error and "not finite" in added["nan.obj"].error
     library = ObjectLibrary()
     assert set(library.ids(source="user")) == {added["Brick one.stl"].id, added["crate.obj"].id}
@@ -63,7 +65,7 @@ def test_impossible_sizes_are_refused(folder: Path) -> None:
         add_mesh(folder / "more" / "crate.obj", unit_m=1000.0)
     with pytest.raises(UdgError, match="valid: metres > 0"):
         list(add_folder(folder, size_m=float("nan")))
-    with pytest.raises(UdgError, match="no mesh file"):
+    with pytest.raises(UdgError, match="no such folder"):
         list(add_folder(folder.parent / "absent"))
 
 
@@ -73,10 +75,12 @@ def test_an_object_that_was_not_added_names_the_command() -> None:
 
 
 def test_the_command_keeps_good_meshes_and_tells(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert prepare.main(["--add", str(folder), "--picture", str(folder.parent / "sheet.png")]) == 0
+    assert prepare.main(["--add", str(folder), "--picture", str(folder.parent / "sheet.png")]) == 1
     lines = capsys.readouterr().out.splitlines()
     assert sum(line.startswith("refused: ") for line in lines) == 3
-    assert json.loads(lines[-1])["prepared"] == 2
+    summary = json.loads(lines[-1])
+    assert summary["prepared"] == 2 and len(summary["refused"]) == 3
+    assert summary["skipped"] == [str(folder / "gear.STEP")]
     assert (folder.parent / "sheet.png").stat().st_size > 1000
 
 

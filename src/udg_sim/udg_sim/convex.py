@@ -3,14 +3,15 @@
 import contextlib
 import io
 import sys
+from collections.abc import Sequence
 
 import numpy as np
 import trimesh
 
-from udg_sim.coacd_process import coarse_parts
-from udg_sim.mesh_io import MeshError
+from udg_sim.geometry_process import LimitError, run_job
 from udg_sim.repair import thinned
 from udg_sim.shapes import sphere_directions
+from udg_sim.solid import MeshError
 
 MAX_FACES = 250
 """Faces (and vertices) of one convex part: the physics engine's limit is 255."""
@@ -24,33 +25,69 @@ def is_convex(mesh: trimesh.Trimesh) -> bool:
 
 
 def decompose(mesh: trimesh.Trimesh, threshold: float = 0.03, max_parts: int = 96) -> tuple[trimesh.Trimesh, ...]:
-    """Convex parts that cover the watertight `mesh`: itself if it is convex, else those of CoACD.
+    """Convex parts that cover the watertight `mesh`: itself if it is convex, else those of CoACD, in this process.
 
-    `threshold` is CoACD's concavity in units of half the longest edge: 0.03 keeps 1.5 mm on a 0.1 m object.
+    `threshold` is CoACD's concavity in units of half the longest edge: 0.03 keeps 1.5 mm on a 0.1 m object. For
+    meshes of this package: it has no limit of time.
     """
     if is_convex(mesh):
         return (fit_hull(mesh.vertices),)
-    import coacd
-
-    coacd.set_log_level("error")
-    source = coacd.Mesh(np.asarray(mesh.vertices), np.asarray(mesh.faces))
     with contextlib.redirect_stdout(io.StringIO()):
-        parts = coacd.run_coacd(
-            source, threshold=threshold, max_convex_hull=max_parts, mcts_iterations=30, mcts_nodes=10, seed=0
-        )
+        parts = _coacd(mesh.vertices, mesh.faces, threshold, max_parts, mcts_iterations=30)
     sys.stdout.flush()
-    return tuple(fit_hull(vertices) for vertices, _ in parts)
+    return tuple(fit_hull(vertices) for vertices in parts)
 
 
 def decompose_coarsely(mesh: trimesh.Trimesh) -> tuple[trimesh.Trimesh, ...]:
-    """Convex parts of a finely meshed watertight object, at most 32, in about a second."""
+    """Convex parts of a finely meshed watertight object, at most 32, in about a second. Raises MeshError."""
+    return _first_of(("coarse", "coarse, cleaned"), thinned(mesh, 1500), mesh, "object: its convex parts")
+
+
+def decompose_own(mesh: trimesh.Trimesh, what: str) -> tuple[trimesh.Trimesh, ...]:
+    """Convex parts of a user's mesh, fine where that is done in time; `what` names it in messages. Raises MeshError."""
+    return _first_of(("fine", "coarse", "coarse, cleaned"), thinned(mesh, 1500), mesh, what)
+
+
+METHODS = ("fine", "coarse", "coarse, cleaned")
+"""Ways to decompose a mesh; the last lets CoACD clean it first."""
+LIMITS_S = {"fine": 30.0, "coarse": 30.0, "coarse, cleaned": 60.0}
+"""Processor time that each may take."""
+
+
+def convex_points(vertices: np.ndarray, faces: np.ndarray, method: str) -> list[np.ndarray]:
+    """Vertices of each convex part of a mesh by one of METHODS, in this process, however long it takes."""
+    if method == "fine":
+        return _coacd(vertices, faces, 0.03, 96, mcts_iterations=10)
+    mode = "on" if method == "coarse, cleaned" else "off"
+    return _coacd(vertices, faces, 0.08, 32, mcts_iterations=20, preprocess_mode=mode)
+
+
+def _coacd(vertices: np.ndarray, faces: np.ndarray, threshold: float, most: int, **options: object) -> list[np.ndarray]:
+    import coacd
+
+    coacd.set_log_level("error")
+    parts = coacd.run_coacd(
+        coacd.Mesh(np.asarray(vertices), np.asarray(faces)), threshold=threshold, max_convex_hull=most, mcts_nodes=10,
+        seed=0, **options,
+    )  # fmt: skip
+    return [points for points, _ in parts]
+
+
+def _first_of(
+    methods: Sequence[str], thin: trimesh.Trimesh, mesh: trimesh.Trimesh, what: str
+) -> tuple[trimesh.Trimesh, ...]:
     if is_convex(mesh):
         return (fit_hull(mesh.vertices),)
-    thin = thinned(mesh, 1500)
-    parts = coarse_parts(np.asarray(thin.vertices), np.asarray(thin.faces))
-    if parts is None:
-        raise MeshError("it cannot be decomposed into convex parts (CoACD fails on it); a cleaner mesh is needed")
-    return tuple(fit_hull(vertices) for vertices in parts)
+    inputs = {"vertices": np.asarray(thin.vertices), "faces": np.asarray(thin.faces)}
+    for method in methods:
+        try:
+            parts = run_job("parts", inputs | {"method": np.array(method)}, f"{what} ({method})",
+                            limit_s=LIMITS_S[method])  # fmt: skip
+        except LimitError:
+            continue
+        if parts:
+            return tuple(fit_hull(parts[f"part_{index}"]) for index in range(len(parts)))
+    raise MeshError(f"{what}: it cannot be decomposed into convex parts (CoACD fails on it); a cleaner mesh is needed")
 
 
 def facet_count(hull: trimesh.Trimesh) -> int:

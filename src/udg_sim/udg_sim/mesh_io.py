@@ -1,101 +1,137 @@
-"""Reading a user's mesh and making a solid of it."""
+"""Reading a user's mesh file and making a solid of it."""
 
+import hashlib
+import json
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import trimesh
 
+from udg_description.cache import cache_dir, cached_arrays
 from udg_description.errors import UdgError
-from udg_sim.repair import RepairError, repair
+from udg_description.files import explain
+from udg_sim.geometry_process import run_job
+from udg_sim.solid import GATE, Bodies, MeshError, Solid, solid_of, sound_notes
+
+__all__ = [
+    "MAX_BYTES",
+    "OTHER_SUFFIXES",
+    "SUFFIXES",
+    "MeshError",
+    "Solid",
+    "make_solid",
+    "merged",
+    "read_bodies",
+    "read_mesh",
+    "read_solid",
+]
 
 SUFFIXES = (".obj", ".stl", ".ply", ".off", ".glb", ".gltf")
-
-
-HOLE = 2.0
-"""Holes whose rim is longer than this times the longest edge are left open."""
-
-
-class MeshError(UdgError):
-    """A mesh that cannot be read or is no solid."""
-
-
-class Solid(NamedTuple):
-    """A watertight mesh and what had to be done to it ("" if nothing)."""
-
-    mesh: trimesh.Trimesh
-    note: str
+"""Kinds of files that are read."""
+OTHER_SUFFIXES = (
+    ".3ds", ".3mf", ".abc", ".blend", ".brep", ".dae", ".dxf", ".fbx", ".igs", ".iges", ".ifc", ".max", ".sldprt",
+    ".step", ".stp", ".usd", ".usda", ".usdc", ".usdz", ".vrml", ".wrl", ".x3d", ".x_t",
+)  # fmt: skip
+"""Kinds of geometry that are not, by name: they have to be exported as one of SUFFIXES."""
+MAX_BYTES = 500_000_000
+"""A larger file is refused."""
+_SMALL_BYTES = 1_000_000
 
 
 def read_solid(path: Path) -> Solid:
-    """Reads a mesh file and repairs it to a watertight solid, in the file's own units.
+    """Reads a mesh file and makes one closed solid of it (`solid.solid_of`), in the file's own units.
 
-    Raises MeshError if the file is absent, of an unknown kind, unreadable, empty, not finite or without volume.
+    A small file that holds a sound mesh is read as it is. All else is done once, in a process with limits of time and
+    memory, and kept in the cache by the file's content. Raises MeshError if the file is absent, of an unknown kind,
+    unreadable or no solid, or takes too long.
     """
-    if path.suffix.lower() not in SUFFIXES:
+    meshes, notes = _read(path, all_bodies=False)
+    return Solid(meshes[0], notes)
+
+
+def read_bodies(path: Path) -> Bodies:
+    """As `read_solid`, of all the bodies of a file that has several."""
+    return Bodies(*_read(path, all_bodies=True))
+
+
+def _read(path: Path, all_bodies: bool) -> tuple[tuple[trimesh.Trimesh, ...], tuple[str, ...]]:
+    key = _content_key(path)
+    if path.stat().st_size <= _SMALL_BYTES:
+        mesh = merged(read_mesh(path))
+        notes = sound_notes(mesh, str(path))
+        if notes is not None:
+            return (mesh,), notes
+
+    def make() -> dict[str, np.ndarray]:
+        inputs = {"path": np.array(str(path)), "all_bodies": np.array(all_bodies)}
+        try:
+            return run_job("solid", inputs, f"mesh {path}: reading and closing it")
+        except UdgError as error:
+            raise MeshError(str(error)) from error
+
+    name = f"{key}-{GATE}{'-bodies' if all_bodies else ''}.npz"
+    arrays = cached_arrays(cache_dir("solids") / name, make)
+    meshes = tuple(
+        trimesh.Trimesh(arrays[f"vertices_{k}"], arrays[f"faces_{k}"], process=False)
+        for k in range(int(arrays["count"]))
+    )
+    return meshes, tuple(str(note) for note in arrays["notes"])
+
+
+def _content_key(path: Path) -> str:
+    """Hash of a mesh file's content and of the files that a .gltf names. Raises MeshError."""
+    suffix = path.suffix.lower()
+    if suffix not in SUFFIXES:
         raise MeshError(f"mesh {path}: unknown kind {path.suffix!r}; valid: {', '.join(SUFFIXES)}")
     if not path.is_file():
         raise MeshError(f"mesh {path}: no such file")
     try:
+        size = path.stat().st_size
+        if size > MAX_BYTES:
+            raise MeshError(f"mesh {path}: {size / 1e6:.0f} MB, valid: up to {MAX_BYTES / 1e6:.0f} MB; thin it out")
+        content = path.read_bytes()
+        digest = hashlib.sha256(suffix.encode() + content)
+        if suffix == ".gltf":
+            for side in _side_files(path, content):
+                digest.update(side.read_bytes())
+    except OSError as error:
+        raise MeshError(f"mesh {explain(error, path)}") from error
+    return digest.hexdigest()[:24]
+
+
+def _side_files(path: Path, content: bytes) -> list[Path]:
+    try:
+        buffers = json.loads(content).get("buffers", [])
+        names = [str(buffer["uri"]) for buffer in buffers if not str(buffer.get("uri", "data:")).startswith("data:")]
+    except (ValueError, AttributeError, KeyError, TypeError):
+        return []  # the reader will tell
+    return [side for name in names if (side := path.parent / name).is_file() and side.stat().st_size <= MAX_BYTES]
+
+
+def read_mesh(path: Path) -> trimesh.Trimesh:
+    """The triangles of a mesh file as they are, vertices merged. Raises MeshError."""
+    try:
         mesh = trimesh.load(path, force="mesh", process=False)
+    except MemoryError:
+        raise
     except Exception as error:  # the readers raise whatever a broken file leads them to
-        raise MeshError(f"mesh {path}: cannot be read as {path.suffix[1:]}: {error}") from error
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        raise MeshError(f"mesh {path}: cannot be read as {path.suffix[1:]} ({reason})") from error
     if not isinstance(mesh, trimesh.Trimesh) or len(mesh.faces) == 0:
         raise MeshError(f"mesh {path}: has no faces; a closed triangle mesh is needed")
-    return make_solid(mesh, str(path))
+    return mesh
 
 
 def make_solid(mesh: trimesh.Trimesh, name: str) -> Solid:
-    """Watertight copy of `mesh`: vertices merged, holes filled, else wrapped as it is. Raises MeshError."""
-    if not np.isfinite(mesh.vertices).all():
-        raise MeshError(f"mesh {name}: has vertices that are not finite")
-    if np.ptp(mesh.vertices, axis=0).min() <= 1e-6 * np.ptp(mesh.vertices, axis=0).max():
-        raise MeshError(f"mesh {name}: is flat, it has no volume; a solid is needed")
-    mesh = mesh.copy()
-    mesh.merge_vertices(merge_tex=True, merge_norm=True)
-    if _is_solid(mesh):
-        return Solid(_outward(mesh), "")
-    mesh.update_faces(mesh.nondegenerate_faces() & mesh.unique_faces())
-    mesh.remove_unreferenced_vertices()
-    trimesh.repair.fix_normals(mesh)
-    mesh.fill_holes()
-    mesh = _capped(mesh)
-    if _is_solid(mesh):
-        return Solid(_outward(mesh), "holes and faces repaired")
-    try:
-        wrapped = repair(mesh, name)
-    except RepairError as error:
-        raise MeshError(str(error)) from error
-    return Solid(wrapped.mesh, wrapped.note)
+    """`solid_of` a mesh whose faces need not share their vertices. Raises MeshError."""
+    return solid_of(merged(mesh), name)
 
 
-def _capped(mesh: trimesh.Trimesh) -> trimesh.Trimesh:
-    """The mesh with fans over its holes; larger holes (see HOLE) are left, they may be openings."""
-    edges = mesh.edges[trimesh.grouping.group_rows(mesh.edges_sorted, require_count=1)]
-    following = dict(edges.tolist())
-    if len(edges) == 0 or len(following) < len(edges):  # no hole, or holes that touch
-        return mesh
-    vertices, faces = list(mesh.vertices), mesh.faces.tolist()
-    while following:
-        start, loop = next(iter(following)), []
-        at = start
-        while at in following:
-            loop.append(at)
-            at = following.pop(at)
-        ring = mesh.vertices[loop]
-        length = np.linalg.norm(ring - np.roll(ring, -1, axis=0), axis=1).sum()
-        if at == start and length <= HOLE * mesh.extents.max():
-            faces += [[b, a, len(vertices)] for a, b in zip(loop, [*loop[1:], loop[0]], strict=True)]
-            vertices.append(ring.mean(axis=0))
-    return trimesh.Trimesh(np.array(vertices), np.array(faces), process=False)
-
-
-def _is_solid(mesh: trimesh.Trimesh) -> bool:
-    longest = float(np.ptp(mesh.vertices, axis=0).max())
-    return bool(mesh.is_watertight and mesh.is_winding_consistent and abs(mesh.volume) > 1e-7 * longest**3)
-
-
-def _outward(mesh: trimesh.Trimesh) -> trimesh.Trimesh:
-    if mesh.volume < 0:
-        mesh.invert()
-    return mesh
+def merged(mesh: trimesh.Trimesh) -> trimesh.Trimesh:
+    """A plain copy in which vertices at one place are one, where the mesh is of a scale that allows to say so."""
+    plain = trimesh.Trimesh(mesh.vertices, mesh.faces, process=False)
+    used = np.asarray(plain.vertices)[np.unique(np.clip(plain.faces, 0, len(plain.vertices) - 1))]
+    with np.errstate(all="ignore"):
+        if np.isfinite(used).all() and 1e-2 <= np.ptp(used, axis=0).max() and np.abs(used).max() < 1e9:
+            plain.merge_vertices()
+    return plain

@@ -18,10 +18,11 @@ from udg_description.errors import UdgError
 from udg_description.files import user_path
 from udg_sim import families
 from udg_sim.catalogue import ObjectSpec, builtin_specs
-from udg_sim.convex import decompose, decompose_coarsely, fit_hull
+from udg_sim.convex import decompose, decompose_coarsely, decompose_own, fit_hull
 from udg_sim.families import compositions
 from udg_sim.families.compositions import Composition, composition
 from udg_sim.forms import scaled
+from udg_sim.geometry_process import run_job
 from udg_sim.manifest import Record, manifest
 from udg_sim.mesh_io import SUFFIXES, MeshError, read_solid
 from udg_sim.shapes import Shape
@@ -46,6 +47,7 @@ __all__ = [
 
 PREPARATION = "2"
 """Version of the preparation (decomposition, stable poses): part of the cache key."""
+_QUICK_HULL = 300  # faces of a hull whose resting poses are found at once
 FRICTION = 0.8
 """Nominal friction coefficient of every object."""
 
@@ -290,20 +292,13 @@ def _prepare(
         raise MeshError(f"object {id}: the centre of mass is not finite; the mesh is no solid")
     mesh = centred(shape.mesh)
 
-    def make() -> dict[str, np.ndarray]:
-        if shape.parts is None:
-            parts = decompose(mesh) if source in ("builtin", "file") else decompose_coarsely(mesh)
-        else:
-            parts = tuple(fit_hull(part.vertices - centre) for part in shape.parts)
-        poses = stable_poses(mesh)
-        return {
-            "vertices": np.concatenate([part.vertices for part in parts]),
-            "counts": np.array([len(part.vertices) for part in parts]),
-            "T_table_object": np.array([pose.T_table_object for pose in poses]),
-            "probability": np.array([pose.probability for pose in poses]),
-        }
-
-    arrays = cached_arrays(cache_dir("objects") / f"{geometry_key(mesh)}-{PREPARATION}.npz", make)
+    if source in ("file", "user"):
+        arrays = _own_arrays(mesh, id)
+    else:
+        arrays = cached_arrays(
+            cache_dir("objects") / f"{geometry_key(mesh)}-{PREPARATION}.npz",
+            lambda: _arrays(_parts(shape, mesh, centre, source), stable_poses(mesh)),
+        )
     groups = np.split(arrays["vertices"], np.cumsum(arrays["counts"])[:-1])
     for array in (mesh.vertices, mesh.faces):
         array.flags.writeable = False
@@ -322,6 +317,42 @@ def _prepare(
         note=note,
         source=source,
     )
+
+
+def _parts(shape: Shape, mesh: trimesh.Trimesh, centre: np.ndarray, source: str) -> Sequence[trimesh.Trimesh]:
+    if shape.parts is not None:
+        return tuple(fit_hull(part.vertices - centre) for part in shape.parts)
+    return decompose(mesh) if source == "builtin" else decompose_coarsely(mesh)
+
+
+def _arrays(parts: Sequence[trimesh.Trimesh], poses: Sequence[StablePose]) -> dict[str, np.ndarray]:
+    return {
+        "vertices": np.concatenate([part.vertices for part in parts]),
+        "counts": np.array([len(part.vertices) for part in parts]),
+        "T_table_object": np.array([pose.T_table_object for pose in poses]),
+        "probability": np.array([pose.probability for pose in poses]),
+    }
+
+
+def _own_arrays(mesh: trimesh.Trimesh, id: str) -> dict[str, np.ndarray]:
+    """Convex parts and resting poses of a user's mesh: made once for its shape, whatever its size. Raises MeshError."""
+    longest = float(mesh.extents.max())
+    unit = trimesh.Trimesh(mesh.vertices / longest, mesh.faces, process=False)
+
+    def make() -> dict[str, np.ndarray]:
+        parts = decompose_own(unit, f"object {id}: its convex parts")
+        if len(unit.convex_hull.faces) <= _QUICK_HULL:
+            return _arrays(parts, stable_poses(unit))
+        inputs = {"vertices": np.asarray(unit.vertices), "faces": np.asarray(unit.faces)}
+        try:
+            return _arrays(parts, ()) | run_job("poses", inputs, f"object {id}: its resting poses")
+        except UdgError as error:
+            raise MeshError(f"object {id}: {error}") from error
+
+    arrays = cached_arrays(cache_dir("objects") / f"{geometry_key(unit)}-unit-{PREPARATION}.npz", make)
+    T = arrays["T_table_object"].copy()
+    T[:, :3, 3] *= longest
+    return arrays | {"vertices": arrays["vertices"] * longest, "T_table_object": T}
 
 
 def table(objects: Sequence[ObjectModel]) -> str:

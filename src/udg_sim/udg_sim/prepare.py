@@ -89,15 +89,31 @@ def picture(path: Path, ids: Sequence[str]) -> None:
     print(f"picture: {path}")
 
 
-def _add(folder: Path, size_m: float | None, unit_m: float | None) -> list[str]:
-    ids = []
+class _Adding(NamedTuple):
+    """What became of a folder: ids, and by path what was refused and what is of a kind that is not read."""
+
+    ids: list[str]
+    refused: dict[str, str]
+    skipped: list[str]
+
+
+def _add(folder: Path, size_m: float | None, unit_m: float | None) -> _Adding:
+    """Adds the meshes of a folder, a line each. Raises UdgError if none could be."""
+    found = _Adding([], {}, [])
     for added in add_folder(folder, size_m, unit_m):
-        print(f"refused: {added.error}" if added.error else f"{added.id}  {added.path}  {added.note}")
         if added.id:
-            ids.append(added.id)
-    if not ids:
+            print(f"{added.id}  {added.path}  {added.note}", flush=True)
+            found.ids.append(added.id)
+        else:
+            print(f"{'skipped' if added.skipped else 'refused'}: {added.error}", flush=True)
+            if added.skipped:
+                found.skipped.append(str(added.path))
+            else:
+                found.refused[str(added.path)] = added.error
+    if not found.ids:
+        print(json.dumps({"objects": 0, "prepared": 0, "refused": list(found.refused), "skipped": found.skipped}))
         raise UdgError(f"objects of {folder}: every mesh was refused, see above")
-    return ids
+    return found
 
 
 def _fetch(names: str, required: bool) -> int:
@@ -140,18 +156,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         _fetch(args.fetch, required=True)
         return 0
     if args.add is not None:
-        ids, missing = _add(args.add, args.size, args.unit), 0
-    else:
-        ids = select(args.objects, ObjectLibrary(), absent=True)
-        if args.list:
-            print("\n".join(ids))
-            return 0
-        needed = {manifest()[id].source for id in ids if id in manifest()} - set(OWN)
-        missing = _fetch(",".join(sorted(needed)), required=False) if needed else 0
+        added = _add(args.add, args.size, args.unit)
+        return _run(list(dict.fromkeys(added.ids)), args.workers, args.picture, 0, added)
+    ids = select(args.objects, ObjectLibrary(), absent=True)
+    if args.list:
+        print("\n".join(ids))
+        return 0
+    needed = {manifest()[id].source for id in ids if id in manifest()} - set(OWN)
+    missing = _fetch(",".join(sorted(needed)), required=False) if needed else 0
     return _run(ids, args.workers, args.picture, missing)
 
 
-def _run(ids: Sequence[str], workers: int, sheet: Path | None, missing: int) -> int:
+def _run(
+    ids: Sequence[str], workers: int, sheet: Path | None, missing: int, added: _Adding | None = None
+) -> int:
     from tqdm import tqdm
 
     refused, seconds = [], 0.0
@@ -165,8 +183,10 @@ def _run(ids: Sequence[str], workers: int, sheet: Path | None, missing: int) -> 
         picture(sheet, good)
     summary = {"objects": len(ids), "prepared": len(good), "refused": refused, "missing_sources": missing,
                "seconds_an_object": round(seconds / len(ids), 3)}  # fmt: skip
+    if added is not None:
+        summary |= {"refused": [*added.refused, *refused], "skipped": added.skipped}
     print(json.dumps(summary))
-    return 1 if refused else 0
+    return 1 if summary["refused"] else 0
 
 
 if __name__ == "__main__":

@@ -81,7 +81,7 @@ def thinned(mesh: trimesh.Trimesh, faces: int) -> trimesh.Trimesh:
 
 
 def wrapped(mesh: trimesh.Trimesh) -> trimesh.Trimesh:
-    """A closed surface of at most about FACES faces round a mesh (octree of RESOLUTION leaves): sheets get thickness."""
+    """A closed surface of at most about FACES faces round a mesh (octree of RESOLUTION leaves)."""
     import point_cloud_utils
 
     vertices, triangles = point_cloud_utils.make_mesh_watertight(

@@ -5,7 +5,7 @@ the same mesh is taken, noted or refused the same way everywhere. A sound mesh p
 """
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import trimesh
@@ -101,9 +101,15 @@ def bodies_of(mesh: trimesh.Trimesh, name: str) -> Bodies:
         return _bodies_of(mesh, name)
 
 
+def sound_notes(mesh: trimesh.Trimesh, name: str) -> tuple[str, ...] | None:
+    """Notes of a mesh that passes as it is; None if something has to be done to it. Raises MeshError."""
+    with np.errstate(all="ignore"):
+        _check(mesh, name)
+        return _as_it_is(mesh)
+
+
 def _bodies_of(mesh: trimesh.Trimesh, name: str) -> Bodies:
-    _check(mesh, name)
-    sound = _as_it_is(mesh)
+    sound = sound_notes(mesh, name)
     if sound is not None:
         return Bodies((mesh.copy(),), sound)
     low, high = _bounds(mesh)
@@ -470,7 +476,7 @@ def _united(order: _Order) -> list[trimesh.Trimesh] | None:
     return _of_manifold(manifold3d.Manifold.batch_boolean(parts, manifold3d.OpType.Add))
 
 
-def _manifold(shell: trimesh.Trimesh):  # noqa: ANN202 - manifold3d has no types
+def _manifold(shell: trimesh.Trimesh) -> Any:  # noqa: ANN401 - manifold3d has no types
     import manifold3d
 
     body = manifold3d.Manifold(
@@ -479,7 +485,7 @@ def _manifold(shell: trimesh.Trimesh):  # noqa: ANN202 - manifold3d has no types
     return None if body.status() != manifold3d.Error.NoError or body.is_empty() else body
 
 
-def _of_manifold(body) -> list[trimesh.Trimesh]:  # noqa: ANN001 - manifold3d has no types
+def _of_manifold(body: Any) -> list[trimesh.Trimesh]:  # noqa: ANN401 - manifold3d has no types
     raw = body.to_mesh64()
     mesh = trimesh.Trimesh(np.asarray(raw.vert_properties)[:, :3], np.asarray(raw.tri_verts), process=False)
     return _outer_bodies(mesh) if len(mesh.faces) else []

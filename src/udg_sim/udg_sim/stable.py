@@ -5,6 +5,9 @@ from typing import NamedTuple
 import numpy as np
 import trimesh
 
+from udg_sim.shapes import sphere_directions
+from udg_sim.solid import MeshError
+
 
 class StablePose(NamedTuple):
     """T_table_object (4, 4): the object rests on z = 0 with its centre of mass above the origin; share of drops."""
@@ -13,14 +16,22 @@ class StablePose(NamedTuple):
     probability: float
 
 
-def stable_poses(mesh: trimesh.Trimesh, min_probability: float = 0.03) -> tuple[StablePose, ...]:
+def stable_poses(
+    mesh: trimesh.Trimesh, min_probability: float = 0.03, max_faces: int = 6000
+) -> tuple[StablePose, ...]:
     """Resting poses of a mesh centred on its centre of mass, likeliest first, probabilities summing to 1.
 
     Quasi-static: every face of the hull on which the centre of mass stays above the face, weighed by the solid angle
     that falls or rolls onto it. Poses that differ by the yaw or by a symmetry of the object are one pose. Poses
-    rarer than `min_probability` are dropped (the likeliest is always kept).
+    rarer than `min_probability` are dropped (the likeliest is always kept). A hull of more than max_faces faces is
+    taken from fewer of its vertices: the time grows with them.
+
+    Raises MeshError: the centre of mass lies outside the hull, which no body's does.
     """
-    hull = mesh.convex_hull
+    hull = _hull(mesh, max_faces)
+    planes = np.einsum("ij,ij->i", hull.face_normals, hull.triangles_center)
+    if not (len(planes) and planes.min() > 1e-9 * hull.scale):
+        raise MeshError("its centre of mass lies outside its convex hull, or the hull is flat: it is no solid")
     transforms, probabilities = hull.compute_stable_poses(center_mass=np.zeros(3), sigma=0.0, n_samples=1)
     groups: dict[tuple[int, ...], list[int]] = {}
     for index, T in enumerate(transforms):
@@ -33,6 +44,15 @@ def stable_poses(mesh: trimesh.Trimesh, min_probability: float = 0.03) -> tuple[
     kept = [pose for pose in merged if pose.probability >= min_probability] or merged[:1]
     total = sum(pose.probability for pose in kept)
     return tuple(StablePose(pose.T_table_object, pose.probability / total) for pose in kept)
+
+
+def _hull(mesh: trimesh.Trimesh, max_faces: int) -> trimesh.Trimesh:
+    hull = mesh.convex_hull
+    if len(hull.faces) <= max_faces:
+        return hull
+    directions = sphere_directions(max_faces // 2) / hull.extents
+    support = np.unique(np.argmax(hull.vertices @ directions.T, axis=0))
+    return trimesh.Trimesh(hull.vertices[support], process=False).convex_hull
 
 
 def _signature(mesh: trimesh.Trimesh, hull: trimesh.Trimesh, T: np.ndarray) -> tuple[int, ...]:

@@ -13,7 +13,7 @@ from udg_description.cache import cache_dir, needed_cache_dir
 from udg_description.errors import UdgError
 from udg_description.files import write_arrays
 from udg_sim.categories import slug
-from udg_sim.mesh_io import SUFFIXES, MeshError, read_solid
+from udg_sim.mesh_io import OTHER_SUFFIXES, SUFFIXES, MeshError, read_solid
 from udg_sim.sizes import MIN_EDGE_M, SIZES, nominal_mass, size_class_of
 
 PREFIX = "user_"
@@ -31,16 +31,19 @@ class Kept(NamedTuple):
 
 
 class Added(NamedTuple):
-    """What became of one mesh file: its id, or the error that it was refused with."""
+    """What became of one file: its id, or the error that it was refused or left out with."""
 
     path: Path
     id: str
     note: str
     error: str
+    skipped: bool = False  # geometry of a kind that is not read
 
 
 def add_folder(folder: Path, size_m: float | None = None, unit_m: float | None = None) -> Iterator[Added]:
     """Adds every mesh file below `folder`; a refused one does not stop the others.
+
+    Files of geometry that is not read (.step, .dae, ...) are told of, with `skipped`.
 
     `size_m` is the longest edge [m] that every mesh gets; `unit_m` the metres that a unit of the files is. Without
     both the unit is guessed from each mesh: m, cm or mm. Raises UdgError if there is no mesh.
@@ -48,9 +51,17 @@ def add_folder(folder: Path, size_m: float | None = None, unit_m: float | None =
     for value, name in ((size_m, "size"), (unit_m, "unit")):
         if value is not None and not (math.isfinite(value) and value > 0):
             raise UdgError(f"objects of {folder}: the {name} is {value}; valid: metres > 0")
-    files = sorted(path for path in Path(folder).rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+    if not Path(folder).is_dir():
+        raise UdgError(f"objects of {folder}: no such folder; one mesh needs no adding: path.obj@<longest edge in m>")
+    every = sorted(path for path in Path(folder).rglob("*") if path.is_file() and not path.name.startswith("."))
+    skipped = [path for path in every if path.suffix.lower() in OTHER_SUFFIXES]
+    files = [path for path in every if path.suffix.lower() in SUFFIXES]
     if not files:
-        raise UdgError(f"objects of {folder}: no mesh file there; valid: {', '.join(SUFFIXES)}")
+        others = f" ({len(skipped)} of other kinds: export them as one of these)" if skipped else ""
+        raise UdgError(f"objects of {folder}: no mesh file there; valid: {', '.join(SUFFIXES)}{others}")
+    for path in skipped:
+        error = f"mesh {path}: {path.suffix} is not read; export it as {' or '.join(SUFFIXES[:2])}"
+        yield Added(path, "", "", error, skipped=True)
     for path in files:
         try:
             id, note = add_mesh(path, size_m, unit_m)

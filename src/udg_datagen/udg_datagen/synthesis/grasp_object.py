@@ -29,7 +29,7 @@ class GraspObject:
         device: of the grid, the same as the hand's.
 
     Raises:
-        GraspObjectError: mesh empty, not finite, of another unit, open beyond repair, without volume, in pieces.
+        GraspObjectError: mesh empty, not finite, of another unit, without volume, in pieces of similar size.
         DeviceError: no such device here.
     """
 
@@ -45,7 +45,7 @@ class GraspObject:
     ) -> None:
         self.name = name
         self.device = checked_device(device)
-        self.mesh, self.notes = checked_mesh(mesh, name)  # notes: what had to be repaired
+        self.mesh, self.notes = checked_mesh(mesh, name)  # notes: what had to be repaired, and hollows
         self.com = np.array(self.mesh.center_mass if com is None else com, dtype=np.float64)
         self.extents = np.asarray(self.mesh.extents, dtype=np.float64)
         self.diagonal = float(np.linalg.norm(self.extents))
