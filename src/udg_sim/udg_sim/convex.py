@@ -3,7 +3,7 @@
 import contextlib
 import io
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping
 
 import numpy as np
 import trimesh
@@ -40,22 +40,23 @@ def decompose(mesh: trimesh.Trimesh, threshold: float = 0.03, max_parts: int = 9
 
 def decompose_coarsely(mesh: trimesh.Trimesh) -> tuple[trimesh.Trimesh, ...]:
     """Convex parts of a finely meshed watertight object, at most 32, in about a second. Raises MeshError."""
-    return _first_of(("coarse", "coarse, cleaned"), thinned(mesh, 1500), mesh, "object: its convex parts")
+    return _first_of({"coarse": 120.0, "coarse, cleaned": 120.0}, mesh, "object: its convex parts")
 
 
 def decompose_own(mesh: trimesh.Trimesh, what: str) -> tuple[trimesh.Trimesh, ...]:
     """Convex parts of a user's mesh, fine where that is done in time; `what` names it in messages. Raises MeshError."""
-    return _first_of(("fine", "coarse", "coarse, cleaned"), thinned(mesh, 1500), mesh, what)
+    return _first_of(LIMITS_S, mesh, what)
 
 
-METHODS = ("fine", "coarse", "coarse, cleaned")
-"""Ways to decompose a mesh; the last lets CoACD clean it first."""
 LIMITS_S = {"fine": 30.0, "coarse": 30.0, "coarse, cleaned": 60.0}
-"""Processor time that each may take."""
+"""Ways to decompose a user's mesh, one after the other, and the processor time that each may take.
+
+The last lets CoACD clean the mesh first.
+"""
 
 
 def convex_points(vertices: np.ndarray, faces: np.ndarray, method: str) -> list[np.ndarray]:
-    """Vertices of each convex part of a mesh by one of METHODS, in this process, however long it takes."""
+    """Vertices of each convex part of a mesh by one of LIMITS_S, in this process, however long it takes."""
     if method == "fine":
         return _coacd(vertices, faces, 0.03, 96, mcts_iterations=10)
     mode = "on" if method == "coarse, cleaned" else "off"
@@ -73,16 +74,14 @@ def _coacd(vertices: np.ndarray, faces: np.ndarray, threshold: float, most: int,
     return [points for points, _ in parts]
 
 
-def _first_of(
-    methods: Sequence[str], thin: trimesh.Trimesh, mesh: trimesh.Trimesh, what: str
-) -> tuple[trimesh.Trimesh, ...]:
+def _first_of(limits_s: Mapping[str, float], mesh: trimesh.Trimesh, what: str) -> tuple[trimesh.Trimesh, ...]:
     if is_convex(mesh):
         return (fit_hull(mesh.vertices),)
+    thin = thinned(mesh, 1500)
     inputs = {"vertices": np.asarray(thin.vertices), "faces": np.asarray(thin.faces)}
-    for method in methods:
+    for method, limit_s in limits_s.items():
         try:
-            parts = run_job("parts", inputs | {"method": np.array(method)}, f"{what} ({method})",
-                            limit_s=LIMITS_S[method])  # fmt: skip
+            parts = run_job("parts", inputs | {"method": np.array(method)}, f"{what} ({method})", limit_s=limit_s)
         except LimitError:
             continue
         if parts:
