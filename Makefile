@@ -34,6 +34,43 @@ PYTEST_ARGS ?=
 # fault-table
 ATTEMPTS ?= 5
 
+# A variable that the target does not know is refused: a misspelt one would do the work for something else.
+VARS_sim := TRIALS OBJECTS OBJECT SEED OUT CHECKPOINT ARGS
+VARS_bench-tick := CHECKPOINT ARGS
+VARS_bench-control := ARGS
+VARS_bench-policy := SEED CHECKPOINT ARGS
+VARS_bench-synthesis := OBJECTS OBJECT SEED N ARGS
+VARS_test := PYTEST_ARGS
+VARS_fault-table := ATTEMPTS ARGS
+VARS_grasps := OBJECT OBJECTS STRATEGY SIDE N SEED OUT WORKERS ARGS
+VARS_demos := OBJECTS OBJECT SEED EPISODES OUT DATA WORKERS ARGS
+VARS_data-info := DATA ARGS
+VARS_train := DATA RUN PRESET SEED ARGS
+VARS_episode-page := EPISODE DATA CHECKPOINT OUT ARGS
+VARS_agreement := OBJECTS OBJECT SCENES WORKERS OUT ARGS
+VARS_ablations := DATA OUT PRESET WORKERS ARGS
+VARS_objects := OBJECTS OBJECT WORKERS FETCH ADD SIZE UNIT ARGS
+VARS_calibrate := METHOD FOLDER ARGS
+VARS_rehearse := ARGS
+VARS_rviz := ARGS
+VARS_ALL := UDG_PYTHON UDG_CACHE RAY_ADDRESS ROS_DOMAIN_ID RMW_IMPLEMENTATION CUDA_VISIBLE_DEVICES SHELL
+
+given = $(filter command,$(origin $(1)))
+GOALS := $(or $(MAKECMDGOALS),help)
+UNKNOWN := $(filter-out $(VARS_ALL) $(foreach goal,$(GOALS),$(VARS_$(goal))),$(foreach v,$(.VARIABLES),$(if $(call given,$v),$v)))
+ifneq ($(UNKNOWN),)
+$(error make $(GOALS): no variable $(firstword $(UNKNOWN)); valid: $(or $(sort $(foreach goal,$(GOALS),$(VARS_$(goal)))),none))
+endif
+# OBJECT and OBJECTS are the same, whichever is given.
+ifneq ($(and $(call given,OBJECT),$(call given,OBJECTS)),)
+$(error make $(GOALS): OBJECT and OBJECTS are the same; give one)
+endif
+ifneq ($(call given,OBJECT),)
+override OBJECTS := $(OBJECT)
+else ifneq ($(call given,OBJECTS),)
+override OBJECT := $(OBJECTS)
+endif
+
 .PHONY: help rehearse setup sim bench-tick bench-control bench-policy bench-synthesis test fault-table lint colcon-test grasps demos agreement data-info train ablations episode-page objects calibrate rviz clean distclean
 
 help:  ## list the targets and their variables
@@ -79,7 +116,7 @@ bench-synthesis: setup  ## measure grasp synthesis against baselines (ARGS=--qui
 	@$(ENV) exec python -m udg_datagen.bench_synthesis --seed $(SEED) $(if $(OBJECTS),--objects "$(OBJECTS)") \
 		$(if $(filter command% environment,$(origin N)),--n $(N)) $(ARGS)
 
-grasps: setup  ## N grasps of OBJECT (id or path.obj@0.1) with STRATEGY and SIDE into OUT: file, picture, web page
+grasps: setup  ## N grasps of OBJECT (id or path.obj@0.1) with STRATEGY and SIDE into OUT: file, picture, web page, numbered
 	@$(ENV) exec python -m udg_datagen.grasp_command --object "$(OBJECT)" --strategy "$(STRATEGY)" --side "$(SIDE)" \
 		--n $(N) --seed $(SEED) --out "$(if $(filter command% environment,$(origin OUT)),$(OUT),out/grasps)" \
 		$(if $(WORKERS),--workers $(WORKERS)) $(ARGS)

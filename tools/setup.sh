@@ -8,7 +8,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 exec 1>&2
 
 VENV=.venv
-NEEDED_MB=6000  # of the virtual environment and of what pip unpacks meanwhile
+NEEDED_MB=4000  # of the virtual environment and of what pip unpacks meanwhile
 PIP_LOG=$VENV/udg-pip.log
 STAMP_PYTHON=$VENV/.udg-python-stamp
 STAMP_PLACE=$VENV/.udg-place

@@ -27,8 +27,9 @@ from udg_datagen.ablation_report import Run as MeasuredRun
 from udg_datagen.ablation_report import report_of, write_report
 from udg_datagen.rollout import Rollout, RolloutConfig, Trial
 from udg_datagen.workers import LocalPool, Pool
+from udg_description.cache import say_if_not_writable
 from udg_description.errors import UdgError, cli
-from udg_description.files import user_path, write_atomically
+from udg_description.files import check_folder, user_path, write_atomically
 from udg_policy.checkpoint import DESCRIPTION_NAME, load_checkpoint
 from udg_policy.config import PolicyConfig, from_dict, load_yaml, preset, preset_names, to_dict
 from udg_policy.dataset import EpisodeDataset
@@ -267,6 +268,8 @@ def run(argv: Sequence[str] | None = None) -> None:
     base = replace(base, train=replace(base.train, validation_split="object"))
     os.environ["OMP_NUM_THREADS"] = "1"  # one core a worker; inherited
     torch.set_num_threads(1)
+    check_folder(options.out)
+    say_if_not_writable()
     dataset = EpisodeDataset(options.data)
     configs = {name: variant_config(base, name) for name in names}
     stores = {name: load_frames(dataset, config, options.workers, options.cache) for name, config in configs.items()}

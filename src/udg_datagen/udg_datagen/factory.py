@@ -24,7 +24,7 @@ from udg_datagen.tasks import Made, Preparation, Task, mesh_digest, tasks_of
 from udg_datagen.workers import LocalPool, Outcome, Pool, RayPool
 from udg_description.cache import say_if_not_writable
 from udg_description.errors import UdgError, cli
-from udg_description.files import DISK_FULL, explain, user_path, write_atomically
+from udg_description.files import DISK_FULL, check_folder, explain, user_path, write_atomically
 from udg_policy.dataset import EpisodeWriter
 from udg_policy.episode_file import encode_episode, verify
 from udg_policy.errors import DatasetError
@@ -388,6 +388,7 @@ def run(arguments: Sequence[str] | None = None) -> None:
         )
     config = AttemptConfig(noisy_share=options.noisy_share, poses=options.poses, expert=options.expert)
     tasks = tasks_of(select(options.objects, ObjectLibrary()), options.episodes, options.seed)
+    check_folder(options.out)
     ledger = Ledger(options.out, config)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as with Ctrl-C
     say_if_not_writable()

@@ -140,9 +140,12 @@ def test_the_next_free_name(tmp_path: Path) -> None:
     (tmp_path / "sim").mkdir()
     assert next_free(tmp_path / "sim") == tmp_path / "sim"  # empty
     (tmp_path / "sim" / "x").touch()
-    (tmp_path / "sim-2").touch()
+    (tmp_path / "sim-2").mkdir()
+    (tmp_path / "sim-2" / "x").touch()
     assert next_free(tmp_path / "sim") == tmp_path / "sim-3"
     (tmp_path / "mug.png").touch()
+    with pytest.raises(PathError, match="a file is in the place of a folder"):
+        next_free(tmp_path / "mug.png")
     assert next_free(tmp_path / "mug", ".npz", ".png") == tmp_path / "mug-2"
     assert next_free(tmp_path / "mug", ".npz") == tmp_path / "mug"
 

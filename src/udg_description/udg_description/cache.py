@@ -18,7 +18,7 @@ from udg_description.files import PathError, explain, user_path, write_arrays
 
 VARIABLE = "UDG_CACHE"
 _SAID = "UDG_CACHE_NOTE_SAID"  # inherited by worker processes, so that one of them says it for all
-_NOWHERE = Path("/nonexistent/udg-cache")
+_NOWHERE = Path("/dev/null/udg-cache")  # a folder that nobody can make
 
 
 def cache_dir(*parts: str) -> Path:

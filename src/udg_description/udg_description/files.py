@@ -92,8 +92,11 @@ def check_file(path: Path, force: bool = False) -> Path:
 def next_free(path: Path, *suffixes: str) -> Path:
     """`path`, or the first of path-2, path-3, ... that is not there (or is an empty folder).
 
-    With suffixes `path` is the beginning of files that belong together: none of them may be there.
+    With suffixes `path` is the beginning of files that belong together: none of them may be there. Raises PathError for
+    a folder where a file is in its place.
     """
+    if not suffixes and path.exists() and not path.is_dir():
+        raise PathError(f"{path}: a file is in the place of a folder; give another one")
     number = 1
     candidate = path
     while any(_taken(candidate.with_name(candidate.name + suffix)) for suffix in suffixes or ("",)):
@@ -168,20 +171,25 @@ def atomic_path(path: Path) -> Iterator[Path]:
 def whole_folder(path: Path, *, replace: str = "") -> Iterator[Path]:
     """A temporary folder that becomes `path` when the block ends without an error, and vanishes otherwise.
 
-    `path` must be absent or empty; with `replace` (the name of a file that marks an earlier output) a folder that holds
-    such a file is replaced. Raises PathError before the block for anything else there, or if it cannot be made, and
-    at the end if another process has made it meanwhile.
+    `path` must be absent or empty (it may be where a disk is mounted); with `replace`, the name of a file that marks an
+    earlier output, a folder that holds such a file is replaced. Raises PathError before the block for anything else
+    there, or if it cannot be made, and OSError at the end if another process has made it meanwhile.
     """
     if _taken(path) and not (replace and (path / replace).is_file()):
         remedy = "give a new or an empty folder"
         raise PathError(f"{path}: is there and is not an earlier output; {remedy}" if replace else
                         f"{path}: is there already; {remedy}")  # fmt: skip
-    check_folder(path.parent)
-    work = _temporary(path)
+    check_folder(path if path.exists() else path.parent)
+    mounted = path.is_dir() and os.path.ismount(path)  # cannot be renamed, nor what is beside it be moved there
+    work = _temporary(path / path.name if mounted else path)
     try:
         work.mkdir(parents=True)
         yield work
-        _put_in_place(work, path, bool(replace))
+        if mounted:
+            for child in work.iterdir():
+                os.replace(child, path / child.name)
+        else:
+            _put_in_place(work, path, bool(replace))
     except OSError as error:
         raise _named(error, path) from error
     finally:

@@ -13,7 +13,7 @@ import numpy as np
 from tqdm import tqdm
 
 from udg_description.errors import cli
-from udg_description.files import user_path
+from udg_description.files import check_folder, user_path
 from udg_description.layout import JOINT_NAMES
 from udg_policy.dataset import Episode, EpisodeWriter
 from udg_policy.errors import DatasetError
@@ -43,6 +43,7 @@ def convert(old: Path, new: Path) -> int:
         raise DatasetError(f"{old}: holds no episode_*.npz")
     if new.exists() and any(new.glob("episode_*")):
         raise DatasetError(f"{new}: holds episodes already; give a folder without any")
+    check_folder(new)
     writer = EpisodeWriter(new)
     for path in tqdm(paths, unit="episode"):
         writer.write(path.stem.removeprefix("episode_"), read_old_episode(path))

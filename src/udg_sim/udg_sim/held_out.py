@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from udg_description.errors import UdgError
-from udg_description.files import user_path
+from udg_description.files import check_file, user_path
 from udg_sim import families, sources
 from udg_sim.catalogue import builtin_specs
 from udg_sim.categories import category_of, slug
@@ -220,7 +220,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m udg_sim.held_out", description=main.__doc__)
     parser.add_argument("--out", type=user_path, required=True, help="manifest to write (CSV)")
     parser.add_argument("--own", action="store_true", help="only our own objects anew: needs no source")
+    parser.add_argument("--force", action="store_true", help="replace an earlier manifest")
     args = parser.parse_args(argv)
+    check_file(args.out, args.force or args.own)
     if args.own:
         kept = [record for record in manifest().values() if record.source not in OWN]
         write(args.out, [*own_records(training_categories()), *kept])

@@ -15,7 +15,7 @@ import trimesh
 
 from udg_description.cache import cache_dir, cached_arrays
 from udg_description.errors import UdgError
-from udg_description.files import user_path
+from udg_description.files import check_file, user_path
 from udg_sim import families
 from udg_sim.catalogue import ObjectSpec, builtin_specs
 from udg_sim.convex import decompose, decompose_coarsely, decompose_own, fit_hull
@@ -375,6 +375,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--size", help="small, medium or large")
     parser.add_argument("--picture", type=user_path, help="PNG with all objects")
     args = parser.parse_args(argv)
+    if args.picture is not None:
+        check_file(args.picture, force=True)
     from udg_sim.selection import select  # reads this module
 
     library = ObjectLibrary()

@@ -11,8 +11,9 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import NamedTuple
 
+from udg_description.cache import say_if_not_writable
 from udg_description.errors import UdgError
-from udg_description.files import user_path
+from udg_description.files import check_file, user_path
 from udg_sim import sources
 from udg_sim.manifest import manifest
 from udg_sim.objects import HELD_OUT, OWN, ObjectLibrary
@@ -147,6 +148,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     if args.workers < 1:
         raise UdgError(f"--workers {args.workers}: valid: 1 or more")
+    if args.picture is not None:
+        check_file(args.picture, force=True)
+    if args.add is None and not args.report:
+        say_if_not_writable()
     if args.report:
         print(report())
         if args.picture is not None:

@@ -18,7 +18,8 @@ import numpy as np
 from udg_control.emulators.ur_arm import CONTROLLERS, EmulatedArm, EmulatedArmConfig
 from udg_control.emulators.ur_controller import CONTROL_PORT, RtdeConnection, UrController, serve
 from udg_control.emulators.ur_log import ArmLog
-from udg_description.files import user_path
+from udg_description.errors import cli
+from udg_description.files import check_file, user_path
 from udg_description.layout import HOME_Q, SIDES, part_indices
 
 FLUSH_S = 0.2
@@ -78,7 +79,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(PRIORITY))
         except PermissionError:
             print("no permission for real-time priority; going on without", file=sys.stderr)
-    file = None if arguments.log is None else arguments.log.open("w", encoding="utf-8")
+    file = None if arguments.log is None else check_file(arguments.log, force=True).open("w", encoding="utf-8")
     controllers = []
     try:
         for side in SIDES:
@@ -129,4 +130,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    cli(main)
