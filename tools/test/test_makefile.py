@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def make(*words: str) -> subprocess.CompletedProcess[str]:
     """What make would do."""
-    return subprocess.run(["make", "-n", "-C", str(ROOT), *words], capture_output=True, text=True)
+    return subprocess.run(["make", "-n", *words], cwd=ROOT, capture_output=True, text=True)
 
 
 @pytest.mark.parametrize(
@@ -47,7 +47,8 @@ def test_defaults_and_what_is_of_all_targets() -> None:
 
 def test_every_variable_that_a_target_uses_is_one_of_its_own() -> None:
     text = (ROOT / "Makefile").read_text(encoding="utf-8")
-    known = {target: set(names.split()) for target, names in re.findall(r"^VARS_([a-z-]+) := (.*)$", text, re.MULTILINE)}
+    lines = re.findall(r"^VARS_([a-z-]+) := (.*)$", text, re.MULTILINE)
+    known = {target: set(names.split()) for target, names in lines}
     recipes = re.findall(r"^([a-z-]+):[^=\n]*\n((?:\t.*\n)+)", text, re.MULTILINE)
     assert len(recipes) > 15
     for target, recipe in recipes:

@@ -70,6 +70,7 @@ COMMANDS = {
     "ablation": Command(
         "udg_datagen.ablation", "run", lambda g, o: ["--data", str(g.data), "--preset", "debug", "--out", str(o)]
     ),
+    "agreement": Command("udg_datagen.agreement", "run", lambda g, o: ["--objects", "cube_60", "--out", str(o)]),
     "bench_synthesis": Command("udg_datagen.bench_synthesis", "main", lambda g, o: ["--quick", "--out", str(o)]),
     "try_hand": Command(
         "udg_datagen.hands.try_hand", "main", lambda g, o: ["--hand", str(g.urdf), "--out", str(o)]

@@ -31,7 +31,7 @@ from udg_datagen.grasp_store import GraspStore, GraspStoreConfig
 from udg_datagen.processes import worker_pool
 from udg_datagen.spread import spread_choices
 from udg_description.errors import UdgError, cli
-from udg_description.files import write_atomically
+from udg_description.files import check_folder, next_free, user_path, write_atomically
 from udg_description.layout import HOME_Q
 from udg_description.model import RobotModel
 from udg_description.spheres import CollisionSpheres
@@ -206,7 +206,8 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--moves", type=int, default=2, help="small displacements of the object (default: 2)")
     parser.add_argument("--workers", type=int, default=1, help="processes (default: 1)")
     parser.add_argument("--no-before", action="store_true", help="leave out the choice by spread")
-    parser.add_argument("--out", type=Path, default=Path("out/agreement"), help="folder of table and picture")
+    parser.add_argument("--out", type=user_path, default=Path("out/agreement"), help="folder of table and picture")
+    parser.add_argument("--force", action="store_true", help="replace earlier results in --out; else numbered")
     return parser
 
 
@@ -220,13 +221,14 @@ def run(arguments: Sequence[str] | None = None) -> None:
         Job(name, options.scene_seed + scene, method, options.seeds, options.moves)
         for name in objects for scene in range(options.scenes) for method in methods
     ]  # fmt: skip
+    out = check_folder(options.out if options.force else next_free(options.out))
     rows = [row for row in _rows(jobs, options.workers) if row is not None]
     rows.sort(key=lambda row: (row.object, row.scene, row.method))
-    options.out.mkdir(parents=True, exist_ok=True)
+    out.mkdir(parents=True, exist_ok=True)
     lines = "".join(json.dumps(asdict(row)) + "\n" for row in rows)
-    write_atomically(options.out / "agreement.jsonl", lines.encode())
+    write_atomically(out / "agreement.jsonl", lines.encode())
     _print_tables(rows)
-    _draw_worst([row for row in rows if row.method == "expert"], options.out / "worst.png")
+    _draw_worst([row for row in rows if row.method == "expert"], out / "worst.png")
     result = figures([row for row in rows if row.method == "expert"])
     summary: dict[str, object] = {"objects": len(objects), "scenes": len(jobs) // len(methods), **result}
     if len(methods) > 1:
