@@ -12,6 +12,7 @@ import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from udg_datagen.grasp_picture import draw_grasps
 from udg_datagen.grasps import GraspSet
 from udg_datagen.processes import worker_pool
 from udg_datagen.synthesis import AUTO, STRATEGIES, GraspObject, SynthesisConfig, choose, synthesize, xhand
-from udg_datagen.validation import RULES, Rule, ValidationConfig, validate
+from udg_datagen.validation import RULES, ValidationConfig, validate
 from udg_description.errors import UdgError, cli
 from udg_description.files import atomic_path, check_folder, next_free, user_path
 from udg_description.layout import SIDES
@@ -112,8 +113,14 @@ def _validated(
 
 
 def _rules(args: argparse.Namespace) -> list[ValidationConfig]:
-    names: Sequence[Rule] = () if args.validate is None else args.validate or RULES
-    return [ValidationConfig(rule=name, mass_kg=args.mass, friction=args.friction) for name in names]
+    names = () if args.validate is None else args.validate or RULES
+    config = ValidationConfig(mass_kg=args.mass, friction=args.friction)
+    return [
+        replace(config, rule="six_axis", engine="mujoco", torsion_m=1e-3 * args.torsion)
+        if name == "mujoco"
+        else replace(config, rule=name)
+        for name in names
+    ]
 
 
 @contextmanager
@@ -190,8 +197,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=user_path, default=Path("out/grasps"), help="folder for the three files")
     parser.add_argument("--force", action="store_true", help="replace earlier files of the same name; else numbered")
-    parser.add_argument("--validate", nargs="*", choices=RULES, default=None, metavar="RULE",
-                        help=f"try each grasp in physics: {', '.join(RULES)} (both if none is named)")  # fmt: skip
+    parser.add_argument("--validate", nargs="*", choices=(*RULES, "mujoco"), default=None, metavar="RULE",
+                        help=f"try each grasp in physics: {', '.join(RULES)} (both if none is named), "
+                        "mujoco (six_axis in MuJoCo)")  # fmt: skip
+    parser.add_argument("--torsion", type=float, default=0.0,
+                        help="with mujoco: torque about its normal that a contact resists [Nmm/N] (default: 0)")
     parser.add_argument("--mass", type=float, default=None, help="mass in validation [kg] (default: the object's)")
     parser.add_argument("--friction", type=float, default=None, help="friction in validation (default: the object's)")
     parser.add_argument("--workers", type=int, default=1, help="processes")

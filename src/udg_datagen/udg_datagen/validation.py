@@ -5,6 +5,7 @@ A grasp counts when the object then rose at least 0.17 m for a second (the paper
 `six_axis` is the rule of DexGraspBench: no gravity or table, from the grasp pose, squeezed, then pulled with 10 m N for
 an object of m kg along each of six axes; moved less than 5 cm and turned less than 15 degrees.
 Two hands of a grasp do everything at the same time. Nothing helps: no damping of the object, real torque limits.
+With `engine="mujoco"` six_axis is tried in MuJoCo, where contacts are points: a second opinion (see `mujoco_world`).
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import numpy as np
 
 from udg_datagen.grasps import Grasp, GraspSet
 from udg_datagen.hand_world import HandBody, HandWorld, Snapshot, xhand_body
+from udg_datagen.mujoco_world import MujocoWorld, check_installed
 from udg_datagen.processes import worker_pool
 from udg_description.errors import UdgError
 from udg_description.layout import Side
@@ -32,6 +34,8 @@ _WORLDS = 4  # worlds kept by a process
 _FAILED_RISE = 0.3  # share of the way up at half of which an object left behind ends the trial
 Rule = Literal["lift", "six_axis"]
 RULES: tuple[Rule, ...] = ("lift", "six_axis")
+Engine = Literal["sapien", "mujoco"]
+ENGINES: tuple[Engine, ...] = ("sapien", "mujoco")
 
 
 class ValidationError(UdgError):
@@ -59,11 +63,23 @@ class ValidationConfig:
     # A pull ends early where the object has come to rest: its drift in this window, four times over for the time that
     # is left, stays below a quarter of what is allowed. None: every pull lasts axis_s.
     rest_window_s: float | None = 0.25
+    engine: Engine = "sapien"
+    torsion_m: float = 0.0  # [Nm/N] with mujoco: torque about its normal that a contact resists, over its force
     world: WorldConfig = field(default_factory=WorldConfig)
 
     def __post_init__(self) -> None:
         if self.rule not in RULES:
             raise ValidationError(f"unknown rule '{self.rule}'; valid: {', '.join(RULES)}")
+        if self.engine not in ENGINES:
+            raise ValidationError(f"unknown engine '{self.engine}'; valid: {', '.join(ENGINES)}")
+        if self.engine == "mujoco":
+            check_installed()
+            if self.rule != "six_axis":
+                raise ValidationError(f"MuJoCo tries six_axis alone, not {self.rule}")
+        elif self.torsion_m:
+            raise ValidationError(f"torsion_m is {self.torsion_m}, valid: 0, as only MuJoCo takes it")
+        if not 0.0 <= self.torsion_m < 0.1:
+            raise ValidationError(f"torsion_m is {self.torsion_m}, valid: from 0 to 0.1 m")
         for name in ("mass_kg", "friction"):
             value = getattr(self, name)
             if value is not None and not (np.isfinite(value) and value > 0.0):
@@ -75,7 +91,10 @@ class ValidationConfig:
     def test_name(self, model: ObjectModel) -> str:
         """Name under which a grasp file keeps the outcome, as "six_axis 0.10 kg mu 0.6"."""
         mass_kg, friction = _conditions(self, model)
-        return f"{self.rule} {mass_kg:.3g} kg mu {friction:.2g}"
+        name = f"{self.rule} {mass_kg:.3g} kg mu {friction:.2g}"
+        if self.engine == "sapien":
+            return name
+        return f"{name} {self.engine}" + (f" torsion {1e3 * self.torsion_m:.3g} mm" if self.torsion_m else "")
 
 
 class Outcome(NamedTuple):
@@ -183,33 +202,35 @@ def _conditions(config: ValidationConfig, model: ObjectModel) -> tuple[float, fl
 def _try_all(task: _Task) -> list[Outcome]:
     world = _world(task)
     if task.config.rule == "lift":
+        assert isinstance(world, HandWorld)
         return [try_lift(world, grasp, task.T_table_object, task.config) for grasp in task.grasps]
     mass_kg, _ = _conditions(task.config, task.model)
     return [try_pull(world, grasp, mass_kg, task.config) for grasp in task.grasps]
 
 
-_worlds: OrderedDict[str, HandWorld] = OrderedDict()
+_worlds: OrderedDict[str, HandWorld | MujocoWorld] = OrderedDict()
 
 
-def _world(task: _Task) -> HandWorld:
+def _world(task: _Task) -> HandWorld | MujocoWorld:
     """The world of a task: one that this process has built before, or a new one."""
     mass_kg, friction = _conditions(task.config, task.model)
     lift = task.config.rule == "lift"
     parts = tuple(part.vertices.shape for part in task.model.convex_parts)
-    key = repr((task.model.id, task.model.key, parts, mass_kg, friction, lift, task.config.world, task.bodies))
+    engine = (task.config.engine, task.config.torsion_m)
+    key = repr((task.model.id, task.model.key, parts, mass_kg, friction, lift, engine, task.config.world, task.bodies))
     if key not in _worlds:
         if len(_worlds) >= _WORLDS:
             _worlds.popitem(last=False)
-        _worlds[key] = HandWorld(
-            task.bodies,
-            task.model,
-            mass_kg=mass_kg,
-            friction=friction,
-            gravity=lift,
-            table=lift,
-            floating=lift,
-            config=task.config.world,
-        )
+        if task.config.engine == "mujoco":
+            _worlds[key] = MujocoWorld(
+                task.bodies, task.model, mass_kg=mass_kg, friction=friction, torsion_m=task.config.torsion_m,
+                config=task.config.world,
+            )  # fmt: skip
+        else:
+            _worlds[key] = HandWorld(
+                task.bodies, task.model, mass_kg=mass_kg, friction=friction, gravity=lift, table=lift, floating=lift,
+                config=task.config.world,
+            )  # fmt: skip
     _worlds.move_to_end(key)
     return _worlds[key]
 
@@ -253,7 +274,7 @@ def try_lift(world: HandWorld, grasp: Grasp, T_table_object: np.ndarray, config:
     return Outcome(rise >= config.rise, rise, moved, turned)
 
 
-def try_pull(world: HandWorld, grasp: Grasp, mass_kg: float, config: ValidationConfig) -> Outcome:
+def try_pull(world: HandWorld | MujocoWorld, grasp: Grasp, mass_kg: float, config: ValidationConfig) -> Outcome:
     """Squeeze in weightlessness, then hold against a pull along each axis of the object."""
     hz = config.world.physics_hz
     world.reset(
@@ -275,7 +296,9 @@ def try_pull(world: HandWorld, grasp: Grasp, mass_kg: float, config: ValidationC
     return Outcome(True, 0.0, worst_moved, worst_turned)
 
 
-def _pull(world: HandWorld, squeezed: Snapshot, force: np.ndarray, config: ValidationConfig) -> tuple[float, float]:
+def _pull(
+    world: HandWorld | MujocoWorld, squeezed: Snapshot, force: np.ndarray, config: ValidationConfig
+) -> tuple[float, float]:
     """Largest shift [m] and turn [deg] under one force; up to the first excess or to rest."""
     hz = config.world.physics_hz
     count = max(1, round(config.axis_s * hz / _LOOK_STEPS))
