@@ -15,5 +15,7 @@ PUBLISHED = (
     Published("BODex", "> 49 valid grasps/s, penetration < 1 mm", "RTX 3090; Chen et al. 2024"),
     Published("FRoGGeR", "0.83 s a grasp", "CPU; Li et al. 2023"),
     Published("BiDexGrasp", "two hands: 6.87 grasps/s, 80.8 % lift", "GPU"),
-    Published("UltraDexGrasp", "pose alone 24.6 %, + pregrasp 45.1 %, + squeeze 60.5 %", "success with staged control"),
+    Published(
+        "Dexonomy", "pose alone 24.6 %, + pregrasp 45.1 %, + squeeze 60.5 %", "Allegro hand, fingertips; their Table VI"
+    ),
 )
