@@ -24,12 +24,9 @@ def next_velocity(
     """
     most = acceleration_limit * dt_s
     velocity_limit = np.maximum(velocity_limit, np.abs(velocity) - most)
-    low = np.maximum.reduce(
-        [velocity - most, -velocity_limit, -stopping_speed(position - lower, acceleration_limit, dt_s)]
-    )
-    high = np.minimum.reduce(
-        [velocity + most, velocity_limit, stopping_speed(upper - position, acceleration_limit, dt_s)]
-    )
+    down, up = stopping_speed(np.stack([position - lower, upper - position]), acceleration_limit, dt_s)
+    low = np.maximum(np.maximum(velocity - most, -velocity_limit), -down)
+    high = np.minimum(np.minimum(velocity + most, velocity_limit), up)
     return np.minimum(np.maximum(wanted, low), high)
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -18,7 +19,7 @@ from udg_sim.engine import CONTACT_OFFSET_M, convex_shape, from_pose, sapien, to
 from udg_sim.objects import ObjectModel
 
 if TYPE_CHECKING:
-    from sapien import Entity, Scene
+    from sapien import Entity, Pose, Scene
     from sapien.physx import (
         PhysxArticulation,
         PhysxArticulationJoint,
@@ -247,9 +248,19 @@ def _set_joint(
     R_joint_axis = make_transform(_rotation_to(axis))
     link.joint.name = name
     link.joint.type = kind
-    link.joint.pose_in_parent = to_pose(T_parent_joint @ R_joint_axis)
-    link.joint.pose_in_child = to_pose(R_joint_axis)
+    link.joint.pose_in_parent = _fixed_pose(T_parent_joint @ R_joint_axis)
+    link.joint.pose_in_child = _fixed_pose(R_joint_axis)
     link.joint.limit = np.array([lower, upper], dtype=np.float32)
+
+
+def _fixed_pose(T: np.ndarray) -> Pose:
+    """SAPIEN pose of a transform that is the same each time the robot is built; not to be changed."""
+    return _pose_of_bytes(np.ascontiguousarray(T, dtype=float).tobytes())
+
+
+@lru_cache(maxsize=2048)
+def _pose_of_bytes(matrix: bytes) -> Pose:
+    return to_pose(np.frombuffer(matrix).reshape(4, 4))
 
 
 def _rotation_to(axis: np.ndarray) -> np.ndarray:
@@ -282,7 +293,7 @@ def set_mass_properties(
     if np.linalg.det(axes) < 0:
         axes[:, 0] *= -1
     body.set_mass(float(mass_kg))
-    body.set_cmass_local_pose(to_pose(make_transform(axes, com)))
+    body.set_cmass_local_pose(_fixed_pose(make_transform(axes, com)))
     body.set_inertia(np.maximum(values, 1e-9).astype(np.float32))
 
 
@@ -307,7 +318,7 @@ def primitive_shapes(
             T = T @ _X_TO_Z
         else:
             shape = convex_shape(_cylinder_points(primitive.size[0], primitive.size[1]), material)
-        shape.local_pose = to_pose(T)
+        shape.local_pose = _fixed_pose(T)
         shape.contact_offset = CONTACT_OFFSET_M
         shapes.append(shape)
     return shapes
