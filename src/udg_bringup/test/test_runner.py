@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -16,12 +17,14 @@ pytest.importorskip("sapien", reason="needs SAPIEN")
 
 import torch  # noqa: E402
 
+from udg_bringup import sim_trials  # noqa: E402
 from udg_bringup.bench_tick import BenchConfig, BenchError, bench  # noqa: E402
 from udg_bringup.graph import LOCKSTEP_DEADLINE_S, SimGraphConfig, sim_graph  # noqa: E402
 from udg_bringup.ros.running import GraphError, isolate, load_node, running  # noqa: E402
 from udg_bringup.ros.trial_client import TrialClient, trial_client  # noqa: E402
 from udg_bringup.sim_trials import TrialsConfig, TrialsError, run_trials, sizes_in_turn  # noqa: E402
 from udg_description.errors import UdgError  # noqa: E402
+from udg_description.files import PathError, whole_folder  # noqa: E402
 from udg_policy.checkpoint import Checkpoint, save_checkpoint  # noqa: E402
 from udg_policy.config import preset  # noqa: E402
 from udg_policy.network import PolicyNetwork  # noqa: E402
@@ -90,6 +93,44 @@ def test_a_run_leaves_film_sheet_report_and_result(checkpoint: Path, tmp_path: P
     assert sorted(path.name for path in out.iterdir()) == ["report.html", "result.json", "trials.mp4", "trials.png"]
     assert json.loads((out / "result.json").read_text(encoding="utf-8")) == summary
     assert OBJECT in (out / "report.html").read_text(encoding="utf-8")
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+    with pytest.raises(PathError, match="sim: is there already"):
+        run_trials(config)
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+
+
+def test_a_command_that_is_terminated_leaves_nothing(checkpoint: Path, tmp_path: Path) -> None:
+    words = ["--checkpoint", str(checkpoint), "--objects", OBJECT, "--trials", "50", "--time-limit", "1"]
+    words += ["--out", str(tmp_path / "sim")]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
+    with subprocess.Popen([sys.executable, "-m", "udg_bringup.sim_trials", *words], stdout=subprocess.PIPE, text=True,
+                          stderr=subprocess.PIPE, env=environment) as process:  # fmt: skip
+        assert process.stdout is not None and process.stderr is not None
+        assert process.stdout.readline().startswith("trial 1/50")
+        assert [path.name for path in tmp_path.iterdir() if path.name.endswith(".tmp")]
+        process.terminate()
+        assert process.wait(timeout=60) == 143
+        assert "Traceback" not in process.stderr.read()
+    assert [path.name for path in tmp_path.iterdir()] == []
+
+
+def test_a_second_run_gets_a_number(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made: list[Path] = []
+
+    def run(config: TrialsConfig) -> dict[str, object]:
+        with whole_folder(config.out, replace="result.json" if config.force else "") as folder:
+            (folder / "result.json").write_text("{}", encoding="utf-8")
+        made.append(config.out)
+        return {}
+
+    monkeypatch.setattr(sim_trials, "run_trials", run)
+    for more in ([], [], ["--force"]):
+        monkeypatch.setattr(sys, "argv", ["sim_trials", "--out", str(tmp_path / "sim"), *more])
+        sim_trials._main()
+    assert made == [tmp_path / "sim", tmp_path / "sim-2", tmp_path / "sim"]
+    assert f"report: {tmp_path / 'sim-2' / 'report.html'}" in capsys.readouterr().out
 
 
 def test_the_benchmark_measures_as_many_ticks_as_asked(checkpoint: Path) -> None:

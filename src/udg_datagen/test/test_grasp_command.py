@@ -1,11 +1,14 @@
+import errno
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import imageio.v3 as iio
 import numpy as np
 import pytest
 
-from udg_datagen.grasp_command import GraspCommandError, main
+from udg_datagen import grasp_command
+from udg_datagen.grasp_command import GraspCommandError, _write, main
 from udg_datagen.grasp_page import write_page
 from udg_datagen.grasp_picture import draw_grasps
 from udg_datagen.grasp_scene import GraspScene, arrow
@@ -40,6 +43,33 @@ def test_the_command_writes_grasps_picture_and_page(tmp_path: Path, capsys: pyte
     assert len(grasps) == 4 and grasps.object_id == "ball_70"
     assert list(figures["held_share"]) == list(grasps.tests) and grasps.tests[0].startswith("lift")
     assert "held lift" in printed
+
+
+def test_files_of_the_same_name_are_numbered_and_no_two_objects_share_one(
+    pair: GraspSet, box: ObjectModel, tmp_path: Path
+) -> None:
+    first = _write(pair, box, tmp_path, force=False)
+    before = {path: path.read_bytes() for path in first.values()}
+    second = _write(pair, box, tmp_path, force=False)
+    assert {path.stem for path in second.values()} == {f"{next(iter(first.values())).stem}-2"}
+    assert {path: path.read_bytes() for path in before} == before
+    assert _write(pair, box, tmp_path, force=True) == first
+    named = [replace(box, id=id) for id in ("a/杯子.obj@0.1", "b/瓶子.obj@0.1", "a/瓶子.obj@0.1", "a/my cup.obj@0.1",
+                                            "a/my-cup.obj@0.1", "a/My Cup.obj@0.1")]  # fmt: skip
+    stems = {next(iter(_write(pair, model, tmp_path, force=False).values())).stem for model in named}
+    assert len({stem.casefold() for stem in stems}) == len(named) and not any(stem.endswith("-2") for stem in stems)
+
+
+def test_a_full_disk_leaves_none_of_the_three(
+    pair: GraspSet, box: ObjectModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(grasp_command, "write_page", full)
+    with pytest.raises(OSError, match="No space left"):
+        _write(pair, box, tmp_path, force=False)
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -65,6 +66,7 @@ class ControlNode(Node):
         self._waiting_since_s = 0.0
         self._last_state_s: float | None = None
         self._last_cycle: Cycle | None = None
+        self._rejected: Counter[str] = Counter()  # since the last request, by reason
 
         self._joint_states = topics.publish(self, topics.JOINT_STATES)
         self._device = SimDevice(self, self._on_state, self._on_bad_state)
@@ -126,6 +128,7 @@ class ControlNode(Node):
 
     def _serve(self, service: topics.ServiceName, request: Callable[[], None]) -> None:
         def serve(_request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+            self._sum_up()
             try:
                 request()
             except RefusedError as error:
@@ -149,7 +152,16 @@ class ControlNode(Node):
         self._last_cycle = cycle
         reason = cycle.report.reason
         if reason not in (None, Reason.DISABLED, Reason.EMERGENCY_STOP):
-            self._warn(f"{reason.value}: {cycle.report.detail or 'holding'}")
+            self._rejected[reason.value] += 1
+            if self._rejected[reason.value] == 1:  # once until the next request; it goes on for as long as it holds
+                self.get_logger().warning(f"{reason.value}: {cycle.report.detail or 'holding'}")
+
+    def _sum_up(self) -> None:
+        """Tell how often commands were rejected since the last request: at its end, and not each second of it."""
+        if any(count > 1 for count in self._rejected.values()):
+            counts = ", ".join(f"{name} {count}" for name, count in self._rejected.items())
+            self.get_logger().info(f"commands rejected until now: {counts}")
+        self._rejected.clear()
 
     def _release_waiting(self) -> None:
         """Command at once if, after a change of mode, the waiting state needs no chunk any more."""
