@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import trimesh
 
 from udg_datagen.reference import HIGH_M, LOW_M, reference_poses
 from udg_datagen.synthesis import GraspObject
@@ -51,3 +52,15 @@ def test_two_palms_face_each_other_across_the_object(cube: GraspObject) -> None:
     np.testing.assert_allclose(palms, [[0.0, -1.0, 0.0], [0.0, 1.0, 0.0]], atol=1e-9)
     centres = [T[:3, :3] @ GRASP_CENTER_HAND[side] + T[:3, 3] for T, side in zip(poses, SIDES, strict=True)]
     np.testing.assert_allclose(centres, [[0.5, 0.01, 0.03], [0.5, -0.01, 0.03]], atol=1e-9)
+
+
+def test_a_hollow_object_is_met_in_the_wall_towards_the_hand() -> None:
+    cup = trimesh.creation.annulus(r_min=0.037, r_max=0.043, height=0.1)
+    tube = GraspObject(cup, name="tube", com=np.zeros(3))
+    (pose,) = reference_poses(tube, at(0.5, -0.2, 0.05), ("right",))
+    centre = pose[:3, :3] @ GRASP_CENTER_HAND["right"] + pose[:3, 3]
+    home = hand_pose("right", HOME_Q[part_indices("right_arm")])
+    away = (home[:3, :3] @ GRASP_CENTER_HAND["right"] + home[:3, 3] - centre)[:2]
+    axis = np.array([0.5, -0.2]) - centre[:2]
+    assert abs(np.linalg.norm(axis) - 0.04) < 0.003
+    assert axis @ away < 0.0  # on the hand's side of the axis

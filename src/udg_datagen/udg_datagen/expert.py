@@ -24,6 +24,7 @@ from udg_datagen.grasps import GRASP_SCHEMA, GraspFileError, GraspSet
 from udg_datagen.offers import ENCLOSED_M, offers
 from udg_datagen.reference import reference_poses
 from udg_datagen.synthesis import GraspObject, SynthesisConfig, synthesize, xhand
+from udg_datagen.torsion import torsion
 from udg_datagen.validation import ValidationConfig, validate
 from udg_description.cache import cache_dir
 from udg_description.errors import UdgError
@@ -41,7 +42,7 @@ class ExpertConfig:
 
     near: SynthesisConfig = field(
         default_factory=lambda: SynthesisConfig(
-            n_candidates=16, screen_factor=1, qp_steps=100, refine_steps=40, screen_step=40, margin_table=0.006
+            n_candidates=20, screen_factor=1, qp_steps=80, refine_steps=30, screen_step=40, margin_table=0.006
         )
     )
     wide: SynthesisConfig = field(  # all round the object, where nothing near the reference will do
@@ -49,6 +50,7 @@ class ExpertConfig:
     )
     table_wish_m: float = 0.004  # of the hands above the table at pregrasp and grasp
     table_weight: float = 2.0  # cost [m/m] of what is missing
+    torsion_weight: float = 3.0  # cost [m/m] of the lever of the weight that the pads have to hold by torsion
     tried: int = 8  # grasps of one strategy and hand that are lifted at most, in each test
     mass_factor: float = 2.0  # times the object's own mass in the hard test, up to max_mass_kg
     max_mass_kg: float = 1.0
@@ -63,8 +65,8 @@ class ExpertConfig:
             raise UdgError(f"expert: tried is {self.tried}, valid: at least 1")
         if not self.mass_factor >= 1.0 or not self.max_mass_kg > 0.0 or not self.friction > 0.0:
             raise UdgError("expert: mass_factor must be >= 1, max_mass_kg and friction > 0")
-        if not self.table_wish_m >= 0.0 or not self.table_weight >= 0.0:
-            raise UdgError("expert: table_wish_m and table_weight must be >= 0")
+        if min(self.table_wish_m, self.table_weight, self.torsion_weight) < 0.0:
+            raise UdgError("expert: table_wish_m, table_weight and torsion_weight must be >= 0")
 
 
 class Expert:
@@ -99,7 +101,7 @@ class Expert:
         counts = Counter() if counts is None else counts
         self._scene.set_objects((target.mesh, T_world_object))
         path = self._folder / f"{self._key(target, T_world_object)}.npz"
-        first = self._kept(path, T_world_object)
+        first = self._kept(path, target, T_world_object)
         if first is not None:
             yield first
         chosen = self._found(target, T_world_object, counts)
@@ -144,7 +146,7 @@ class Expert:
         )
         tried: list[Choice] = []
         held = False
-        for choice in self._within_reach(grasps, T_world_object, counts):
+        for choice in self._within_reach(grasps, target, T_world_object, counts):
             tried.append(choice)
             counts["lifted"] += 1
             if validate(choice.grasps, target, hard).held[0]:
@@ -158,9 +160,9 @@ class Expert:
                 yield choice
 
     def _within_reach(
-        self, grasps: GraspSet, T_world_object: np.ndarray, counts: Counter[str]
+        self, grasps: GraspSet, target: ObjectModel, T_world_object: np.ndarray, counts: Counter[str]
     ) -> Iterator[Choice]:
-        order = [(cost, 0, k) for k, cost in enumerate(self.costs(grasps))]
+        order = [(cost, 0, k) for k, cost in enumerate(self.costs(grasps, target))]
         order.sort()
         for reach in reachable(
             [grasps], T_world_object, HOME_Q, self._scene, self._choice, order=order, discarded=counts
@@ -168,19 +170,21 @@ class Expert:
             one = grasps.take([reach.grasp_index])
             yield Choice(one, dataclasses.replace(reach, grasp_index=0))
 
-    def costs(self, grasps: GraspSet) -> list[float]:
-        """Of every grasp [m]: its energy, which holds eq. 10 and the posture, and the table's clearance it lacks."""
-        missing = np.clip(self.config.table_wish_m - grasps.table_clearance, 0.0, None)
-        costs = grasps.energy / self.config.near.weight_near + self.config.table_weight * missing
+    def costs(self, grasps: GraspSet, target: ObjectModel) -> list[float]:
+        """Of every grasp [m]: energy, which holds eq. 10 and posture; table clearance it lacks; torsion it needs."""
+        config = self.config
+        missing = np.clip(config.table_wish_m - grasps.table_clearance, 0.0, None)
+        lever = np.nan_to_num(torsion(grasps, target).gravity_m)
+        costs = grasps.energy / config.near.weight_near + config.table_weight * missing + config.torsion_weight * lever
         return [float(cost) for cost in costs]
 
-    def _kept(self, path: Path, T_world_object: np.ndarray) -> Choice | None:
+    def _kept(self, path: Path, target: ObjectModel, T_world_object: np.ndarray) -> Choice | None:
         """The choice of an earlier run."""
         try:
             grasps = GraspSet.load(path)
         except GraspFileError:
             return None
-        return next(iter(self._within_reach(grasps, T_world_object, Counter())), None)
+        return next(iter(self._within_reach(grasps, target, T_world_object, Counter())), None)
 
     def _object(self, target: ObjectModel) -> GraspObject:
         if target.key not in self._objects:
