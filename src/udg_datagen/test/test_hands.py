@@ -107,9 +107,10 @@ def test_spheres_given_in_the_file_replace_the_derived_ones(tmp_path: Path) -> N
 
 
 def test_the_first_description_finds_pads_and_an_open_hand(tmp_path: Path) -> None:
-    out = describe(
+    out, notes = describe(
         DATA / "quad_hand.urdf", tmp_path / "new.yaml", root="palm", palm_normal=np.array([0.0, 0.0, 2.0]), tips=TIPS
     )
+    assert notes == ()
     spec, known = load_hand(out).spec, load_hand(QUAD).spec
     np.testing.assert_allclose(spec.contact_center, known.contact_center, atol=1e-3)
     np.testing.assert_allclose(spec.contact_radius, known.contact_radius, atol=1e-4)
@@ -145,7 +146,7 @@ def test_meshes_of_a_urdf_become_spheres(tmp_path: Path) -> None:
     mesh = '<collision><geometry><mesh filename="package://any/tip.stl"/></geometry></collision>\n'
     source = tmp_path / "source.urdf"
     source.write_text(text[:start] + tip + mesh + text[end:])
-    out = describe(source, tmp_path / "hand.yaml", root="palm", palm_normal=np.array([0.0, 0.0, 1.0]), tips=TIPS)
+    out, _ = describe(source, tmp_path / "hand.yaml", root="palm", palm_normal=np.array([0.0, 0.0, 1.0]), tips=TIPS)
     spec = load_hand(out).spec
     assert spec.contact_radius[2] == pytest.approx(0.0105, abs=1e-3)
     assert spec.contact_center[2, 2] == pytest.approx(0.026, abs=3e-3)

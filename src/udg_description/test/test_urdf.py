@@ -59,8 +59,8 @@ def test_geometry_is_primitives_alike_on_both_sides_and_nothing_is_a_mesh() -> N
     [
         ("<robot><link", "not valid XML"),
         ("<sdf/>", "root element is <sdf>"),
-        ('<robot name="x"><joint name="j" type="revolute"/></robot>', "malformed: <parent> in <joint> j"),
-        ('<robot name="x"><link/></robot>', "missing or malformed: 'name'"),
+        ('<robot name="x"><joint name="j" type="revolute"/></robot>', "joint 'j': .*malformed: <parent> in <joint>"),
+        ('<robot name="x"><link/></robot>', "a <link> has no name"),
     ],
 )
 def test_a_bad_file_is_one_clear_error(tmp_path: Path, text: str, message: str) -> None:

@@ -7,8 +7,10 @@
 from __future__ import annotations
 
 import argparse
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import yaml
@@ -16,16 +18,23 @@ import yaml
 from udg_datagen.hands.description import load_hand
 from udg_datagen.hands.guess import guess
 from udg_datagen.hands.primitives_urdf import write_primitive_urdf
-from udg_datagen.hands.tree import hand_tree
+from udg_datagen.hands.tree import HandTree, hand_tree, without_collision
 from udg_datagen.synthesis.errors import HandModelError
-from udg_description.errors import cli
-from udg_description.files import check_file, user_path, write_atomically
+from udg_description.errors import UdgError, cli
+from udg_description.files import check_file, check_folder, user_path, write_atomically
+
+
+class Described(NamedTuple):
+    """The description file and what its user has to know."""
+
+    path: Path
+    notes: tuple[str, ...]
 
 
 def describe(
     urdf: Path, out: Path, *, root: str, palm_normal: np.ndarray, tips: Mapping[str, str], side: str = "right"
-) -> Path:
-    """Write a description to `out` and, beside it, a URDF without meshes; return `out`.
+) -> Described:
+    """Write a description to `out` and, beside it, a URDF without meshes: both, or where it is refused nothing.
 
     Args:
         root: link that an arm carries: the frame of everything in the file.
@@ -34,17 +43,41 @@ def describe(
 
     Raises:
         HandModelError: what is missing or contradicts itself, by name.
+        RobotModelError: `urdf` is no URDF.
     """
     norm = float(np.linalg.norm(palm_normal))
     if norm < 1e-9:
         raise HandModelError(f"palm normal {palm_normal} has no direction")
     palm_normal = np.asarray(palm_normal, dtype=float) / norm
-    out.parent.mkdir(parents=True, exist_ok=True)
     copy = out.with_name(f"{out.stem}.urdf")
     if copy.resolve() == urdf.resolve():
         raise HandModelError(f"{out}: its URDF would overwrite {urdf}; choose another folder or name")
-    write_primitive_urdf(urdf, copy)
-    tree = hand_tree(copy, root)
+    for link in tips.values():
+        hand_tree(urdf, root).link_of(link)  # what is wrong is said of the user's own file
+    check_folder(out.parent)
+    with tempfile.TemporaryDirectory(prefix="udg-hand-") as folder:
+        work = Path(folder, out.name)
+        try:
+            notes = _describe(urdf, work, copy.name, root, palm_normal, tips, side)
+            load_hand(work)  # it must load
+        except UdgError as error:
+            raise HandModelError(str(error).replace(str(Path(folder, copy.name)), str(urdf))
+                                 .replace(str(work), str(urdf))) from None  # fmt: skip
+        out.parent.mkdir(parents=True, exist_ok=True)
+        for path in (copy, out):
+            write_atomically(path, Path(folder, path.name).read_bytes())
+    return Described(out, tuple(notes))
+
+
+def _describe(
+    urdf: Path, out: Path, copy: str, root: str, palm_normal: np.ndarray, tips: Mapping[str, str], side: str
+) -> list[str]:
+    """Writes description and copy of the URDF into a folder of their own; notes of what a user has to know."""
+    notes = write_primitive_urdf(urdf, out.with_name(copy))
+    tree = hand_tree(out.with_name(copy), root)
+    bare = [name for name in without_collision(hand_tree(urdf, root)) if not _has_shapes(tree, name)]
+    if bare:
+        notes.append(f"no collision geometry, so nothing touches them: {', '.join(bare)}")
     first = guess(tree, tips, palm_normal)
     contacts = {
         name: {
@@ -58,17 +91,22 @@ def describe(
     data = {
         "name": out.stem,
         "side": side,
-        "urdf": copy.name,
+        "urdf": copy,
         "root_link": root,
         "palm_normal": _plain(palm_normal, 6),
         "grasp_center": _plain(first.grasp_center),
         "preshape": {joint.name: round(float(v), 3) for joint, v in zip(tree.joints, first.preshape, strict=True)},
         "contacts": contacts,
     }
-    text = "# Lengths in m, angles in rad; see docs/any_hand.md. Written from the URDF: look at preshape and axis.\n"
+    lines = ["Lengths in m, angles in rad; see docs/any_hand.md. Written from the URDF: look at preshape and axis.",
+             *(f"Note: {note}" for note in notes)]  # fmt: skip
+    text = "".join(f"# {line}\n" for line in lines)
     write_atomically(out, text + yaml.safe_dump(data, sort_keys=False, default_flow_style=None, width=110))
-    load_hand(out)  # it must load
-    return out
+    return notes
+
+
+def _has_shapes(tree: HandTree, name: str) -> bool:
+    return bool(tree.urdf.links[name].primitives)
 
 
 def _plain(values: np.ndarray, digits: int = 4) -> list[float]:
@@ -104,13 +142,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     for path in (options.out, options.out.with_name(f"{options.out.stem}.urdf")):
         check_file(path, options.force)
-    path = describe(
+    path, notes = describe(
         options.urdf, options.out, root=options.root, palm_normal=options.palm_normal, tips=options.tips,
         side=options.side,
     )  # fmt: skip
     spec = load_hand(path).spec
     print(f"{path}: {len(spec.joint_names)} joints, {len(spec.sphere_radius)} spheres, "
           f"contacts {', '.join(spec.contact_names)}")
+    for note in notes:
+        print(f"note: {note}")
     return 0
 
 

@@ -22,7 +22,7 @@ from udg_description.layout import Side
 from udg_description.shapes import area, sample_union
 
 _SURFACE_DENSITY = 2.0e4  # [1/m^2] points on the collision geometry for the final check
-_LEAST_POINTS = 60
+_LEAST_POINTS, _MOST_POINTS = 60, 20_000  # of a link
 _SPHERE_GROW = 0.001  # [m] of spheres that are derived from primitives
 _SPHERE_GAP = 0.0015  # [m] what of the surface may stand out of them
 
@@ -152,7 +152,8 @@ def surface_points(tree: HandTree) -> list[np.ndarray]:
     rng = np.random.default_rng(0)
     points = []
     for shapes in tree.primitives:
-        count = max(_LEAST_POINTS, round(_SURFACE_DENSITY * sum(area(shape) for shape in shapes)))
+        wanted = round(_SURFACE_DENSITY * sum(area(shape) for shape in shapes))
+        count = min(max(_LEAST_POINTS, wanted), _MOST_POINTS)
         points.append(sample_union(shapes, count, rng) if shapes else np.zeros((0, 3)))
     return points
 

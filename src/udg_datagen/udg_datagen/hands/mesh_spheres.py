@@ -3,17 +3,31 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import unquote
 
 import numpy as np
 import open3d as o3d
 import trimesh
 
 from udg_datagen.synthesis.errors import HandModelError
+from udg_sim.mesh_io import read_bodies
+from udg_sim.solid import MeshError
 
 _GRID = 24  # points along the longest edge, where centres are looked for
 _SURFACE_POINTS = 400
 _COVERED = 0.97  # share of the surface to be reached
 _MOST = 24
+MAX_LINK_M = 0.6
+"""How far a link of a hand may reach from its frame [m]; more is another unit, or no hand."""
+MIN_LINK_M = 0.0005
+
+
+class CollisionMesh(NamedTuple):
+    """Closed bodies of one collision mesh [m], and what had to be done to them."""
+
+    bodies: tuple[trimesh.Trimesh, ...]
+    notes: tuple[str, ...]
 
 
 def mesh_spheres(mesh: trimesh.Trimesh, *, gap: float = 0.002) -> np.ndarray:
@@ -44,23 +58,36 @@ def mesh_spheres(mesh: trimesh.Trimesh, *, gap: float = 0.002) -> np.ndarray:
     return np.column_stack([centers[chosen], radii[chosen]]).round(5)
 
 
-def load_collision_mesh(urdf: Path, filename: str, scale: np.ndarray) -> trimesh.Trimesh:
-    """The mesh of a URDF's <mesh filename=.. scale=..>, in metres; "package://" is looked for above the URDF.
+def load_collision_mesh(urdf: Path, filename: str, scale: np.ndarray) -> CollisionMesh:
+    """The bodies of a URDF's <mesh filename=.. scale=..>, in metres; "package://" is looked for above the URDF.
+
+    They pass the gate of all geometry (`udg_sim.solid`): closed, turned outward, united where they meet.
 
     Raises:
-        HandModelError: no such file, or one that trimesh cannot read.
+        HandModelError: no such file, one that is no solid, or of the length of another unit.
     """
-    name = filename.split("://", 1)[-1]
+    name = unquote(filename.split("://", 1)[-1])
     parts = Path(name).parts
     folders = [urdf.parent, *urdf.parent.parents]
     found = [f / Path(*parts[k:]) for k in range(len(parts)) for f in folders if (f / Path(*parts[k:])).is_file()]
     if not found:
-        raise HandModelError(f"{urdf}: collision mesh '{filename}' is not found beside or above the URDF")
+        raise HandModelError(f"collision mesh '{filename}' is not found beside or above the URDF")
     try:
-        mesh = trimesh.load(found[0], force="mesh")
-    except (ValueError, ImportError, NotImplementedError) as error:
-        raise HandModelError(f"{found[0]}: cannot be read ({error}); convert it to STL or OBJ") from None
-    if not isinstance(mesh, trimesh.Trimesh) or len(mesh.faces) == 0:
-        raise HandModelError(f"{found[0]}: no triangles")
-    mesh.apply_transform(np.diag([*scale, 1.0]))
-    return mesh if mesh.is_watertight and mesh.volume > 0.0 else mesh.convex_hull
+        meshes, notes = read_bodies(found[0])
+    except MeshError as error:
+        raise HandModelError(f"collision {error}; convert or close it") from None
+    bodies = []
+    for body in meshes:
+        vertices = np.asarray(body.vertices) * scale
+        faces = np.asarray(body.faces)[:, ::-1] if np.prod(scale) < 0.0 else np.asarray(body.faces)
+        bodies.append(trimesh.Trimesh(vertices, faces, process=False))
+    low, high = np.min([b.bounds[0] for b in bodies], axis=0), np.max([b.bounds[1] for b in bodies], axis=0)
+    longest = float((high - low).max())
+    if longest > MAX_LINK_M or np.abs([low, high]).max() > MAX_LINK_M:
+        raise HandModelError(
+            f"collision mesh '{filename}' reaches {max(longest, float(np.abs([low, high]).max())):.4g} m, a link of a "
+            f"hand up to {MAX_LINK_M} m: is it in mm? scale=\"0.001 0.001 0.001\" makes metres of them"
+        )
+    if longest < MIN_LINK_M:
+        raise HandModelError(f"collision mesh '{filename}' is {longest:.2g} m long, valid: from {MIN_LINK_M} m")
+    return CollisionMesh(tuple(bodies), notes)

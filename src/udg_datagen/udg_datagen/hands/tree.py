@@ -5,12 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from xml.etree import ElementTree as ET
 
 import numpy as np
 
+from udg_datagen.hands.mesh_spheres import MAX_LINK_M
 from udg_datagen.synthesis.errors import HandModelError
-from udg_description.urdf import Joint, Primitive, Urdf, load_urdf
+from udg_description.shapes import bounding_radius
+from udg_description.urdf import Joint, Primitive, Urdf, load_urdf, read_urdf_xml
+
+MAX_JOINTS = 64
+"""Joints of a hand."""
+MIN_LINK_KG, MAX_LINK_KG = 1e-5, 20.0
+"""Mass of what moves as one."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -54,7 +60,9 @@ def hand_tree(urdf_path: Path, root: str, order: Sequence[str] | None = None) ->
     """The hand below the link `root`; its joints in the order of the file, or in `order` (names of all of them).
 
     Raises:
-        HandModelError: an unknown link, a joint that does not turn, has no limits or effort, or mimics another.
+        HandModelError: an unknown link, a joint that does not turn, has no limits or effort, or mimics another; a
+            moving link without mass; a shape or an offset that is too long for a hand.
+        RobotModelError: the file is no URDF.
     """
     urdf = load_urdf(Path(urdf_path))
     if root not in urdf.links:
@@ -83,13 +91,55 @@ def hand_tree(urdf_path: Path, root: str, order: Sequence[str] | None = None) ->
             offsets.append(T_link_joint)
             shapes.append([])
             place[joint.child] = (len(links) - 1, np.eye(4))
+            if len(joints) > MAX_JOINTS:
+                raise HandModelError(f"{urdf.path}: more than {MAX_JOINTS} joints move below '{root}'; that is no hand")
     if not joints:
         raise HandModelError(f"{urdf.path}: no joint moves anything below '{root}'")
+    _check_bodies(urdf, place, shapes, links)
     tree = HandTree(
         urdf=urdf, links=tuple(links), joints=tuple(joints), parent_link=np.array(parents),
         T_parent_joint=np.stack(offsets), place=place, primitives=tuple(tuple(s) for s in shapes),
     )  # fmt: skip
     return tree if order is None else _reordered(tree, order)
+
+
+def without_collision(tree: HandTree) -> list[str]:
+    """Names of the links below the root, and of the root, that nothing can touch: no collision geometry is in them.
+
+    Links that only carry a frame (no mass, nothing to see) are left out.
+    """
+    robot = read_urdf_xml(tree.urdf.path)
+    seen = {link.get("name") for link in robot.findall("link") if link.find("visual") is not None}
+
+    def is_body(name: str) -> bool:
+        inertial = tree.urdf.links[name].inertial
+        return name in seen or (inertial is not None and inertial.mass > 0.0)
+
+    return [name for name in tree.place if not tree.urdf.links[name].primitives and is_body(name)]
+
+
+def _check_bodies(
+    urdf: Urdf, place: dict[str, tuple[int, np.ndarray]], shapes: list[list[Primitive]], links: list[str]
+) -> None:
+    """Raises HandModelError for moving links without mass, and for what is too long for a hand."""
+    masses: dict[int, list[float]] = {}
+    for name, (k, _) in place.items():
+        inertial = urdf.links[name].inertial
+        if inertial is not None:
+            masses.setdefault(k, []).append(inertial.mass)
+            if inertial.mass > MAX_LINK_KG:
+                raise HandModelError(f"{urdf.path}: link '{name}' has {inertial.mass:.4g} kg, valid for a hand: up to "
+                                     f"{MAX_LINK_KG} kg; is it in g?")  # fmt: skip
+    for k, values in masses.items():
+        if sum(values) < MIN_LINK_KG:
+            raise HandModelError(f"{urdf.path}: moving link '{links[k]}' has {sum(values):.2g} kg; give it at least "
+                                 f"{MIN_LINK_KG} kg, or leave <inertial> out")  # fmt: skip
+    for name, row in zip(links, shapes, strict=True):
+        for shape in row:
+            reach = float(np.linalg.norm(shape.T_link_shape[:3, 3])) + bounding_radius(shape)
+            if reach > 2.0 * MAX_LINK_M:
+                raise HandModelError(f"{urdf.path}: link '{name}': a {shape.kind} reaches {reach:.4g} m from its "
+                                     f"frame, valid for a hand: up to {2.0 * MAX_LINK_M} m; is it in mm?")  # fmt: skip
 
 
 def _reordered(tree: HandTree, order: Sequence[str]) -> HandTree:
@@ -126,7 +176,7 @@ def _check_joint(joint: Joint, path: Path, mimics: set[str]) -> None:
 
 
 def _mimics(path: Path) -> set[str]:
-    joints = ET.parse(path).getroot().findall("joint")
+    joints = read_urdf_xml(path).findall("joint")
     return {joint.attrib["name"] for joint in joints if joint.find("mimic") is not None}
 
 
