@@ -45,7 +45,7 @@ def test_counts_are_right(folder: Path, capsys: pytest.CaptureFixture[str]) -> N
     assert found["episodes_by_size"] == {"medium": 2, "small": 1}
     attempts = found["attempts"]
     assert (attempts["attempted"], attempts["executed"], attempts["successes"]) == (5, 4, 3)
-    assert attempts["success_rate"] == 0.75 and attempts["without_plan"] == 0.2
+    assert attempts["success_rate"] == 0.75 and attempts["unplanned_share"] + attempts["not_tried_share"] == 0.2
     # An account without a size takes it from the episodes of its object.
     assert attempts["by_size"]["medium"] == {"attempted": 4, "executed": 3, "successes": 2, "success_rate": 0.6667}
     assert attempts["by_strategy"]["pinch"]["success_rate"] == 1.0

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from udg_datagen.demonstration import UNPLANNED
 from udg_datagen.episode_picture import EpisodeRenderer
 from udg_description.errors import UdgError, cli
 from udg_description.files import check_folder, user_path
@@ -62,10 +63,12 @@ def summarise_attempts(accounts: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Counts of attempts; success rates are those of executed attempts."""
     executed = sum(was_executed(a) for a in accounts)
     successes = sum(a["result"] == "success" for a in accounts)
+    unplanned = sum(a["result"] in UNPLANNED for a in accounts)  # as `make demos` counts; the rest: no_rest, ...
     return {
         "attempted": len(accounts), "executed": executed, "successes": successes,
         "success_rate": round(successes / executed, 4) if executed else None,
-        "without_plan": round(1.0 - executed / len(accounts), 4) if accounts else None,
+        "unplanned_share": round(unplanned / len(accounts), 4) if accounts else None,
+        "not_tried_share": round(1.0 - (executed + unplanned) / len(accounts), 4) if accounts else None,
         "by_size": group(accounts, "size_class"), "by_strategy": group(accounts, "strategy"),
         "reasons": dict(Counter(str(a["result"]) for a in accounts if a["result"] != "success").most_common()),
     }

@@ -8,10 +8,12 @@ import pyarrow.parquet as pq
 import pytest
 import zarr
 
+from udg_description.files import PathError
 from udg_description.layout import JOINT_NAMES
 from udg_policy.dataset import EpisodeDataset, EpisodeWriter
 from udg_policy.dataset_export import export, run_command
 from udg_policy.errors import DatasetError
+from udg_policy.export_lerobot import task_of
 from udg_policy.synthetic import make_episode
 
 LENGTHS = (3, 5, 2)
@@ -60,6 +62,10 @@ def test_lerobot_follows_version_3(dataset: EpisodeDataset, tmp_path: Path) -> N
     for number, (row, length) in enumerate(zip(episodes, LENGTHS, strict=True)):
         assert row["episode_index"] == number and row["length"] == length
         assert row["dataset_to_index"] - row["dataset_from_index"] == length
+        np.testing.assert_allclose(row["stats/action/mean"], dataset[number].target.mean(axis=0), atol=1e-6)
+        np.testing.assert_allclose(row["stats/observation.point_cloud/max"],
+                                   dataset[number].cloud_xyz.reshape(-1, 3).max(axis=0, keepdims=True))
+        assert row["stats/action/count"] == [length] and row["stats/frame_index/max"] == [length - 1]
     place = {"chunk_index": episodes[1]["data/chunk_index"], "file_index": episodes[1]["data/file_index"]}
     table = pq.read_table(root / info["data_path"].format(**place))
     assert set(table.column_names) == set(info["features"])
@@ -76,6 +82,18 @@ def test_lerobot_follows_version_3(dataset: EpisodeDataset, tmp_path: Path) -> N
     tasks = pq.read_table(root / "meta/tasks.parquet").to_pylist()
     assert tasks == [{"task_index": 0, "task": "grasp the ball and lift it"}]
     assert info["features"]["action"]["names"] == list(JOINT_NAMES)
+
+
+@pytest.mark.parametrize(("meta", "named"), [
+    ({"category": "ball", "object": "ball_60"}, "ball"),
+    ({"category": "spray_bottle"}, "spray bottle"),
+    ({"category": "mesh", "object": "parts/My  cup.obj@0.1"}, "My cup"),
+    ({"category": "mesh", "object": "/a/杯子.stl@0.09"}, "杯子"),
+    ({"category": "mesh", "object": "user_oil_can_a1b2c3"}, "oil can"),
+    ({}, "object"),
+])
+def test_the_task_names_the_object(meta: dict[str, str], named: str) -> None:
+    assert task_of(meta) == f"grasp the {named} and lift it"
 
 
 def test_lerobots_statistics_are_those_of_the_data(dataset: EpisodeDataset, tmp_path: Path) -> None:
@@ -107,5 +125,6 @@ def test_bad_exports_are_named(dataset: EpisodeDataset, tmp_path: Path) -> None:
         export(dataset, "rlds", tmp_path / "a")
     with pytest.raises(DatasetError, match="valid are 1 to 2048"):
         export(dataset, "dp3", tmp_path / "a", points=4096)
-    with pytest.raises(DatasetError, match="is there already"):
+    (tmp_path / "a file").touch()
+    with pytest.raises(PathError, match="is there already"):
         export(dataset, "dp3", tmp_path)

@@ -2,15 +2,16 @@
 
 Columns: observation.state (36,), action (36,), observation.point_cloud (P, 3) float32, observation.point_label (P,)
 uint8, and the five that every such dataset has. The task of an episode is the sentence of `task_of`. Statistics of a
-cloud are those of all its points, shape (1, 3).
+cloud are those of all its points, shape (1, 3). Those of each episode are in meta/episodes, as stats/<column>/<what>.
 Source: github.com/huggingface/lerobot, src/lerobot/datasets/{dataset_metadata,feature_utils,io_utils,utils}.py.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from contextlib import closing
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
@@ -30,8 +31,14 @@ _DATA_PATH = "data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"
 
 
 def task_of(meta: dict[str, Any]) -> str:
-    """What an episode does, in words."""
-    return f"grasp the {meta.get('category') or meta.get('object') or 'object'} and lift it"
+    """What an episode does, in words: with the object's category, or the name of the user's own mesh."""
+    name = str(meta.get("category") or "")
+    if name in ("", "mesh"):
+        id = str(meta.get("object") or "object")
+        name = PurePath(id.rpartition("@")[0] or id).stem
+        if name.startswith("user_"):
+            name = re.sub(r"^user_|_[0-9a-f]{6}$", "", name)
+    return f"grasp the {' '.join(name.replace('_', ' ').split())} and lift it"
 
 
 def features(points: int) -> dict[str, dict[str, Any]]:
@@ -127,10 +134,14 @@ def write_lerobot(dataset: EpisodeDataset, folder: Path, points: int) -> None:
             task = task_of(episode.meta)
             table = _table(episode, points, number, first, tasks.setdefault(task, len(tasks)))
             chunk_index, file_index = files.add(table)
+            own = {name: _Statistics() for name in statistics}
+            _add_statistics(own, table, episode)
             rows.append({
                 "episode_index": number, "tasks": [task], "length": len(episode), "data/chunk_index": chunk_index,
                 "data/file_index": file_index, "dataset_from_index": first, "dataset_to_index": first + len(episode),
                 "meta/episodes/chunk_index": 0, "meta/episodes/file_index": 0,
+                **{f"stats/{name}/{key}": value for name, one in own.items()
+                   for key, value in one.result(len(episode), _shape(name)).items()},
             })
             first += len(episode)
             _add_statistics(statistics, table, episode)
@@ -145,6 +156,12 @@ def _add_statistics(statistics: dict[str, _Statistics], table: pa.Table, episode
         statistic.add(arrays[name] if name in arrays else table[name].to_numpy())
 
 
+def _shape(name: str) -> tuple[int, ...]:
+    """Of the statistics of a column."""
+    shapes = {"observation.state": (N_JOINTS,), "action": (N_JOINTS,), "observation.point_cloud": (1, 3)}
+    return shapes.get(name, (1,))
+
+
 def _write_meta(folder: Path, points: int, rows: list[dict[str, Any]], tasks: dict[str, int],
                 statistics: dict[str, _Statistics]) -> None:
     frames = rows[-1]["dataset_to_index"]
@@ -155,8 +172,7 @@ def _write_meta(folder: Path, points: int, rows: list[dict[str, Any]], tasks: di
         "splits": {"train": f"0:{len(rows)}"}, "data_path": _DATA_PATH, "video_path": None,
         "features": features(points),
     }
-    shapes = {"observation.state": (N_JOINTS,), "action": (N_JOINTS,), "observation.point_cloud": (1, 3)}
-    stats = {name: one.result(frames, shapes.get(name, (1,))) for name, one in statistics.items()}
+    stats = {name: one.result(frames, _shape(name)) for name, one in statistics.items()}
     meta = folder / "meta"
     (meta / "episodes" / "chunk-000").mkdir(parents=True)
     pq.write_table(pa.Table.from_pylist(rows), meta / "episodes" / "chunk-000" / "file-000.parquet")
