@@ -47,6 +47,7 @@ VARS_demos := OBJECTS OBJECT SEED EPISODES OUT DATA WORKERS ARGS
 VARS_data-info := DATA ARGS
 VARS_train := DATA RUN PRESET SEED ARGS
 VARS_episode-page := EPISODE DATA CHECKPOINT OUT ARGS
+VARS_trials := CHECKPOINT OBJECTS OBJECT TRIALS SEED WORKERS ARGS
 VARS_agreement := OBJECTS OBJECT SCENES WORKERS OUT ARGS
 VARS_ablations := DATA OUT PRESET WORKERS ARGS
 VARS_objects := OBJECTS OBJECT WORKERS FETCH ADD SIZE UNIT ARGS
@@ -71,7 +72,7 @@ else ifneq ($(call given,OBJECTS),)
 override OBJECT := $(OBJECTS)
 endif
 
-.PHONY: help rehearse setup sim bench-tick bench-control bench-policy bench-synthesis test fault-table lint colcon-test grasps demos agreement data-info train ablations episode-page objects calibrate rviz clean distclean
+.PHONY: help rehearse setup sim bench-tick bench-control bench-policy bench-synthesis test fault-table lint colcon-test grasps demos agreement trials data-info train ablations episode-page objects calibrate rviz clean distclean
 
 help:  ## list the targets and their variables
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -128,6 +129,11 @@ demos: setup  ## attempt EPISODES demonstrations in all, spread over OBJECTS, in
 agreement: setup  ## does the expert choose the same grasp again? OBJECTS SCENES=2 WORKERS OUT=out/agreement; last line: JSON
 	@$(ENV) exec python -m udg_datagen.agreement --scenes $(SCENES) \
 		--out "$(if $(filter command% environment,$(origin OUT)),$(OUT),out/agreement)" \
+		$(if $(OBJECTS),--objects "$(OBJECTS)") $(if $(WORKERS),--workers $(WORKERS)) $(ARGS)
+
+trials: setup  ## closed-loop TRIALS of CHECKPOINT on OBJECTS without ROS, through the safety filter; last line: JSON (ARGS="--out a.jsonl")
+	@$(ENV) exec python -m udg_datagen.rollout --trials $(TRIALS) --seed $(if $(call given,SEED),$(SEED),100000) \
+		--checkpoint "$(or $(CHECKPOINT),src/udg_policy/udg_policy/data/edge)" \
 		$(if $(OBJECTS),--objects "$(OBJECTS)") $(if $(WORKERS),--workers $(WORKERS)) $(ARGS)
 
 data-info: setup  ## what the dataset DATA holds, with pictures in DATA/info; last line: JSON (ARGS=--verify)

@@ -1,9 +1,12 @@
 import json
 
+import numpy as np
 import pytest
 
-from udg_datagen.rollout import Trial, run_trials, summarise_trials, wilson_interval
+from udg_datagen.rollout import Rollout, RolloutConfig, Trial, run_trials, summarise_trials, wilson_interval
 from udg_datagen.workers import Outcome
+from udg_description.arm_kinematics import hand_ik, hand_pose
+from udg_description.layout import HOME_Q, part_indices
 
 
 def trial(name: str, size: str, success: bool) -> Trial:
@@ -65,3 +68,32 @@ def test_trials_come_back_in_the_order_of_their_tasks_and_failures_are_told() ->
     trials, lines = run_trials([("a", 1), ("bad", 1), ("b", 1), ("c", 1)], Backwards(), progress=False)
     assert [each.object for each in trials] == ["a", "b", "c"]
     assert lines == ["('bad', 1): error: no mesh"]
+
+
+class Held:
+    """An engine whose chunks hold the robot at `target` (36,) [rad]."""
+
+    def __init__(self, target: np.ndarray) -> None:
+        self._chunk = np.tile(target, (8, 1))
+
+    def act(self, cloud: np.ndarray, q: np.ndarray) -> np.ndarray:
+        return self._chunk
+
+
+def test_trials_go_through_the_safety_filter() -> None:
+    low = HOME_Q.copy()
+    low[part_indices("right_arm")] = lowered_arm(0.3)
+    config = RolloutConfig(limit_s=1.5, whole_images=False)
+    home = Rollout(Held(HOME_Q), config).run("cube_60", 1)  # type: ignore[arg-type]
+    into_the_table = Rollout(Held(low), config).run("cube_60", 1)  # type: ignore[arg-type]
+    assert home.refused == 0
+    assert into_the_table.refused > 0 and not into_the_table.success
+
+
+def lowered_arm(drop_m: float) -> np.ndarray:
+    """The right arm's joints (6,) with the hand so much lower than at home: below the table."""
+    arm = HOME_Q[part_indices("right_arm")]
+    T = hand_pose("right", arm).copy()
+    T[2, 3] -= drop_m + T[2, 3]
+    solutions = hand_ik("right", T)
+    return solutions[int(np.abs(solutions - arm).max(axis=1).argmin())]

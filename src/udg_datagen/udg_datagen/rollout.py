@@ -1,7 +1,7 @@
 """Closed-loop trials of a policy without ROS: for measuring during development and training.
 
 The reference is the ROS graph (udg_bringup.sim_trials); this loop has the same world, cameras, cloud, engine, chunk
-player and follower, but no messages and no safety filter.
+player, follower and safety filter, but no messages.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,12 +23,14 @@ import torch
 from tqdm import tqdm
 
 from udg_control.follower import ChunkFollower, FollowerConfig
+from udg_control.offline import OfflineFilter
+from udg_control.safety import SafetyConfig
 from udg_datagen.attempt import task_rng
 from udg_datagen.trial_cause import TrialWatch
 from udg_datagen.workers import LocalPool, Pool
 from udg_description.camera import default_cameras
 from udg_description.errors import UdgError, cli
-from udg_description.files import user_path
+from udg_description.files import user_path, write_atomically
 from udg_description.layout import HOME_Q
 from udg_description.limits import joint_limits
 from udg_description.model import RobotModel
@@ -59,6 +61,7 @@ class Trial:
     position_xy: tuple[float, float]
     cause: str = ""
     touched: bool = True
+    refused: int = 0  # commands that the safety filter held back
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,6 +73,7 @@ class RolloutConfig:
     whole_images: bool = True
     player: PlayerConfig = field(default_factory=PlayerConfig)
     follower: FollowerConfig = field(default_factory=FollowerConfig)
+    safety: SafetyConfig = field(default_factory=SafetyConfig)
 
     def __post_init__(self) -> None:
         if self.limit_s <= 0:
@@ -87,6 +91,7 @@ class Rollout:
         self._library = ObjectLibrary()
         self._world = World(WorldConfig())
         self._rig = DepthRig(self._cameras, noise=KinectNoise())
+        self._gate = OfflineFilter(config.safety)
 
     def run(self, object_id: str, seed: int) -> Trial:
         config, world = self._config, self._world
@@ -100,14 +105,21 @@ class Rollout:
         rule.update(world.time_s, float(placed[2]))
         player, follower = ChunkPlayer(config.player), self._follower()
         step_ns, period_ns = config.follower.step_ns, config.follower.period_ns
-        start_s, steps = world.time_s, 0
+        self._gate.start(HOME_Q)
+        start_s, steps, refused = world.time_s, 0, 0
         while steps * step_ns * 1e-9 < config.limit_s and not rule.success:
             chunk = self._plan(target) if player.wants_chunk else None
             now_ns = steps * step_ns
             follower.follow(player.step(chunk), now_ns, now_ns)
             while now_ns < (steps + 1) * step_ns:
                 now_ns += period_ns
-                world.set_target(follower.advance(now_ns))
+                verdict = self._gate.judge(follower.advance(now_ns), world.q)
+                if not verdict.accepted:
+                    refused += 1
+                    command, velocity = self._gate.filter.command, self._gate.filter.command_velocity
+                    assert command is not None
+                    follower.hold_at(command, velocity)
+                world.set_target(verdict.command)
                 world.step_until(start_s + now_ns * 1e-9)
             steps += 1
             watch.look()
@@ -117,6 +129,7 @@ class Rollout:
             raised_m=round(watch.raised_m, 3), final_m=round(watch.height_m, 3), steps=steps,
             position_xy=(round(float(placed[0]), 3), round(float(placed[1]), 3)),
             cause="" if rule.success else watch.cause(), touched=watch.touched,
+            refused=refused,
         )  # fmt: skip
 
     def _plan(self, target: ObjectModel) -> np.ndarray:
@@ -206,6 +219,7 @@ def summarise_trials(trials: Sequence[Trial], trained_on: Iterable[str] = ()) ->
         "trained_on": row([trial for trial in trials if trial.object in known]),
         "never_seen": row([trial for trial in trials if trial.object not in known]),
         "causes": causes(trials),
+        "trials_with_refusals": sum(trial.refused > 0 for trial in trials),
         "causes_by_size": {size: causes([trial for trial in trials if trial.size_class == size]) for size in SIZES},
         "by_object": {name: f"{sum(taken)}/{len(taken)}" for name, taken in sorted(by_object.items())},
     }
@@ -222,6 +236,10 @@ def run(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--near-images", action="store_true", help="render only what is near the object: about twice as quick"
     )
+    parser.add_argument(
+        "--out", type=user_path, default=None,
+        help="file of one JSON line a trial; udg_datagen.paired compares two of them",
+    )  # fmt: skip
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     options = parser.parse_args(arguments)
     if options.trials < 1 or options.workers < 1:
@@ -236,6 +254,8 @@ def run(arguments: Sequence[str] | None = None) -> None:
     os.environ["OMP_NUM_THREADS"] = "1"  # one core a worker; inherited
     with LocalPool(options.workers, partial(TrialBench, options.checkpoint, config), timeout_s=900.0) as pool:
         trials, lines = run_trials(tasks, pool)
+    if options.out is not None:
+        write_atomically(options.out, "".join(json.dumps(asdict(trial)) + "\n" for trial in trials).encode())
     for trial in trials:
         print(trial)
     for line in lines:
