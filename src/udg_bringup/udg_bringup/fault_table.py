@@ -121,7 +121,9 @@ def _remote_poll(settings: RobotSettings) -> float:
 
 def _hand_silence(settings: RobotSettings) -> float:
     control = settings.control
-    return min(control.hardware.left_hand.state_timeout_s, control.controller.safety.max_state_age_s)
+    safety = control.controller.safety
+    allowed_s = max(safety.max_state_age_s, safety.max_hand_state_age_s)
+    return min(control.hardware.left_hand.state_timeout_s, allowed_s)
 
 
 def _hand_exchanges(settings: RobotSettings) -> float:

@@ -12,19 +12,18 @@ import pytest
 
 from udg_control.device import Fault, Phase
 from udg_control.emulators import xhand_sdk
-from udg_control.emulators.xhand_bus import BUS_VARIABLE, XHandBus
+from udg_control.emulators.xhand_bus import BUS_VARIABLE, XHandBus, field_hands
 from udg_control.errors import DeviceError, SafetyConfigError
 from udg_control.timing import LoopTimer
 from udg_control.xhand import XHand, XHandConfig
 from udg_control.xhand.config import EMULATED_SDK
-from udg_description.layout import HOME_Q, part_indices
+from udg_description.layout import HOME_Q, SIDES, part_indices
 from udg_description.waiting import wait_until
 
 pytestmark = pytest.mark.real_time
 CONFIG = XHandConfig(
     sdk_module=EMULATED_SDK,
     worker_timeout_s=0.5,
-    state_timeout_s=0.1,
     command_timeout_s=0.3,
     connect_timeout_s=120.0,
 )
@@ -139,6 +138,7 @@ def test_stop_holds_the_last_command(hand: XHand, bus: XHandBus) -> None:
         ("hang", Fault.WORKER_DIED),
         ("crc", Fault.BUS_ERROR),
         ("over_current", Fault.OVER_CURRENT),
+        ("blocked", Fault.OVER_CURRENT),
         ("hot", Fault.OVER_TEMPERATURE),
         ("mode_refused", Fault.COMMAND_REFUSED),
     ],
@@ -176,13 +176,113 @@ def test_pressing_for_long_and_failing_sensors_are_advisories(hand: XHand, bus: 
     assert drive(hand, goal, lambda: "pressed" in hand.status().advisory)
     assert hand.status().phase is Phase.READY
     state = hand.read()
-    assert state is not None and state.current is not None and np.abs(state.current).max() == pytest.approx(0.3)
-    assert state.tactile_force is not None and state.tactile_force[:, 2].max() == pytest.approx(3.0)
+    assert state is not None and state.current is not None and state.tactile_force is not None
+    assert np.abs(state.current).max() == pytest.approx(0.6, abs=0.002)
+    assert state.tactile_force[:, 2].max() == pytest.approx(30.0)  # the SDK's number
     bus.inject("left", "sensor")
     assert drive(hand, goal, lambda: "tactile" in hand.status().advisory)
     state = hand.read()
     assert state is not None and state.tactile_force is None
     assert hand.status().phase is Phase.READY
+
+
+def test_a_squeeze_of_34_degrees_is_no_fault(hand: XHand, bus: XHandBus) -> None:
+    """1.42 A for half a second, then 16 deg and 0.67 A: the currents of a real hand, though tor_max is 300."""
+    arm(hand)
+    drive(hand, Q_HOME, lambda: False, longest_s=0.1)
+    bus.inject("left", "stall")
+    for degrees, seconds, current_a in ((34.0, 0.5, 1.424), (16.0, 0.5, 0.670)):
+        goal = Q_HOME + np.where(np.arange(12) == 2, np.deg2rad(degrees), 0.0)
+        assert not drive(hand, goal, lambda: hand.status().phase is Phase.FAULT, longest_s=seconds)
+        state = hand.read()
+        assert state is not None and state.current is not None
+        assert np.abs(state.current).max() == pytest.approx(current_a, abs=0.002)
+    assert 0.0 < float(str(hand.status().values["motor_heat"])) < 1.0
+
+
+@pytest.mark.parametrize("happening", ["crc_once", "crc_late", "late_reply"])
+def test_a_single_stall_or_garbled_reply_is_counted_and_no_fault(hand: XHand, bus: XHandBus, happening: str) -> None:
+    arm(hand)
+    drive(hand, Q_HOME, lambda: False, longest_s=0.1)
+    crc_errors = hand.status().values["crc_errors"]
+    stalls = hand.status().values["stalls"]
+    bus.inject("left", happening)
+    ages_ms: list[float] = []
+
+    def counted() -> bool:
+        values = hand.status().values
+        ages_ms.append(float(str(values["state_age_ms"])))
+        return (values["crc_errors"], values["stalls"]) != (crc_errors, stalls)
+
+    assert drive(hand, Q_HOME, counted)
+    assert not drive(hand, Q_HOME, lambda: hand.status().phase is Phase.FAULT, longest_s=0.3)
+    values = hand.status().values
+    assert (values["crc_errors"] == crc_errors) == (happening == "late_reply")
+    if happening != "crc_once":
+        assert values["stalls"] == int(str(stalls)) + 1
+        assert len(ages_ms) < 5 or max(ages_ms) > 80.0  # meanwhile, if it was watched, the state got no younger
+    assert hand.status().phase is Phase.READY
+
+
+def test_the_last_joints_are_kept_open_and_the_thumb_inside_its_range(hand: XHand, bus: XHandBus) -> None:
+    arm(hand)
+    goal = np.where(np.arange(12) == 3, 0.0, 0.01)
+    goal[[1, 2]] = 1.74
+    for step in np.linspace(Q_HOME, goal, 40)[1:]:
+        drive(hand, step, lambda: False, longest_s=0.03)
+    assert drive(hand, goal, lambda: bool(bus.q("left")[4] < 0.015 and bus.q("left")[1] > 1.56))
+    assert hand.status().phase is Phase.READY
+    targets = np.array([entry["q"] for entry in bus.log("left") if entry["event"] == "command" and entry["mode"] == 3])
+    np.testing.assert_allclose(targets[:, [5, 7, 9, 11]].min(axis=0), 0.0873, atol=1e-6)
+    np.testing.assert_allclose(targets[:, [1, 2]].max(axis=0), [1.5708, 1.5699], atol=1e-6)
+
+
+def test_a_finger_that_is_straight_already_is_not_moved_by_that(bus: XHandBus) -> None:
+    straight = np.where(np.isin(np.arange(12), [5, 7, 9, 11]), 0.0, Q_HOME)
+    folder = next(path for path in bus.folders() if "1" in path.name)
+    values = np.fromfile(folder / "joints.bin")
+    values[:12] = values[12:24] = straight
+    values.tofile(folder / "joints.bin")
+    device = XHand("left", CONFIG)
+    device.connect()
+    arm(device)
+    drive(device, straight, lambda: False, longest_s=0.2)
+    held = bus.q("left")
+    drive(device, straight + np.where(np.arange(12) == 5, 0.12, 0.0), lambda: bool(bus.q("left")[5] > 0.1))
+    drive(device, straight, lambda: bool(bus.q("left")[5] < 0.09))
+    bent = bus.q("left")
+    device.close()
+    np.testing.assert_allclose(held, straight, atol=1e-4)
+    assert bent[5] > 0.087 and bent[7] < 1e-3  # once open it stays open
+
+
+def test_a_range_that_is_too_wide_stops_no_grasp_but_is_named(hand: XHand, bus: XHandBus) -> None:
+    """The hand refuses a target (1501030): the last one that it took is held, and the joint named."""
+    arm(hand)
+    bus.inject("left", "narrow")
+    goal = Q_HOME.copy()
+    goal[4] = 1.85
+    for step in np.linspace(Q_HOME, goal, 60)[1:]:
+        drive(hand, step, lambda: False, longest_s=0.02)
+    assert drive(hand, goal, lambda: "1501030" in hand.status().advisory)
+    assert "hand_index_joint1" in hand.status().advisory
+    assert not drive(hand, goal, lambda: hand.status().phase is Phase.FAULT, longest_s=0.5)
+    assert 1.5 < bus.q("left")[4] < 1.75
+    assert drive(hand, Q_HOME, lambda: bool(abs(bus.q("left")[4] - Q_HOME[4]) < 0.01))  # and it goes on
+
+
+def test_adapters_may_be_ttyacm_and_have_a_second_port_without_a_hand(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = XHandBus(tmp_path, field_hands(tmp_path))
+    monkeypatch.setenv(BUS_VARIABLE, made.environment()[BUS_VARIABLE])
+    ports = []
+    for side in SIDES:
+        device = XHand(side, CONFIG)
+        device.connect()
+        ports.append(Path(str(device.status().values["port"])).name)
+        device.close()
+    assert ports == ["ttyACM1", "ttyACM3"]
 
 
 def test_silence_of_control_stops(hand: XHand) -> None:

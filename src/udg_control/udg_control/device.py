@@ -60,7 +60,7 @@ class DeviceState:
     effort: np.ndarray | None = None  # (n,) [Nm], None where only currents are known
     current: np.ndarray | None = None  # (n,) [A]
     temperature: np.ndarray | None = None  # (n,) [deg C]
-    tactile_force: np.ndarray | None = None  # hands: (5, 3) [N], thumb to pinky
+    tactile_force: np.ndarray | None = None  # hands: (5, 3), thumb to pinky [N, or the sensors' units if uncalibrated]
     speed_scaling: float | None = None  # arms: share of its speed at which it moves (slider, reduced mode)
 
 

@@ -18,7 +18,7 @@ NS_PER_S = 1_000_000_000
 
 @dataclass(frozen=True, kw_only=True)
 class RobotState:
-    """Measured joints of the whole robot; the stamp is that of the part measured first."""
+    """Measured joints of the whole robot; the stamp is that of the arm, or whole robot, measured first."""
 
     q: np.ndarray  # (36,) [rad]
     velocity: np.ndarray  # (36,) [rad/s], nan where a device does not know it
@@ -66,12 +66,18 @@ class Robot:
             q[where] = state.q
             if state.velocity is not None:
                 velocity[where] = state.velocity
-        stamp_ns = min(state.stamp_ns for state in known.values())
+        stamp_ns = min(  # hands may be older: `silent`
+            (state.stamp_ns for part, state in known.items() if not part.endswith("_hand")),
+            default=min(state.stamp_ns for state in known.values()),
+        )
         return RobotState(q=q, velocity=velocity, stamp_ns=stamp_ns, parts=MappingProxyType(known))
 
-    def silent(self, now_ns: int, max_age_s: float, but_faults: bool = False) -> list[str]:
+    def silent(
+        self, now_ns: int, max_age_s: float, but_faults: bool = False, max_hand_age_s: float | None = None
+    ) -> list[str]:
         """Say of each device whose newest state is older than max_age_s [s], or that has none, how long.
 
+        Hands may be as old as `max_hand_age_s`, by default the same.
         `but_faults` leaves out those in a fault, which may have lost their connection: arming makes a new one.
         """
         found = []
@@ -81,7 +87,7 @@ class Robot:
             state = device.read()
             if state is None:
                 found.append(f"{device.name}: no state yet")
-            elif now_ns - state.stamp_ns > max_age_s * NS_PER_S:
+            elif now_ns - state.stamp_ns > _allowed_s(device.part, max_age_s, max_hand_age_s) * NS_PER_S:
                 found.append(f"{device.name}: silent for {(now_ns - state.stamp_ns) / NS_PER_S:.2f} s")
         return found
 
@@ -146,3 +152,7 @@ class Robot:
             elif error is not None:
                 found.append(f"{device.name}: {error!r}")
         return found
+
+
+def _allowed_s(part: str, max_age_s: float, max_hand_age_s: float | None) -> float:
+    return max_age_s if max_hand_age_s is None or not part.endswith("_hand") else max(max_age_s, max_hand_age_s)

@@ -159,7 +159,8 @@ class RobotLoop:
         return cycle
 
     def _silent(self, now_ns: int, but_faults: bool = False) -> list[str]:
-        return self.robot.silent(now_ns, self.controller.config.safety.max_state_age_s, but_faults)
+        safety = self.controller.config.safety
+        return self.robot.silent(now_ns, safety.max_state_age_s, but_faults, safety.max_hand_state_age_s)
 
     def _watch_devices(self, now_ns: int) -> None:
         """Stop all at once when a device has failed or is silent while commands may flow."""

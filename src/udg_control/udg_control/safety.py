@@ -80,6 +80,13 @@ class SafetyConfig:
     max_state_age_s: float = field(
         default=0.1, metadata={"description": "a measured state older than this is stale [s]", "range": (0.01, 1.0)}
     )
+    max_hand_state_age_s: float = field(
+        default=0.3,
+        metadata={
+            "description": "the same of a hand, whose exchanges sometimes stall for 0.1 s, if it is more [s]",
+            "range": (0.01, 1.0),
+        },
+    )
     collision: CollisionConfig = field(default_factory=CollisionConfig)
 
     def __post_init__(self) -> None:

@@ -24,11 +24,32 @@ from udg_description.layout import HOME_Q, N_HAND_JOINTS, SIDES, part_indices
 from udg_description.limits import joint_limits
 
 BUS_VARIABLE = "UDG_XHAND_BUS"  # the folder, in the environment of the driver
-FAULTS = ("unplug", "abort", "hang", "crc", "over_current", "stall", "hot", "sensor", "mode_refused")
-EXCHANGE_S = 0.012  # a command and its reply over RS485
+FAULTS = (
+    "unplug",
+    "abort",
+    "hang",
+    "crc",
+    "crc_once",  # one reply
+    "crc_late",  # one reply, after 0.1 s
+    "late_reply",  # one reply after 0.1 s, without a code
+    "stall",  # something holds all joints where they are: a squeeze
+    "blocked",  # the thumb is jammed and draws what it can
+    "over_current",
+    "hot",
+    "sensor",
+    "mode_refused",
+    "narrow",  # refuses targets near the upper limits of joints that bend
+)
+ONCE = ("crc_once", "crc_late", "late_reply")
+EXCHANGE_S = 0.0096  # a command and its reply over RS485
+LATE_S = 0.105
 POSITION_MODE = 3
 TIME_CONSTANT_S = 0.03
-MILLIAMPERE_PER_RAD = 2000.0  # of the distance that a joint is held from its target
+MILLIAMPERE_PER_RAD = 2400.0  # of the distance that a joint is held from its target: 0.65 A at 16 deg
+MOST_MILLIAMPERE = 1540.0  # whatever tor_max says
+OVER_MILLIAMPERE = 2600.0
+BLOCKED_JOINT = 2
+NARROW_RAD = 0.175  # of the upper limits that a narrow hand lacks
 STALL_MILLIAMPERE = 100
 STALL_S = 0.5
 _N_VALUES = 3 * N_HAND_JOINTS + 3  # q, target, current limit [mA]; mode, time, since when nothing pressed [s]
@@ -43,7 +64,7 @@ class EmulatedHand:
     """What an emulated hand is."""
 
     port: str  # its adapter's
-    hand_type: str  # "L" or "R", as the SDK says
+    hand_type: str  # "L" or "R", as the SDK says; "": an adapter that opens but has no hand
     serial_number: str
     hand_id: int = 0
 
@@ -53,6 +74,16 @@ def default_hands(folder: Path) -> tuple[EmulatedHand, ...]:
     return (
         EmulatedHand(port=str(folder / "ttyUSB0"), hand_type="R", serial_number="2R323000000001"),
         EmulatedHand(port=str(folder / "ttyUSB1"), hand_type="L", serial_number="2L323000000001"),
+    )
+
+
+def field_hands(folder: Path) -> tuple[EmulatedHand, ...]:
+    """A pair as some adapters show it: two ports a hand, the first of them without one."""
+    return (
+        EmulatedHand(port=str(folder / "ttyACM0"), hand_type="", serial_number=""),
+        EmulatedHand(port=str(folder / "ttyACM1"), hand_type="L", serial_number="2L323000000001"),
+        EmulatedHand(port=str(folder / "ttyACM2"), hand_type="", serial_number=""),
+        EmulatedHand(port=str(folder / "ttyACM3"), hand_type="R", serial_number="2R323000000001"),
     )
 
 
@@ -97,6 +128,19 @@ class Adapter:
             self._faults_stamp = stamp
         return self._faults
 
+    def take_once(self, *faults: str) -> set[str]:
+        """Those of the faults that happen now and then no more."""
+        happening = self.faults() & set(faults)
+        if happening:
+            _write_faults(self.folder, self.faults() - happening)
+        return happening
+
+    def refuses(self, target: np.ndarray) -> bool:
+        """Whether the targets (12,) [rad] are out of the hand's range."""
+        narrow = ("narrow" in self.faults()) & (self._upper - self._lower > 1.0)
+        room = np.where(narrow, NARROW_RAD, -1e-5)
+        return bool((target > self._upper - room).any() or (target < self._lower - 1e-5).any())
+
     def command(self, target: np.ndarray, current_limit: np.ndarray, mode: int) -> None:
         """Take a command: targets (12,) [rad], current limits (12,) [mA]."""
         self.advance()
@@ -115,17 +159,22 @@ class Adapter:
         stalled = bool({"stall", "over_current"} & self.faults())
         if self._rest[0] == POSITION_MODE and not stalled and dt_s > 0.0:
             way = (self.target - self.q) * (1.0 - np.exp(-dt_s / TIME_CONSTANT_S))
+            if "blocked" in self.faults():
+                way[BLOCKED_JOINT] = 0.0
             self.q += np.clip(way, -self._speed * dt_s, self._speed * dt_s)
         if self.current().max() < STALL_MILLIAMPERE:
             self._rest[2] = now_s
 
     def current(self) -> np.ndarray:
-        """Magnitudes (12,) [mA] of the motors' currents; the limit keeps, but for the fault of that name."""
+        """Magnitudes (12,) [mA] of the motors' currents; a real hand does not keep the limit that it is told."""
         if "over_current" in self._faults:
-            return np.full(N_HAND_JOINTS, 900.0)
+            return np.full(N_HAND_JOINTS, OVER_MILLIAMPERE)
         if self._rest[0] != POSITION_MODE:
             return np.zeros(N_HAND_JOINTS)
-        return np.minimum(MILLIAMPERE_PER_RAD * np.abs(self.target - self.q), self.current_limit)
+        current = np.minimum(MILLIAMPERE_PER_RAD * np.abs(self.target - self.q), MOST_MILLIAMPERE)
+        if "blocked" in self._faults:
+            current[BLOCKED_JOINT] = MOST_MILLIAMPERE
+        return current
 
     def stalls(self) -> bool:
         """Whether a motor has pressed for long."""
@@ -214,3 +263,12 @@ class XHandBus:
             if json.loads((place / "hand.json").read_text(encoding="utf-8"))["hand_type"] == wanted:
                 return place
         raise BusError(f"no {side} hand in {self.folder}")
+
+
+def _write_faults(place: Path, faults: set[str]) -> float:
+    """Let these be all faults from now on; return when [s] by time.monotonic()."""
+    temporary = place / f"faults.json.{os.getpid()}"
+    temporary.write_text(json.dumps(sorted(faults)), encoding="utf-8")
+    happened_s = time.monotonic()
+    temporary.replace(place / "faults.json")
+    return happened_s

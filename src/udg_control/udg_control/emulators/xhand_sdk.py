@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from udg_control.emulators.xhand_bus import BUS_VARIABLE, EXCHANGE_S, POSITION_MODE, Adapter, XHandBus
+from udg_control.emulators.xhand_bus import BUS_VARIABLE, EXCHANGE_S, LATE_S, ONCE, POSITION_MODE, Adapter, XHandBus
 from udg_description.layout import N_HAND_JOINTS
 
 N_SENSORS = 5
@@ -22,6 +22,7 @@ MODES = (0, POSITION_MODE)  # most boards have no mode 5
 FIRST_BAD_READS = 2  # after opening, the first answers come with CRC errors
 OK = 0
 INVALID_MODE, OVERHEATED, SENSOR_FAILED, CURRENT_PROTECTED = 1501029, 1501028, 1501018, 1501035
+OUT_OF_RANGE = 1501030
 INVALID_DEVICE, NOT_INITIALISED, OPEN_FAILED, SERIAL_ERROR, CRC_ERROR = 1501037, 1501038, 1501039, 1501050, 1501070
 _MESSAGES = {
     OK: "",
@@ -34,6 +35,7 @@ _MESSAGES = {
     OPEN_FAILED: "Failed to open device",
     SERIAL_ERROR: "Serial communication error",
     CRC_ERROR: "Communication data CRC error",
+    OUT_OF_RANGE: "Parameter out of range",
 }
 
 
@@ -148,7 +150,12 @@ class XHandControl:
 
     def list_hands_id(self) -> list[int]:
         """Ids that answer."""
-        return [] if self._adapter is None or "unplug" in self._adapter.faults() else [self._adapter.hand.hand_id]
+        adapter = self._adapter
+        return (
+            []
+            if adapter is None or not adapter.hand.hand_type or "unplug" in adapter.faults()
+            else [adapter.hand.hand_id]
+        )
 
     def get_sdk_version(self) -> str:
         """Version."""
@@ -183,8 +190,9 @@ class XHandControl:
 
     def _exchange(self, hand_id: int, command: HandCommand_t) -> int:
         if self._adapter is not None:
-            time.sleep(EXCHANGE_S)
-            faults = self._adapter.faults()
+            once = self._adapter.take_once(*ONCE)
+            time.sleep(LATE_S if once & {"late_reply", "crc_late"} else EXCHANGE_S)
+            faults = self._adapter.faults() | once
             if "abort" in faults:
                 os.kill(os.getpid(), signal.SIGABRT)
             while "hang" in self._adapter.faults():
@@ -192,22 +200,25 @@ class XHandControl:
         code = self._check(hand_id)
         if code or self._adapter is None:
             return code
-        if self._bad_reads > 0 or "crc" in faults:
+        if self._bad_reads > 0 or {"crc", "crc_once", "crc_late"} & faults:
             self._bad_reads -= 1
             return CRC_ERROR
         fingers = command.finger_command
         if "mode_refused" in faults or any(finger.mode not in MODES for finger in fingers):
             return INVALID_MODE
+        target = np.array([finger.position for finger in fingers], dtype=np.float32).astype(np.float64)
+        if fingers[0].mode == POSITION_MODE and self._adapter.refuses(target):
+            return OUT_OF_RANGE
         self._last_command = command
         self._adapter.command(
-            np.array([finger.position for finger in fingers], dtype=np.float32).astype(np.float64),
+            target,
             np.array([float(finger.tor_max) for finger in fingers]),
             fingers[0].mode,
         )
         self._measure(self._adapter)
         if "hot" in faults:
             return OVERHEATED
-        if "over_current" in faults or self._adapter.stalls():
+        if {"over_current", "blocked"} & faults or self._adapter.stalls():
             return CURRENT_PROTECTED
         return SENSOR_FAILED if "sensor" in faults else OK
 

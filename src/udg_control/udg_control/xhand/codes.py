@@ -14,4 +14,4 @@ CRC_ERROR = 1501070
 TACTILE_FAILED = frozenset({1501018, 1501019, 1501020})  # the fingertips' data are not valid, the joints' are
 STATE_VALID = frozenset({OK, CURRENT_PROTECTED}) | TACTILE_FAILED
 LINK_BROKEN = frozenset({OPEN_FAILED, SERIAL_ERROR, 1501038})
-REFUSED = frozenset({MODE_REFUSED, OUT_OF_RANGE})
+REFUSED = frozenset({MODE_REFUSED})

@@ -34,19 +34,43 @@ class XHandConfig:
     ki: int = field(default=0, metadata={"description": "integral gain, SDK units", "range": (0, 1000)})
     kd: int = field(default=0, metadata={"description": "damping of the joints, SDK units", "range": (0, 32000)})
     current_limit_ma: int = field(
-        default=300, metadata={"description": "limit of each joint's current (tor_max) [mA]", "range": (10, 400)}
+        default=300,
+        metadata={
+            "description": "limit of each joint's current (tor_max) that the hand is told [mA]",
+            "range": (10, 400),
+        },
     )
     over_current_ma: int = field(
-        default=600, metadata={"description": "a current above this is a fault [mA]", "range": (50, 2000)}
+        default=1300,
+        metadata={"description": "a joint may draw this for ever; more only for a time [mA]", "range": (50, 5000)},
     )
     over_current_s: float = field(
-        default=0.1, metadata={"description": "when it lasts longer than this [s]", "range": (0.0, 5.0)}
+        default=2.0,
+        metadata={
+            "description": "time constant of its warming up: twice the current lasts 0.3 of it [s]",
+            "range": (0.05, 60.0),
+        },
     )
     temperature_limit_c: float = field(
         default=75.0, metadata={"description": "a joint hotter than this is a fault [deg C]", "range": (30.0, 110.0)}
     )
     tactile_scale_n: float = field(
-        default=0.1, metadata={"description": "force of one unit of the fingertip sensors [N]", "range": (0.001, 10.0)}
+        default=0.0,
+        metadata={
+            "description": "force of one unit of the fingertip sensors, once calibrated [N]; 0: the SDK's numbers",
+            "range": (0.0, 10.0),
+        },
+    )
+    distal_least_rad: float = field(
+        default=0.0873,
+        metadata={
+            "description": "the four fingers' last joints are kept open by this, so that they don't clog [rad]",
+            "range": (0.0, 0.5),
+        },
+    )
+    thumb_most_rad: tuple[float, ...] = field(
+        default=(1.5708, 1.5699),
+        metadata={"description": "largest angles of thumb_rota_joint1 and 2, to be checked against the hand [rad]"},
     )
     start_step_rad: float = field(
         default=0.3,
@@ -55,11 +79,18 @@ class XHandConfig:
     command_timeout_s: float = field(
         default=0.15, metadata={"description": "no command for this long stops the hand [s]", "range": (0.03, 1.0)}
     )
+    stall_s: float = field(
+        default=0.05,
+        metadata={
+            "description": "an exchange that took longer is a stall: its state is not taken as fresh [s]",
+            "range": (0.015, 1.0),
+        },
+    )
     state_timeout_s: float = field(
-        default=0.1, metadata={"description": "no clean reply for this long is a fault [s]", "range": (0.03, 1.0)}
+        default=0.3, metadata={"description": "no clean reply for this long is a fault [s]", "range": (0.03, 1.0)}
     )
     worker_timeout_s: float = field(
-        default=0.2,
+        default=0.5,
         metadata={"description": "the hand's process silent for this long is given up [s]", "range": (0.1, 5.0)},
     )
     real_time_priority: int = field(
@@ -75,10 +106,14 @@ class XHandConfig:
         check_ranges(self)
         if self.bus not in ("RS485", "EtherCAT"):
             raise SafetyConfigError(f"XHandConfig: bus is '{self.bus}'; valid: RS485, EtherCAT")
+        if len(self.thumb_most_rad) != 2 or not all(0.5 <= angle <= 2.0 for angle in self.thumb_most_rad):
+            raise SafetyConfigError(
+                f"XHandConfig: thumb_most_rad is {self.thumb_most_rad}; valid: two of 0.5 to 2.0 rad"
+            )
         if self.over_current_ma <= self.current_limit_ma:
             raise SafetyConfigError(
                 f"XHandConfig: over_current_ma is {self.over_current_ma}; valid: more than current_limit_ma "
-                f"({self.current_limit_ma}), which the hand itself keeps"
+                f"({self.current_limit_ma}), which the hand is told to keep"
             )
 
     @property

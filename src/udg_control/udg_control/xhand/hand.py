@@ -44,7 +44,7 @@ class _Link:
         self.last_order = order
 
     def end(self, longest_s: float) -> None:
-        """Ask the process to make the hand powerless and end; kill it if it does not."""
+        """Ask the process to let the hand go and end; kill it if it does not."""
         self.give(Order.CLOSE)
         wait_or_kill(self.process, longest_s)
 
@@ -66,7 +66,7 @@ class XHand:
         self._stop_wanted = False  # since the last `rearm`
 
     def connect(self) -> None:
-        """Start the process, find the hand and measure. The hand gets powerless if it was not. Raises DeviceError."""
+        """Start the process, find the hand and measure. The hand is told to let go (mode 0). Raises DeviceError."""
         if self._link is not None:
             raise DeviceError(f"{self.name}: already connected; close it first")
         self._start_process(arm=False)
@@ -84,7 +84,7 @@ class XHand:
             raise DeviceError(f"{self.name}: {status.detail}")
 
     def read(self) -> DeviceState | None:
-        """Return the newest measured state: q [rad], current [A], temperature [deg C], tactile_force [N]."""
+        """Return the newest measured state: q [rad], current [A], temperature [deg C], tactile_force."""
         link = self._link
         if link is None:
             return None
@@ -143,7 +143,7 @@ class XHand:
         self._link = _Link(self._side, self.config, arm=arm)
 
     def close(self) -> None:
-        """Make the hand powerless and end the process."""
+        """Let the hand go (mode 0) and end the process."""
         restarting = self._restarting
         if restarting is not None:
             restarting.join()
@@ -215,7 +215,10 @@ class XHand:
             "exchanges": report.exchanges,
             "crc_errors": report.crc_errors,
             "other_errors": report.other_errors,
+            "stalls": report.stalls,
+            "out_of_range": report.out_of_range,
             "over_current_advisories": report.over_currents,
+            "motor_heat": round(report.heat, 3),
             "last_code": report.last_code,
             "largest_current_ma": float("nan") if joints is None else round(1e3 * float(np.abs(joints.current).max())),
             "hottest_joint_c": float("nan") if joints is None else float(joints.temperature.max()),

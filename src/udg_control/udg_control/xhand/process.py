@@ -17,13 +17,15 @@ from udg_control.device import Fault, Phase
 from udg_control.worker import Order, ask_for_real_time
 from udg_control.xhand import codes
 from udg_control.xhand.config import XHandConfig
+from udg_control.xhand.heat import MotorHeat
 from udg_control.xhand.sdk import Hand, SdkError, load_sdk
 from udg_control.xhand.shared import FAULTS, PHASES, Command, Joints, Report, Shared
 from udg_control.xhand.start import Start
-from udg_description.layout import part_indices
+from udg_description.layout import HAND_JOINTS, part_indices
 from udg_description.limits import joint_limits
 
 POSITION_TOLERANCE_RAD = 1e-6
+DISTAL, THUMB_ROTA = (5, 7, 9, 11), (1, 2)  # places of these joints in the hand
 BROKEN_IN_A_ROW = 2  # replies of a broken link, so that one garbled answer does not end it
 RATE_WINDOW_S = 1.0
 EXIT_ENDED, EXIT_REFUSED, EXIT_LINK, EXIT_ERROR = 0, 3, 4, 5
@@ -38,21 +40,28 @@ class HandProcess:
         self._start, self._config, self._shared = start, config, shared
         where = part_indices(f"{start.side}_hand")
         self._lower, self._upper = joint_limits().lower[where], joint_limits().upper[where]
+        self._least, self._most = self._lower.copy(), self._upper.copy()  # of this hand, inside those
+        self._least[list(DISTAL)] = np.maximum(self._least[list(DISTAL)], config.distal_least_rad)
+        self._most[list(THUMB_ROTA)] = np.minimum(self._most[list(THUMB_ROTA)], config.thumb_most_rad)
         self.asked_to_end = False
         self._hand: Hand | None = None
         self._phase = Phase.CONNECTING
         self._fault: Fault | None = None
         self._fault_ns = self._stamp_ns = 0
         self._order = 0
-        self._target: np.ndarray | None = None  # None: nothing was commanded yet, the hand is powerless
+        self._target: np.ndarray | None = None  # None: nothing was commanded yet, the hand is in mode 0
+        self._taken: np.ndarray | None = None  # the last target that the hand did not refuse
         self._joints: Joints | None = None
         self._armed_ns = self._heard_ns = 0  # got ready; the last clean reply, or a new start of waiting for one
         self._last: Command | None = None  # the newest command since READY
-        self._exchanges = self._crc_errors = self._other_errors = self._over_currents = 0
+        self._exchanges = self._crc_errors = self._other_errors = self._over_currents = self._stalls = 0
+        self._out_of_range = 0
+        self._too_far = ""  # which joint's target the hand has refused last
         self._code = 0
         self._message = ""
         self._broken = 0
-        self._current_since_s: float | None = None
+        self._heat = MotorHeat(1e-3 * config.over_current_ma, config.over_current_s)
+        self._measured_s = time.monotonic()
         self._window = (time.monotonic(), 0)
         self._clean = 0
         self._rate_hz = 0.0
@@ -94,6 +103,8 @@ class HandProcess:
             self._judge()
             if self._phase is Phase.ARMING and self._code in codes.STATE_VALID:
                 self._get_ready()
+                self._exchange(hand)  # the first target is where the joints are
+                self._armed_ns = time.monotonic_ns()
             self._report()
             if self._fault is Fault.LINK_LOST:
                 return EXIT_LINK  # without a word to the library, which may abort over a port that has gone
@@ -134,21 +145,21 @@ class HandProcess:
     def _arm(self) -> None:
         """Wait for a clean reply; faults that last come again by themselves."""
         self._phase, self._fault, self._last = Phase.ARMING, None, None
-        self._current_since_s = None
+        self._too_far = ""
         self._heard_ns = time.monotonic_ns()
 
     def _get_ready(self) -> None:
         """Hold where the joints are."""
         assert self._joints is not None
         self._target = np.clip(self._joints.q, self._lower, self._upper)
-        self._phase, self._armed_ns = Phase.READY, time.monotonic_ns()
+        self._phase = Phase.READY
 
     def _take_command(self) -> None:
         command = self._shared.command()
         now_ns = time.monotonic_ns()
         if command is None or command.written_ns < self._armed_ns:
             return  # since arming there was none yet
-        if command != self._last:
+        if command != self._last and self._code != codes.OUT_OF_RANGE:  # after a refusal first what it has taken
             q = np.array(command.q)
             if not np.isfinite(q).all():
                 self._enter_fault(Fault.COMMAND_REFUSED, "a command that is not 12 finite numbers")
@@ -164,32 +175,53 @@ class HandProcess:
                 text = f"the first command is {step:.2f} rad from the joints ({limit} allowed)"
                 self._enter_fault(Fault.COMMAND_REFUSED, text)
                 return
-            self._last, self._target = command, q
+            self._last, self._target = command, self._inside(q)
         silence_s = (now_ns - command.written_ns) / _NS
         if silence_s > self._config.command_timeout_s:
             self._enter_fault(Fault.COMMAND_TIMEOUT, f"no command for {silence_s:.3f} s: control died or hangs")
+
+    def _inside(self, q: np.ndarray) -> np.ndarray:
+        """Bring q (12,) [rad] inside the hand's own range. What is outside already is not moved by that, only held."""
+        assert self._target is not None
+        return np.clip(q, np.minimum(self._least, self._target), np.maximum(self._most, self._target))
 
     # --- the hand ---------------------------------------------------------------------------------------------------
 
     def _exchange(self, hand: Hand) -> None:
         """Send the target, or only ask before the first one, and take in the reply."""
+        began_s = time.monotonic()
         self._code, self._message = hand.poll() if self._target is None else hand.command(self._target)
+        stalled = time.monotonic() - began_s > self._config.stall_s
         self._exchanges += 1
+        self._stalls += stalled
         self._broken = self._broken + 1 if self._code in codes.LINK_BROKEN else 0
         self._crc_errors += self._code == codes.CRC_ERROR
         self._over_currents += self._code == codes.CURRENT_PROTECTED
+        if self._code == codes.OUT_OF_RANGE and self._target is not None:
+            self._go_back(self._target)
         if self._code not in codes.STATE_VALID:
-            self._other_errors += self._code != codes.CRC_ERROR
+            self._other_errors += self._code not in (codes.CRC_ERROR, codes.OUT_OF_RANGE)
             return
         joints = hand.joints(self._code)
         if not np.isfinite(joints.q).all():
             self._code, self._message = codes.CRC_ERROR, "positions that are not finite"
             self._crc_errors += 1
             return
+        self._taken = self._target
+        if stalled and self._joints is not None:
+            return  # who knows when that was measured; the next reply tells
         self._joints = joints
         self._stamp_ns = self._heard_ns = time.monotonic_ns()
         self._shared.put_joints(joints)
         self._clean += 1
+
+    def _go_back(self, refused: np.ndarray) -> None:
+        """Hold the last target that the hand has taken; say which joint was furthest from it."""
+        self._out_of_range += 1
+        if self._taken is not None:
+            joint = int(np.argmax(np.abs(refused - self._taken)))
+            self._too_far = f"{HAND_JOINTS[joint]} at {refused[joint]:.3f} rad"
+            self._target = self._taken
 
     def _judge(self) -> None:
         """Enter a fault if the replies, or their absence, mean one."""
@@ -215,20 +247,22 @@ class HandProcess:
         now_s = time.monotonic()
         largest_ma = 1e3 * float(np.abs(joints.current).max())
         hottest_c = float(joints.temperature.max())
-        if largest_ma <= self._config.over_current_ma:
-            self._current_since_s = None
-        elif self._current_since_s is None:
-            self._current_since_s = now_s
+        heat = self._heat.update(joints.current, now_s - self._measured_s)
+        self._measured_s = now_s
         if hottest_c > self._config.temperature_limit_c:
             self._enter_fault(Fault.OVER_TEMPERATURE, f"a joint has {hottest_c:.0f} deg C; let it cool, then re-arm")
-        elif self._current_since_s is not None and now_s - self._current_since_s >= self._config.over_current_s:
-            self._enter_fault(Fault.OVER_CURRENT, f"a joint draws {largest_ma:.0f} mA; free the fingers, then re-arm")
+        elif heat.max() >= 1.0:
+            joint = int(np.argmax(heat))
+            text = f"{HAND_JOINTS[joint]} draws {1e3 * abs(joints.current[joint]):.0f} mA and has for too long; free it"
+            self._enter_fault(Fault.OVER_CURRENT, f"{text}, then re-arm")
             self._target = np.clip(joints.q, self._lower, self._upper)  # press no longer
         advisory = ""
         if self._code == codes.CURRENT_PROTECTED:
             advisory = f"a motor has pressed for long, up to {largest_ma:.0f} mA"
         elif self._code in codes.TACTILE_FAILED:
             advisory = f"the tactile sensors fail ({self._code} {self._message})"
+        elif self._too_far:
+            advisory = f"the hand has refused {self._too_far} (1501030): check its limits"
         if advisory != self._advisory:
             self._advisory = advisory
             self._shared.put_advisory(advisory)
@@ -258,8 +292,11 @@ class HandProcess:
                 self._crc_errors,
                 self._other_errors,
                 self._over_currents,
+                self._stalls,
+                self._out_of_range,
                 self._code,
                 self._rate_hz,
+                float(self._heat.share.max()),
             )
         )
 
@@ -267,7 +304,8 @@ class HandProcess:
 def main(argv: Sequence[str]) -> None:
     """Run the hand that the argument (JSON of `Start`) describes."""
     start = Start(**json.loads(argv[0]))
-    config = XHandConfig(**{**start.config, "ports": tuple(start.config["ports"])})
+    tuples = {name: tuple(start.config[name]) for name in ("ports", "thumb_most_rad")}
+    config = XHandConfig(**{**start.config, **tuples})
     process = HandProcess(start, config, Shared(start.descriptor))
 
     def ask_to_end(_signal: int, _frame: FrameType | None) -> None:

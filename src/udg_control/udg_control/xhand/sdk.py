@@ -139,7 +139,8 @@ class Hand:
         force = np.full((len(state.sensor_data), 3), np.nan)
         if code in STATE_VALID and code not in TACTILE_FAILED:
             forces = [sensor.calc_force for sensor in state.sensor_data]
-            force = self._config.tactile_scale_n * np.array([[f.fx, f.fy, f.fz] for f in forces], dtype=np.float64)
+            scale = self._config.tactile_scale_n or 1.0
+            force = scale * np.array([[f.fx, f.fy, f.fz] for f in forces], dtype=np.float64)
         return Joints(
             q=np.array([finger.position for finger in fingers], dtype=np.float64),
             current=1e-3 * np.array([finger.torque & 0xFFFF for finger in fingers], np.uint16).astype(np.int16),
@@ -148,7 +149,7 @@ class Hand:
         )
 
     def release(self) -> None:
-        """Make the hand powerless and close the port."""
+        """Ask for mode 0 and close the port. It lets go of the joints, but one hand was seen to keep a resistance."""
         for finger in self._command.finger_command:
             finger.mode = PASSIVE_MODE
         for _ in range(5):

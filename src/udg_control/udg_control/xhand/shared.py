@@ -41,12 +41,15 @@ class Report(NamedTuple):
     crc_errors: int = 0
     other_errors: int = 0
     over_currents: int = 0  # replies with the hand's own advisory
+    stalls: int = 0  # exchanges that took too long
+    out_of_range: int = 0  # targets that the hand has refused
     last_code: int = 0  # of the SDK
     rate_hz: float = 0.0  # of clean replies
+    heat: float = 0.0  # of the warmest motor; 1: as warm as allowed
 
 
 class Joints(NamedTuple):
-    """Measured: q (12,) [rad], current (12,) [A] with sign, temperature (12,) [deg C], force (5, 3) [N] or nan."""
+    """Measured: q (12,) [rad], current (12,) [A] with sign, temperature (12,) [deg C], force (5, 3) or nan."""
 
     q: np.ndarray
     current: np.ndarray
@@ -54,7 +57,7 @@ class Joints(NamedTuple):
     force: np.ndarray
 
 
-_REPORT = struct.Struct("@11qd")
+_REPORT = struct.Struct("@13q2d")
 _JOINTS = struct.Struct(f"@{3 * N_HAND_JOINTS + 3 * N_FINGERS}d")
 _COMMAND = struct.Struct(f"@q{N_HAND_JOINTS}d")
 _TEXT = struct.Struct(f"@{_TEXT_BYTES}s")
