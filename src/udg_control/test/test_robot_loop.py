@@ -279,7 +279,7 @@ def test_enabling_is_refused_while_a_device_is_silent() -> None:
     bench = Bench()
     bench.step()
     bench.devices["left_hand"].frozen = True
-    bench.run(0.3)
+    bench.run(0.4)
     with pytest.raises(RefusedError, match="left hand .* silent for"):
         bench.loop.enable(bench.now_ns)
 

@@ -8,11 +8,13 @@ import numpy as np
 
 from udg_control.collision import CollisionCheck, CollisionConfig, Hazard, Violation
 from udg_control.rooms import Rooms
-from udg_description.layout import SIDES
+from udg_description.layout import N_JOINTS, SIDES, part_indices
 
 _BETWEEN = np.linspace(0.0, 1.0, 5)[:, None]  # places between the joints and the command that are looked at
 _BOX_SLACK_M = 0.02  # by which joints may leave the box to which commands are kept
 _CREEP_M = 2e-4  # what is measured trembles
+_STRAY_M_PER_RAD = 0.1  # by which arms may stray from the straight way in joint space, of its length
+_ARMS = np.concatenate([np.arange(N_JOINTS)[part_indices(f"{side}_arm")] for side in SIDES])
 
 
 class CollisionWatch:
@@ -26,7 +28,7 @@ class CollisionWatch:
     def __init__(self, config: CollisionConfig) -> None:
         self.check = CollisionCheck(config)
         self._joints = CollisionCheck(_for_joints(config), self.check.model)
-        self._ways = _Ways(self._joints)
+        self._ways = _Ways(self._joints, config.lag_margin_m)
         pairs = np.argwhere(self.check.checked)
         self._rooms, self._joint_rooms = Rooms(self.check, pairs), Rooms(self._joints, pairs)
         self._way_rooms = Rooms(self._joints, self._ways.pairs, world=False)
@@ -106,13 +108,15 @@ def _for_joints(config: CollisionConfig) -> CollisionConfig:
 class _Ways:
     """How far the arms keep apart, each anywhere on its way."""
 
-    def __init__(self, check: CollisionCheck) -> None:
+    def __init__(self, check: CollisionCheck, margin_m: float) -> None:
+        """Fingers, which may be commanded to touch, keep `margin_m` [m] only as far as the arms are behind."""
         self._check = check
         left = check.side == SIDES[0]
         self._left, self._right = np.flatnonzero(left), np.flatnonzero(~left)
         here = np.ix_(self._left, self._right)
         counts = (check.checked | check.checked.T)[here]
         self._least = np.where(counts, check.least_m[here], -np.inf)
+        self._lack = np.maximum(check.radii[here[0]] + check.radii[here[1]] + margin_m - self._least, 0.0)
         a, b = np.nonzero(counts)
         self.pairs = np.column_stack([self._left[a], self._right[b]])  # (N, 2) spheres left and right
 
@@ -130,14 +134,15 @@ class _Ways:
         middle = 0.5 * (low + high)
         extent = np.sqrt(np.square(centers - middle).sum(axis=-1).max(axis=0))
         left, right = self._left, self._right
-        spare = _distances(middle[left], middle[right]) - (extent[left][:, None] + extent[right]) - self._least
+        least = self._least + np.minimum(self._lack, _STRAY_M_PER_RAD * float(np.ptp(ways[:, _ARMS], axis=0).max()))
+        spare = _distances(middle[left], middle[right]) - (extent[left][:, None] + extent[right]) - least
         a, b = np.nonzero(spare < 0.0)
         if len(a):
             half = 0.5 * np.sqrt(np.square(np.diff(centers, axis=0)).sum(axis=-1).max(axis=0))
             apart = centers[:, None, left[a]] - centers[None, :, right[b]]  # (K, K, P, 3)
             square = np.square(apart).sum(axis=-1).min(axis=(0, 1))
             square -= np.square(half[left[a]] + half[right[b]])  # nearest between two of the places
-            spare[a, b] = np.sqrt(np.maximum(square, 0.0)) - self._least[a, b]
+            spare[a, b] = np.sqrt(np.maximum(square, 0.0)) - least[a, b]
         return spare
 
     def worst(self, spare_m: np.ndarray, before_m: np.ndarray) -> Violation | None:
