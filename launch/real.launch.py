@@ -4,19 +4,27 @@ Which nodes run with which parameters is said in udg_bringup.real_graph and conf
 It comes up disabled: nothing moves before the service /control/enable.
 """
 
-import difflib
 import sys
 from pathlib import Path
 
 from ament_index_python.packages import get_package_share_directory
-from launch.actions import DeclareLaunchArgument, ExecuteProcess, OpaqueFunction, SetEnvironmentVariable, Shutdown
+from launch.actions import (
+    DeclareLaunchArgument,
+    ExecuteProcess,
+    LogInfo,
+    OpaqueFunction,
+    SetEnvironmentVariable,
+    Shutdown,
+)
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 
 from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
 from udg_bringup.graph import NodeDescription, process_environment, rviz_graph
-from udg_bringup.real_graph import RealGraphConfig, RealGraphError, real_graph
+from udg_bringup.launch_arguments import check_arguments, is_included
+from udg_bringup.real_graph import CAMERA_FILE, RealGraphConfig, real_graph
 
+PACKAGES = ("udg_bringup", "udg_sim")  # which install this folder
 BOOLEANS = ["true", "false"]
 TIME_TO_STOP_S = "15"  # brake, end the programs on the controllers, disconnect
 ARGUMENTS = [
@@ -49,10 +57,9 @@ def generate_launch_description() -> LaunchDescription:
 
 def _actions(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     known = [argument.name for argument in ARGUMENTS]
-    for name in context.launch_configurations:
-        if name not in known:
-            close = difflib.get_close_matches(name, known, n=1) or known
-            raise RealGraphError(f"unknown argument {name}:=...; valid: {', '.join(close)}")
+    by_a_launch_file = "current_launch_file_path" in context.get_locals_as_dict()
+    included = by_a_launch_file and is_included(Path(__file__), PACKAGES, sys.argv)
+    warnings = check_arguments(context.launch_configurations, known, included=included)
     value = {name: LaunchConfiguration(name).perform(context) for name in known}
     share = Path(get_package_share_directory("udg_bringup")) / "config"
     config = RealGraphConfig(
@@ -68,8 +75,8 @@ def _actions(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     )
     nodes = real_graph(config)
     if value["rviz"] == "true":
-        nodes += rviz_graph(str(share / "udg.rviz"))
-    return [_action(node) for node in nodes]
+        nodes += rviz_graph(str(share / "udg.rviz"), config.config / CAMERA_FILE)
+    return [*(LogInfo(msg=warning) for warning in warnings), *(_action(node) for node in nodes)]
 
 
 def _action(node: NodeDescription) -> LaunchDescriptionEntity:

@@ -3,42 +3,46 @@
 Which nodes run with which parameters is said in udg_bringup.graph; this file has the arguments.
 """
 
+import sys
 from pathlib import Path
 
 from ament_index_python.packages import get_package_share_directory
-from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironmentVariable, Shutdown
+from launch.actions import DeclareLaunchArgument, LogInfo, OpaqueFunction, SetEnvironmentVariable, Shutdown
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 
 from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
 from udg_bringup.graph import NodeDescription, SimGraphConfig, process_environment, rviz_graph, sim_graph
+from udg_bringup.launch_arguments import check_arguments, is_included
 
 DEFAULT = SimGraphConfig()
+PACKAGES = ("udg_bringup", "udg_sim")  # which install this folder
 BOOLEANS = ["true", "false"]
+TIME_TO_STOP_S = "15"
+ARGUMENTS = [
+    DeclareLaunchArgument("checkpoint", default_value="", description="folder of the policy; '' = the shipped"),
+    DeclareLaunchArgument("object", default_value=DEFAULT.object, description="library id or path.obj@0.1"),
+    DeclareLaunchArgument("seed", default_value=str(DEFAULT.seed), description="placement and noise, >= 0"),
+    DeclareLaunchArgument(
+        "lockstep", default_value="false", choices=BOOLEANS, description="step only when the command has come"
+    ),
+    DeclareLaunchArgument("noise", default_value="true", choices=BOOLEANS, description="noise on depth images"),
+    DeclareLaunchArgument("rviz", default_value="false", choices=BOOLEANS, description="RViz and the TF tree it needs"),
+]
 
 
 def generate_launch_description() -> LaunchDescription:
     """Declare the arguments; the nodes follow from their values."""
-    return LaunchDescription(
-        [
-            DeclareLaunchArgument("checkpoint", default_value="", description="folder of the policy; '' = the shipped"),
-            DeclareLaunchArgument("object", default_value=DEFAULT.object, description="library id or path.obj@0.1"),
-            DeclareLaunchArgument("seed", default_value=str(DEFAULT.seed), description="placement and noise, >= 0"),
-            DeclareLaunchArgument(
-                "lockstep", default_value="false", choices=BOOLEANS, description="step only when the command has come"
-            ),
-            DeclareLaunchArgument("noise", default_value="true", choices=BOOLEANS, description="noise on depth images"),
-            DeclareLaunchArgument(
-                "rviz", default_value="false", choices=BOOLEANS, description="RViz and the TF tree it needs"
-            ),
-            *(SetEnvironmentVariable(name, value) for name, value in process_environment().items()),
-            OpaqueFunction(function=_nodes),
-        ]
-    )
+    environment = (SetEnvironmentVariable(name, value) for name, value in process_environment().items())
+    return LaunchDescription([*ARGUMENTS, *environment, OpaqueFunction(function=_nodes)])
 
 
 def _nodes(context: LaunchContext) -> list[LaunchDescriptionEntity]:
-    value = {name: LaunchConfiguration(name).perform(context) for name in context.launch_configurations}
+    known = [argument.name for argument in ARGUMENTS]
+    by_a_launch_file = "current_launch_file_path" in context.get_locals_as_dict()
+    included = by_a_launch_file and is_included(Path(__file__), PACKAGES, sys.argv)
+    warnings = check_arguments(context.launch_configurations, known, included=included)
+    value = {name: LaunchConfiguration(name).perform(context) for name in known}
     if not value["seed"].isdecimal():
         raise ValueError(f"argument seed:={value['seed']}; valid: a whole number, 0 or more")
     config = SimGraphConfig(
@@ -52,7 +56,7 @@ def _nodes(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     if value["rviz"] == "true":
         rviz_file = Path(get_package_share_directory("udg_sim")) / "config" / "udg.rviz"
         nodes += rviz_graph(str(rviz_file))
-    return [_action(node) for node in nodes]
+    return [*(LogInfo(msg=warning) for warning in warnings), *(_action(node) for node in nodes)]
 
 
 def _action(node: NodeDescription) -> Node:
@@ -65,4 +69,5 @@ def _action(node: NodeDescription) -> Node:
         arguments=list(node.arguments),
         output="screen",
         on_exit=Shutdown(reason=f"node {node.name} ended"),
+        sigterm_timeout=TIME_TO_STOP_S,
     )

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
+from pathlib import Path
 from xml.etree import ElementTree
 
+import numpy as np
 import pytest
 
 from udg_bringup.checkpoints import NoCheckpointError, checkpoint_folder
 from udg_bringup.graph import SimGraphConfig, parameter_file, process_environment, rviz_graph, sim_graph
+from udg_description.camera import default_cameras, write_cameras
 
 CONFIG = SimGraphConfig(checkpoint="some/checkpoint", object="mug", seed=7)
 
@@ -77,3 +81,14 @@ def test_discovery_and_sockets_stay_on_this_host_unless_the_user_says_else(monke
     monkeypatch.delenv("ROS_AUTOMATIC_DISCOVERY_RANGE")
     monkeypatch.setenv("ROS_DISTRO", "humble")
     assert process_environment()["ROS_LOCALHOST_ONLY"] == "1"
+
+
+def test_the_frames_in_rviz_are_those_of_the_camera_file(tmp_path: Path) -> None:
+    left, right = default_cameras()
+    moved = np.array(left.T_world_camera)
+    moved[:3, 3] = 0.25, 0.5, 0.75
+    path = tmp_path / "cameras.yaml"
+    write_cameras(path, (right, dataclasses.replace(left, T_world_camera=moved)))
+    frames = {node.name: node.arguments for node in rviz_graph("some.rviz", path)}
+    assert frames["left_camera_frame"][:6] == ("--x", "0.25", "--y", "0.5", "--z", "0.75")
+    assert frames["right_camera_frame"] == {n.name: n for n in rviz_graph("some.rviz")}["right_camera_frame"].arguments

@@ -13,6 +13,7 @@ launch = pytest.importorskip("launch", reason="needs launch, which only a full R
 launch_ros = pytest.importorskip("launch_ros.actions", reason="needs launch_ros, of a full ROS installation")
 
 from udg_bringup.graph import SimGraphConfig, sim_graph  # noqa: E402
+from udg_description.errors import UdgError  # noqa: E402
 
 pytestmark = pytest.mark.ros
 LAUNCH_FILE = Path(__file__).parents[3] / "launch" / "sim.launch.py"
@@ -40,6 +41,13 @@ def test_the_launch_file_starts_the_described_nodes_with_their_parameters() -> N
     actions = load()._nodes(context(checkpoint="some/checkpoint", object="mug", lockstep="true"))
     described = sim_graph(SimGraphConfig(checkpoint="some/checkpoint", object="mug", lockstep=True))
     assert [(a.node_package, a.node_executable) for a in actions] == [(n.package, n.executable) for n in described]
+
+
+def test_a_misspelt_argument_is_refused_and_the_nodes_have_time_to_stop() -> None:
+    with pytest.raises(UdgError, match="unknown argument objct:=...; valid: object"):
+        load()._nodes(context(checkpoint="some/checkpoint", objct="mug"))
+    for action in load()._nodes(context(checkpoint="some/checkpoint")):
+        assert "".join(part.text for part in action.sigterm_timeout) == "15"
 
 
 def test_a_seed_that_is_no_number_is_refused_by_name() -> None:

@@ -12,7 +12,8 @@ pytest.importorskip("rclpy", reason="needs rclpy")
 launch = pytest.importorskip("launch", reason="needs launch, which only a full ROS installation has")
 pytest.importorskip("launch_ros.actions", reason="needs launch_ros, of a full ROS installation")
 
-from udg_bringup.real_graph import RealGraphConfig, RealGraphError, real_graph  # noqa: E402
+from udg_bringup.real_graph import RealGraphConfig, real_graph  # noqa: E402
+from udg_description.errors import UdgError  # noqa: E402
 
 pytestmark = pytest.mark.ros
 REPOSITORY = Path(__file__).parents[3]
@@ -58,10 +59,20 @@ def test_what_it_does_not_know_is_refused(
 ) -> None:
     module = load()
     monkeypatch.setattr(module, "get_package_share_directory", lambda _: str(REPOSITORY))
-    with pytest.raises(RealGraphError, match=message.replace("...", r"\.\.\.")):
+    with pytest.raises(UdgError, match=message.replace("...", r"\.\.\.")):
         module._actions(context(**values))
 
 
 def test_it_comes_up_disabled_on_the_hardware_by_default() -> None:
     default = {argument.name: "".join(part.text for part in argument.default_value) for argument in load().ARGUMENTS}
     assert default["use_emulators"] == default["dry_run"] == "false"
+
+
+def test_what_an_including_file_declares_passes(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = load()
+    monkeypatch.setattr(module, "get_package_share_directory", lambda _: str(REPOSITORY))
+    including = context(site="lab", camera="x", use_emulators="true")
+    including.extend_locals({"current_launch_file_path": str(REPOSITORY / "launch" / "real.launch.py")})
+    first, *rest = module._actions(including)
+    assert "did you mean cameras?" in "".join(part.text for part in first.msg)
+    assert len(rest) == len(module._actions(context(use_emulators="true")))

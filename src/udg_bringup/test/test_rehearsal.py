@@ -41,8 +41,10 @@ from udg_description.waiting import wait_until
 pytestmark = [pytest.mark.ros, pytest.mark.real_time, pytest.mark.slow]
 CONFIG = Path(__file__).parents[3] / "config"
 STARTED_WITHIN_S, STOPPED_WITHIN_S = 150.0, 60.0
+ORDERLY_WITHIN_S = 1.5  # of the end of the launcher: to notice it, brake, and end the programs
 STANDS_WITHIN_S = 0.3  # of the death of control: 0.2 s, and the time that a signal takes
 MOVED_RAD = 0.05
+TRY_S = 5.0  # between starts: one that was given is not given again at once
 TURNED = [JOINT_NAMES.index(f"{side}_wrist_3_joint") for side in SIDES]
 
 
@@ -84,6 +86,8 @@ class Engineer(Node):
         super().__init__("engineer", context=context)
         self.q: np.ndarray | None = None
         self.turning = False
+        self.answer = ""  # of the last service
+        self.run_name = ""  # of what it turns the wrists for
         self._chunks = topics.publish(self, topics.ACTION_CHUNK)
         topics.subscribe(self, topics.JOINT_STATES, self._on_state)
         self.create_timer(0.1, self._act)
@@ -97,7 +101,7 @@ class Engineer(Node):
         if self.turning and self.q is not None:
             chunk = np.tile(self.q, (16, 1))
             chunk[:, TURNED] += 0.08 * np.arange(1, 17)[:, None]  # followed at half of this speed
-            self._chunks.publish(convert.chunk_to_trajectory(chunk, time.time_ns()))
+            self._chunks.publish(convert.chunk_to_trajectory(chunk, time.time_ns(), run=self.run_name))
 
     def call(self, service: topics.ServiceName) -> bool:
         """Ask for a service; whether it was there, answered and agreed."""
@@ -107,7 +111,10 @@ class Engineer(Node):
         future = client.call_async(Trigger.Request())
         done = threading.Event()
         future.add_done_callback(lambda _: done.set())
-        return done.wait(30.0) and bool(future.result().success)
+        if not done.wait(30.0):
+            return False
+        self.answer = future.result().message
+        return bool(future.result().success)
 
 
 class Rehearsal:
@@ -131,20 +138,27 @@ class Rehearsal:
 
         wait_until(holds, STARTED_WITHIN_S, lambda: self.text)
 
-    def enable_and_move(self, *services: topics.ServiceName) -> None:
-        """Enable, as often as a busy machine trips a watchdog, until an arm has moved."""
-        for service in services:
-            self.until(lambda service=service: self.engineer.call(service))  # type: ignore[misc]
-        start: np.ndarray | None = None
+    def enable_and_move(self, start: Callable[[], bool]) -> None:
+        """Enable and start, as often as a busy machine trips a watchdog, until an arm has moved."""
+        began: np.ndarray | None = None
+        started_s = -np.inf
 
         def moved() -> bool:
-            nonlocal start
-            if not self.engineer.call(topics.CONTROL_ENABLE):
+            nonlocal began, started_s
+            if not self.engineer.call(topics.CONTROL_ENABLE) or self.engineer.q is None:
                 return False
-            start = self.engineer.q.copy() if start is None and self.engineer.q is not None else start
-            return start is not None and float(np.abs(self.engineer.q - start).max()) > MOVED_RAD
+            began = self.engineer.q.copy() if began is None else began
+            if self.engineer.answer == "waiting" and time.monotonic() - started_s > TRY_S:
+                start()
+                started_s = time.monotonic()
+            return float(np.abs(self.engineer.q - began).max()) > MOVED_RAD
 
         self.until(moved)
+
+    def turn(self) -> bool:
+        """Begin to turn the wrists."""
+        self.engineer.run_name, self.engineer.turning = f"run {time.time_ns()}", True
+        return True
 
     def pids_of(self, word: str) -> list[int]:
         """Processes of the graph that have this word in their command line."""
@@ -227,7 +241,7 @@ def test_the_whole_graph_comes_up_moves_and_ends_clean(
     with rehearsal(make, tmp_path) as run:
         run.until(lambda: run.engineer.q is not None)
         assert np.abs(run.engineer.q - HOME_Q).max() < 0.05  # nothing moves before it is enabled
-        run.enable_and_move(topics.POLICY_START)
+        run.enable_and_move(lambda: run.engineer.call(topics.POLICY_START))
         assert run.engineer.call(topics.CONTROL_DISABLE)
         run.process.send_signal(signal.SIGINT)
         assert_clean(run, run.wait())
@@ -238,10 +252,86 @@ def test_ctrl_c_in_the_middle_of_a_motion_ends_the_programs_in_order(
     make: Callable[[dict[str, str]], Sequence[str]], tmp_path: Path
 ) -> None:
     with rehearsal(make, tmp_path, **LIGHT) as run:
-        run.engineer.turning = True
-        run.enable_and_move()
+        run.enable_and_move(run.turn)
         run.process.send_signal(signal.SIGINT)
         assert_clean(run, run.wait())
+
+
+def assert_stopped(run: Rehearsal, since_s: float) -> None:
+    """Both arms stood soon, their programs were ended in order, and nothing is left of the graph."""
+    wait_until(lambda: not run.pids_of(""), STOPPED_WITHIN_S, lambda: f"left: {run.pids_of('')}; {run.text}")
+    for side in SIDES:
+        events = run.events(side)
+        names = [event["event"] for event in events if event["t"] > since_s]
+        assert {"servo_stop", "stop_script", "program_end"} <= set(names), names
+        assert "watchdog" not in names, names
+        stood_s = [event["t"] for event in events if event["event"] == "motion_stopped" and event["t"] > since_s]
+        assert stood_s and stood_s[0] - since_s < ORDERLY_WITHIN_S, stood_s
+        assert events[-1]["event"] != "servoj"
+
+
+@both_ways
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGHUP], ids=["kill -9", "hang-up"])
+def test_when_the_launcher_goes_the_robot_stops_and_no_orphan_is_left(
+    make: Callable[[dict[str, str]], Sequence[str]], number: signal.Signals, tmp_path: Path
+) -> None:
+    with rehearsal(make, tmp_path, **LIGHT) as run:
+        run.enable_and_move(run.turn)
+        gone_s = time.monotonic()
+        run.process.send_signal(number)
+        run.process.wait(STOPPED_WITHIN_S)
+        assert_stopped(run, gone_s)
+
+
+@both_ways
+def test_a_terminal_that_is_closed_hangs_up_on_all_processes(
+    make: Callable[[dict[str, str]], Sequence[str]], tmp_path: Path
+) -> None:
+    with rehearsal(make, tmp_path, **LIGHT) as run:
+        run.enable_and_move(run.turn)
+        gone_s = time.monotonic()
+        os.killpg(run.process.pid, signal.SIGHUP)
+        run.process.wait(STOPPED_WITHIN_S)
+        assert_stopped(run, gone_s)
+
+
+INCLUDING = """
+from ament_index_python.packages import get_package_share_directory
+from launch import LaunchDescription
+from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription
+from launch.launch_description_sources import PythonLaunchDescriptionSource
+
+
+def generate_launch_description():
+    share = get_package_share_directory("udg_bringup")
+    included = PythonLaunchDescriptionSource(share + "/launch/real.launch.py")
+    return LaunchDescription(
+        [DeclareLaunchArgument("site", default_value="lab"), IncludeLaunchDescription(included)]
+    )
+"""
+
+
+def test_the_launch_file_can_be_included_from_one_with_arguments_of_its_own(tmp_path: Path) -> None:
+    path = tmp_path / "cell.launch.py"
+    path.write_text(INCLUDING)
+
+    def make(words: dict[str, str]) -> Sequence[str]:
+        command = list(launch_command({**words, "site": "hall"}))
+        where = command.index("udg_bringup")
+        return [*command[:where], str(path), *command[where + 2 :]]
+
+    with rehearsal(make, tmp_path, **LIGHT) as run:
+        run.until(lambda: run.engineer.q is not None)
+        run.until(lambda: run.engineer.call(topics.CONTROL_ENABLE))
+        run.process.send_signal(signal.SIGINT)
+        assert run.wait() == 0, run.text
+
+
+def test_a_misspelt_argument_ends_the_launch_with_one_line(tmp_path: Path) -> None:
+    command = launch_command({"use_emulator": "true"})
+    done = subprocess.run(command, capture_output=True, text=True, timeout=STARTED_WITHIN_S)
+    assert done.returncode == 1
+    assert "unknown argument use_emulator:=...; valid: use_emulators" in done.stdout + done.stderr
 
 
 @both_ways
@@ -249,8 +339,7 @@ def test_when_control_is_killed_the_arms_stand_at_once(
     make: Callable[[dict[str, str]], Sequence[str]], tmp_path: Path
 ) -> None:
     with rehearsal(make, tmp_path, **LIGHT) as run:
-        run.engineer.turning = True
-        run.enable_and_move()
+        run.enable_and_move(run.turn)
         (control,) = run.pids_of("robot_node")
         killed_s = time.monotonic()
         os.kill(control, signal.SIGKILL)

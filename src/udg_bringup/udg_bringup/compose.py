@@ -7,7 +7,7 @@ import signal
 import threading
 
 from udg_bringup.graph import SimGraphConfig, sim_graph
-from udg_bringup.ros.running import running
+from udg_bringup.ros.running import ENDS, running
 from udg_description.errors import cli
 
 
@@ -40,7 +40,8 @@ def _main() -> None:
         noise=options.noise,
     )
     stop = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    for number in ENDS:
+        signal.signal(number, lambda *_: stop.set())
     with running(sim_graph(config), processes=options.processes) as graph:
         print("the graph runs; Ctrl-C ends it", flush=True)
         while not stop.wait(0.2):

@@ -14,7 +14,7 @@ from types import MappingProxyType
 from typing import Any
 
 from udg_bringup.checkpoints import checkpoint_folder
-from udg_description.camera import CameraModel, default_cameras
+from udg_description.camera import CameraModel, default_cameras, read_cameras
 from udg_description.layout import SIDES
 from udg_description.transforms import matrix_to_quat_wxyz
 from udg_description.urdf import urdf_path
@@ -109,9 +109,15 @@ def sim_graph(config: SimGraphConfig) -> tuple[NodeDescription, ...]:
     )
 
 
-def rviz_graph(rviz_file: str) -> tuple[NodeDescription, ...]:
-    """RViz and the TF tree that it shows; executables of a full ROS installation."""
-    cameras = tuple(_camera_frame(side, camera) for side, camera in zip(SIDES, default_cameras(), strict=True))
+def rviz_graph(rviz_file: str, camera_file: Path | None = None) -> tuple[NodeDescription, ...]:
+    """RViz and the TF tree that it shows; executables of a full ROS installation.
+
+    Camera frames are those of `camera_file`, by default those of the simulation's cameras.
+    """
+    models = default_cameras() if camera_file is None else read_cameras(camera_file)
+    cameras = tuple(
+        _camera_frame(side, camera) for side in SIDES for camera in models if camera.name.startswith(f"{side}_")
+    )
     return (
         NodeDescription(
             name="robot_state_publisher",

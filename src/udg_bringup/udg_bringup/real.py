@@ -10,7 +10,7 @@ from pathlib import Path
 
 from udg_bringup.graph import process_environment
 from udg_bringup.real_graph import RealGraphConfig, real_graph
-from udg_bringup.ros.running import running
+from udg_bringup.ros.running import ENDS, running
 from udg_description.errors import cli
 from udg_description.files import user_path
 
@@ -47,7 +47,7 @@ def _main() -> None:
     nodes = real_graph(config)
     os.environ.update(process_environment())
     stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in ENDS:
         signal.signal(number, lambda *_: stop.set())
     with running(nodes, processes=True) as graph:
         print("the graph runs, disabled; Ctrl-C ends it", flush=True)

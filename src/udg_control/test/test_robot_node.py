@@ -21,6 +21,8 @@ pytest.importorskip("rclpy", reason="needs ROS")
 
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState
 from rclpy.context import Context
 from rclpy.executors import MultiThreadedExecutor, SingleThreadedExecutor
 from rclpy.node import Node
@@ -115,6 +117,16 @@ class Operator(Node):
         future.add_done_callback(lambda _: done.set())
         assert done.wait(DEADLINE_S), f"no answer of {service.name}"
         return future.result()
+
+    def change_state(self, **wanted: object) -> bool:
+        """Ask for a lifecycle transition, by number or name; whether it was done."""
+        client = self.create_client(ChangeState, "/control/change_state")
+        assert client.wait_for_service(DEADLINE_S)
+        future = client.call_async(ChangeState.Request(transition=Transition(**wanted)))
+        done = threading.Event()
+        future.add_done_callback(lambda _: done.set())
+        assert done.wait(DEADLINE_S), "no answer of /control/change_state"
+        return bool(future.result().success)
 
     def enable(self) -> None:
         """Ask for it until joint states and heartbeats flow."""
@@ -409,6 +421,21 @@ def test_deactivate_stops_and_cleanup_releases_the_devices() -> None:
         assert not refused.success and "not active" in refused.message
         node.trigger_cleanup()
         assert all(device.status().phase is Phase.CLOSED for device in kept)
+
+
+@pytest.mark.parametrize("wanted", [{"id": Transition.TRANSITION_CLEANUP}, {"label": "cleanup"}, {"id": 99}, {}])
+def test_a_transition_that_is_not_possible_is_refused_and_the_robot_goes_on(wanted: dict[str, object]) -> None:
+    with running() as (operator, node):
+        operator.wait(lambda: operator.q is not None, "joint states")
+        operator.enable()
+        operator.start()
+        operator.wait(lambda: node._loop.controller.mode is Mode.FOLLOWING, "motion")
+        assert not operator.change_state(**wanted)
+        assert node.lifecycle_state == "active" and node._loop.controller.mode is Mode.FOLLOWING
+        assert operator.change_state(id=Transition.TRANSITION_DEACTIVATE)
+        assert not operator.change_state(id=Transition.TRANSITION_DEACTIVATE)
+        assert operator.change_state(label="cleanup")
+        assert node.lifecycle_state == "unconfigured"
 
 
 def test_unknown_parameters_are_refused() -> None:

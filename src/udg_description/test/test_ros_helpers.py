@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -225,3 +228,46 @@ def test_a_user_error_ends_a_node_with_one_line(capsys: pytest.CaptureFixture[st
 
     assert run_node(make_node) == 2
     assert capsys.readouterr().err == "error: the checkpoint is not there\n"
+
+
+NODE = """
+import sys
+from pathlib import Path
+from rclpy.node import Node
+from udg_description.ros.spin import run_node
+
+class Tested(Node):
+    def __init__(self):
+        super().__init__("tested")
+        print("ready", flush=True)
+
+    def destroy_node(self):
+        Path(sys.argv[1]).write_text("in order")
+        super().destroy_node()
+
+sys.exit(run_node(Tested, []))
+"""
+LAUNCHER = """
+import subprocess, sys
+subprocess.run([sys.executable, "-c", *sys.argv[1:]])
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM, signal.SIGINT])
+def test_a_node_ends_in_order_on(number: signal.Signals, tmp_path: Path) -> None:
+    mark = tmp_path / "mark"
+    with subprocess.Popen([sys.executable, "-c", NODE, str(mark)], stdout=subprocess.PIPE) as process:
+        assert process.stdout.readline() == b"ready\n"
+        process.send_signal(number)
+        assert process.wait(60.0) == 0
+    assert mark.read_text() == "in order"
+
+
+def test_a_node_ends_in_order_when_its_launcher_is_killed(tmp_path: Path) -> None:
+    mark = tmp_path / "mark"
+    with subprocess.Popen([sys.executable, "-c", LAUNCHER, NODE, str(mark)], stdout=subprocess.PIPE) as launcher:
+        assert launcher.stdout.readline() == b"ready\n"
+        launcher.kill()
+        launcher.wait(60.0)
+        assert launcher.stdout.read() == b""  # the node, which has inherited it, has ended
+    assert mark.read_text() == "in order"

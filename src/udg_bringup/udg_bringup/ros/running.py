@@ -25,6 +25,7 @@ from udg_description.errors import UdgError
 from udg_description.ros.environment import prepare_environment
 from udg_description.ros.spin import BackgroundSpin
 
+ENDS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # Ctrl-C, kill, a terminal that is closed
 TIME_TO_STOP_S = 15.0  # brake, end the programs on the controllers, disconnect
 FIRST_DOMAIN, LAST_DOMAIN = 30, 101  # ROS domains whose ports lie below Linux's ephemeral ones
 

@@ -63,7 +63,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run until SIGINT, SIGTERM or the end of the process that started it."""
+    """Run until SIGINT, SIGHUP, SIGTERM or the end of the process that started it."""
     arguments = _arguments(argv)
     asked_s: float | None = None  # when it was asked to stop
 
@@ -74,6 +74,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     signal.signal(signal.SIGINT, ask_to_stop)
     signal.signal(signal.SIGTERM, ask_to_stop)
+    signal.signal(signal.SIGHUP, ask_to_stop)
     if arguments.real_time:
         try:
             os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(PRIORITY))
@@ -112,8 +113,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     def stopped() -> bool:
         """Asked to, and no driver is left: with launch all get SIGINT at once, and the arms want to stop properly."""
-        if os.getppid() != parent:
-            return True
+        nonlocal asked_s
+        if os.getppid() != parent and asked_s is None:  # who started it was killed
+            asked_s = time.monotonic()
         if asked_s is None:
             return False
         driven = any(isinstance(c, RtdeConnection) for controller in controllers for c in controller.connections)

@@ -13,9 +13,8 @@ from functools import partial
 import numpy as np
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
-from rclpy.clock import Clock, ClockType  # type: ignore[attr-defined]  # its place in Humble and Jazzy
 from rclpy.context import Context
-from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
 from std_msgs.msg import String
 from std_srvs.srv import Trigger
@@ -25,7 +24,7 @@ from udg_control.controller import Controller, ControllerConfig, Cycle
 from udg_control.device import Device, DeviceStatus, Phase
 from udg_control.errors import ControlError, RefusedError
 from udg_control.hardware import HardwareConfig, keep_limits, make_devices
-from udg_control.robot import NS_PER_S, Robot
+from udg_control.robot import Robot
 from udg_control.robot_loop import Arming, RobotLoop, RobotLoopConfig
 from udg_control.ros.control_markers import control_markers
 from udg_control.ros.emergency_stop import EmergencyStop
@@ -39,11 +38,11 @@ from udg_description.errors import UdgError
 from udg_description.limits import joint_limits
 from udg_description.ros import convert, topics
 from udg_description.ros.diagnostics import Diagnostics, Level, Status
+from udg_description.ros.lifecycle import SteadyLifecycleNode
 from udg_description.ros.one_publisher import names_of_publishers, subscribe_apart
 from udg_description.ros.params import declare, refuse_unknown
 from udg_description.ros.spin import run_node
 
-RETRY_S = 2.0
 SWITCH_S = 5e-4  # between Python threads: the cycle must not wait for callbacks
 CLOCK_READING_NS = 1_000_000  # longest time that two readings of clocks may take
 THREADS = 4  # services that wait, chunks, stops and the rest
@@ -76,7 +75,7 @@ class RobotNodeConfig:
     )
 
 
-class RobotNode(LifecycleNode):
+class RobotNode(SteadyLifecycleNode):
     """Runs the control cycle in a thread of its own while active; every transition downwards stops the robot.
 
     Configure opens the devices and measures, without motion; activate starts the cycle, which still sends nothing
@@ -125,17 +124,9 @@ class RobotNode(LifecycleNode):
         for part in ("left_arm", "left_hand", "right_arm", "right_hand"):
             diagnostics.add(part, partial(self._device_status, part))
         if self.config.autostart:
-            steady = Clock(clock_type=ClockType.STEADY_TIME)
-            self._starter = self.create_timer(0.0, self._start, callback_group=services, clock=steady)
+            self.start_by_itself(services)
 
     # --- lifecycle --------------------------------------------------------------------------------------------------
-
-    def _start(self) -> None:
-        """Configure and activate; as long as that fails, again after a while."""
-        self._starter.timer_period_ns = round(RETRY_S * NS_PER_S)
-        if self.trigger_configure() is TransitionCallbackReturn.SUCCESS:
-            self._starter.cancel()
-            self.trigger_activate()
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Open the devices; on failure stay unconfigured and say which device and why."""

@@ -546,6 +546,7 @@ def main(argv: Sequence[str]) -> int:
 
     signal.signal(signal.SIGINT, ask_to_end)
     signal.signal(signal.SIGTERM, ask_to_end)
+    signal.signal(signal.SIGHUP, ask_to_end)
     process.ask_for_real_time()
     gc.freeze()
     gc.disable()

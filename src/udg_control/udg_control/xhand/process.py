@@ -313,6 +313,7 @@ def main(argv: Sequence[str]) -> None:
 
     signal.signal(signal.SIGINT, ask_to_end)
     signal.signal(signal.SIGTERM, ask_to_end)
+    signal.signal(signal.SIGHUP, ask_to_end)
     ask_for_real_time(config.real_time_priority)
     gc.freeze()
     gc.disable()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import threading
@@ -17,13 +18,20 @@ from rclpy.node import Node
 from udg_description.errors import UdgError
 from udg_description.ros.environment import prepare_environment
 
+LOOK_S = 0.05  # how often it is looked whether the process that started this one is still there
+
 
 def run_node(make_node: Callable[[], Node], args: Sequence[str] | None = None, threads: int = 1) -> int:
-    """Run one node until SIGINT, SIGTERM or shutdown; return the process's exit code.
+    """Run one node until SIGINT, SIGTERM, SIGHUP, shutdown or the end of its launcher; return the process's exit code.
 
     `threads` > 1 spins callback groups side by side. A UdgError, when the node is made or while it runs, is printed as
-    one line `error: ...` and gives code 2.
+    one line `error: ...` and gives code 2. A process under nohup outlives its terminal and whoever started it.
     """
+    with _ending_with_launcher():
+        return _run_node(make_node, args, threads)
+
+
+def _run_node(make_node: Callable[[], Node], args: Sequence[str] | None, threads: int) -> int:
     try:
         prepare_environment()
     except UdgError as error:
@@ -51,6 +59,36 @@ def run_node(make_node: Callable[[], Node], args: Sequence[str] | None = None, t
                 node.destroy_node()
             rclpy.utilities.try_shutdown()
     return 0
+
+
+@contextmanager
+def _ending_with_launcher() -> Iterator[None]:
+    """Take SIGHUP, and the end of the process that started this one, for SIGTERM: no orphan goes on moving a robot.
+
+    A thread waits for SIGHUP, because a handler would not wake rclpy. The other threads, and workers started
+    meanwhile, have it blocked: whoever started them ends them in order.
+    """
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    if not in_main_thread or signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        yield
+        return
+    parent, ended = os.getppid(), threading.Event()
+
+    def watch() -> None:
+        while not ended.is_set():
+            if signal.sigtimedwait({signal.SIGHUP}, LOOK_S) is not None or os.getppid() != parent:
+                os.kill(os.getpid(), signal.SIGTERM)
+                return
+
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
+    thread = threading.Thread(target=watch, name="launcher", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextmanager

@@ -9,9 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
-from rclpy.clock import Clock, ClockType  # type: ignore[attr-defined]  # its place in Humble and Jazzy
 from rclpy.context import Context
-from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
 from sensor_msgs.msg import Image
 
@@ -19,6 +18,7 @@ from udg_description.errors import UdgError
 from udg_description.layout import SIDES
 from udg_description.ros import convert, topics
 from udg_description.ros.diagnostics import Diagnostics, InputMonitor, Level, Status
+from udg_description.ros.lifecycle import RETRY_S, SteadyLifecycleNode
 from udg_description.ros.params import declare, refuse_unknown
 from udg_description.ros.spin import run_node
 from udg_perception.errors import KinectError
@@ -28,9 +28,7 @@ from udg_perception.kinect.source import DepthFrame, DepthSource, KinectConfig
 INFRARED_IMAGE = {
     side: topics.Topic(name=f"/{side}_camera/ir/image_raw", type=Image, depth=5, reliable=False) for side in SIDES
 }
-RETRY_S = 2.0
 READ_S = 0.2  # longest wait for an image in one go
-_NS_PER_S = 1_000_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +46,7 @@ class KinectNodeConfig(KinectConfig):
     )
 
 
-class KinectNode(LifecycleNode):
+class KinectNode(SteadyLifecycleNode):
     """Publishes depth images, stamped with the time of their exposure, while active.
 
     Configure opens the camera, activate starts to publish. A camera that has gone is looked for until it is back.
@@ -76,17 +74,9 @@ class KinectNode(LifecycleNode):
         self._monitor = InputMonitor("images", config.stale_after_s, 0.8 * config.rate_hz)
         Diagnostics(self, config.serial_number).add("camera", self._status)
         if config.autostart:
-            steady = Clock(clock_type=ClockType.STEADY_TIME)
-            self._starter = self.create_timer(0.0, self._start, clock=steady)
+            self.start_by_itself()
 
     # --- lifecycle --------------------------------------------------------------------------------------------------
-
-    def _start(self) -> None:
-        """Configure and activate; as long as that fails, again after a while."""
-        self._starter.timer_period_ns = round(RETRY_S * _NS_PER_S)
-        if self.trigger_configure() is TransitionCallbackReturn.SUCCESS:
-            self._starter.cancel()
-            self.trigger_activate()
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Open the camera; on failure stay unconfigured and say why."""

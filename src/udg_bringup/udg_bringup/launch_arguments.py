@@ -1,0 +1,46 @@
+"""Arguments of the launch files: what is misspelt is refused, what belongs to an including file passes."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from udg_description.errors import UdgError
+
+
+class LaunchArgumentError(UdgError):
+    """An argument that a launch file does not have."""
+
+
+def check_arguments(given: Iterable[str], known: Sequence[str], *, included: bool) -> list[str]:
+    """Return warnings about arguments that may be misspelt. Raises LaunchArgumentError unless `included`.
+
+    Included from another launch file, a file sees the arguments of that one, too: they are none of its business.
+    """
+    warnings = []
+    for name in given:
+        if name in known:
+            continue
+        close = difflib.get_close_matches(name, known, n=1)
+        if not included:
+            raise LaunchArgumentError(f"unknown argument {name}:=...; valid: {', '.join(close or known)}")
+        if close:
+            warnings.append(f"argument {name}:=... is not one of the included launch file; did you mean {close[0]}?")
+    return warnings
+
+
+def is_included(file: Path, packages: Sequence[str], command: Sequence[str]) -> bool:
+    """Whether a launch file runs from another one: `ros2 launch` was given another file by `command` (sys.argv).
+
+    `packages` are those that install the file. Without `ros2 launch` it runs from a program: included.
+    """
+    words = [word for word in command[1:] if ":=" not in word]
+    if "launch" not in words:
+        return True
+    words = words[words.index("launch") + 1 :]
+    for before, word in zip(["", *words], words, strict=False):
+        path = Path(word)
+        if path.name == file.name and (before in packages or (path.is_file() and path.samefile(file))):
+            return False
+    return True

@@ -1,0 +1,67 @@
+"""A lifecycle node that survives wrong requests."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lifecycle_msgs.srv import ChangeState, GetAvailableTransitions, GetState
+from rclpy.callback_groups import CallbackGroup
+from rclpy.clock import Clock, ClockType  # type: ignore[attr-defined]  # its place in Humble and Jazzy
+from rclpy.lifecycle import LifecycleNode, TransitionCallbackReturn
+
+RETRY_S = 2.0
+_NS_PER_S = 1_000_000_000
+
+
+class SteadyLifecycleNode(LifecycleNode):
+    """Refuses a transition that its state does not allow, and says which are; rclpy ends the node over one."""
+
+    def __init__(self, name: str, **options: Any) -> None:  # noqa: ANN401 - those of rclpy's node
+        super().__init__(name, **options)
+        self._ask_state = self._service_of(GetState).callback
+        self._ask_transitions = self._service_of(GetAvailableTransitions).callback
+        service = self._service_of(ChangeState)
+        self._change = service.callback
+        service.callback = self._change_or_refuse
+
+    def _service_of(self, kind: type) -> Any:  # noqa: ANN401 - rclpy is untyped
+        return next(service for service in self.services if service.srv_type is kind)
+
+    @property
+    def lifecycle_state(self) -> str:
+        """Name of the state: "unconfigured", "inactive", "active", ..."""
+        return self._ask_state(GetState.Request(), GetState.Response()).current_state.label
+
+    def _change_or_refuse(self, request: ChangeState.Request, response: ChangeState.Response) -> ChangeState.Response:
+        wanted = request.transition
+        answer = self._ask_transitions(GetAvailableTransitions.Request(), GetAvailableTransitions.Response())
+        valid = {found.transition.id: found.transition.label for found in answer.available_transitions}
+        if wanted.label in valid.values() or (not wanted.label and wanted.id in valid):
+            try:
+                return self._change(request, response)
+            except RuntimeError:  # rclpy's RCLError is one: another transition was quicker
+                if not self.context.ok():
+                    raise
+        name, choices = wanted.label or f"number {wanted.id}", ", ".join(valid.values()) or "none"
+        self.get_logger().error(f"no transition {name} from '{self.lifecycle_state}'; valid: {choices}")
+        response.success = False
+        return response
+
+    def start_by_itself(self, group: CallbackGroup | None = None) -> None:
+        """Configure and activate; as long as that fails, again after a while, unless the operator takes it in hand."""
+        steady = Clock(clock_type=ClockType.STEADY_TIME)
+        self._starter = self.create_timer(0.0, self._try_to_start, callback_group=group, clock=steady)
+
+    def _try_to_start(self) -> None:
+        self._starter.timer_period_ns = round(RETRY_S * _NS_PER_S)
+        try:
+            if self.lifecycle_state != "unconfigured":
+                self._starter.cancel()
+            elif self.trigger_configure() is TransitionCallbackReturn.SUCCESS:
+                self._starter.cancel()
+                self.trigger_activate()
+        except RuntimeError as error:  # a transition that was asked for at the same time
+            if not self.context.ok():
+                raise
+            self._starter.cancel()
+            self.get_logger().warning(f"starts no more by itself: {error}")
