@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import numpy as np
 
-from udg_bringup.report import TrialRecord, by_object, html_page, percentiles_ms
+from udg_bringup.report import TrialRecord, by_cause, by_object, html_page, percentiles_ms
 
 
 def record(name: str, trial: int, success: bool) -> TrialRecord:
@@ -48,3 +49,11 @@ def test_the_page_stands_alone_and_escapes_names() -> None:
     assert page.count("data:image/jpeg;base64,") == 2
     assert not re.search(r"(src|href)=['\"]?https?:", page)
     assert "<svg" in page
+
+
+def test_failures_are_counted_by_cause() -> None:
+    failed = [replace(record("a", k, False), cause=cause) for k, cause in enumerate(["dropped", "", "dropped"])]
+    records = [record("a", 0, True), *failed]
+    assert by_cause(records) == {"dropped": 2, "not_lifted": 1}
+    page = html_page(title="t", records=records, settings={}, by_stage_ms={}, video=None)
+    assert "Not lifted: dropped 2, not lifted 1." in page and "<span class=no>dropped</span>" in page

@@ -106,6 +106,7 @@ def test_a_command_that_is_terminated_leaves_nothing(checkpoint: Path, tmp_path:
     with subprocess.Popen([sys.executable, "-m", "udg_bringup.sim_trials", *words], stdout=subprocess.PIPE, text=True,
                           stderr=subprocess.PIPE, env=environment) as process:  # fmt: skip
         assert process.stdout is not None and process.stderr is not None
+        assert process.stdout.readline().startswith("50 trials on 1 objects")
         assert process.stdout.readline().startswith("trial 1/50")
         assert [path.name for path in tmp_path.iterdir() if path.name.endswith(".tmp")]
         process.terminate()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import html
 import io
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -32,6 +33,7 @@ class TrialRecord:
     wall_s: float  # wall-clock time of the whole trial
     tick_ms: np.ndarray  # (N,) depth images out -> command in
     pictures: tuple[np.ndarray, ...] = ()  # (H, W, 3) uint8: start, middle, end
+    cause: str = ""  # why it failed, one of udg_datagen.trial_cause's; "" where it did not
 
 
 def by_object(records: Sequence[TrialRecord]) -> dict[str, dict[str, int]]:
@@ -67,6 +69,7 @@ def html_page(
         f"<h1>{html.escape(title)}</h1>",
         f"<p><b>{successes} of {len(records)}</b> trials lifted the object by 0.17 m for one second.</p>",
         f"<video src={html.escape(video)} width=640 controls muted loop></video>" if video else "",
+        f"<p>Not lifted: {_causes(records)}.</p>" if successes < len(records) else "",
         "<h2>By object</h2>",
         _table(
             ("object", "trials", "successes"),
@@ -85,6 +88,19 @@ def html_page(
         "</html>",
     ]
     return "\n".join(part for part in parts if part)
+
+
+def by_cause(records: Sequence[TrialRecord]) -> dict[str, int]:
+    """Number of failed trials by cause, the most frequent first."""
+    return dict(Counter(record.cause or "not_lifted" for record in records if not record.success).most_common())
+
+
+def _causes(records: Sequence[TrialRecord]) -> str:
+    return ", ".join(f"{name.replace('_', ' ')} {count}" for name, count in by_cause(records).items())
+
+
+def _words(record: TrialRecord) -> str:
+    return (record.cause or "not_lifted").replace("_", " ")
 
 
 def _figures(times_ms: np.ndarray) -> tuple[str, ...]:
@@ -112,7 +128,8 @@ def _trial_table(records: Sequence[TrialRecord]) -> str:
     head += f"<th class=text colspan={columns}>start, middle, end</th>" if columns else ""
     rows = []
     for record in records:
-        result = "<span class=yes>lifted</span>" if record.success else "<span class=no>not lifted</span>"
+        failed = f"<span class=no>{html.escape(_words(record))}</span>"
+        result = "<span class=yes>lifted</span>" if record.success else failed
         pictures = "".join(f"<td><img src={_data_url(picture)} alt=''></td>" for picture in record.pictures)
         p50 = percentiles_ms(record.tick_ms)["p50"]
         rows.append(

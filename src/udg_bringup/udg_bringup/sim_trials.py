@@ -17,9 +17,10 @@ from udg_bringup.checkpoints import checkpoint_folder
 from udg_bringup.compose import add_graph_arguments
 from udg_bringup.film import FILM_NAME, Film, filming
 from udg_bringup.graph import LOCKSTEP_DEADLINE_S, SimGraphConfig, sim_graph
-from udg_bringup.report import TrialRecord, by_object, html_page, percentiles_ms
+from udg_bringup.report import TrialRecord, by_cause, by_object, html_page, percentiles_ms
 from udg_bringup.ros.running import RunningGraph, isolate, running
 from udg_bringup.ros.trial_client import TrialClient, trial_client
+from udg_datagen.trial_cause import cause_of_states
 from udg_description.errors import UdgError, cli
 from udg_description.files import next_free, user_path, whole_folder
 from udg_policy.checkpoint import load_checkpoint
@@ -71,7 +72,10 @@ def run_trials(config: TrialsConfig) -> dict[str, object]:
     if not objects:
         raise TrialsError(f"checkpoint {checkpoint} does not name its training objects; name some with --objects")
     specs = [TrialSpec(object=objects[i % len(objects)], seed=config.seed, trial=i) for i in range(config.trials)]
-    for name in dict.fromkeys(spec.object for spec in specs):
+    names = list(dict.fromkeys(spec.object for spec in specs))
+    head = f"{len(specs)} trials on {len(names)} objects, checkpoint {checkpoint.name}"
+    print(f"{head}; meshes of your own are prepared first, once, up to a minute each", flush=True)
+    for name in names:
         library.get(name)
     graph_config = SimGraphConfig(
         checkpoint=str(checkpoint),
@@ -118,6 +122,7 @@ def summarise(records: Sequence[TrialRecord]) -> dict[str, object]:
         "trials": len(records),
         "successes": sum(record.success for record in records),
         "by_object": by_object(records),
+        "by_cause": by_cause(records),
         "tick_ms": percentiles_ms(tick_ms),
     }
 
@@ -169,11 +174,18 @@ def run_trial(client: TrialClient, spec: TrialSpec, time_limit_s: float, film: F
         wall_s=wall_s,
         tick_ms=tick_ms[np.isfinite(tick_ms)],
         pictures=film.add(statuses) if film is not None else (),
+        cause="" if last.success else _cause(statuses),
     )
 
 
+def _cause(statuses: Sequence[TrialStatus]) -> str:
+    poses, joints = (np.array([getattr(status, name) for status in statuses]) for name in ("T_world_object", "q"))
+    step_s = (statuses[-1].time_s - statuses[0].time_s) / max(1, len(statuses) - 1)
+    return cause_of_states(poses, joints, max(status.raised_m for status in statuses), step_s or 0.1)
+
+
 def _progress(record: TrialRecord, trials: int) -> str:
-    what = "lifted" if record.success else "not lifted"
+    what = "lifted" if record.success else f"not lifted ({record.cause.replace('_', ' ')})"
     p50 = percentiles_ms(record.tick_ms)["p50"]
     return (
         f"trial {record.trial + 1}/{trials} {record.object}: {what} after {record.time_s:.1f} s "
