@@ -251,11 +251,16 @@ def _near_each_other(bodies: Sequence[trimesh.Trimesh], gap: float) -> bool:
 
 def _closed_shells(mesh: trimesh.Trimesh, name: str) -> tuple[list[trimesh.Trimesh], list[str]]:
     """Closed shells that the whole mesh consists of, as they are turned in it; none if it does not close."""
-    first: trimesh.Trimesh | None = None
+    best: trimesh.Trimesh | None = None
+    fewest = len(mesh.faces) * 3 + 1
     for digits in _SNAPS:
         for cancel in (False, True):
             tidy, notes = _tidied(mesh, digits, cancel)
-            first = tidy if first is None else first
+            if cancel and len(notes) == 0:
+                continue  # nothing is doubled
+            loose = 3 * len(tidy.faces) - 2 * len(tidy.face_adjacency)  # edges that are not between two faces
+            if loose < fewest and len(tidy.faces):
+                best, fewest = tidy, loose
             shells = list(_shells(tidy)) if len(tidy.faces) else []
             if not shells or not all(shell.is_watertight for shell in shells):
                 continue
@@ -266,10 +271,11 @@ def _closed_shells(mesh: trimesh.Trimesh, name: str) -> tuple[list[trimesh.Trime
                 notes.append("faces turned the same way round")
             if all(_closes(shell) for shell in shells):
                 return _with_volume(shells), notes
-    assert first is not None
+    if best is None:
+        return [], []
     shells, scraps, notes = [], [], ["holes and faces repaired"]
-    left_out = first.area
-    for shell in _shells(first):
+    left_out = best.area
+    for shell in _shells(best):
         left_out -= shell.area
         closed = shell if _closes(shell) else _filled(shell)
         if _closes(closed):
@@ -278,7 +284,7 @@ def _closed_shells(mesh: trimesh.Trimesh, name: str) -> tuple[list[trimesh.Trime
             scraps.append(shell)
             left_out += shell.area
     shells = _with_volume(shells)
-    if left_out > _SCRAPS * first.area:
+    if left_out > _SCRAPS * best.area:
         return [], []
     if scraps:
         notes.append(f"{len(scraps)} open scraps left out")
