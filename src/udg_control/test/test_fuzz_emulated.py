@@ -7,7 +7,7 @@ import pytest
 
 pytest.importorskip("rtde_control", reason="ur_rtde is not installed")
 
-from udg_control.emulators.fuzz import FuzzError, check_targets, fuzz
+from udg_control.emulators.fuzz import FuzzError, check_targets, fuzz, fuzz_offline
 from udg_control.emulators.ur_log import COMMANDS
 from udg_control.emulators.ur_process import UrEmulators, loopback_pair
 from udg_control.safety import SafetyConfig
@@ -24,6 +24,14 @@ def test_the_controllers_never_receive_a_target_outside_the_limits() -> None:
     assert result.targets > 500
     assert result.furthest_rad > 0.02  # some of it was harmless, and was followed
     assert {"not_finite", "wrong_joint_names", "wrong_length"} <= set(result.rejections)
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_what_the_drivers_would_send_keeps_the_limits_however_control_is_held_up(seed: int) -> None:
+    """A share of what `python -m udg_control.emulators.fuzz --offline --chunks 20000` plays."""
+    result = fuzz_offline(200, seed)
+    assert result.targets > 5000 and result.furthest_rad > 0.02
+    assert {"not_finite", "position_limit", "velocity_limit", "wrong_length"} <= set(result.rejections)
 
 
 @pytest.mark.parametrize(
