@@ -1,8 +1,14 @@
-"""Meshes as people bring them, broken in one way or several, each with the volume of the clean mesh it was made of."""
+"""Meshes as people bring them, broken in one way or several, each with the volume of the clean mesh it was made of.
+
+`python src/udg_sim/test/hostile_meshes.py 500` makes that many and counts what the gate makes of them.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -132,7 +138,7 @@ def _part_doubled(mesh: trimesh.Trimesh, rng: np.random.Generator) -> trimesh.Tr
 
 def _stray(mesh: trimesh.Trimesh, rng: np.random.Generator) -> trimesh.Trimesh:
     """With a small triangle in its middle."""
-    corners = mesh.vertices.mean(axis=0) + 0.02 * float(np.ptp(mesh.vertices)) * np.eye(3)
+    corners = mesh.vertices.mean(axis=0) + 0.02 * float(mesh.extents.max()) * np.eye(3)
     return joined(mesh, plain(corners, np.array([[0, 1, 2]])))
 
 
@@ -144,7 +150,7 @@ def _loose(mesh: trimesh.Trimesh, rng: np.random.Generator) -> trimesh.Trimesh:
 WAYS: dict[str, Callable[[trimesh.Trimesh, np.random.Generator], trimesh.Trimesh]] = {
     "inside out": lambda mesh, rng: mirrored(mesh),
     "soup": lambda mesh, rng: soup(mesh),
-    "jittered soup": lambda mesh, rng: soup(mesh, 1e-7 * float(np.ptp(mesh.vertices)), int(rng.integers(1000))),
+    "jittered soup": lambda mesh, rng: soup(mesh, 1e-7 * float(mesh.extents.max()), int(rng.integers(1000))),
     "doubled": lambda mesh, rng: joined(mesh, mesh),
     "doubled, turned": lambda mesh, rng: joined(mesh, mirrored(mesh)),
     "doubled faces": _part_doubled,
@@ -152,7 +158,7 @@ WAYS: dict[str, Callable[[trimesh.Trimesh, np.random.Generator], trimesh.Trimesh
     "small hole": _holed,
     "degenerate": _degenerate,
     "T-junction": _t_junctions,
-    "far": lambda mesh, rng: moved(mesh, *(float(np.ptp(mesh.vertices)) * rng.uniform(-1e6, 1e6, 3))),
+    "far": lambda mesh, rng: moved(mesh, *(float(mesh.extents.max()) * rng.uniform(-1e6, 1e6, 3))),
     "loose vertices": _loose,
     "stray triangle": _stray,
 }
@@ -164,7 +170,42 @@ NAMES = (*WAYS, "overlapping part", "mirrored part", *_SCALES)
 def hostile_meshes(draw: st.DrawFn) -> Hostile:
     """A mesh broken in one to three ways."""
     ways = draw(st.lists(st.sampled_from(NAMES), min_size=1, max_size=3, unique=True))
-    first = [way for way in ways if "part" in way][:1]  # a part is added to a mesh that is whole
-    last = [way for way in ways if way == "loose vertices"]  # they are not finite
-    ways = [way for way in ways if "part" not in way and way not in last]
-    return broken(draw(st.integers(0, 10_000)), (*first, *ways, *last))
+    return broken(draw(st.integers(0, 10_000)), in_order(ways))
+
+
+def in_order(ways: Sequence[str]) -> tuple[str, ...]:
+    """Ways as they go together: one part at most, added to a mesh that is whole; loose vertices, not finite, last."""
+    first = [way for way in ways if "part" in way][:1]
+    last = [way for way in ways if way == "loose vertices"]
+    return (*first, *(way for way in ways if "part" not in way and way not in last), *last)
+
+
+def count(number: int, seed: int = 0) -> Counter[str]:
+    """What the gate makes of so many broken meshes; prints each that is not right, and the longest time."""
+    from udg_sim.mesh_io import make_solid
+    from udg_sim.solid import MeshError
+
+    rng, outcomes, longest_s = np.random.default_rng(seed), Counter[str](), 0.0
+    for _ in range(number):
+        ways = in_order(list(rng.choice(NAMES, size=rng.integers(1, 4), replace=False)))
+        hostile, start = broken(int(rng.integers(100_000)), ways), time.process_time()
+        try:
+            found = make_solid(hostile.mesh, "hostile")
+        except MeshError as error:
+            outcome, what = "refused", str(error)
+        else:
+            share = found.mesh.volume / hostile.volume
+            outcome = "right" if abs(share - 1.0) < 0.01 else "off, noted" if found.notes else "off, not a word"
+            what = f"{share:.3f} of the volume: {found.note}"
+        took_s = time.process_time() - start
+        longest_s = max(longest_s, took_s)
+        outcomes[outcome] += 1
+        outcomes["longer than 30 s"] += took_s > 30.0
+        if outcome != "right" or took_s > 30.0:
+            print(f"{', '.join(ways)}: {outcome}: {what} ({took_s:.1f} s)", flush=True)
+    print(f"longest {longest_s:.1f} s of processor time")
+    return outcomes
+
+
+if __name__ == "__main__":
+    print(dict(count(int(sys.argv[1]) if len(sys.argv) > 1 else 500)))

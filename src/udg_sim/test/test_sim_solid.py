@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from hostile_meshes import Hostile, hostile_meshes, joined, mirrored, moved, plain, soup  # noqa: E402
 
 EXAMPLES = int(os.environ.get("UDG_EXAMPLES", "8"))
-"""Generated meshes; UDG_EXAMPLES=500 for the full study."""
+"""Generated meshes; hostile_meshes.py is the command that makes hundreds."""
 CASES = Path(__file__).parents[4] / "shared" / "cases"
 
 

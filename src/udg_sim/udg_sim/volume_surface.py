@@ -38,7 +38,8 @@ def surface_of_volume(mesh: trimesh.Trimesh, closing: float = 0.0) -> trimesh.Tr
         wound = -wound
     inside = wound > 0.5
     unclear = (wound > 0.15) & (wound < 0.85) & (distance > 1.5 * h)
-    if not inside.any() or unclear.sum() > _UNCLEAR * inside.sum():
+    inverted = (wound < -0.5).sum()  # by a part that is turned against the rest
+    if not inside.any() or inverted > _UNCLEAR * inside.sum() or unclear.sum() > _UNCLEAR * inside.sum():
         return None
     signed = np.where(inside, -distance, distance)
     if closing > 0.0:

@@ -61,8 +61,8 @@ def describe(
             notes = _describe(urdf, work, copy.name, root, palm_normal, tips, side)
             load_hand(work)  # it must load
         except UdgError as error:
-            raise HandModelError(str(error).replace(str(Path(folder, copy.name)), str(urdf))
-                                 .replace(str(work), str(urdf))) from None  # fmt: skip
+            text = str(error).replace(str(Path(folder, copy.name)), str(urdf)).replace(str(work), str(urdf))
+            raise HandModelError(text if str(urdf) in text else f"{urdf}: {text}") from None
         out.parent.mkdir(parents=True, exist_ok=True)
         for path in (copy, out):
             write_atomically(path, Path(folder, path.name).read_bytes())
