@@ -163,7 +163,8 @@ def count(number: int, seed: int = 0) -> Counter[str]:
                 describe(urdf, out, root="palm", palm_normal=np.array([0.0, 0.0, 1.0]), tips=tips)
                 outcome = "taken"
             except UdgError as error:
-                outcome = "refused" if urdf.name in str(error) and not out.parent.exists() else f"refused badly: {error}"
+                well = urdf.name in str(error) and not out.parent.exists()
+                outcome = "refused" if well else f"refused badly: {error}"
             except Exception as error:
                 outcome = f"traceback: {error!r}"
             longest_s = max(longest_s, time.process_time() - start)
