@@ -119,6 +119,11 @@ def _remote_poll(settings: RobotSettings) -> float:
     return settings.control.hardware.right_arm.remote_poll_s
 
 
+def _dashboard(settings: RobotSettings) -> float:
+    arm = settings.control.hardware.left_arm
+    return arm.dashboard_timeout_s + arm.remote_poll_s
+
+
 def _hand_silence(settings: RobotSettings) -> float:
     control = settings.control
     safety = control.controller.safety
@@ -152,6 +157,7 @@ TABLE: dict[str, Row] = {
     "link drop": Row(_arm("left", "drop_link"), DEVICE, "left arm", _at_once),
     "network cable out": Row(_arm("right", "unplug"), DEVICE, "right arm", _at_once),
     "silent controller": Row(_arm("right", "silent"), STALE, "right arm", _arm_silence),
+    "silent dashboard": Row(_arm("left", "dashboard_silent"), DEVICE, "the dashboard has not answered", _dashboard),
     "protective stop": Row(_arm("left", "protective_stop"), DEVICE, "protective_stop", _at_once),
     "e-stop at the pendant": Row(_arm("right", "emergency_stop"), DEVICE, "device_emergency_stop", _at_once),
     "reboot": Row(_arm("left", "reboot"), DEVICE, "left arm", _at_once),
