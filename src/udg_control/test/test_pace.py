@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from udg_control.controller import Controller, ControllerConfig, Mode
-from udg_control.pace import LATE_FREE, LATE_S, Pace
+from udg_control.pace import LATE_FREE, LATE_S, LEAST, Pace
 from udg_control.safety import Reason, SafetyConfig
 from udg_description.layout import HOME_Q
 from udg_description.limits import joint_limits
@@ -24,7 +24,7 @@ def lag_of(joint: int, by: float) -> np.ndarray:
     return q
 
 
-@pytest.mark.parametrize(("lag", "share"), [(0.0, 1.0), (0.02, 1.0), (0.03, 0.75), (0.06, 0.0), (-0.05, 0.25)])
+@pytest.mark.parametrize(("lag", "share"), [(0.0, 1.0), (0.02, 1.0), (0.03, 0.75), (0.06, LEAST), (-0.05, 0.25)])
 def test_the_share_falls_when_an_arm_joint_is_where_it_was_not_told_to_be(lag: float, share: float) -> None:
     for joint in (LEFT, RIGHT):
         assert Pace(STEP).update(np.zeros(36), lag_of(joint, lag), 1.0, 0.01) == pytest.approx(share)
@@ -124,6 +124,22 @@ def test_a_slider_at_a_tenth_slows_both_arms_or_stops_them_and_back_at_full_noth
     assert np.abs(velocity).max() <= 0.3 * np.pi + 1e-9
     assert np.abs(np.diff(velocity, axis=0)).max() / 0.01 <= 100.0 * 0.8 + 1e-6
     assert np.abs(np.diff(joints, axis=0)).max() / 0.1 <= 0.3 * np.pi * 1.1  # joints don't snap either
+
+
+def test_in_simulation_a_blocked_arm_can_be_led_back() -> None:
+    controller, arms = make(latch=False)
+    play(controller, arms, 0, 60, 1.0)
+    blocked = arms.q.copy()
+    for k in range(60, 900):
+        chunk = np.tile(blocked, (8, 1))
+        chunk[:, LEFT] += 0.5 if k < 250 else -0.3  # into what blocks it, then away
+        if k % 10 == 0:
+            controller.set_chunk(chunk, k * PERIOD_NS)
+        command = controller.cycle(arms.q, k * PERIOD_NS).command
+        assert command is not None
+        arms.step(command)
+        arms.q[LEFT] = min(arms.q[LEFT], blocked[LEFT])
+    assert arms.q[LEFT] < blocked[LEFT] - 0.1
 
 
 def test_a_stuck_arm_stops_both_with_its_name() -> None:

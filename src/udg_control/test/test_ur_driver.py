@@ -228,6 +228,13 @@ def test_the_arm_follows_and_stops_and_its_targets_keep_the_limits(arm: UrArm, e
     get_ready(arm)  # and goes on after an order
 
 
+def test_the_slider_on_the_pendant_is_reported(arm: UrArm, emulators: UrEmulators) -> None:
+    for happening, share in (("slow", 0.1), ("fast", 1.0)):
+        emulators.left.inject(happening)
+        wait_for(lambda share=share: getattr(arm.read(), "speed_scaling", None) == share, f"{share} of the speed")
+    assert arm.status().phase is Phase.READY
+
+
 def test_a_second_stream_starts_where_the_arm_is(arm: UrArm, emulators: UrEmulators) -> None:
     for _ in range(2):
         with Mover(arm, amplitude_rad=0.05, frequency_hz=1.0):

@@ -375,7 +375,7 @@ class Controller:
         rejected = self._choose_reference(now_ns) if self.filter.enabled else None
         if not self.filter.enabled:
             return self._brake(dt_s)
-        if self._pace.complaint:
+        if self._pace.complaint and self.config.latch:
             return self._reject(self.filter.hold(Reason.STEP, self._pace.complaint, dt_s))
         verdict = self.filter.judge(
             self.follower.advance(now_ns, periods), q_measured, dt_s=dt_s, state_age_s=(now_ns - stamp_ns) / NS_PER_S

@@ -10,9 +10,10 @@ from udg_description.layout import JOINT_NAMES, N_JOINTS, SIDES, part_indices
 
 _ARMS = np.concatenate([np.arange(N_JOINTS)[part_indices(f"{side}_arm")] for side in SIDES])
 # As shares of the allowed distance between commands and joints:
-FREE, STOP = 0.6, 1.0  # distance from the newest command without an effect, and that at which the robot stands
+FREE, STOP = 0.6, 1.0  # distance from the newest command without an effect, and that at which the share is least
 LATE_FREE, LATE_STOP = 0.2, 0.6  # the same of the distance from all commands of the last RECENT_S
 RECENT_S = 0.2  # an arm that follows is where it was told to be within this time
+LEAST = 0.05  # share that lag leaves: an arm that is blocked must be able to go back
 RISE_PER_S = 0.5  # back to full speed within two seconds
 LATE_S = 0.5  # an arm that is late for so long at its own full speed does not follow any more
 
@@ -47,7 +48,7 @@ class Pace:
         self._slowest = int(np.argmax(late))
         by_lag = (STOP - float(behind.max())) / (STOP - FREE)
         by_lag = min(by_lag, (LATE_STOP - float(late.max())) / (LATE_STOP - LATE_FREE))
-        self.share = min(max(by_lag, 0.0), max(speed_scaling, 0.0), self.share + RISE_PER_S * dt_s)
+        self.share = min(max(by_lag, LEAST), max(speed_scaling, 0.0), self.share + RISE_PER_S * dt_s)
         is_late = float(late.max()) > LATE_FREE and speed_scaling > 0.99
         self._late_s = self._late_s + dt_s if is_late else 0.0
         return self.share

@@ -29,7 +29,7 @@ class Reason(Enum):
     POSITION = "position_limit"
     VELOCITY = "velocity_limit"
     ACCELERATION = "acceleration_limit"
-    STEP = "step_from_measured"
+    STEP = "step_from_measured"  # too far from the joints, or joints that do not follow
     WORKSPACE = "workspace_box"
     COLLISION_SELF = "collision_self"
     COLLISION_ARMS = "collision_arms"
@@ -113,7 +113,9 @@ class SafetyFilter:
 
     What leaves is always finite and inside the position limits, moves no joint faster than its velocity limit, changes
     no joint's velocity faster than its acceleration limit, and can be followed by a stop within those limits that ends
-    inside the position limits, inside the workspace and without a collision. Holding is that stop. Only `sync` may
+    inside the position limits, inside the workspace and without a collision. Holding is that stop. It passes nothing
+    that brings the arms together wherever each is between its measured place and that stop, and nothing while measured
+    links come to overlap (`CollisionWatch`). In front of simulated joints: `offline.OfflineFilter`. Only `sync` may
     move the command at once: to where the joints are measured, that is without pulling at them.
     """
 
