@@ -31,6 +31,7 @@ from udg_control.errors import RefusedError
 from udg_control.hardware import keep_limits
 from udg_control.robot import Robot
 from udg_control.robot_loop import Arming, RobotLoop
+from udg_control.safety import Reason
 from udg_control.states import Mode
 from udg_control.streams import Source
 from udg_control.timing import LoopTimer
@@ -60,6 +61,7 @@ POINTS = 8  # of a chunk
 CHUNK_CYCLES = 10
 QUIET_CYCLES = 100  # of an emulator, 0.2 s: nothing starts again by itself
 LOG_ROWS = 5000  # 10 s
+STOPPED = (Mode.FAULT, Mode.STOPPED, Mode.HELD)
 
 Policy = Callable[[int, np.ndarray], np.ndarray]
 """From a time [ns] and the measured joints (36,) [rad] to a chunk (K, 36) [rad]."""
@@ -242,7 +244,7 @@ class Cell:
             stamp_ns = self.loop.to_monotonic_ns(now_ns + world.host_ahead_ns)
             controller.set_chunk(chunk, stamp_ns, world.names, Source(f"run {self._runs}"))
         self.loop.cycle(now_ns)
-        if controller.mode is not Mode.FAULT:
+        if controller.mode not in STOPPED:
             self.detected_ns = 0
         elif not self.detected_ns:
             self.detected_ns = began_ns
@@ -279,6 +281,11 @@ class Cell:
         follower = controller.config.follower
         point_s = follower.step_s / controller.speed_scale
         return Motion(controller.filter.command.copy(), goal, speed_rad_s, point_s, follower.arm_lead_s)
+
+    def emergency_stop(self) -> None:
+        """What the control node does when somebody's word on /emergency_stop is true."""
+        with self._lock:
+            self.loop.emergency_stop(held=True)
 
     def wave(self) -> Motion:
         """A policy that turns a wrist of each arm and bends a finger of each hand, away from where they are."""
@@ -318,6 +325,7 @@ class Cell:
             self.bus.restore(side)
         with self._lock:
             self.world = World()
+            self.loop.release_stop()
         if not self._enable():
             return False
         enabled_ns = time.monotonic_ns()
@@ -379,10 +387,10 @@ class Cell:
         moving_ns = self.go()
         happened_ns = time.monotonic_ns()
         happen(self)
-        if not self.happens(lambda: self.loop.controller.mode is Mode.FAULT):
+        if not self.happens(lambda: self.loop.controller.mode in STOPPED and self.detected_ns != 0):
             raise FaultCellError(f"not detected within {self.config.deadline_s} s: {self.robot.not_ready()}")
-        fault = self.loop.controller.fault
-        assert fault is not None
+        controller = self.loop.controller  # which tells an emergency stop by its mode alone
+        fault = controller.fault or FaultReport(reason=Reason.EMERGENCY_STOP, detail=controller.mode.value)
         clients = self.emulators.values()
         self.happens(lambda: all(not np.any(np.abs(client.ask("state")["qd"]) > 1e-3) for client in clients))
         quiet = [client.count("cycles") + QUIET_CYCLES for client in clients]

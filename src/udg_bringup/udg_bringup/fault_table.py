@@ -25,6 +25,7 @@ import numpy as np
 from udg_bringup.fault_cell import Cell, FaultCellConfig, FaultCellError, Measured, cell_settings, differences
 from udg_bringup.fault_cell import emulated_cell as emulated_cell
 from udg_bringup.robot_settings import RobotSettings, read_settings
+from udg_control.pace import LATE_S, RECENT_S
 from udg_control.safety import Reason
 from udg_description.errors import cli
 from udg_description.layout import HOME_Q, JOINT_NAMES
@@ -119,6 +120,11 @@ def _remote_poll(settings: RobotSettings) -> float:
     return settings.control.hardware.right_arm.remote_poll_s
 
 
+def _lag(settings: RobotSettings) -> float:
+    del settings
+    return LATE_S + RECENT_S
+
+
 def _dashboard(settings: RobotSettings) -> float:
     arm = settings.control.hardware.left_arm
     return arm.dashboard_timeout_s + arm.remote_poll_s
@@ -185,6 +191,8 @@ TABLE: dict[str, Row] = {
         _supervisor_period,
     ),
     "heartbeat lost": Row(_world(beating=False), HEARTBEAT, "no heartbeat", _heartbeat),
+    "emergency stop (/emergency_stop)": Row(Cell.emergency_stop, (Reason.EMERGENCY_STOP,), "held", _at_once),
+    "arm does not follow (jammed)": Row(_arm("right", "jam"), (Reason.STEP, Reason.DEVICE), "right", _lag),
     "clock jump": Row(_world(host_ahead_ns=3 * NS_PER_S), (Reason.CLOCK_JUMP,), "leap", _at_once),
 }
 
