@@ -45,7 +45,7 @@ from udg_description.limits import joint_limits
 
 NS_PER_S = 1_000_000_000
 STILL_RAD_S = 0.02  # slower than this an emulated joint counts as standing
-NOTED_S = 0.01  # a beat later than this was held up: by others, or by the hypervisor
+NOTED_S = 0.006  # a beat later than this was held up by others or by the hypervisor; that can cost a control cycle
 SWITCH_S = 5e-4  # between Python threads, as in the control node
 CAMERAS = tuple(f"{side} camera" for side in SIDES)
 EMULATOR_PERIOD_NS = 2_000_000
@@ -79,7 +79,7 @@ class FaultCellConfig:
     emulation: bool = False  # emulation.yaml on top: what the rehearsal runs with
     deadline_s: float = 60.0  # longest wait for anything
     real_time: bool = True  # ask for real-time priority, as on the robot
-    speed_share: float = 0.8  # of the velocity that the filter lets pass: how fast the arms move when a fault happens
+    speed_share: float = 0.7  # of the velocity that the filter lets pass: how fast the arms move when a fault happens
 
 
 def cell_settings(config: FaultCellConfig) -> RobotSettings:

@@ -282,11 +282,13 @@ def _play_once(cell: Cell, row: Row) -> Attempt:
         measured = cell.measure(row.happen)
     except FaultCellError as error:
         return Attempt(measured=None, problem=str(error), held_up_s=cell.held_up_s(began_ns, time.monotonic_ns()))
-    span = measured.moving_ns, max(measured.detected_ns, *measured.stood_ns.values())
     problem = _problem(cell, row, measured)
     for fault, held_up_s in cell.needless[needless:]:
         if held_up_s == 0.0:
             problem = f"stopped before the fault, without a cause: {fault.reason.value}: {fault.detail}"
+    timed_way = problem or row.detected_within_s(cell.settings) is not None  # else only the stop has a limit
+    from_ns = measured.moving_ns if timed_way else measured.detected_ns
+    span = from_ns, max(measured.detected_ns, *measured.stood_ns.values())
     return Attempt(
         measured=measured, problem=problem, held_up_s=cell.held_up_s(*span), cycle_late_s=cell.cycle_late_s(*span)
     )
