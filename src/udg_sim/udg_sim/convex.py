@@ -40,12 +40,12 @@ def decompose(mesh: trimesh.Trimesh, threshold: float = 0.03, max_parts: int = 9
 
 def decompose_coarsely(mesh: trimesh.Trimesh) -> tuple[trimesh.Trimesh, ...]:
     """Convex parts of a finely meshed watertight object, at most 32, in about a second. Raises MeshError."""
-    return _first_of({"coarse": 120.0, "coarse, cleaned": 120.0}, mesh, "object: its convex parts")
+    return _first_of({"coarse": 120.0, "coarse, cleaned": 120.0}, mesh, "object: its convex parts", False)
 
 
 def decompose_own(mesh: trimesh.Trimesh, what: str) -> tuple[trimesh.Trimesh, ...]:
     """Convex parts of a user's mesh, fine where that is done in time; `what` names it in messages. Raises MeshError."""
-    return _first_of(LIMITS_S, mesh, what)
+    return _first_of(LIMITS_S, mesh, what, True)
 
 
 LIMITS_S = {"fine": 30.0, "coarse": 30.0, "coarse, cleaned": 60.0}
@@ -74,14 +74,17 @@ def _coacd(vertices: np.ndarray, faces: np.ndarray, threshold: float, most: int,
     return [points for points, _ in parts]
 
 
-def _first_of(limits_s: Mapping[str, float], mesh: trimesh.Trimesh, what: str) -> tuple[trimesh.Trimesh, ...]:
+def _first_of(
+    limits_s: Mapping[str, float], mesh: trimesh.Trimesh, what: str, aloud: bool
+) -> tuple[trimesh.Trimesh, ...]:
     if is_convex(mesh):
         return (fit_hull(mesh.vertices),)
     thin = thinned(mesh, 1500)
     inputs = {"vertices": np.asarray(thin.vertices), "faces": np.asarray(thin.faces)}
     for method, limit_s in limits_s.items():
         try:
-            parts = run_job("parts", inputs | {"method": np.array(method)}, f"{what} ({method})", limit_s=limit_s)
+            parts = run_job("parts", inputs | {"method": np.array(method)}, f"{what} ({method})",
+                            limit_s=limit_s, aloud=aloud)  # fmt: skip
         except LimitError:
             continue
         if parts:

@@ -20,7 +20,7 @@ import numpy as np
 
 from udg_description.errors import UdgError
 
-LIMIT_S = 60.0
+LIMIT_S = 30.0
 """Processor time that one job may take; on a busy machine the result is the same, it only comes later."""
 _PATIENCE = 5.0  # times that on the clock, after which something hangs without working
 MEMORY_BYTES = 8 << 30
@@ -35,11 +35,11 @@ class LimitError(UdgError):
 
 
 def run_job(
-    job: str, inputs: Mapping[str, np.ndarray], what: str, *, limit_s: float | None = None
+    job: str, inputs: Mapping[str, np.ndarray], what: str, *, limit_s: float | None = None, aloud: bool = True
 ) -> dict[str, np.ndarray]:
     """Arrays that JOBS[job] makes of `inputs` in another process; `what` names the work in messages.
 
-    Says on stderr what is done when it takes more than some seconds.
+    Says on stderr what is done when it takes more than some seconds, if `aloud`.
 
     Raises:
         LimitError: took longer than limit_s (LIMIT_S) of processor time, too much memory, or crashed.
@@ -57,7 +57,7 @@ def run_job(
                 env={**os.environ, **_ONE_THREAD},
             )  # fmt: skip
             try:
-                code = _wait(process, what, _PATIENCE * limit_s)
+                code = _wait(process, what, _PATIENCE * limit_s, aloud)
             finally:
                 if process.poll() is None:
                     process.kill()
@@ -75,7 +75,7 @@ def run_job(
     raise LimitError(f"{what} failed ({lines[-1][:200] or f'exit {code}'}); a cleaner mesh is needed")
 
 
-def _wait(process: subprocess.Popen[bytes], what: str, limit_s: float) -> int | None:
+def _wait(process: subprocess.Popen[bytes], what: str, limit_s: float, aloud: bool) -> int | None:
     """Exit code, or None if the process has not ended in time."""
     start = time.monotonic()
     word_s, told = _FIRST_WORD_S, False
@@ -86,8 +86,9 @@ def _wait(process: subprocess.Popen[bytes], what: str, limit_s: float) -> int | 
         except subprocess.TimeoutExpired:
             if left_s <= 0.0:
                 return None
-            print(f"{what} ... {time.monotonic() - start:.0f} s", file=sys.stderr, flush=True)
-            word_s, told = word_s + _NEXT_WORD_S, True
+            if aloud:
+                print(f"{what} ... {time.monotonic() - start:.0f} s", file=sys.stderr, flush=True)
+            word_s, told = word_s + _NEXT_WORD_S, aloud
             continue
         if told:
             print(f"{what}: {time.monotonic() - start:.0f} s in all", file=sys.stderr, flush=True)
@@ -111,6 +112,15 @@ def _solid(inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     return found
 
 
+def _wrap(inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    import trimesh
+
+    from udg_sim.repair import wrapped
+
+    found = wrapped(trimesh.Trimesh(inputs["vertices"], inputs["faces"], process=False))
+    return {"vertices": np.asarray(found.vertices), "faces": np.asarray(found.faces)}
+
+
 def _parts(inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     from udg_sim.convex import convex_points
 
@@ -132,6 +142,7 @@ def _poses(inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 JOBS: dict[str, Callable[[Mapping[str, np.ndarray]], dict[str, np.ndarray]]] = {
     "solid": _solid,
+    "wrap": _wrap,
     "parts": _parts,
     "poses": _poses,
 }

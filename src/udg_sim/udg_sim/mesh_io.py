@@ -130,7 +130,9 @@ def make_solid(mesh: trimesh.Trimesh, name: str) -> Solid:
 def merged(mesh: trimesh.Trimesh) -> trimesh.Trimesh:
     """A plain copy in which vertices at one place are one, where the mesh is of a scale that allows to say so."""
     plain = trimesh.Trimesh(mesh.vertices, mesh.faces, process=False)
-    used = np.asarray(plain.vertices)[np.unique(np.clip(plain.faces, 0, len(plain.vertices) - 1))]
+    if len(plain.faces) == 0 or plain.faces.min() < 0 or plain.faces.max() >= len(plain.vertices):
+        return plain  # the gate tells
+    used = np.asarray(plain.vertices)[np.unique(plain.faces)]
     with np.errstate(all="ignore"):
         if np.isfinite(used).all() and 1e-2 <= np.ptp(used, axis=0).max() and np.abs(used).max() < 1e9:
             plain.merge_vertices()

@@ -5,6 +5,7 @@ the same mesh is taken, noted or refused the same way everywhere. A sound mesh p
 """
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,6 +14,7 @@ from scipy.spatial import cKDTree
 
 from udg_description.errors import UdgError
 from udg_sim import repair
+from udg_sim.geometry_process import LimitError, run_job
 from udg_sim.volume_surface import surface_of_volume
 
 GATE = "1"
@@ -38,6 +40,7 @@ _SCRAPS = 0.02  # share of the surface that open scraps beside a closed body may
 _STEP = 2e-3  # of an edge: coarsest steps of coordinates that are no harm
 _CROSSED = 5e-3  # share of the volume that a surface may enclose twice
 _PROBES = 4000
+_WRAP_S = 15.0  # processor time that wrapping an open surface may take
 _MAX_PAIRS = 2_000_000  # of vertices near each other
 _GAP = 0.012  # half the gap between bodies, over the longest edge, that is closed
 _SCALES = (1e-2, 1e4)  # longest edges that trimesh's absolute tolerances suit
@@ -97,15 +100,28 @@ def solid_of(mesh: trimesh.Trimesh, name: str) -> Solid:
 
 def bodies_of(mesh: trimesh.Trimesh, name: str) -> Bodies:
     """The closed bodies of `mesh` as `solid_of` finds them, however many there are. Raises MeshError."""
-    with np.errstate(all="ignore"):  # trimesh divides by volumes and areas that may be zero
+    with _named(name):
         return _bodies_of(mesh, name)
 
 
 def sound_notes(mesh: trimesh.Trimesh, name: str) -> tuple[str, ...] | None:
     """Notes of a mesh that passes as it is; None if something has to be done to it. Raises MeshError."""
-    with np.errstate(all="ignore"):
+    with _named(name):
         _check(mesh, name)
         return _as_it_is(mesh)
+
+
+@contextmanager
+def _named(name: str) -> Iterator[None]:
+    """Whatever qhull, trimesh and the like raise about a mesh, as a MeshError with its name."""
+    try:
+        with np.errstate(all="ignore"):  # trimesh divides by volumes and areas that may be zero
+            yield
+    except (UdgError, MemoryError):
+        raise
+    except Exception as error:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:160]
+        raise MeshError(f"mesh {name}: cannot be made a closed solid ({reason})") from error
 
 
 def _bodies_of(mesh: trimesh.Trimesh, name: str) -> Bodies:
@@ -201,13 +217,16 @@ def _bodies(mesh: trimesh.Trimesh, name: str) -> tuple[list[trimesh.Trimesh], li
                 notes.append("thinned out")
             return thin, notes
         mesh = trimesh.util.concatenate([body.mesh for body in order.bodies])
-    bodies, how = _wrapped(repair.thinned(mesh, repair.MAX_RAW_FACES))
+    try:
+        bodies, how = _wrapped(repair.thinned(mesh, repair.MAX_RAW_FACES), name)
+    except LimitError as error:
+        raise MeshError(str(error)) from error
     if not bodies:
         raise MeshError(f"mesh {name}: cannot be made a closed solid; close it in a mesh editor")
     return bodies, [*notes, how]
 
 
-def _wrapped(mesh: trimesh.Trimesh) -> tuple[list[trimesh.Trimesh], str]:
+def _wrapped(mesh: trimesh.Trimesh, name: str) -> tuple[list[trimesh.Trimesh], str]:
     """Bodies of a surface that does not close, and the note: its volume where it has one, else a thickened sheet."""
     for turned in (mesh, _oriented(mesh)):
         surface = surface_of_volume(turned)
@@ -216,7 +235,9 @@ def _wrapped(mesh: trimesh.Trimesh) -> tuple[list[trimesh.Trimesh], str]:
         bodies = _outer_bodies(repair.thinned(surface, repair.FACES)) or _outer_bodies(surface)
         if bodies:
             return bodies, "not closed, or crossing itself: surface built anew round its volume"
-    wrapped = repair.wrapped(mesh)
+    inputs = {"vertices": np.asarray(mesh.vertices), "faces": np.asarray(mesh.faces)}
+    found = run_job("wrap", inputs, f"mesh {name}: wrapping it in a closed surface", limit_s=_WRAP_S)
+    wrapped = trimesh.Trimesh(found["vertices"], found["faces"], process=False)
     return _outer_bodies(wrapped), "open: wrapped in a closed surface, which makes it a little thicker"
 
 
