@@ -320,6 +320,7 @@ class Cell:
 
     def _get_moving(self) -> bool:
         """Try once; whether the robot moves at full speed."""
+        began_ns = time.monotonic_ns()
         for side in SIDES:
             self.emulators[side].inject("restore")
             self.bus.restore(side)
@@ -328,7 +329,6 @@ class Cell:
             self.loop.release_stop()
         if not self._enable():
             return False
-        enabled_ns = time.monotonic_ns()
         others = np.setdiff1d(np.arange(len(JOINT_NAMES)), [*WRISTS, *FINGERS])
 
         def at_home() -> bool:
@@ -340,7 +340,7 @@ class Cell:
 
         started = self._move_until(lambda: self.motion(HOME_Q), at_home) and self._move_until(self.wave, fast)
         if not started and self.loop.controller.fault is not None:
-            self.needless.append((self.loop.controller.fault, self.held_up_s(enabled_ns, time.monotonic_ns())))
+            self.needless.append((self.loop.controller.fault, self.held_up_s(began_ns, time.monotonic_ns())))
         return started and self.moving
 
     def _move_until(self, policy: Callable[[], Policy], condition: Callable[[], bool]) -> bool:
