@@ -143,7 +143,7 @@ def test_coordinates_of_a_survey_weigh_the_same(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setenv("UDG_CACHE", str(tmp_path / "cache"))
     for name, at in (("near", 0.0), ("survey", 5.6e6)):
         moved(_box(0.06, 0.05, 0.04), at / 16, at, 0.0).export(tmp_path / f"{name}.obj", digits=9)
-    models = [ObjectLibrary().get(f"{tmp_path}/{name}.obj@0.06") for name in ("near", "km", "survey")]
+    models = [ObjectLibrary().get(f"{tmp_path}/{name}.obj@0.06") for name in ("near", "survey")]
     for model in models:
         assert model.mass_kg == pytest.approx(400 * 0.06 * 0.05 * 0.04, rel=1e-5)
         np.testing.assert_allclose(np.abs(model.mesh.bounds), np.array([[0.03, 0.025, 0.02]] * 2), atol=1e-7)
