@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import trimesh
 
+from udg_datagen.demonstration import Stage
 from udg_description.errors import UdgError
 from udg_policy.dataset import LABEL_LEFT, LABEL_RIGHT, LABEL_SEEN, STEP_S, Episode
 from udg_sim.objects import ObjectLibrary, ObjectModel
@@ -36,6 +37,12 @@ def _model(object_id: str) -> ObjectModel | None:
         return ObjectLibrary().get(object_id)
     except UdgError:
         return None
+
+
+def _stage(number: int) -> str:
+    """Its name; episodes of others may have numbers of their own."""
+    return Stage(number).name.lower() if number in set(Stage) else f"stage {number}"
+
 
 
 class EpisodeRenderer:
@@ -75,5 +82,5 @@ class EpisodeRenderer:
         """Video of an episode in real time: scene and cloud side by side."""
         with video_writer(path, fps=1.0 / STEP_S) as writer:
             for step in range(len(episode)):
-                scene = captioned(self.scene(episode, step), f"{step * STEP_S:.1f} s  stage {episode.stage[step]}")
+                scene = captioned(self.scene(episode, step), f"{step * STEP_S:.1f} s  {_stage(episode.stage[step])}")
                 writer.add(np.concatenate([scene, self.cloud(episode, step)], axis=1))

@@ -79,18 +79,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     check_folder(arguments.folder)
     prepare_environment()
-    rclpy.init()
-    node = KinectCapture(arguments.folder, arguments.side or SIDES, infrared=arguments.infrared)
+    taken = 0
     try:
-        while rclpy.ok() and node.taken < arguments.poses:
+        rclpy.init()
+        node = KinectCapture(arguments.folder, arguments.side or SIDES, infrared=arguments.infrared)
+        while rclpy.ok() and taken < arguments.poses:
             rclpy.spin_once(node, timeout_sec=0.2)
+            taken = node.taken
+        node.destroy_node()
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
     finally:
-        node.destroy_node()
         rclpy.try_shutdown()
-    if node.taken < arguments.poses:
-        print(f"{node.taken} of {arguments.poses} poses are in {arguments.folder}; the same command adds more")
+    if taken < arguments.poses:
+        print(f"{taken} of {arguments.poses} poses are in {arguments.folder}; the same command adds more")
     return 0
 
 
