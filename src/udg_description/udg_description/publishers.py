@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 WINDOW = 20  # messages that may be lost in a row and the next is still taken for the same publisher's
@@ -22,14 +23,15 @@ class Publishers:
         self._known: list[_Publisher] = []
         self._count = 0
 
-    def identify(self, number: int, now_s: float, alone: bool) -> int:
+    def identify(self, number: int, now_s: float, alone: Callable[[], bool]) -> int:
         """Return the index (0, 1, ...) of the publisher of message `number`.
 
-        `alone`: the topic has one publisher now, so that any larger number is its. Of several whose number fits, the
+        `alone` says whether the topic has one publisher now, so that any larger number is its; it is asked for such a
+        number only, because it takes time that a control cycle may have to wait for. Of several whose number fits, the
         one that has been silent for longest is taken.
         """
         fits = [p for p in self._known if 0 < number - p.number <= WINDOW]
-        if not fits and alone and self._known:
+        if not fits and self._known and alone():
             last = max(self._known, key=lambda p: p.heard_s)
             fits = [last] if number > last.number else []
         if fits:

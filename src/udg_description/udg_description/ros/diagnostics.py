@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import IntEnum
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
@@ -101,9 +101,9 @@ class InputMonitor:
 
 def with_publishers(status: Status, names: list[str], topic: topics.Topic) -> Status:
     """Return the status of an input, as a warning when more than one node publishes it."""
-    values = {**(status.values or {}), "publishers": ", ".join(names)}
     if len(names) < 2:
-        return replace(status, values=values)
+        return status
+    values = {**(status.values or {}), "publishers": ", ".join(names)}
     message = f"{len(names)} publishers of {topic.name}: {', '.join(names)}"
     if topic in (topics.ACTION_CHUNK, topics.JOINT_STATES):
         message += "; only one is followed"

@@ -29,8 +29,10 @@ def subscribe_apart(
 
     def on_message(message: Any, info: Any) -> None:  # noqa: ANN401 - any message, and rclpy's dictionary
         number = info["publication_sequence_number"]
-        alone = node.count_publishers(topic.name) <= 1
         callback(message, 0 if number is None else publishers.identify(int(number), time.monotonic(), alone))
+
+    def alone() -> bool:
+        return node.count_publishers(topic.name) <= 1
 
     qos = topic.qos(lockstep, depth)
     node.create_subscription(topic.type, topic.name, on_message, qos, callback_group=group)
@@ -60,6 +62,8 @@ def subscribe_one(
 
 
 def names_of_publishers(node: Node, topic: topics.Topic) -> list[str]:
-    """Names of the nodes that publish a topic, sorted; a node stands there once for each publisher."""
+    """Names of the nodes that publish a topic if there are several, sorted; a node stands there once a publisher."""
+    if node.count_publishers(topic.name) < 2:
+        return []
     found = node.get_publishers_info_by_topic(topic.name)
     return sorted(f"{info.node_namespace.rstrip('/')}/{info.node_name}" for info in found)
