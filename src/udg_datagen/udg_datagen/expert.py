@@ -42,14 +42,14 @@ class ExpertConfig:
 
     near: SynthesisConfig = field(
         default_factory=lambda: SynthesisConfig(
-            n_candidates=20, screen_factor=1, qp_steps=80, refine_steps=30, screen_step=40, margin_table=0.006
+            n_candidates=20, screen_factor=1, qp_steps=80, refine_steps=30, screen_step=40, margin_table=0.012
         )
     )
     wide: SynthesisConfig = field(  # all round the object, where nothing near the reference will do
-        default_factory=lambda: SynthesisConfig(n_candidates=64, qp_steps=150, refine_steps=50, margin_table=0.004)
+        default_factory=lambda: SynthesisConfig(n_candidates=64, qp_steps=150, refine_steps=50, margin_table=0.010)
     )
-    table_wish_m: float = 0.004  # of the hands above the table at pregrasp and grasp
-    table_weight: float = 2.0  # cost [m/m] of what is missing
+    table_wish_m: float = 0.010  # of the hands above the table at pregrasp and grasp
+    table_weight: float = 4.0  # cost [m/m] of what is missing
     torsion_weight: float = 3.0  # cost [m/m] of the lever of the weight that the pads have to hold by torsion
     tried: int = 8  # grasps of one strategy and hand that are lifted at most, in each test
     mass_factor: float = 2.0  # times the object's own mass in the hard test, up to max_mass_kg
@@ -130,7 +130,7 @@ class Expert:
             hands if len(hands) == 2 else hands[0],
             dataclasses.replace(config, strategy=strategy),
             T_table_object=T_world_object,
-            Ts_table_near=reference_poses(obj, T_world_object, sides) if near else None,
+            Ts_table_near=reference_poses(obj, T_world_object, hands, strategy) if near else None,
             seed=self.config.seed,
         )
 

@@ -1,4 +1,4 @@
-"""Where a hand is expected to take an object: its home orientation, carried to the object without turning."""
+"""Where hands are expected to take an object: their home orientation, carried to the object and turned across it."""
 
 from __future__ import annotations
 
@@ -7,44 +7,99 @@ from collections.abc import Sequence
 import numpy as np
 
 from udg_datagen.synthesis import GraspObject
+from udg_datagen.synthesis.hand import HandModel
+from udg_datagen.synthesis.strategies import active_contacts
 from udg_description.arm_kinematics import hand_pose
-from udg_description.frames import GRASP_CENTER_HAND, PALM_NORMAL_HAND
-from udg_description.layout import HOME_Q, Side, part_indices
+from udg_description.layout import HOME_Q, part_indices
 
-DEPTH_M = 0.02  # of the grasp centre below the surface, seen along the palm, of objects that are thicker
-_STEP_M, _FAR_M = 0.002, 0.3  # in which a wall is looked for
-LOW_M, HIGH_M = 0.03, 0.12  # objects up to the one height are taken from above, from the other on as at home
+DEPTH_M, DEPTH_BIMANUAL_M = 0.02, 0.005
+"""Of the grasp centre below the surface, seen along the palm, of objects that are thicker."""
+LOW_M, HIGH_M = 0.03, 0.12
+"""Objects up to the one height are taken from above, from the other on with the palm as at home."""
+TURN_COST = 0.3
+"""[1/rad] of turning a hand about the vertical, against the relative width of the object between thumb and fingers."""
+_MAX_TURN_RAD = 0.5 * np.pi
+_TURNS = 181
+_LEAST_LEVEL = 0.5  # level part of a unit vector from which its direction on the table counts
+_STEP_M, _FAR_M = 0.002, 0.6  # in which the surface, or a wall, is looked for
 
 
-def reference_poses(obj: GraspObject, T_world_object: np.ndarray, sides: Sequence[Side]) -> np.ndarray:
-    """Poses (H, 4, 4) in the world of the hands at the object: a function of the scene alone.
+def reference_poses(
+    obj: GraspObject, T_world_object: np.ndarray, hands: Sequence[HandModel], strategy: str
+) -> np.ndarray:
+    """Poses (H, 4, 4) in the world of one or two hands at the object: a function of the scene alone.
 
-    One hand: oriented as at home, turned palm down the lower the object is, its grasp centre on the line through the
-    centre of mass along the palm, `DEPTH_M` below the surface; of hollow objects in the wall towards the hand.
-    Two hands: turned the least from home so that the palms face each other along y.
+    One hand: oriented as at home, turned palm down the lower the object is, and about the vertical so that thumb and
+    fingers close across the object where it is narrow; the grasp centre is on the line through the centre of mass along
+    the palm, `DEPTH_M` below the surface, of hollow objects in the wall towards the hand. Two hands: the palms face
+    each other across the object where it is narrow, turned the least from home.
     """
     com = T_world_object[:3, :3] @ obj.com + T_world_object[:3, 3]
-    height_m = float((np.asarray(obj.mesh.convex_hull.vertices) @ T_world_object[2, :3]).max() + T_world_object[2, 3])
-    poses = []
-    for side in sides:
-        T = hand_pose(side, HOME_Q[part_indices(f"{side}_arm")]).copy()
-        home = T[:3, :3] @ GRASP_CENTER_HAND[side] + T[:3, 3]
-        home_palm = palm = T[:3, :3] @ PALM_NORMAL_HAND[side]
-        if len(sides) == 2:
-            facing = np.array([0.0, -1.0 if side == "left" else 1.0, 0.0])
-            T[:3, :3] = _least_turn(palm, facing) @ T[:3, :3]
-            palm = facing
-        else:
-            palm = _leaned(palm, height_m)
-            T[:3, :3] = _least_turn(home_palm, palm) @ T[:3, :3]
-        direction = T_world_object[:3, :3].T @ -palm
-        out_m = _last_surface_m(obj, direction)
-        centre = com - max(0.0, out_m - DEPTH_M) * palm
-        if len(sides) == 1:
-            centre = _in_solid(obj, T_world_object, centre, home)
-        T[:3, 3] = centre - T[:3, :3] @ GRASP_CENTER_HAND[side]
-        poses.append(T)
-    return np.stack(poses)
+    vertices = np.asarray(obj.mesh.convex_hull.vertices) @ T_world_object[:3, :3].T + T_world_object[:3, 3]
+    if len(hands) == 2:
+        turn = _turn_across(vertices, np.array([0.0, 1.0]))
+        facing = _about_z(turn) @ np.array([0.0, 1.0, 0.0])
+        return np.stack([
+            _facing(obj, T_world_object, com, hand, -facing if hand.spec.side == "left" else facing) for hand in hands
+        ])  # fmt: skip
+    (hand,) = hands
+    T, palm = _home(hand)
+    home = _centre(T, hand)
+    leaned = _leaned(palm, float(vertices[:, 2].max()))
+    R = _least_turn(palm, leaned) @ T[:3, :3]
+    closing = R @ hand.opposition(active_contacts(strategy, hand.spec.contact_names))
+    if np.linalg.norm(closing[:2]) > _LEAST_LEVEL:
+        turned = _about_z(_turn_across(vertices, closing[:2]))
+        R, leaned = turned @ R, turned @ leaned
+    out_m = _surface_m(obj, T_world_object, com, -leaned)
+    centre = _in_solid(obj, T_world_object, com - max(0.0, out_m - DEPTH_M) * leaned, home)
+    return _placed(R, centre, hand)[None]
+
+
+def _facing(
+    obj: GraspObject, T_world_object: np.ndarray, com: np.ndarray, hand: HandModel, facing: np.ndarray
+) -> np.ndarray:
+    """Pose (4, 4) of a hand whose palm looks along `facing` (3,) at the centre of mass from outside."""
+    T, palm = _home(hand)
+    out_m = _surface_m(obj, T_world_object, com, -facing)
+    return _placed(_least_turn(palm, facing) @ T[:3, :3], com - max(0.0, out_m - DEPTH_BIMANUAL_M) * facing, hand)
+
+
+def _home(hand: HandModel) -> tuple[np.ndarray, np.ndarray]:
+    """Pose (4, 4) of the hand at home, and the direction (3,) of its palm there."""
+    T = hand_pose(hand.spec.side, HOME_Q[part_indices(f"{hand.spec.side}_arm")]).copy()
+    return T, T[:3, :3] @ hand.spec.palm_normal
+
+
+def _centre(T: np.ndarray, hand: HandModel) -> np.ndarray:
+    return T[:3, :3] @ hand.spec.grasp_center + T[:3, 3]
+
+
+def _placed(R: np.ndarray, centre: np.ndarray, hand: HandModel) -> np.ndarray:
+    T = np.eye(4)
+    T[:3, :3] = R
+    T[:3, 3] = centre - R @ hand.spec.grasp_center
+    return T
+
+
+def _turn_across(vertices: np.ndarray, direction: np.ndarray) -> float:
+    """Angle [rad] about the vertical from the level `direction` (2,) to one across which the object is narrow.
+
+    The least of width over least width plus `TURN_COST` times the turn: along the face of a box, across a rod; none
+    for what is round.
+    """
+    turns = np.linspace(-_MAX_TURN_RAD, _MAX_TURN_RAD, _TURNS)
+    angles = np.arctan2(direction[1], direction[0]) + turns
+    width = np.ptp(vertices[:, :2] @ np.stack([np.cos(angles), np.sin(angles)]), axis=0)
+    cost = width / width.min() + TURN_COST * np.abs(turns)
+    return float(turns[int(np.argmin(np.round(cost, 6)))])
+
+
+def _surface_m(obj: GraspObject, T_world_object: np.ndarray, point: np.ndarray, direction: np.ndarray) -> float:
+    """How far [m] from `point` along `direction` (3,) the object reaches at the most; 0 if it is never met."""
+    steps = np.arange(0.0, _FAR_M, _STEP_M)
+    solid = np.flatnonzero(_depth(obj, T_world_object, point + steps[:, None] * direction) > 0.0)
+    return float(steps[solid[-1]] + 0.5 * _STEP_M) if len(solid) else 0.0
 
 
 def _in_solid(obj: GraspObject, T_world_object: np.ndarray, centre: np.ndarray, home: np.ndarray) -> np.ndarray:
@@ -54,15 +109,22 @@ def _in_solid(obj: GraspObject, T_world_object: np.ndarray, centre: np.ndarray, 
     towards the hand is meant.
     """
     away = (home - centre)[:2]
-    steps = np.append(away / max(float(np.linalg.norm(away)), 1e-6), 0.0)
-    points = centre + np.arange(0.0, _FAR_M, _STEP_M)[:, None] * steps
-    depth = -obj.grid_distance((points - T_world_object[:3, 3]) @ T_world_object[:3, :3])
+    level = np.append(away / max(float(np.linalg.norm(away)), 1e-6), 0.0)
+    points = centre + np.arange(0.0, _FAR_M, _STEP_M)[:, None] * level
+    depth = _depth(obj, T_world_object, points)
     if depth[0] > 0.0 or not (depth > 0.0).any():
         return centre
     first = int(np.argmax(depth > 0.0))
-    wall = np.flatnonzero(depth[first:] <= 0.0)
-    last = first + (int(wall[0]) if len(wall) else len(depth) - first)
+    end = np.flatnonzero(depth[first:] <= 0.0)
+    last = first + (int(end[0]) if len(end) else len(depth) - first)
     return points[first + int(np.argmax(depth[first:last]))]
+
+
+def _depth(obj: GraspObject, T_world_object: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """How deep (N,) [m] points (N, 3) of the world are in the object; negative outside."""
+    local = (points - T_world_object[:3, 3]) @ T_world_object[:3, :3]
+    inside = ((local >= obj.mesh.bounds[0]) & (local <= obj.mesh.bounds[1])).all(axis=1)
+    return np.where(inside, -obj.grid_distance(local), -1.0)
 
 
 def _leaned(palm: np.ndarray, height_m: float) -> np.ndarray:
@@ -72,15 +134,9 @@ def _leaned(palm: np.ndarray, height_m: float) -> np.ndarray:
     return leaned / np.linalg.norm(leaned)
 
 
-def _last_surface_m(obj: GraspObject, direction: np.ndarray) -> float:
-    """How far [m] the convex hull reaches from the centre of mass along a direction (3,) of the object frame."""
-    hull = obj.mesh.convex_hull
-    normals = np.asarray(hull.face_normals)
-    gap = np.einsum("ij,ij->i", normals, np.asarray(hull.triangles)[:, 0] - obj.com)
-    normals, gap = np.where(gap[:, None] < 0.0, -normals, normals), np.abs(gap)  # outward, as seen from the inside
-    along = normals @ direction
-    ahead = along > 1e-9
-    return float((gap[ahead] / along[ahead]).min())
+def _about_z(angle: float) -> np.ndarray:
+    c, s = np.cos(angle), np.sin(angle)
+    return np.array([[c, -s, 0.0], [s, c, 0.0], [0.0, 0.0, 1.0]])
 
 
 def _least_turn(a: np.ndarray, b: np.ndarray) -> np.ndarray:
