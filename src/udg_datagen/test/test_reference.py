@@ -6,7 +6,7 @@ import trimesh
 
 from udg_datagen import reference
 from udg_datagen.reference import DEPTH_BIMANUAL_M, HIGH_M, LOW_M
-from udg_datagen.synthesis import GraspObject, xhand
+from udg_datagen.synthesis import GraspObject, StrategyError, xhand
 from udg_description.arm_kinematics import hand_pose
 from udg_description.frames import GRASP_CENTER_HAND, PALM_NORMAL_HAND
 from udg_description.layout import HOME_Q, SIDES, Side, part_indices
@@ -95,3 +95,18 @@ def test_a_hollow_object_is_met_in_the_wall_towards_the_hand() -> None:
     axis = np.array([0.5, -0.2]) - centre[:2]
     assert abs(np.linalg.norm(axis) - 0.04) < 0.003
     assert axis @ away < 0.0  # on the hand's side of the axis
+
+
+@pytest.mark.parametrize("strategy", ["pinch", "tripod", "whole_hand"])
+def test_preshapes_mirror_each_other_and_keep_the_limits(cube: GraspObject, strategy: str) -> None:
+    right = reference.reference(cube, at(0.5, -0.2, 0.03), [xhand("right")], strategy)
+    left = reference.reference(cube, at(0.5, 0.2, 0.03), [xhand("left")], strategy)
+    np.testing.assert_allclose(left.T_hand[0], reference.MIRROR @ right.T_hand[0] @ reference.MIRROR, atol=2e-3)
+    np.testing.assert_array_equal(left.q, right.q)
+    spec = xhand("right").spec
+    assert (right.q >= spec.lower).all() and (right.q <= spec.upper).all()
+
+
+def test_a_strategy_without_a_preshape_is_named() -> None:
+    with pytest.raises(StrategyError, match="no preshape for strategy 'scoop'"):
+        reference.preshape("scoop", "left")

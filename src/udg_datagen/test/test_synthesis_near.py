@@ -10,7 +10,7 @@ from udg_datagen.synthesis.near import Near, Nearness, starts_near
 from udg_description.transforms import make_transform, rotvec_to_matrix
 
 T_REFERENCE = make_transform(rotvec_to_matrix(np.array([0.3, -0.2, 0.5])), np.array([0.1, -0.05, 0.2]))
-NEAR = Near(T_REFERENCE[None])
+NEAR = Near(T_REFERENCE[None], np.linspace(0.2, 0.9, 12)[None])
 
 
 def pose(rng: np.random.Generator, count: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -22,7 +22,7 @@ def pose(rng: np.random.Generator, count: int) -> tuple[torch.Tensor, torch.Tens
 
 def in_double(config: SynthesisConfig) -> Nearness:
     nearness = Nearness(NEAR, (xhand("right"),), config)
-    for name in ("_R", "_origin", "_centre", "_preshape"):
+    for name in ("_R", "_origin", "_centre", "_q"):
         setattr(nearness, name, getattr(nearness, name).double())
     return nearness
 
@@ -30,7 +30,7 @@ def in_double(config: SynthesisConfig) -> Nearness:
 def test_at_the_reference_the_distance_is_zero_and_apart_from_it_as_in_eq_10() -> None:
     hand, config = xhand("right"), SynthesisConfig()
     nearness = in_double(config)
-    q = torch.tensor(np.asarray(hand.spec.preshape))[None, None]
+    q = torch.tensor(NEAR.q)[None]
     R = torch.tensor(T_REFERENCE[None, None, :3, :3])
     center = torch.tensor(T_REFERENCE[:3, :3] @ hand.spec.grasp_center + T_REFERENCE[:3, 3])[None, None]
     assert float(nearness.distance(center, R, q)) < 1e-4  # arccos near one

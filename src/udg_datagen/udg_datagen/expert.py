@@ -22,7 +22,7 @@ from udg_datagen.collision import CollisionScene
 from udg_datagen.grasp_store import robot_key
 from udg_datagen.grasps import GRASP_SCHEMA, GraspFileError, GraspSet
 from udg_datagen.offers import ENCLOSED_M, offers
-from udg_datagen.reference import reference_poses
+from udg_datagen.reference import reference
 from udg_datagen.synthesis import GraspObject, SynthesisConfig, synthesize, xhand
 from udg_datagen.torsion import torsion
 from udg_datagen.validation import ValidationConfig, validate
@@ -130,7 +130,7 @@ class Expert:
             hands if len(hands) == 2 else hands[0],
             dataclasses.replace(config, strategy=strategy),
             T_table_object=T_world_object,
-            Ts_table_near=reference_poses(obj, T_world_object, hands, strategy) if near else None,
+            near=reference(obj, T_world_object, hands, strategy) if near else None,
             seed=self.config.seed,
         )
 

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
+from importlib.resources import files
+from typing import NamedTuple
 
 import numpy as np
+import yaml
 
 from udg_datagen.synthesis import GraspObject
+from udg_datagen.synthesis.errors import StrategyError
 from udg_datagen.synthesis.hand import HandModel
+from udg_datagen.synthesis.near import Near
 from udg_datagen.synthesis.strategies import active_contacts
 from udg_description.arm_kinematics import hand_pose
-from udg_description.layout import HOME_Q, part_indices
+from udg_description.layout import HOME_Q, Side, part_indices
+from udg_description.transforms import make_transform, rotvec_to_matrix
 
 DEPTH_M, DEPTH_BIMANUAL_M = 0.02, 0.005
 """Of the grasp centre below the surface, seen along the palm, of objects that are thicker."""
@@ -18,10 +25,42 @@ LOW_M, HIGH_M = 0.03, 0.12
 """Objects up to the one height are taken from above, from the other on with the palm as at home."""
 TURN_COST = 0.3
 """[1/rad] of turning a hand about the vertical, against the relative width of the object between thumb and fingers."""
+MIRROR = np.diag([1.0, -1.0, 1.0, 1.0])
+"""Between the frames of the left and the right hand."""
 _MAX_TURN_RAD = 0.5 * np.pi
 _TURNS = 181
 _LEAST_LEVEL = 0.5  # level part of a unit vector from which its direction on the table counts
 _STEP_M, _FAR_M = 0.002, 0.6  # in which the surface, or a wall, is looked for
+
+
+class Preshape(NamedTuple):
+    """How a hand stands at a typical grasp, and its joints."""
+
+    T_reference_hand: np.ndarray  # (4, 4)
+    q: np.ndarray  # (n,) [rad]
+
+
+def reference(obj: GraspObject, T_world_object: np.ndarray, hands: Sequence[HandModel], strategy: str) -> Near:
+    """Reference of the hands in the world for a strategy: `reference_poses` with its preshape."""
+    shapes = [preshape(strategy, hand.spec.side) for hand in hands]
+    poses = reference_poses(obj, T_world_object, hands, strategy)
+    return Near(
+        np.stack([T @ shape.T_reference_hand for T, shape in zip(poses, shapes, strict=True)]),
+        np.stack([shape.q for shape in shapes]),
+    )
+
+
+@lru_cache(maxsize=16)
+def preshape(strategy: str, side: Side) -> Preshape:
+    """From data/preshapes.yaml. Raises StrategyError for a strategy that is not there."""
+    table = yaml.safe_load((files("udg_datagen") / "data" / "preshapes.yaml").read_text(encoding="utf-8"))
+    if strategy not in table:
+        raise StrategyError(f"no preshape for strategy '{strategy}'; valid: {', '.join(table)}")
+    entry = table[strategy]
+    T = make_transform(rotvec_to_matrix(np.array(entry["rotvec"])), np.array(entry["shift_m"]))
+    if side == "left":
+        T = MIRROR @ T @ MIRROR
+    return Preshape(T, np.array(entry["joints_rad"], dtype=float))
 
 
 def reference_poses(

@@ -12,16 +12,21 @@ from torch import Tensor
 from udg_datagen.synthesis.config import SynthesisConfig
 from udg_datagen.synthesis.hand import HandModel
 from udg_datagen.synthesis.initial import HandPose
-from udg_description.transforms import rotvec_to_matrix
+from udg_description.transforms import inverse, rotvec_to_matrix
 
 _LEAST_M, _LEAST_RAD = 0.01, 0.05  # below these the pull towards the reference fades
 _JOINT_STD_RAD = 0.08
 
 
 class Near(NamedTuple):
-    """Reference poses of the hands in the object frame: grasps near them are sought."""
+    """Reference of the hands: grasps near it are sought."""
 
-    T_object_hand: np.ndarray  # (H, 4, 4)
+    T_hand: np.ndarray  # (H, 4, 4) in the frame that goes with it: that of the table, of the object in the optimiser
+    q: np.ndarray  # (H, n) [rad]
+
+    def seen_from(self, T: np.ndarray) -> Near:
+        """The same in the frame at `T` (4, 4)."""
+        return Near(inverse(T) @ self.T_hand, self.q)
 
 
 def starts_near(
@@ -33,12 +38,11 @@ def starts_near(
     shift = (low + share * (high - low))[..., None] * rng.standard_normal((count, len(hands), 3))
     low, high = config.near_spread_rad
     turn = (low + share * (high - low))[..., None] * rng.standard_normal((count, len(hands), 3))
-    R = rotvec_to_matrix(turn) @ near.T_object_hand[:, :3, :3]
+    R = rotvec_to_matrix(turn) @ near.T_hand[:, :3, :3]
     centres = np.stack(
-        [T[:3, :3] @ hand.spec.grasp_center + T[:3, 3] for T, hand in zip(near.T_object_hand, hands, strict=True)]
+        [T[:3, :3] @ hand.spec.grasp_center + T[:3, 3] for T, hand in zip(near.T_hand, hands, strict=True)]
     )
-    q = np.stack([np.asarray(hand.spec.preshape) for hand in hands])
-    q = q + _JOINT_STD_RAD * rng.standard_normal((count, *q.shape))
+    q = near.q + _JOINT_STD_RAD * rng.standard_normal((count, *near.q.shape))
     q = np.clip(q, np.stack([hand.spec.lower for hand in hands]), np.stack([hand.spec.upper for hand in hands]))
     device = hands[0].device
     return HandPose(*(torch.as_tensor(x, dtype=torch.float32, device=device) for x in (centres + shift, R, q)))
@@ -47,24 +51,23 @@ def starts_near(
 class Nearness:
     """The distance from the reference as a term of the energy [m]: that of eq. 10 and of the posture.
 
-    Summed over the hands: shift + lambda * angle + posture * root mean square deviation of the joints' angles from the
-    preshape.
+    Summed over the hands: shift + lambda * angle + posture * root mean square deviation of the joints from the
+    reference's.
     """
 
     def __init__(self, near: Near, hands: Sequence[HandModel], config: SynthesisConfig) -> None:
         device = hands[0].device
-        T = torch.as_tensor(near.T_object_hand, dtype=torch.float32, device=device)
+        T = torch.as_tensor(near.T_hand, dtype=torch.float32, device=device)
         self._R, self._origin = T[:, :3, :3], T[:, :3, 3]
         self._centre = torch.stack([hand.grasp_center for hand in hands])
-        preshape = np.stack([np.asarray(hand.spec.preshape) for hand in hands])
-        self._preshape = torch.as_tensor(preshape, dtype=torch.float32, device=device)
+        self._q = torch.as_tensor(near.q, dtype=torch.float32, device=device)
         self._rotation_m, self._posture_m = config.near_rotation_m, config.near_posture_m
 
     def distance(self, center: Tensor, R: Tensor, q: Tensor) -> Tensor:
         """Of hands at grasp centres (B, H, 3), rotations (B, H, 3, 3), joints (B, H, n): (B,) [m]."""
         shift = (center - (R @ self._centre[..., None])[..., 0] - self._origin).norm(dim=-1)
         cosine = 0.5 * ((R * self._R).sum((-1, -2)) - 1.0)
-        bent = (q - self._preshape).square().mean(-1).sqrt()
+        bent = (q - self._q).square().mean(-1).sqrt()
         return (shift + self._rotation_m * torch.acos(cosine.clamp(-1.0, 1.0)) + self._posture_m * bent).sum(-1)
 
     def gradient(self, center: Tensor, R: Tensor, q: Tensor) -> Tensor:
@@ -78,7 +81,7 @@ class Nearness:
             dim=-1,
         )  # 2 sin(angle) along the axis
         moment = self._rotation_m * axis / axis.norm(dim=-1, keepdim=True).clamp(min=_LEAST_RAD)
-        bent = q - self._preshape
+        bent = q - self._q
         size = bent.square().mean(-1, keepdim=True).sqrt().clamp(min=_LEAST_RAD)
         joints = self._posture_m * bent / (q.shape[-1] * size)
         return torch.cat([force, moment - torch.linalg.cross(lever, force), joints], dim=-1)

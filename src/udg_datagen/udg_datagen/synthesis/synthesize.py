@@ -25,7 +25,6 @@ from udg_datagen.synthesis.hand import HandModel
 from udg_datagen.synthesis.initial import TablePlane
 from udg_datagen.synthesis.near import Near
 from udg_datagen.synthesis.strategies import AUTO, active_contacts, choose, hands_needed
-from udg_description.transforms import inverse
 
 _MAX_WIDTH_BIMANUAL = 0.8  # [m] what two arms 0.9 m apart get between their hands
 _SOLID = 0.5  # share of its hull from which an object can only be held round the outside
@@ -39,7 +38,7 @@ def synthesize(
     T_table_object: np.ndarray | None = None,
     table_height: float = 0.0,
     seed: int = 0,
-    Ts_table_near: np.ndarray | None = None,
+    near: Near | None = None,
     workers: int = 1,
     pool: Executor | None = None,
     progress: Callable[[float], None] | None = None,
@@ -54,8 +53,8 @@ def synthesize(
     Args:
         hands: one hand, or (left, right). Of two, a strategy for one hand that is chosen by size takes the right one.
         T_table_object: pose (4, 4) of the object; None lets it stand with its own z up, lowest point on the table.
-        Ts_table_near: reference poses (H, 4, 4) of the hands: grasps near them (eq. 10) are sought and have less
-            energy; None for grasps all round the object.
+        near: reference of the hands in the frame of the table: grasps near it (eq. 10 and posture) are sought and have
+            less energy; None for grasps all round the object.
         workers: processes; more than one start a pool that is kept for later calls.
         pool: processes of `worker_pool` to use instead.
         progress: called after each batch with the share of candidates that are done.
@@ -77,7 +76,7 @@ def synthesize(
     table = TablePlane.from_pose(T_table_object, table_height)
     reason = ""
     try:
-        near = None if Ts_table_near is None else Near(inverse(T_table_object) @ Ts_table_near)
+        near = None if near is None else near.seen_from(T_table_object)
         arrays = solve_batches(Problem(obj, used, active, table, config, seed, near), workers, pool, progress)
     except NoApproachError as error:
         arrays, reason = no_grasps(len(used), used[0].n_joints, sum(map(len, active))), str(error)
