@@ -33,6 +33,7 @@ from udg_sim.objects import ObjectModel
 
 VERSION = "1"
 """Of the expert: bumped when it chooses otherwise, so that cached choices are made again and data sets tell."""
+_OBJECTS_KEPT = 64  # about 4 MB each
 _THIN_M = 0.025  # height or width at rest below which small objects are pinched first
 
 
@@ -42,9 +43,10 @@ class ExpertConfig:
 
     near: SynthesisConfig = field(
         default_factory=lambda: SynthesisConfig(
-            n_candidates=20, screen_factor=1, qp_steps=80, refine_steps=30, screen_step=40, margin_table=0.012
+            n_candidates=24, screen_factor=1, qp_steps=52, refine_steps=20, screen_step=40, margin_table=0.012
         )
     )
+    weight_near_bimanual: float = 150.0  # [1/m] of two hands, whose grip the arms' give must not loosen
     wide: SynthesisConfig = field(  # all round the object, where nothing near the reference will do
         default_factory=lambda: SynthesisConfig(n_candidates=64, qp_steps=150, refine_steps=50, margin_table=0.010)
     )
@@ -124,11 +126,13 @@ class Expert:
     ) -> GraspSet:
         obj = self._object(target)
         hands = tuple(xhand(side) for side in sides)
-        config = self.config.near if near else self.config.wide
+        config = dataclasses.replace(self.config.near if near else self.config.wide, strategy=strategy)
+        if len(hands) == 2:
+            config = dataclasses.replace(config, weight_near=self.config.weight_near_bimanual)
         return synthesize(
             obj,
             hands if len(hands) == 2 else hands[0],
-            dataclasses.replace(config, strategy=strategy),
+            config,
             T_table_object=T_world_object,
             near=reference(obj, T_world_object, hands, strategy) if near else None,
             seed=self.config.seed,
@@ -175,7 +179,8 @@ class Expert:
         config = self.config
         missing = np.clip(config.table_wish_m - grasps.table_clearance, 0.0, None)
         lever = np.nan_to_num(torsion(grasps, target).gravity_m)
-        costs = grasps.energy / config.near.weight_near + config.table_weight * missing + config.torsion_weight * lever
+        weight = config.weight_near_bimanual if len(grasps.sides) == 2 else config.near.weight_near
+        costs = grasps.energy / weight + config.table_weight * missing + config.torsion_weight * lever
         return [float(cost) for cost in costs]
 
     def _kept(self, path: Path, target: ObjectModel, T_world_object: np.ndarray) -> Choice | None:
@@ -188,7 +193,7 @@ class Expert:
 
     def _object(self, target: ObjectModel) -> GraspObject:
         if target.key not in self._objects:
-            if len(self._objects) >= 4:
+            if len(self._objects) >= _OBJECTS_KEPT:
                 self._objects.pop(next(iter(self._objects)))
             self._objects[target.key] = GraspObject.from_model(target)
         return self._objects[target.key]
