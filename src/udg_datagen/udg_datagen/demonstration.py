@@ -62,7 +62,8 @@ class DemoConfig:
     noise_arm_rad: float = 0.0  # stationary deviation of the executed command, label from the expert
     noise_hand_rad: float = 0.0
     noise_correlation: float = 0.7
-    noise_near: float = 0.3  # share of the noise from the approach on
+    noise_near: float = 0.3  # share of the noise on the approach and while the hands close
+    noise_holding: float = 0.1  # share of it from the squeeze on: two arms would open their grip
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.noise_correlation < 1.0:

@@ -50,7 +50,7 @@ def execute(
         objects.append(world.T_world_object)
         fresh = rng.normal(size=36) * np.sqrt(1.0 - config.noise_correlation**2)
         noise = config.noise_correlation * noise + fresh * scale
-        share = 1.0 if stage == Stage.PREGRASP else config.noise_near
+        share = _noise_share(Stage(stage), config)
         drive.step(target + share * noise, judge, Stage(stage))
     for _ in range(round(config.judged_s / config.step_s)):
         drive.step(plan.targets[-1], judge, Stage.HOLD)
@@ -60,6 +60,13 @@ def execute(
     return Execution(
         q=np.array(measured), T_world_object=np.array(objects), targets=plan.targets, stages=plan.stages
     )
+
+
+def _noise_share(stage: Stage, config: DemoConfig) -> float:
+    """How much of the command noise there is in a stage."""
+    if stage == Stage.PREGRASP:
+        return 1.0
+    return config.noise_near if stage == Stage.GRASP else config.noise_holding
 
 
 class CommandDrive:
