@@ -8,8 +8,6 @@ import threading
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 
-import torch
-
 
 def worker_pool(workers: int) -> ProcessPoolExecutor:
     """Processes for `pool=` of `synthesize` and `validate`, a context manager: their start is paid once."""
@@ -22,6 +20,8 @@ def end_with_parent() -> None:
 
 
 def _start() -> None:
+    import torch  # here: seconds that a worker which needs none of it should not wait for
+
     os.environ["OMP_NUM_THREADS"] = "1"
     torch.set_num_threads(1)
     end_with_parent()

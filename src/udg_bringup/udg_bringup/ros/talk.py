@@ -68,17 +68,33 @@ def _where() -> str:
 
 def topics(node: Node, seconds: float) -> None:
     """Print the topics with their types and numbers of publishers and subscribers."""
-    _until(node, lambda: False, min(seconds, 1.5))
+    _see_graph(node, lambda: len(node.get_topic_names_and_types()), seconds)
     for name, types in sorted(node.get_topic_names_and_types()):
         print(f"{name:32s} {', '.join(types):36s} {node.count_publishers(name)} -> {node.count_subscribers(name)}")
 
 
 def services(node: Node, seconds: float) -> None:
     """Print the services that `call` can call."""
-    _until(node, lambda: False, min(seconds, 1.5))
-    for name, types in sorted(node.get_service_names_and_types()):
-        if _TRIGGER in types:
-            print(name)
+
+    def callable_ones() -> list[str]:
+        return sorted(name for name, types in node.get_service_names_and_types() if _TRIGGER in types)
+
+    _see_graph(node, lambda: len(callable_ones()), seconds)
+    for name in callable_ones():
+        print(name)
+
+
+def _see_graph(node: Node, count: Callable[[], int], seconds: float) -> None:
+    """Look until something is there and nothing new has come for 1.5 s, `seconds` at most."""
+    seen, since_s = 0, time.monotonic()
+
+    def settled() -> bool:
+        nonlocal seen, since_s
+        if count() != seen:
+            seen, since_s = count(), time.monotonic()
+        return seen > 0 and time.monotonic() - since_s > 1.5
+
+    _until(node, settled, seconds)
 
 
 def echo(node: Node, topic: str, seconds: float, once: bool) -> None:
