@@ -15,6 +15,7 @@ _BOX_SLACK_M = 0.02  # by which joints may leave the box to which commands are k
 _CREEP_M = 2e-4  # what is measured trembles
 _STRAY_M_PER_RAD = 0.1  # by which arms may stray from the straight way in joint space, of its length
 _ARMS = np.concatenate([np.arange(N_JOINTS)[part_indices(f"{side}_arm")] for side in SIDES])
+_ARM_JOINTS = _ARMS.reshape(len(SIDES), -1).T  # (6, 2) the same joint of both arms
 
 
 class CollisionWatch:
@@ -129,10 +130,12 @@ class _Ways:
 
         At least that: exact where it is negative.
         """
+        stray = self._stray(ways)
         centers = self._check.centers_world(ways)
         low, high = centers.min(axis=0), centers.max(axis=0)
         middle = 0.5 * (low + high)
         extent = np.sqrt(np.square(centers - middle).sum(axis=-1).max(axis=0))
+        extent += np.sqrt(np.square(stray).sum(axis=-1)).sum(axis=0)
         left, right = self._left, self._right
         least = self._least + np.minimum(self._lack, _STRAY_M_PER_RAD * float(np.ptp(ways[:, _ARMS], axis=0).max()))
         spare = _distances(middle[left], middle[right]) - (extent[left][:, None] + extent[right]) - least
@@ -140,10 +143,29 @@ class _Ways:
         if len(a):
             half = 0.5 * np.sqrt(np.square(np.diff(centers, axis=0)).sum(axis=-1).max(axis=0))
             apart = centers[:, None, left[a]] - centers[None, :, right[b]]  # (K, K, P, 3)
-            square = np.square(apart).sum(axis=-1).min(axis=(0, 1))
-            square -= np.square(half[left[a]] + half[right[b]])  # nearest between two of the places
+            squares = np.square(apart).sum(axis=-1).reshape(-1, len(a))
+            nearest, each = squares.argmin(axis=0), np.arange(len(a))
+            square = squares[nearest, each]
+            toward = apart.reshape(-1, len(a), 3)[nearest, each] / np.sqrt(np.maximum(square, 1e-12))[:, None]
+            square = square - np.square(half[left[a]] + half[right[b]])  # nearest between two of the places
             spare[a, b] = np.sqrt(np.maximum(square, 0.0)) - least[a, b]
+            for spheres in (left[a], right[b]):
+                along = np.einsum("jpx,px->jp", stray[:, spheres], toward)
+                spare[a, b] -= np.abs(along).sum(axis=0) - np.abs(along.sum(axis=0))
         return spare
+
+    def _stray(self, ways: np.ndarray) -> np.ndarray:
+        """What each of an arm's joints alone moves the spheres (6, S, 3) [m] by, from the middle of its way to its end.
+
+        Along a direction the straight way covers their sum. Joints that go at rates of their own, each within its
+        way, cover the sum of their amounts.
+        """
+        low, high = ways.min(axis=0), ways.max(axis=0)
+        q = np.tile(0.5 * (low + high), (1 + len(_ARM_JOINTS), 1))
+        for row, joints in enumerate(_ARM_JOINTS, start=1):
+            q[row, joints] += (0.5 * np.copysign(high - low, ways[-1] - ways[0]))[joints]
+        centers = self._check.centers_world(q)
+        return centers[1:] - centers[0]
 
     def worst(self, spare_m: np.ndarray, before_m: np.ndarray) -> Violation | None:
         """The worst pair of both arms that has become worse."""
