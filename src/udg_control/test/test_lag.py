@@ -20,9 +20,10 @@ def test_measured_arms_never_overlap(seed: int) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("seed", range(3))
 def test_measured_arms_never_overlap_in_many_cases(seed: int) -> None:
-    assert lag.lag_cases(1000, 100 + seed).overlaps == 0
+    """A sample of what `python -m udg_control.emulators.lag` plays 10,000 cases of."""
+    assert lag.lag_cases(1000, 200 + seed).overlaps == 0
 
 
 def test_the_judge_tells_arms_apart_from_arms_that_overlap() -> None:

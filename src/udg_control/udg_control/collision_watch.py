@@ -13,7 +13,7 @@ from udg_description.layout import N_JOINTS, SIDES, part_indices
 _BETWEEN = np.linspace(0.0, 1.0, 5)[:, None]  # places between the joints and the command that are looked at
 _BOX_SLACK_M = 0.02  # by which joints may leave the box to which commands are kept
 _CREEP_M = 2e-4  # what is measured trembles
-_STRAY_M_PER_RAD = 0.1  # by which arms may stray from the straight way in joint space, of its length
+_FINGERS_M_PER_RAD = 0.1  # how fast the margin of fingers grows with how far the arms are behind
 _ARMS = np.concatenate([np.arange(N_JOINTS)[part_indices(f"{side}_arm")] for side in SIDES])
 _ARM_JOINTS = _ARMS.reshape(len(SIDES), -1).T  # (6, 2) the same joint of both arms
 
@@ -22,8 +22,9 @@ class CollisionWatch:
     """Looks at commands; most of them pass by what the last look has found.
 
     A command and the stop after it keep the margins of the configuration. Where the joints are behind, either arm may
-    be anywhere between its measured place and its stop while the other is elsewhere on its own way (one is slow, or
-    stops by itself): for all of these the arms keep `lag_margin_m`. Where the joints are, no links overlap.
+    be anywhere between its measured place and its stop, each of its joints at a rate of its own, while the other is
+    elsewhere on its own way (one is slow, or stops by itself): for all of these the arms keep `lag_margin_m`. Where the
+    joints are, no links overlap.
     """
 
     def __init__(self, config: CollisionConfig) -> None:
@@ -128,7 +129,7 @@ class _Ways:
     def spare_m(self, ways: np.ndarray) -> np.ndarray:
         """Distance less the allowed one [m] of left against right spheres on the ways (K, 36) [rad].
 
-        At least that: exact where it is negative.
+        At least that, to first order in how far each joint has to go.
         """
         stray = self._stray(ways)
         centers = self._check.centers_world(ways)
@@ -137,7 +138,7 @@ class _Ways:
         extent = np.sqrt(np.square(centers - middle).sum(axis=-1).max(axis=0))
         extent += np.sqrt(np.square(stray).sum(axis=-1)).sum(axis=0)
         left, right = self._left, self._right
-        least = self._least + np.minimum(self._lack, _STRAY_M_PER_RAD * float(np.ptp(ways[:, _ARMS], axis=0).max()))
+        least = self._least + np.minimum(self._lack, _FINGERS_M_PER_RAD * float(np.ptp(ways[:, _ARMS], axis=0).max()))
         spare = _distances(middle[left], middle[right]) - (extent[left][:, None] + extent[right]) - least
         a, b = np.nonzero(spare < 0.0)
         if len(a):
