@@ -199,7 +199,7 @@ def _of_pairs(differences: Sequence[Difference]) -> dict[str, float]:
 
 def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--objects", default="test:30", help=f"{HELP}; default: test:30")
+    parser.add_argument("--objects", default="test,compositions:11", help=f"{HELP}; default: test,compositions:11")
     parser.add_argument("--scenes", type=int, default=2, help="placements of each object (default: 2)")
     parser.add_argument("--scene-seed", type=int, default=0, help="of the first placement (default: 0)")
     parser.add_argument("--seeds", type=int, default=3, help="of synthesis and start (default: 3)")
