@@ -257,8 +257,12 @@ def _rows(jobs: Sequence[Job], workers: int) -> Iterator[Row | None]:
         yield from bar(map(run_job, jobs))
         return
     with worker_pool(workers) as pool:
-        for future in bar(as_completed([pool.submit(run_job, job) for job in jobs])):
-            yield future.result()
+        try:
+            for future in bar(as_completed([pool.submit(run_job, job) for job in jobs])):
+                yield future.result()
+        except BaseException:  # Ctrl-C, too: what has not begun is left
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
 
 
 def _print_tables(rows: Sequence[Row]) -> None:
