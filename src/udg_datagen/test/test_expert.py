@@ -85,6 +85,20 @@ def test_the_choice_is_the_same_from_the_cache_and_for_every_expert(
     assert again["lifted"] == 0
 
 
+def test_a_cache_that_cannot_be_written_costs_time_and_no_grasp(
+    can: ObjectModel, scene: CollisionScene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    monkeypatch.delenv("UDG_CACHE_NOTE_SAID", raising=False)
+    hold(monkeypatch, lambda energy: True)
+    (tmp_path / "file").write_text("in the place of the folder")
+    T = placed(can, 0.5, -0.2)
+    choice = next(Expert(scene, QUICK, folder=tmp_path / "file").choices(can, T))
+    kept = next(Expert(scene, QUICK, folder=tmp_path / "kept").choices(can, T))
+    np.testing.assert_array_equal(choice.grasps.q_grasp, kept.grasps.q_grasp)
+    assert capsys.readouterr().err.count("note: cache") == 1
+
+
 def test_the_first_by_rank_that_holds_is_the_same_as_if_all_were_tried(
     can: ObjectModel, scene: CollisionScene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

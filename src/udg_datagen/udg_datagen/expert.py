@@ -26,7 +26,7 @@ from udg_datagen.reference import reference
 from udg_datagen.synthesis import GraspObject, SynthesisConfig, synthesize, xhand
 from udg_datagen.torsion import torsion
 from udg_datagen.validation import ValidationConfig, validate
-from udg_description.cache import cache_dir
+from udg_description.cache import cache_dir, say_once
 from udg_description.errors import UdgError
 from udg_description.layout import HOME_Q, SIDES, Side, other_side
 from udg_sim.objects import ObjectModel
@@ -111,7 +111,10 @@ class Expert:
             if place > 0:
                 yield choice
             elif first is None:
-                choice.grasps.save(path)
+                try:
+                    choice.grasps.save(path)
+                except OSError as error:  # the cache only saves time
+                    say_once(error)
                 yield choice
 
     def _found(self, target: ObjectModel, T_world_object: np.ndarray, counts: Counter[str]) -> Iterator[Choice]:
