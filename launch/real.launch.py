@@ -7,7 +7,7 @@ It comes up disabled: nothing moves before the service /control/enable.
 import sys
 from pathlib import Path
 
-from ament_index_python.packages import get_package_share_directory
+from ament_index_python.packages import get_package_share_directory, get_packages_with_prefixes
 from launch.actions import (
     DeclareLaunchArgument,
     ExecuteProcess,
@@ -22,7 +22,7 @@ from launch_ros.actions import Node
 from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
 from udg_bringup.graph import NodeDescription, process_environment, rviz_graph
 from udg_bringup.launch_arguments import check_arguments, is_included
-from udg_bringup.real_graph import CAMERA_FILE, RealGraphConfig, real_graph
+from udg_bringup.real_graph import RealGraphConfig, real_graph
 
 PACKAGES = ("udg_bringup", "udg_sim")  # which install this folder
 BOOLEANS = ["true", "false"]
@@ -45,7 +45,7 @@ ARGUMENTS = [
     DeclareLaunchArgument("left_host", default_value="", description="address of the left arm; '' = of robot.yaml"),
     DeclareLaunchArgument("right_host", default_value="", description="address of the right arm; '' = of robot.yaml"),
     DeclareLaunchArgument("emulator_log", default_value="", description="file for the log of the emulated arms"),
-    DeclareLaunchArgument("rviz", default_value="false", choices=BOOLEANS, description="RViz and the TF tree it needs"),
+    DeclareLaunchArgument("rviz", default_value="false", choices=BOOLEANS, description="with RViz"),
 ]
 
 
@@ -72,10 +72,11 @@ def _actions(context: LaunchContext) -> list[LaunchDescriptionEntity]:
         checkpoint=value["checkpoint"],
         hosts={"left": value["left_host"], "right": value["right_host"]},
         emulator_log=value["emulator_log"],
+        with_publisher="robot_state_publisher" in get_packages_with_prefixes(),
     )
     nodes = real_graph(config)
     if value["rviz"] == "true":
-        nodes += rviz_graph(str(share / "udg.rviz"), config.config / CAMERA_FILE)
+        nodes += rviz_graph(str(share / "udg.rviz"))
     return [*(LogInfo(msg=warning) for warning in warnings), *(_action(node) for node in nodes)]
 
 

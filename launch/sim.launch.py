@@ -6,7 +6,7 @@ Which nodes run with which parameters is said in udg_bringup.graph; this file ha
 import sys
 from pathlib import Path
 
-from ament_index_python.packages import get_package_share_directory
+from ament_index_python.packages import get_package_share_directory, get_packages_with_prefixes
 from launch.actions import DeclareLaunchArgument, LogInfo, OpaqueFunction, SetEnvironmentVariable, Shutdown
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
@@ -27,7 +27,8 @@ ARGUMENTS = [
         "lockstep", default_value="false", choices=BOOLEANS, description="step only when the command has come"
     ),
     DeclareLaunchArgument("noise", default_value="true", choices=BOOLEANS, description="noise on depth images"),
-    DeclareLaunchArgument("rviz", default_value="false", choices=BOOLEANS, description="RViz and the TF tree it needs"),
+    DeclareLaunchArgument("camera_config", default_value="", description="file of the cameras; '' = the shipped"),
+    DeclareLaunchArgument("rviz", default_value="false", choices=BOOLEANS, description="with RViz"),
 ]
 
 
@@ -45,17 +46,19 @@ def _nodes(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     value = {name: LaunchConfiguration(name).perform(context) for name in known}
     if not value["seed"].isdecimal():
         raise ValueError(f"argument seed:={value['seed']}; valid: a whole number, 0 or more")
+    share = Path(get_package_share_directory("udg_sim")) / "config"
     config = SimGraphConfig(
         checkpoint=value["checkpoint"],
         object=value["object"],
         seed=int(value["seed"]),
         lockstep=value["lockstep"] == "true",
         noise=value["noise"] == "true",
+        camera_config=value["camera_config"] or str(share / "cameras.yaml"),
+        with_publisher="robot_state_publisher" in get_packages_with_prefixes(),
     )
     nodes = sim_graph(config)
     if value["rviz"] == "true":
-        rviz_file = Path(get_package_share_directory("udg_sim")) / "config" / "udg.rviz"
-        nodes += rviz_graph(str(rviz_file))
+        nodes += rviz_graph(str(share / "udg.rviz"))
     return [*(LogInfo(msg=warning) for warning in warnings), *(_action(node) for node in nodes)]
 
 

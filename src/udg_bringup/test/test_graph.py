@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.util
-from pathlib import Path
 from xml.etree import ElementTree
 
-import numpy as np
 import pytest
 
 from udg_bringup.checkpoints import NoCheckpointError, checkpoint_folder
-from udg_bringup.graph import SimGraphConfig, parameter_file, process_environment, rviz_graph, sim_graph
-from udg_description.camera import default_cameras, write_cameras
+from udg_bringup.graph import SimGraphConfig, frames_graph, parameter_file, process_environment, sim_graph
 
 CONFIG = SimGraphConfig(checkpoint="some/checkpoint", object="mug", seed=7)
 
@@ -38,13 +35,17 @@ def test_a_description_cannot_be_changed() -> None:
         node.parameters["lockstep"] = False  # type: ignore[index]
 
 
-def test_rviz_comes_with_the_frames_of_both_cameras() -> None:
-    nodes = {node.name: node for node in rviz_graph("udg.rviz")}
-    assert {"left_camera_frame", "right_camera_frame", "robot_state_publisher", "rviz"} == set(nodes)
-    assert "<robot" in str(nodes["robot_state_publisher"].parameters["robot_description"])
-    words = nodes["left_camera_frame"].arguments
-    place = {name: words[words.index(name) + 1] for name in ("--x", "--y", "--z")}
-    assert {name: float(value) for name, value in place.items()} == {"--x": 1.2, "--y": 1.2, "--z": 0.6}
+def test_the_robots_frames_have_one_publisher_and_the_cameras_come_with_them() -> None:
+    (ours,) = frames_graph("cameras.yaml")
+    assert ours.parameters == {"camera_config": "cameras.yaml", "robot": True}
+    theirs, cameras = frames_graph("cameras.yaml", with_publisher=True)
+    assert theirs.name == "robot_state_publisher" and "<robot" in str(theirs.parameters["robot_description"])
+    assert cameras.parameters == {"camera_config": "cameras.yaml", "robot": False}
+
+
+def test_the_simulated_cameras_are_those_of_the_frames() -> None:
+    nodes = {node.name: node for node in sim_graph(dataclasses.replace(CONFIG, camera_config="cameras.yaml"))}
+    assert {nodes[name].parameters["camera_config"] for name in ("frames", "perception", "sim")} == {"cameras.yaml"}
 
 
 def test_an_asked_checkpoint_goes_before_the_shipped_one() -> None:
@@ -81,14 +82,3 @@ def test_discovery_and_sockets_stay_on_this_host_unless_the_user_says_else(monke
     monkeypatch.delenv("ROS_AUTOMATIC_DISCOVERY_RANGE")
     monkeypatch.setenv("ROS_DISTRO", "humble")
     assert process_environment()["ROS_LOCALHOST_ONLY"] == "1"
-
-
-def test_the_frames_in_rviz_are_those_of_the_camera_file(tmp_path: Path) -> None:
-    left, right = default_cameras()
-    moved = np.array(left.T_world_camera)
-    moved[:3, 3] = 0.25, 0.5, 0.75
-    path = tmp_path / "cameras.yaml"
-    write_cameras(path, (right, dataclasses.replace(left, T_world_camera=moved)))
-    frames = {node.name: node.arguments for node in rviz_graph("some.rviz", path)}
-    assert frames["left_camera_frame"][:6] == ("--x", "0.25", "--y", "0.5", "--z", "0.75")
-    assert frames["right_camera_frame"] == {n.name: n for n in rviz_graph("some.rviz")}["right_camera_frame"].arguments

@@ -22,9 +22,10 @@ def graph(**choices: object) -> dict[str, NodeDescription]:
     return {node.name: node for node in real_graph(RealGraphConfig(**given))}
 
 
-def test_the_hardware_graph_has_cameras_perception_policy_control_and_supervisor() -> None:
+def test_the_hardware_graph_has_frames_cameras_perception_policy_control_and_supervisor() -> None:
     nodes = graph()
-    assert set(nodes) == {"control", "left_camera", "right_camera", "perception", "policy", "supervisor"}
+    cameras = {"left_camera", "right_camera"}
+    assert set(nodes) == {"frames", "control", *cameras, "perception", "policy", "supervisor"}
     assert all(node.is_node for node in nodes.values())
     assert nodes["control"].parameters["hardware.left_arm.host"] == "192.168.1.11"
     assert nodes["control"].parameters["loop.dry_run"] is False
@@ -72,9 +73,15 @@ def test_recordings_take_the_cameras_places(tmp_path: Path) -> None:
     assert "scene_cameras" not in nodes
 
 
+def test_the_frames_are_those_of_the_calibrated_cameras() -> None:
+    nodes = graph()
+    assert nodes["frames"].parameters["camera_config"] == nodes["perception"].parameters["camera_config"]
+    assert nodes["frames"].parameters["camera_config"] == str(CONFIG / "cameras.yaml")
+
+
 def test_for_first_motions_policy_and_cameras_can_be_left_out() -> None:
     nodes = graph(policy=False, cameras="none")
-    assert set(nodes) == {"control", "supervisor"}
+    assert set(nodes) == {"frames", "control", "supervisor"}
     assert nodes["supervisor"].parameters["cameras"] is False and nodes["supervisor"].parameters["policy"] is False
 
 

@@ -16,13 +16,13 @@ from xml.etree import ElementTree
 import pytest
 import yaml
 
-from udg_bringup.graph import rviz_graph
+from udg_bringup.graph import frames_graph, rviz_graph
 from udg_bringup.real_graph import KNOWN_NODES
 
 REPOSITORY = Path(__file__).parents[3]
 POLICY = REPOSITORY / "config" / "sros2_policy.xml"
 NODES = set(KNOWN_NODES) - {"scene_cameras"}  # which stands in for cameras, without a robot
-OF_ROS = {"/rosout", "/parameter_events", "/tf", "/tf_static", "/robot_description", "/events/write_split"}
+OF_ROS = {"/rosout", "/parameter_events", "/events/write_split"}
 PARAMETERS = (
     "describe_parameters",
     "get_parameter_types",
@@ -138,6 +138,7 @@ def test_each_node_may_open_what_it_opens() -> None:
     from udg_bringup.checkpoints import checkpoint_folder
     from udg_bringup.ros.supervisor_node import SupervisorNode
     from udg_control.ros.robot_node import RobotNode
+    from udg_description.ros.frames_node import FramesNode
     from udg_perception.ros.kinect_node import KinectNode
     from udg_perception.ros.perception_node import PerceptionNode
     from udg_policy.ros.policy_node import PolicyNode
@@ -146,6 +147,7 @@ def test_each_node_may_open_what_it_opens() -> None:
     asleep = [Parameter("autostart", value=False)]
     checkpoint = [Parameter("checkpoint", value=str(checkpoint_folder("")))]
     made = [
+        FramesNode(),
         RobotNode(parameter_overrides=asleep),
         KinectNode(parameter_overrides=asleep),
         PerceptionNode(),
@@ -235,19 +237,25 @@ def values_of(tree: object, key: str) -> Iterator[str]:
             yield from values_of(inner, key)
 
 
-def test_rviz_and_the_frames_that_it_shows_may_open_what_they_open() -> None:
+def test_rviz_may_open_what_it_opens() -> None:
     shown = {value for value in values_of(yaml.safe_load((REPOSITORY / "config/udg.rviz").read_text()), "Value")}
     heard = {name for name in shown if name.startswith("/")} | {"/tf", "/tf_static", "/parameter_events"}
     assert {"/robot_description", "/scene_cloud"} <= heard
     opened = {Opened("topic", "subscribe", name) for name in heard}
     for node in rviz_graph(""):
         opened |= any_node(node.name)
-    opened |= {Opened("topic", "publish", name) for name in ("/tf", "/tf_static", "/robot_description")}
-    opened |= {Opened("topic", "subscribe", "/joint_states")}  # of robot_state_publisher
     opened |= any_node("transform_listener_impl_55d0", ("get_type_description",))
     assert refused("/udg/view", opened) == set()
 
 
 def test_rviz_commands_nothing() -> None:
     sent = {rule.name for rule in allowed("/udg/view") if rule.verb in ("publish", "request")}
-    assert sent == OF_ROS - {"/events/write_split"}
+    assert sent == {"/rosout", "/parameter_events"}
+
+
+def test_robot_state_publisher_may_open_what_it_opens_where_it_is_installed() -> None:
+    opened = {Opened("topic", "publish", name) for name in ("/tf", "/tf_static", "/robot_description")}
+    opened |= {Opened("topic", "subscribe", name) for name in ("/joint_states", "/parameter_events")}
+    for node in frames_graph("", with_publisher=True):
+        opened |= any_node(node.name)
+    assert refused("/udg/frames", opened) == set()

@@ -14,9 +14,6 @@ from types import MappingProxyType
 from typing import Any
 
 from udg_bringup.checkpoints import checkpoint_folder
-from udg_description.camera import CameraModel, default_cameras, read_cameras
-from udg_description.layout import SIDES
-from udg_description.transforms import matrix_to_quat_wxyz
 from udg_description.urdf import urdf_path
 
 LOCKSTEP_DEADLINE_S = 60.0
@@ -60,18 +57,21 @@ class SimGraphConfig:
     autostart: bool = True  # False: the simulation stands still until /sim/reset
     command_deadline_s: float = 5.0  # lockstep: a later command is reported and its state repeated
     trial_time_s: float = 0.0  # the lockstep simulation halts after so much simulated time, 0 = never
+    camera_config: str = ""  # file of the cameras that are simulated, "" = the default cameras
+    with_publisher: bool = False  # robot_state_publisher is installed: it publishes the robot's frames
 
 
 def sim_graph(config: SimGraphConfig) -> tuple[NodeDescription, ...]:
     """Nodes of the simulated robot; the simulation comes last, when its neighbours listen already. Raises UdgError."""
     return (
+        *frames_graph(config.camera_config, with_publisher=config.with_publisher),
         NodeDescription(
             name="perception",
             package="udg_perception",
             executable="perception_node",
             module="udg_perception.ros.perception_node",
             class_name="PerceptionNode",
-            parameters={"lockstep": config.lockstep},
+            parameters={"lockstep": config.lockstep, "camera_config": config.camera_config},
         ),
         NodeDescription(
             name="policy",
@@ -104,43 +104,39 @@ def sim_graph(config: SimGraphConfig) -> tuple[NodeDescription, ...]:
                 "autostart": config.autostart,
                 "trial_time_s": config.trial_time_s,
                 "command_deadline_s": config.command_deadline_s,
+                "camera_config": config.camera_config,
             },
         ),
     )
 
 
-def rviz_graph(rviz_file: str, camera_file: Path | None = None) -> tuple[NodeDescription, ...]:
-    """RViz and the TF tree that it shows; executables of a full ROS installation.
+def frames_graph(camera_config: str, *, with_publisher: bool = False) -> tuple[NodeDescription, ...]:
+    """Who publishes /tf, /tf_static and /robot_description, with the cameras of the file ("": the default ones).
 
-    Camera frames are those of `camera_file`, by default those of the simulation's cameras.
+    `with_publisher`: robot_state_publisher is installed and has the robot's frames; else our own node has them, too.
     """
-    models = default_cameras() if camera_file is None else read_cameras(camera_file)
-    cameras = tuple(
-        _camera_frame(side, camera) for side in SIDES for camera in models if camera.name.startswith(f"{side}_")
+    frames = NodeDescription(
+        name="frames",
+        package="udg_description",
+        executable="frames_node",
+        module="udg_description.ros.frames_node",
+        class_name="FramesNode",
+        parameters={"camera_config": camera_config, "robot": not with_publisher},
     )
-    return (
-        NodeDescription(
-            name="robot_state_publisher",
-            package="robot_state_publisher",
-            executable="robot_state_publisher",
-            parameters={"robot_description": Path(urdf_path()).read_text(encoding="utf-8")},
-        ),
-        *cameras,
-        NodeDescription(name="rviz", package="rviz2", executable="rviz2", arguments=("-d", rviz_file)),
+    if not with_publisher:
+        return (frames,)
+    publisher = NodeDescription(
+        name="robot_state_publisher",
+        package="robot_state_publisher",
+        executable="robot_state_publisher",
+        parameters={"robot_description": Path(urdf_path()).read_text(encoding="utf-8")},
     )
+    return (publisher, frames)
 
 
-def _camera_frame(side: str, camera: CameraModel) -> NodeDescription:
-    """Publish the pose of a camera's optical frame in world."""
-    w, x, y, z = (repr(float(v)) for v in matrix_to_quat_wxyz(camera.T_world_camera[:3, :3]))
-    px, py, pz = (repr(float(v)) for v in camera.T_world_camera[:3, 3])
-    place = ("--x", px, "--y", py, "--z", pz, "--qx", x, "--qy", y, "--qz", z, "--qw", w)
-    return NodeDescription(
-        name=f"{side}_camera_frame",
-        package="tf2_ros",
-        executable="static_transform_publisher",
-        arguments=(*place, "--frame-id", "world", "--child-frame-id", f"{side}_depth_camera_link"),
-    )
+def rviz_graph(rviz_file: str) -> tuple[NodeDescription, ...]:
+    """RViz, of a full ROS installation."""
+    return (NodeDescription(name="rviz", package="rviz2", executable="rviz2", arguments=("-d", rviz_file)),)
 
 
 def process_environment() -> dict[str, str]:

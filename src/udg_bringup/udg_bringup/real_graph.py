@@ -12,7 +12,7 @@ from typing import Any, Literal, get_args
 import yaml
 
 from udg_bringup.checkpoints import checkpoint_folder
-from udg_bringup.graph import NodeDescription, Value
+from udg_bringup.graph import NodeDescription, Value, frames_graph
 from udg_control.xhand.config import EMULATED_SDK
 from udg_description.errors import UdgError
 from udg_description.layout import SIDES
@@ -41,6 +41,7 @@ class RealGraphConfig:
     checkpoint: str = ""  # folder of the policy's checkpoint, "" = the shipped one
     hosts: Mapping[str, str] = field(default_factory=dict)  # addresses of the arms by side, "" = those of robot.yaml
     emulator_log: str = ""  # file of the emulated controllers' log, "" = none
+    with_publisher: bool = False  # robot_state_publisher is installed: it publishes the robot's frames
 
     def __post_init__(self) -> None:
         """Check the choices. Raises RealGraphError."""
@@ -69,7 +70,8 @@ class RealGraphConfig:
 
 def real_graph(config: RealGraphConfig) -> tuple[NodeDescription, ...]:
     """Nodes and processes of the real robot; emulators come first. Raises UdgError."""
-    nodes = [*_emulators(config), _control(config), *_cameras(config)]
+    frames = frames_graph(str(config.config / CAMERA_FILE), with_publisher=config.with_publisher)
+    nodes = [*_emulators(config), *frames, _control(config), *_cameras(config)]
     if config.camera_source != "none":
         nodes.append(_perception(config))
     if config.policy:
@@ -205,7 +207,16 @@ def _with_files(nodes: tuple[NodeDescription, ...], paths: list[Path]) -> tuple[
     )
 
 
-KNOWN_NODES = ("control", "left_camera", "right_camera", "scene_cameras", "perception", "policy", "supervisor")
+KNOWN_NODES = (
+    "frames",
+    "control",
+    "left_camera",
+    "right_camera",
+    "scene_cameras",
+    "perception",
+    "policy",
+    "supervisor",
+)
 
 
 def read_parameters(path: Path) -> dict[str, dict[str, Value]]:

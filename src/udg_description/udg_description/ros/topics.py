@@ -25,6 +25,7 @@ from trajectory_msgs.msg import JointTrajectory
 from visualization_msgs.msg import MarkerArray
 
 from udg_description.layout import SIDES
+from udg_description.ros.tf_message import TFMessage
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +67,9 @@ HEARTBEAT = Topic(name="/heartbeat", type=String)  # empty: all is well; else wh
 JOINT_COMMAND = Topic(name="/joint_command", type=JointState)  # what left the safety filter of the real robot
 TACTILE = {side: Topic(name=f"/{side}_hand/tactile", type=WrenchStamped, depth=5) for side in SIDES}  # a fingertip each
 CONTROL_MARKERS = Topic(name="/control/markers", type=MarkerArray, latched=True)
+TF = Topic(name="/tf", type=TFMessage, depth=100)
+TF_STATIC = Topic(name="/tf_static", type=TFMessage, latched=True)
+ROBOT_DESCRIPTION = Topic(name="/robot_description", type=String, latched=True)
 
 TOPICS: tuple[Topic, ...] = (
     *DEPTH_IMAGE.values(),
@@ -83,6 +87,9 @@ TOPICS: tuple[Topic, ...] = (
     JOINT_COMMAND,
     *TACTILE.values(),
     CONTROL_MARKERS,
+    TF,
+    TF_STATIC,
+    ROBOT_DESCRIPTION,
 )
 
 
@@ -127,6 +134,10 @@ def subscribe(
     depth: int | None = None,
     group: CallbackGroup | None = None,
 ) -> Subscription:
-    """Create the subscription to `topic` on `node`; `depth` lengthens the queue of this subscriber alone."""
+    """Create the subscription to `topic` on `node`; `depth` lengthens the queue of this subscriber alone.
+
+    Frames come as bytes: `tf_message.from_bytes` reads them.
+    """
     qos = topic.qos(lockstep, depth)
-    return node.create_subscription(topic.type, topic.name, callback, qos, callback_group=group)
+    raw = topic.type is TFMessage
+    return node.create_subscription(topic.type, topic.name, callback, qos, callback_group=group, raw=raw)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
-from udg_description.camera import CameraModel, default_cameras
+from udg_description.camera import CameraModel
 from udg_description.errors import UdgError
 from udg_description.layout import HOME_Q
 from udg_sim.depth import DepthRig, KinectNoise
@@ -84,9 +84,9 @@ class SimSession:
         self.loaded = False  # whether a trial has begun
 
     @classmethod
-    def create(cls, *, noise: bool, trial_time_s: float) -> SimSession:
+    def create(cls, *, cameras: Sequence[CameraModel], noise: bool, trial_time_s: float) -> SimSession:
         """Build the real world and library."""
-        rig = DepthRig(default_cameras(), noise=KinectNoise() if noise else None)
+        rig = DepthRig(cameras, noise=KinectNoise() if noise else None)
         rig.render(HOME_Q)  # the first images take long: libraries are loaded
         return cls(library=ObjectLibrary(), world=World(WorldConfig()), rig=rig, trial_time_s=trial_time_s)
 

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import numpy as np
 from rclpy.clock import Clock, ClockType
@@ -16,6 +17,7 @@ from sensor_msgs.msg import JointState
 from std_msgs.msg import String
 from std_srvs.srv import Trigger
 
+from udg_description.camera import default_cameras, read_cameras
 from udg_description.errors import UdgError
 from udg_description.ros import convert, diagnostics, topics
 from udg_description.ros.params import declare
@@ -49,6 +51,9 @@ class SimNodeConfig:
     command_deadline_s: float = field(
         default=5.0,
         metadata={"description": "lockstep: report a command that is later than this [s]", "range": (0.5, 600.0)},
+    )
+    camera_config: str = field(
+        default="", metadata={"description": "file of the cameras to simulate; empty: the default cameras"}
     )
 
 
@@ -250,7 +255,9 @@ class SimNode(Node):
 
 
 def _make_session(config: SimNodeConfig) -> SimSession:
-    return SimSession.create(noise=config.noise, trial_time_s=config.trial_time_s if config.lockstep else 0.0)
+    cameras = read_cameras(Path(config.camera_config)) if config.camera_config else default_cameras()
+    trial_time_s = config.trial_time_s if config.lockstep else 0.0
+    return SimSession.create(cameras=cameras, noise=config.noise, trial_time_s=trial_time_s)
 
 
 def main() -> int:
