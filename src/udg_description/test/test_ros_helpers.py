@@ -154,7 +154,7 @@ def test_an_undeclared_override_is_refused_by_name(context: Context) -> None:
 
 def test_each_topic_and_service_is_in_the_table_once() -> None:
     names = [entry.name for entry in (*topics.TOPICS, *topics.SERVICES)]
-    assert len(names) == len(set(names)) == 18 + 7
+    assert len(names) == len(set(names)) == 21 + 7
 
 
 @pytest.mark.parametrize("count", [1, 2])
