@@ -7,7 +7,7 @@ from udg_control.collision import CollisionConfig
 from udg_control.offline import OfflineFilter
 from udg_control.safety import SafetyConfig
 from udg_datagen.collision import CollisionScene
-from udg_datagen.demonstration import DemoConfig, DemoPlanner, Plan, Rejected, Stage, starts
+from udg_datagen.demonstration import DemoConfig, DemoPlanner, Plan, Rejected, starts
 from udg_datagen.execution import execute
 from udg_datagen.grasps import GraspSet
 from udg_datagen.spread import spread_choices
@@ -16,6 +16,7 @@ from udg_description.layout import HOME_Q, part_indices
 from udg_description.limits import joint_limits
 from udg_description.model import RobotModel
 from udg_description.spheres import CollisionSpheres
+from udg_policy.episode import Stage
 from udg_sim.objects import ObjectLibrary, ObjectModel
 from udg_sim.world import World
 

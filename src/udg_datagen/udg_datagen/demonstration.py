@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from enum import IntEnum
 from functools import partial
 from itertools import islice
 
@@ -18,17 +17,8 @@ from udg_datagen.trajectory import merge_slow_steps, time_path
 from udg_datagen.vias import vias
 from udg_description.layout import SIDES, Side, part_indices
 from udg_description.limits import joint_limits
+from udg_policy.episode import Stage
 from udg_sim.objects import ObjectModel
-
-
-class Stage(IntEnum):
-    """Of a demonstration; hold is what follows the lift."""
-
-    PREGRASP = 0
-    GRASP = 1
-    SQUEEZE = 2
-    LIFT = 3
-    HOLD = 4
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,9 +9,10 @@ import numpy as np
 
 from udg_control.follower import ChunkFollower, FollowerConfig
 from udg_control.offline import OfflineFilter
-from udg_datagen.demonstration import DemoConfig, Plan, Rejected, Stage
+from udg_datagen.demonstration import DemoConfig, Plan, Rejected
 from udg_description.layout import Side, part_indices
 from udg_description.limits import joint_limits
+from udg_policy.episode import Stage
 from udg_sim.trial import LiftTracker
 from udg_sim.world import World
 

@@ -15,10 +15,11 @@ from udg_policy.observation import WORLD_ORIGIN, WORLD_SCALE_M
 from udg_policy.synthetic import make_episode
 
 
+@pytest.mark.parametrize("grasp_query", [False, True])
 @pytest.mark.parametrize("attention", ["unidirectional", "full"])
-def test_weights_mix_the_values_into_what_each_layer_puts_out(attention: str) -> None:
+def test_weights_mix_the_values_into_what_each_layer_puts_out(attention: str, grasp_query: bool) -> None:
     config = preset("debug")
-    config = replace(config, decoder=replace(config.decoder, attention=attention, layers=2))
+    config = replace(config, decoder=replace(config.decoder, attention=attention, layers=2, grasp_query=grasp_query))
     store = frames_of([make_episode(0, steps=3)], config)
     views = torch.arange(3)
     batch = store.batch(views, store.bounds(views))
@@ -31,7 +32,7 @@ def test_weights_mix_the_values_into_what_each_layer_puts_out(attention: str) ->
         layer.key_value.register_forward_hook(lambda module, args, out: values.__setitem__(module, out))
     attended = attend(network, *batch[:4])
     steps, points = config.decoder.chunk, len(token_points(network))
-    assert attended.weights.shape == (3, 2, 2, steps, points + 1 + steps)
+    assert attended.weights.shape == (3, 2, 2, steps, points + 1 + 2 * grasp_query + steps)
     torch.testing.assert_close(attended.weights.sum(-1), torch.ones(3, 2, 2, steps))
     for number, layer in enumerate(network.layers):
         value = values[layer.key_value].chunk(2, dim=-1)[1].unflatten(-1, (2, -1)).transpose(1, 2)

@@ -15,6 +15,7 @@ from udg_description.ros.convert import stamp_to_ns
 from udg_description.transforms import make_transform, quat_wxyz_to_matrix, transform_points
 from udg_policy.fingertips import fingertip_paths
 from udg_policy.ghosts import hand_hulls, hand_poses
+from udg_policy.grasp import PredictedGrasp, key_points
 from udg_policy.ros.chunk_markers import ChunkMarkers
 
 pytestmark = pytest.mark.ros
@@ -60,6 +61,29 @@ def test_ghosts_stand_at_the_first_middle_and_last_step() -> None:
                                        atol=1e-9)
     alphas = [ghosts[number * links].color.a for number in range(3)]
     assert 1.0 > alphas[0] > alphas[1] > alphas[2] > 0.0
+
+
+def grasp(acting: tuple[float, float]) -> PredictedGrasp:
+    return PredictedGrasp(key_points(HOME_Q), np.array(acting), np.array([0.1, 0.2, 0.65, 0.05]))
+
+
+def test_the_grasp_of_the_acting_hand_stands_at_its_key_points() -> None:
+    drawing = ChunkMarkers(1.0)
+    array = drawing.show(chunk(), 0, grasp((0.2, 0.9)))
+    assert not of(array, "left_grasp")
+    lines, dots, text = of(array, "right_grasp")
+    np.testing.assert_allclose([[p.x, p.y, p.z] for p in dots.points], key_points(HOME_Q)[1])
+    ends = np.array([[p.x, p.y, p.z] for p in lines.points]).reshape(-1, 2, 3)
+    np.testing.assert_allclose(ends[0], key_points(HOME_Q)[1, :2])  # wrist to palm
+    np.testing.assert_allclose(ends[1:, 0], np.tile(key_points(HOME_Q)[1, 1], (5, 1)))  # palm to each fingertip
+    np.testing.assert_allclose(ends[1:, 1], key_points(HOME_Q)[1, 2:])
+    assert text.text == "whole_hand 90 %"
+    assert len(of(drawing.show(chunk(), 1), "right_grasp", Marker.DELETE)) == 3
+
+
+def test_both_hands_of_a_grasp_by_both_are_shown() -> None:
+    array = ChunkMarkers(1.0).show(chunk(), 0, grasp((0.8, 0.7)))
+    assert len(of(array, "left_grasp")) == len(of(array, "right_grasp")) == 3
 
 
 def test_every_marker_has_its_stamp_frame_lifetime_and_own_number() -> None:

@@ -31,6 +31,7 @@ from udg_policy.errors import DatasetError
 from udg_policy.fingertips import fingertip_paths
 from udg_policy.frame_store import frames_of
 from udg_policy.ghosts import hand_poses
+from udg_policy.grasp import grasp_label, key_points
 from udg_policy.network import PolicyNetwork
 from udg_policy.synthetic import make_episode
 
@@ -148,6 +149,35 @@ def test_other_networks_have_pages_too(episode: Episode, tmp_path: Path, change:
     assert (data["sigma"] is None) == (change == "regression") == (view.quantiles is None)
     assert data["action_names"] == list(action_names(config.action_space))
     assert all(0 <= chart < 36 for chart in data["default_charts"])
+
+
+def test_the_predicted_grasp_stands_beside_the_demonstrated_one(episode: Episode, tmp_path: Path) -> None:
+    config = preset("debug")
+    config = replace(config, decoder=replace(config.decoder, grasp_query=True))
+    checkpoint, path = make_checkpoint(config, episode), tmp_path / "page.html"
+    view = write_page(checkpoint, episode, "grasp", path)
+    data = data_of(path)
+    cloud = np.column_stack([episode.cloud_xyz[2], episode.cloud_label[2]])
+    predicted = PolicyEngine(checkpoint).predict(cloud, episode.q[2]).grasp
+    assert predicted is not None
+    points = unpacked(data["grasp"]["points"], STEPS, 2, 7, 3)[2] / METRE
+    np.testing.assert_allclose(points, predicted.points_world, atol=1e-4)
+    closed = grasp_label(episode).closed
+    np.testing.assert_allclose(unpacked(data["grasp"]["true"], 2, 7, 3) / METRE, key_points(episode.target[closed]),
+                               atol=1e-4)
+    assert data["grasp"]["until"] == closed
+    assert data["grasp"]["acts"][2] == predicted.acts.tolist()
+    assert predicted.strategy.replace("_", " ") in data["grasp"]["texts"][2]
+    assert "mm off" in data["grasp"]["texts"][closed] and "mm off" not in data["grasp"]["texts"][closed + 1]
+    assert data["all_tokens"] == data["point_tokens"] + 1 + 2 + data["steps"] and data["grasp_tokens"] == 2
+    side = episode.meta["sides"] == ["right"]
+    apart = np.linalg.norm(predicted.points_world[int(side)] - key_points(episode.target[closed])[int(side)], axis=-1)
+    assert view.grasp_error_m(2) == pytest.approx(float(apart.mean()))
+
+
+def test_a_page_without_a_grasp_says_nothing_of_one(page: tuple[Path, EpisodeView]) -> None:
+    data = data_of(page[0])
+    assert data["grasp"] is None and data["grasp_tokens"] == 0 and page[1].grasp_error_m(0) is None
 
 
 def test_the_page_needs_nothing_from_elsewhere(page: tuple[Path, EpisodeView]) -> None:

@@ -19,11 +19,12 @@ EXACT, ROUNDED = 2e-5, 1e-2  # [normalised action]
 
 
 def chosen(name: str, batch_norm: bool, attention: str = "unidirectional", head: str = "truncated_normal",
-           widths_2: tuple[int, ...] | None = None) -> PolicyConfig:
+           widths_2: tuple[int, ...] | None = None, grasp_query: bool = False) -> PolicyConfig:
     config = preset(name)
     encoder = dataclasses.replace(config.encoder, batch_norm=batch_norm, widths_2=widths_2 or config.encoder.widths_2)
     return dataclasses.replace(config, encoder=encoder,
-                               decoder=dataclasses.replace(config.decoder, attention=attention, head=head))
+                               decoder=dataclasses.replace(config.decoder, attention=attention, head=head,
+                                                           grasp_query=grasp_query))
 
 
 def batch_of(config: PolicyConfig) -> Batch:
@@ -43,21 +44,24 @@ def errors(config: PolicyConfig, **options: object) -> tuple[float, Tensor]:
     assert (ours.sigma is None) == (expected.sigma is None)
     if ours.sigma is not None and expected.sigma is not None:
         torch.testing.assert_close(ours.sigma, expected.sigma, atol=ROUNDED, rtol=ROUNDED)
+    assert (ours.grasp is None) == (expected.grasp is None) == (not config.decoder.grasp_query)
+    for a, b in zip(ours.grasp or (), expected.grasp or (), strict=True):
+        torch.testing.assert_close(a, b, atol=ROUNDED, rtol=ROUNDED)
     mode = truncated_normal_mode(expected.mu)
     return float((truncated_normal_mode(ours.mu) - mode).abs().max()), mode
 
 
-@pytest.mark.parametrize(("name", "batch_norm", "attention", "head", "widths_2"), [
-    ("paper", True, "unidirectional", "truncated_normal", None),
-    ("edge", False, "unidirectional", "truncated_normal", None),
-    ("edge", True, "unidirectional", "truncated_normal", None),
-    ("debug", True, "full", "regression", None),
-    ("debug", False, "full", "truncated_normal", (16, 32)),
-    ("debug", False, "unidirectional", "regression", None),
+@pytest.mark.parametrize(("name", "batch_norm", "attention", "head", "widths_2", "grasp_query"), [
+    ("paper", True, "unidirectional", "truncated_normal", None, False),
+    ("edge", False, "unidirectional", "truncated_normal", None, False),
+    ("edge", True, "unidirectional", "truncated_normal", None, True),
+    ("debug", True, "full", "regression", None, True),
+    ("debug", False, "full", "truncated_normal", (16, 32), False),
+    ("debug", False, "unidirectional", "regression", None, True),
 ])
 def test_single_precision_is_exact(name: str, batch_norm: bool, attention: str, head: str,
-                                   widths_2: tuple[int, ...] | None) -> None:
-    error, mode = errors(chosen(name, batch_norm, attention, head, widths_2), precision="float32")
+                                   widths_2: tuple[int, ...] | None, grasp_query: bool) -> None:
+    error, mode = errors(chosen(name, batch_norm, attention, head, widths_2, grasp_query), precision="float32")
     assert mode.std() > 0.05, "the actions must vary for the comparison to mean anything"
     assert error < EXACT
 

@@ -32,7 +32,7 @@ from udg_description.ros.spin import BackgroundSpin
 from udg_description.waiting import wait_until
 from udg_policy.checkpoint import Checkpoint, save_checkpoint
 from udg_policy.config import preset
-from udg_policy.engine import PolicyEngine
+from udg_policy.engine import PolicyEngine, Prediction
 from udg_policy.errors import CheckpointError
 from udg_policy.frame_store import frames_of
 from udg_policy.network import PolicyNetwork
@@ -289,10 +289,10 @@ def test_fewer_points_than_the_network_takes_are_enough(folder: Path) -> None:
 class Spoilt(PolicyEngine):
     """An engine whose targets are not numbers."""
 
-    def act(self, points: np.ndarray, q: np.ndarray) -> np.ndarray:
-        chunk = super().act(points, q)
-        chunk[-1, 7] = np.nan
-        return chunk
+    def predict(self, points: np.ndarray, q: np.ndarray) -> Prediction:
+        prediction = super().predict(points, q)
+        prediction.chunk[-1, 7] = np.nan
+        return prediction
 
 
 def test_targets_that_are_not_finite_are_never_published(folder: Path) -> None:

@@ -12,9 +12,11 @@ from udg_policy.observation import feature_width, proprioception_width
 from udg_policy.reference import nearest_points, plain_network
 
 
-def with_choices(config: PolicyConfig, batch_norm: bool, attention: str, head: str) -> PolicyConfig:
+def with_choices(config: PolicyConfig, batch_norm: bool, attention: str, head: str,
+                 grasp_query: bool = False) -> PolicyConfig:
     return dataclasses.replace(config, encoder=dataclasses.replace(config.encoder, batch_norm=batch_norm),
-                               decoder=dataclasses.replace(config.decoder, attention=attention, head=head))
+                               decoder=dataclasses.replace(config.decoder, attention=attention, head=head,
+                                                           grasp_query=grasp_query))
 
 
 def randomised(network: PolicyNetwork) -> PolicyNetwork:
@@ -39,14 +41,14 @@ def inputs(config: PolicyConfig, batch: int = 2) -> tuple[Tensor, Tensor]:
 
 @torch.no_grad()
 @pytest.mark.parametrize("name", ["debug", "edge", "paper"])
-@pytest.mark.parametrize(("batch_norm", "attention", "head"), [
-    (True, "unidirectional", "truncated_normal"),
-    (False, "unidirectional", "truncated_normal"),
-    (True, "full", "regression"),
+@pytest.mark.parametrize(("batch_norm", "attention", "head", "grasp_query"), [
+    (True, "unidirectional", "truncated_normal", False),
+    (False, "unidirectional", "truncated_normal", True),
+    (True, "full", "regression", True),
 ])
-def test_both_networks_agree(name: str, batch_norm: bool, attention: str, head: str) -> None:
+def test_both_networks_agree(name: str, batch_norm: bool, attention: str, head: str, grasp_query: bool) -> None:
     torch.manual_seed(3)
-    config = with_choices(preset(name), batch_norm, attention, head)
+    config = with_choices(preset(name), batch_norm, attention, head, grasp_query)
     network = randomised(PolicyNetwork(config))
     plain = plain_network(config, network.state_dict())
     features, state = inputs(config)
@@ -57,6 +59,9 @@ def test_both_networks_agree(name: str, batch_norm: bool, attention: str, head: 
         assert head == "regression" and ours.sigma is theirs.sigma
     else:
         torch.testing.assert_close(ours.sigma, theirs.sigma, atol=2e-5, rtol=1e-4)
+    assert (ours.grasp is None) == (theirs.grasp is None) == (not grasp_query)
+    for a, b in zip(ours.grasp or (), theirs.grasp or (), strict=True):
+        torch.testing.assert_close(a, b, atol=2e-5, rtol=1e-4)
 
 
 @torch.no_grad()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +14,8 @@ class Attended(NamedTuple):
     """The network's output and what its queries attended to.
 
     weights (B, L, H, K, n): layer, head, query (= step of the chunk), token; they sum to 1 over the tokens. Tokens:
-    the points' in the order of `token_points`, then the state's if there is one, then the K queries themselves.
+    the points' in the order of `token_points`, the state's if there is one, those of both grasp queries if there are
+    any, the K queries themselves.
     """
 
     distribution: ActionDistribution
@@ -30,7 +31,7 @@ def token_points(network: PolicyNetwork) -> Tensor:
 def attend(network: PolicyNetwork, features: Tensor, proprioception: Tensor, neighbours_1: Tensor,
            neighbours_2: Tensor) -> Attended:
     """Run the network on a batch (as its `forward`) and keep what its queries attended to."""
-    inputs: dict[nn.Module, tuple[Tensor, Tensor | None]] = {}
+    inputs: dict[nn.Module, tuple[Any, ...]] = {}
     layers = [layer for layer in network.layers if isinstance(layer, DecoderLayer)]
     handles = [layer.register_forward_pre_hook(inputs.__setitem__) for layer in layers]
     try:
@@ -43,11 +44,15 @@ def attend(network: PolicyNetwork, features: Tensor, proprioception: Tensor, nei
     return Attended(distribution, torch.stack(weights, dim=1))
 
 
-def _weights(layer: DecoderLayer, tokens: Tensor, memory: Tensor | None) -> Tensor:
-    """(B, H, t, n) of a layer's inputs: tokens (B, t, width) attend to the memory, if any, and to one another."""
+def _weights(layer: DecoderLayer, tokens: Tensor, memory: Tensor | None, blocked: Tensor | None = None) -> Tensor:
+    """(B, H, t, n) of a layer's inputs: tokens (B, t, width) attend to the memory, if any, and to one another but
+    for `blocked`."""
     normed = layer.norm_token(tokens)
     context = normed if memory is None else torch.cat([layer.norm_memory(memory), normed], dim=1)
     key, _ = layer.key_value(context).chunk(2, dim=-1)
     by_head = (part.float().unflatten(-1, (layer.heads, -1)).transpose(1, 2) for part in (layer.query(normed), key))
     q, k = by_head
-    return (q @ k.transpose(-1, -2) * layer.scale).softmax(dim=-1)
+    scores = q @ k.transpose(-1, -2) * layer.scale
+    if blocked is not None:
+        scores[..., -len(blocked):] += blocked
+    return scores.softmax(dim=-1)

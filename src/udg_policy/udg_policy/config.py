@@ -79,6 +79,7 @@ class DecoderConfig:
     head: str = "truncated_normal"  # or "regression" (ablation)
     sigma_least: float = 0.01  # of the normalised range [-1, 1]
     sigma_initial: float = 0.25
+    grasp_query: bool = False  # a query a hand predicts the grasp of the episode; the action queries attend to both
 
     def __post_init__(self) -> None:
         _require(self.width % self.heads == 0, "decoder: width must be divisible by heads")
@@ -106,6 +107,8 @@ class TrainConfig:
     nll_weight: float = 0.1  # of the truncated normal's NLL a dimension
     nll_start: float = 0.1  # share of the training before which the NLL is off (L1 warm start)
     l1_weight: float = 1.0  # of the weighted L1 of the mean
+    grasp_weight: float = 0.3  # of the grasp's loss, if there is a grasp query: key points, acting hands, strategy
+    unit_grasp_m: float = 0.05  # error of a key point that counts as one
     # physical errors that count as one in the L1
     unit_position_m: float = 0.02
     unit_rotation_rad: float = 0.15
@@ -124,6 +127,8 @@ class TrainConfig:
     def __post_init__(self) -> None:
         _require(self.batch >= 1 and self.steps >= 1, "train: batch and steps must be at least 1")
         _require(min(self.nll_weight, self.l1_weight) >= 0.0, "train: nll_weight and l1_weight must not be negative")
+        _require(self.grasp_weight >= 0.0, f"train.grasp_weight: {self.grasp_weight}, must not be negative")
+        _require(self.unit_grasp_m > 0.0, f"train.unit_grasp_m: {self.unit_grasp_m}, must be positive")
         _require(0.0 <= self.validation_share < 1.0, "train.validation_share must be in [0, 1)")
         _require(self.validation_split in ("episode", "object"), f"train.validation_split: {self.validation_split!r}")
         _require(0.0 <= self.ema_decay < 1.0, "train.ema_decay must be in [0, 1)")

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
 
 from udg_description.layout import N_JOINTS
 from udg_description.limits import joint_limits
+from udg_description.transforms import transform_points
 from udg_policy.checkpoint import Checkpoint, load_checkpoint
 from udg_policy.episode import LABEL_RIGHT, LABEL_SEEN
 from udg_policy.errors import ObservationError
+from udg_policy.grasp import PredictedGrasp
 from udg_policy.hands import grasp_frames_np
 from udg_policy.inference import InferenceConfig, InferenceNetwork
-from udg_policy.network import ActionDistribution
+from udg_policy.network import ActionDistribution, GraspOutput
 from udg_policy.observation import point_features, proprioception
 from udg_policy.point_set import PointSampler
 from udg_policy.representation import decode
@@ -23,6 +26,13 @@ from udg_policy.truncated_normal import truncated_normal_mode
 
 MAX_COORDINATE_M = 10.0  # of a point; what the cameras see is within 2 m
 MIN_SEEN_POINTS = 8  # fewer: there is no object to act on, the chunk holds the measured pose
+
+
+class Prediction(NamedTuple):
+    """What a policy wants to do, and the grasp that it is going for."""
+
+    chunk: np.ndarray  # (K, 36) joint targets [rad], one each 0.1 s
+    grasp: PredictedGrasp | None  # None without an object, and of a network without grasp queries
 
 
 class PolicyEngine:
@@ -64,24 +74,32 @@ class PolicyEngine:
         points (M, 4) float: x, y, z [m, world], label; q (36,) measured joint angles [rad]. Without an object the
         chunk holds q. Raises ObservationError on a wrong shape, values that are not finite, unknown labels.
         """
-        return self.act_batch(_numbers("scene cloud", points)[None], _numbers("joint angles", q)[None])[0]
+        return self.predict(points, q).chunk
 
-    @torch.inference_mode()
+    def predict(self, points: np.ndarray, q: np.ndarray) -> Prediction:
+        """The chunk of `act`, and the predicted grasp."""
+        return self._predict(_numbers("scene cloud", points)[None], _numbers("joint angles", q)[None])[0]
+
     def act_batch(self, points: np.ndarray, q: np.ndarray) -> np.ndarray:
         """Chunks (B, K, 36) for several observations: points (B, M, 4), q (B, 36)."""
+        return np.stack([one.chunk for one in self._predict(points, q)])
+
+    @torch.inference_mode()
+    def _predict(self, points: np.ndarray, q: np.ndarray) -> list[Prediction]:
         points, q = _numbers("scene cloud", points), _numbers("joint angles", q).astype(np.float64)
         self._check(points, q)
-        hold = np.repeat(joint_limits().clip(q)[:, None], self.chunk, axis=1)
+        held = np.repeat(joint_limits().clip(q)[:, None], self.chunk, axis=1)
+        predictions = [Prediction(chunk, None) for chunk in held]
         active = [i for i in range(len(q)) if self.sees_object(points[i])]
         if not active:
-            return hold
-        mu = self._distribution(points[active], q[active]).mu
-        actions = self._bounds.denormalise(truncated_normal_mode(mu).numpy())
+            return predictions
+        distribution = self._distribution(points[active], q[active])
+        actions = self._bounds.denormalise(truncated_normal_mode(distribution.mu).numpy())
         for row, i in enumerate(active):
             chunk = decode(self.config.action_space, actions[row], q[i])
             if np.isfinite(chunk).all():
-                hold[i] = chunk
-        return hold
+                predictions[i] = Prediction(chunk, _grasp(distribution.grasp, row, q[i]))
+        return predictions
 
     @torch.inference_mode()
     def distribution(self, points: np.ndarray, q: np.ndarray) -> ActionDistribution:
@@ -118,6 +136,15 @@ class PolicyEngine:
         labels = points[..., 3]
         if not ((labels >= LABEL_SEEN) & (labels <= LABEL_RIGHT) & (labels == np.rint(labels))).all():
             raise ObservationError("scene cloud: unknown labels; valid are 0 seen, 1 left robot, 2 right robot")
+
+
+def _grasp(grasp: GraspOutput | None, row: int, q: np.ndarray) -> PredictedGrasp | None:
+    """One row of the network's output, in the world; None if it is not finite."""
+    if grasp is None or not all(bool(torch.isfinite(part[row]).all()) for part in grasp):
+        return None
+    points_world = transform_points(grasp_frames_np(q), grasp.points[row].numpy().astype(np.float64))
+    acting, strategies = grasp.acting[row].sigmoid(), grasp.strategy[row].softmax(dim=-1)
+    return PredictedGrasp(points_world, acting.numpy(), strategies.numpy())
 
 
 def _numbers(what: str, values: np.ndarray) -> np.ndarray:

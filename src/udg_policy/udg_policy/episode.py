@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
+from enum import IntEnum
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,19 @@ from udg_policy.errors import DatasetError
 STEP_S = 0.1  # one step of an episode
 CLOUD_POINTS = 2048
 LABEL_SEEN, LABEL_LEFT, LABEL_RIGHT = 0, 1, 2
+
+
+class Stage(IntEnum):
+    """Of a demonstration: to the pregrasp, on to the grasp until the hands are closed, and so on; hold is what follows
+    the lift."""
+
+    PREGRASP = 0
+    GRASP = 1
+    SQUEEZE = 2
+    LIFT = 3
+    HOLD = 4
+
+
 
 # name: (dtype, shape after the frames)
 EPISODE_ARRAYS: dict[str, tuple[type, tuple[int, ...]]] = {
@@ -32,7 +46,7 @@ class Episode:
     """One demonstration of T frames, 0.1 s apart.
 
     cloud_xyz (T, 2048, 3) [m, world]; cloud_label (T, 2048): 0 seen, 1 left robot, 2 right robot; q (T, 36) measured
-    [rad]; target (T, 36) absolute joint command for the step t -> t + 0.1 s [rad]; stage (T,) stage number;
+    [rad]; target (T, 36) absolute joint command for the step t -> t + 0.1 s [rad]; stage (T,) a Stage;
     T_world_object (T, 4, 4) pose of the target object, None where it is not known (real robot);
     meta: plain JSON values that follow from the task alone, so no times of day: object, seed, success, strategy,
     sides, size_class, category, mass_kg, friction, noisy, cameras ([{name, T_world_camera}]), ...

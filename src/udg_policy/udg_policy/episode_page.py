@@ -35,6 +35,7 @@ from udg_policy.episode_view import EpisodeView, view_episode
 from udg_policy.errors import DatasetError
 from udg_policy.fingertips import fingertip_paths
 from udg_policy.ghosts import SIDE_RGB, Hull, hand_hulls, hand_poses
+from udg_policy.grasp import KEY_POINTS, grasp_lines
 from udg_policy.hands import robot_model
 
 MAX_BYTES = 9_000_000  # of the page; longer episodes are thinned out
@@ -75,7 +76,7 @@ def write_page(checkpoint: Checkpoint, episode: Episode, name: str, path: Path) 
 def _bytes_of_frame(config: PolicyConfig, episode: Episode) -> float:
     """About the size of a frame on the page [bytes]."""
     decoder, encoder = config.decoder, config.encoder
-    tokens = encoder.centres_2[0] + 2 * encoder.centres_2[1] + 1 + decoder.chunk
+    tokens = encoder.centres_2[0] + 2 * encoder.centres_2[1] + 1 + len(SIDES) + decoder.chunk
     attention = decoder.layers * decoder.heads * decoder.chunk * tokens
     action = N_JOINTS * (4 * 4 + 4 * 2)  # mu, sigma, mode, demonstrated; quantiles
     hands = 2 * 7 * 2 * len(hand_hulls("left").links)
@@ -106,6 +107,7 @@ def page_data(view: EpisodeView, checkpoint: Checkpoint, name: str, every: int) 
         "point_tokens": view.tokens_world.shape[1], "all_tokens": view.attention.shape[-1],
         "points": cloud.shape[1], "metre": METRE, "step_s": STEP_S, "every": every,
         "has_state_token": view.has_state_token,
+        "grasp_tokens": len(SIDES) if view.grasps else 0,
         "centre": [*seen.mean(axis=0)[:2].tolist(), 0.12], "distance": 1.15, "reach": _reach(view.tokens_world[0]),
         "side_rgb": [SIDE_RGB[side] for side in SIDES],
         "times": (steps * STEP_S).round(3).tolist(), "stages": episode.stage[steps].tolist(),
@@ -125,7 +127,33 @@ def page_data(view: EpisodeView, checkpoint: Checkpoint, name: str, every: int) 
         "actual": _packed(view.demonstrated.astype(np.float32)), "mode": _packed(view.mode.astype(np.float32)),
         "mu": _packed(view.mu.astype(np.float32)),
         "sigma": None if view.sigma is None else _packed(view.sigma.astype(np.float32)),
+        "grasp": _grasp(view),
         "quantiles": None if view.quantiles is None else _packed(_normalised(view, view.quantiles)),
+    }
+
+
+def _grasp(view: EpisodeView) -> dict[str, Any] | None:
+    """The predicted grasp of each frame beside the demonstrated one; None for a network that predicts none."""
+    if not view.grasps:
+        return None
+    nothing = np.zeros((len(SIDES), len(KEY_POINTS), 3))
+    label = view.demonstrated_grasp
+    texts = []
+    for frame, grasp in enumerate(view.grasps):
+        if grasp is None:
+            texts.append("none")
+            continue
+        hands = ", ".join(f"{side} hand {100.0 * share:.0f} %" for side, share in zip(SIDES, grasp.acting, strict=True))
+        error_m = view.grasp_error_m(frame)
+        apart = "" if error_m is None else f"; key points {1e3 * error_m:.1f} mm off the demonstrated grasp"
+        texts.append(f"{grasp.strategy.replace('_', ' ')} {100.0 * grasp.strategies.max():.0f} %, {hands}{apart}")
+    return {
+        "points": _lengths(np.stack([nothing if one is None else one.points_world for one in view.grasps])),
+        "acts": [[False, False] if one is None else one.acts.tolist() for one in view.grasps],
+        "texts": texts, "lines": grasp_lines(), "key_points": len(KEY_POINTS),
+        "true": None if label is None else _lengths(label.points_world),
+        "true_acts": [False, False] if label is None else label.acting.tolist(),
+        "until": -1 if label is None else int(np.count_nonzero(view.steps <= label.closed)) - 1,  # frame
     }
 
 

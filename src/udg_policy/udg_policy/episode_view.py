@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -16,6 +17,7 @@ from udg_policy.engine import PolicyEngine
 from udg_policy.episode import Episode
 from udg_policy.fingertips import fingertip_paths
 from udg_policy.frame_store import FrameStore, frames_of
+from udg_policy.grasp import UNKNOWN, PredictedGrasp, grasp_label, key_points
 from udg_policy.network import ActionDistribution
 from udg_policy.observation import WORLD_ORIGIN, WORLD_SCALE_M
 from udg_policy.representation import ARMS
@@ -23,6 +25,14 @@ from udg_policy.representation import ARMS
 QUANTILES = (0.05, 0.25, 0.75, 0.95)
 _FRAMES_AT_ONCE = 8
 _HAND_PLACES = ("x [m]", "y [m]", "z [m]", "turn about x [rad]", "turn about y [rad]", "turn about z [rad]")
+
+
+class DemonstratedGrasp(NamedTuple):
+    """The grasp of an episode."""
+
+    closed: int  # step whose target is the closed grasp
+    points_world: np.ndarray  # (2, 7, 3) [m] key points
+    acting: np.ndarray  # (2,) bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +56,8 @@ class EpisodeView:
     mu: np.ndarray  # (F, K, 36), may lie outside the bounds
     sigma: np.ndarray | None  # (F, K, 36), None for a network without a distribution
     quantiles: np.ndarray | None  # (4, F, K, 36), QUANTILES
+    grasps: tuple[PredictedGrasp | None, ...] = ()  # of each frame; empty for a network without grasp queries
+    demonstrated_grasp: DemonstratedGrasp | None = None  # None where the episode has none
 
     @property
     def tip_errors_m(self) -> np.ndarray:
@@ -53,6 +65,16 @@ class EpisodeView:
         paths = zip(self.chunks, self.demonstrated_chunks, strict=True)
         apart = [np.linalg.norm(fingertip_paths(a) - fingertip_paths(b), axis=-1) for a, b in paths]
         return np.stack(apart).mean(axis=2).swapaxes(1, 2)
+
+    def grasp_error_m(self, frame: int) -> float | None:
+        """Mean distance [m] of the demonstrated acting hands' key points in the prediction of a frame; None where there
+        is none, and once the grasp is made: it then moves with the hand."""
+        grasp = self.grasps[frame] if self.grasps else None
+        label = self.demonstrated_grasp
+        if grasp is None or label is None or self.steps[frame] > label.closed:
+            return None
+        apart = np.linalg.norm(grasp.points_world - label.points_world, axis=-1).mean(axis=-1)
+        return float(apart[label.acting].mean())
 
 
 def view_episode(checkpoint: Checkpoint, episode: Episode, every: int = 1) -> EpisodeView:
@@ -65,7 +87,8 @@ def view_episode(checkpoint: Checkpoint, episode: Episode, every: int = 1) -> Ep
     labels = np.stack([_labels(episode, step, places) for step, places in zip(steps, tokens_world, strict=True)])
     engine = PolicyEngine(checkpoint)
     clouds = [np.column_stack([episode.cloud_xyz[step], episode.cloud_label[step]]) for step in steps]
-    chunks = np.stack([engine.act(cloud, episode.q[step]) for cloud, step in zip(clouds, steps, strict=True)])
+    predictions = [engine.predict(cloud, episode.q[step]) for cloud, step in zip(clouds, steps, strict=True)]
+    chunks = np.stack([prediction.chunk for prediction in predictions])
     rows = np.minimum(steps[:, None] + np.arange(config.decoder.chunk), len(episode) - 1)
     mu = attended.distribution.mu.numpy()
     sigma = None if attended.distribution.sigma is None else attended.distribution.sigma.numpy()
@@ -78,7 +101,17 @@ def view_episode(checkpoint: Checkpoint, episode: Episode, every: int = 1) -> Ep
         mode=in_units(np.clip(mu, -1.0, 1.0)), mu=in_units(mu),
         sigma=None if sigma is None else 0.5 * sigma * (checkpoint.bounds.upper - checkpoint.bounds.lower),
         quantiles=None if sigma is None else in_units(truncated_normal_quantiles(mu, sigma)),
+        grasps=tuple(grasp for _, grasp in predictions) if config.decoder.grasp_query else (),
+        demonstrated_grasp=_demonstrated_grasp(episode),
     )
+
+
+def _demonstrated_grasp(episode: Episode) -> DemonstratedGrasp | None:
+    label = grasp_label(episode)
+    acting = label.acting[0] > 0
+    if label.closed == UNKNOWN or not acting.any():
+        return None
+    return DemonstratedGrasp(label.closed, key_points(episode.target[label.closed]), acting)
 
 
 def _run(checkpoint: Checkpoint, views: torch.Tensor, store: FrameStore) -> tuple[Attended, np.ndarray, np.ndarray]:

@@ -1,9 +1,10 @@
 """Training frames on disk: sub-sampled points with neighbours, hand poses and targets, made once from a dataset.
 
 A folder with `frames.bin` (one record a frame), `steps.bin` (one record a step of an episode), `index.npz` (which step
-and episode a frame is of) and `cache.json`. Records have a fixed size and are not compressed, so that any frame is one
-short read through a memory map: the memory in use does not grow with the dataset. The folder appears whole or not at
-all, and its name follows from the content of the dataset and the settings of the preset.
+and episode a frame is of, the grasp of each episode) and `cache.json`. Records have a fixed size and are not
+compressed, so that any frame is one short read through a memory map: the memory in use does not grow with the dataset.
+The folder appears whole or not at all, and its name follows from the content of the dataset and the settings of the
+preset.
 """
 
 from __future__ import annotations
@@ -26,14 +27,16 @@ from udg_policy.dataset import EpisodeDataset
 from udg_policy.episode import LABEL_SEEN, Episode, canonical_json
 from udg_policy.episode_file import METRE
 from udg_policy.errors import DatasetError
+from udg_policy.grasp import UNKNOWN, GraspLabel, grasp_label
 from udg_policy.hands import grasp_frames
 from udg_policy.point_set import PointSampler
 
-_VERSION = 2  # of the records and of how points and neighbours are chosen
+_VERSION = 3  # of the records and of how points and neighbours are chosen
 FRAMES_NAME, STEPS_NAME, INDEX_NAME, HEADER_NAME = "frames.bin", "steps.bin", "index.npz", "cache.json"
-# Of a step: joints [rad] and grasp frames, each as recorded and mirrored (y -> -y).
+# Of a step: joints [rad] and grasp frames, each as recorded and mirrored (y -> -y), and the stage.
 STEP_RECORD = np.dtype([("q", "<f4", (2, N_JOINTS)), ("target", "<f4", (2, N_JOINTS)),
-                        ("T_grasp", "<f4", (2, 2, 4, 4)), ("T_target", "<f4", (2, 2, 4, 4))])
+                        ("T_grasp", "<f4", (2, 2, 4, 4)), ("T_target", "<f4", (2, 2, 4, 4)),
+                        ("stage", "u1")])
 
 
 def frame_record(config: PolicyConfig) -> np.dtype:
@@ -53,6 +56,7 @@ class Prepared(NamedTuple):
     frame_steps: np.ndarray  # (F,) the step of each
     steps: np.ndarray  # records of all steps
     object_name: str
+    grasp: GraspLabel
 
 
 @dataclass(frozen=True)
@@ -74,11 +78,13 @@ class Preparer:
             record["points"] = np.rint(points.points_world * METRE)
             record["labels"] = points.labels
             record["neighbours_1"], record["neighbours_2"] = points.neighbours_1, points.neighbours_2
-        return Prepared(frames, np.array(chosen, dtype=np.int64), steps, str(episode.meta.get("object", "")))
+        return Prepared(frames, np.array(chosen, dtype=np.int64), steps, str(episode.meta.get("object", "")),
+                        grasp_label(episode))
 
 
 def _steps(episode: Episode) -> np.ndarray:
     steps = np.zeros(len(episode), dtype=STEP_RECORD)
+    steps["stage"] = episode.stage
     for name, pose in (("q", "T_grasp"), ("target", "T_target")):
         joints = getattr(episode, name).astype(np.float64)
         both = np.stack([joints, mirror_q(joints)], axis=1)
@@ -138,12 +144,14 @@ def write_cache(place: Path, config: PolicyConfig, prepared: Iterable[Prepared])
 
 
 def _write(folder: Path, config: PolicyConfig, prepared: Iterable[Prepared]) -> None:
-    objects, rows, episodes, last_rows, n_steps = [], [], [], [], 0
+    objects, rows, episodes, last_rows, grasps, n_steps = [], [], [], [], [], 0
     with open(folder / FRAMES_NAME, "wb") as frames_file, open(folder / STEPS_NAME, "wb") as steps_file:
         for number, one in enumerate(prepared):
             objects.append(one.object_name)
             rows.append(n_steps + one.frame_steps)
             episodes.append(np.full(len(one.frames), number, dtype=np.int32))
+            closed = one.grasp.closed
+            grasps.append(one.grasp._replace(closed=closed if closed == UNKNOWN else n_steps + closed))
             n_steps += len(one.steps)
             last_rows.append(n_steps - 1)
             frames_file.write(one.frames.tobytes())
@@ -151,5 +159,6 @@ def _write(folder: Path, config: PolicyConfig, prepared: Iterable[Prepared]) -> 
     if not any(len(part) for part in rows):
         raise DatasetError("dataset: no frame has points of every class that the preset needs")
     np.savez(folder / INDEX_NAME, row=np.concatenate(rows), episode=np.concatenate(episodes),
-             last_row=np.array(last_rows, dtype=np.int64))
+             last_row=np.array(last_rows, dtype=np.int64),
+             **{f"grasp_{name}": np.stack([getattr(grasp, name) for grasp in grasps]) for name in GraspLabel._fields})
     (folder / HEADER_NAME).write_text(json.dumps({"version": _VERSION, "preset": config.name, "objects": objects}))

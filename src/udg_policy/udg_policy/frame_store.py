@@ -52,6 +52,21 @@ class Batch(NamedTuple):
     neighbours_1: Tensor  # (B, C1, k1) int64
     neighbours_2: Tensor  # (B, C2, k2) int64
     actions: Tensor  # (B, K, 36) in [-1, 1]
+    # The grasp that it shall predict; without a grasp query these are (B, 0). -1 where it is not known.
+    grasp_points: Tensor  # (B, 2, 7, 3) [m], key points in the measured grasp frames
+    grasp_known: Tensor  # (B, 2) 1 for the hands whose key points count: those that act
+    acting: Tensor  # (B, 2) float: 1 for a hand that acts, 0 for one that does not
+    strategy: Tensor  # (B,) int64
+
+
+class Grasps(NamedTuple):
+    """The GraspLabel of each episode."""
+
+    closed: Tensor  # (E,) counted over the steps of all episodes
+    T_grasp: Tensor  # (E, 2, 2, 4, 4)
+    points: Tensor  # (E, 2, 2, 7, 3)
+    acting: Tensor  # (E, 2, 2)
+    strategy: Tensor  # (E,)
 
 
 def load_frames(dataset: EpisodeDataset, config: PolicyConfig, processes: int = 1,
@@ -104,6 +119,7 @@ class FrameStore:
             self.episode = torch.from_numpy(index["episode"])  # (F,)
             self.row = torch.from_numpy(index["row"])  # (F,) step of the frame
             self.last_row = torch.from_numpy(index["last_row"])  # (E,) last step of the episode
+            self.grasps = Grasps(*(torch.from_numpy(index[f"grasp_{name}"]) for name in Grasps._fields))
         self.n_frames = len(self.row)
         self._frames = np.memmap(folder / FRAMES_NAME, dtype=frame_record(config), mode="r", shape=(self.n_frames,))
         self._steps = np.memmap(folder / STEPS_NAME, dtype=STEP_RECORD, mode="r", shape=(int(self.last_row[-1]) + 1,))
@@ -145,6 +161,21 @@ class FrameStore:
         chosen = np.arange(len(views)), image
         return torch.from_numpy(records["q"][chosen]), torch.from_numpy(records["T_grasp"][chosen])
 
+    def grasp(self, views: Tensor, T_now: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """The labels of the grasp, as the last fields of Batch, in T_now (B, 2, 4, 4), default the measured poses."""
+        if not self.config.decoder.grasp_query:
+            empty = torch.zeros(len(views), 0)
+            return empty, empty, empty, empty.long()
+        image, frames = (views >= self.n_frames).long(), self._frame_numbers(views)
+        episode, T_measured = self.episode[frames].long(), self._now(views)[1]
+        closed, grasps = self.grasps.closed[episode], self.grasps
+        is_made = (self.row[frames] > closed)[:, None, None, None]  # it then moves with the hand
+        T_world_grasp = torch.where(is_made, T_measured, grasps.T_grasp[episode, image])
+        T_now = T_measured if T_now is None else T_now
+        points = rotations.transform_points(rotations.inverse(T_now) @ T_world_grasp, grasps.points[episode, image])
+        acting = grasps.acting[episode, image].float()
+        return points, (acting > 0) * (closed >= 0)[:, None].float(), acting, grasps.strategy[episode].long()
+
     def bounds(self, views: Tensor) -> ActionBounds:
         """Bounds of the actions of `views`, with room for the noise of the augmentation."""
         train = self.config.train
@@ -169,12 +200,13 @@ class FrameStore:
             points, T_grasp = _move_hands(points, labels, T_grasp, train, generator)
             q = _noisy_hand_joints(q, train, generator)
         actions = bounds.normalise(self.actions(views, T_grasp)).clamp(-1.0, 1.0)
+        grasp = self.grasp(views, T_grasp)
         if generator is not None:
             points, T_grasp = _move_scene(points, T_grasp, train, generator)
         features = point_features(observation, points, labels, T_grasp)
         state = proprioception(observation, features, labels, T_grasp, q)
         return Batch(features, state, _tensor(records, "neighbours_1").long(), _tensor(records, "neighbours_2").long(),
-                     actions)
+                     actions, *grasp)
 
     @staticmethod
     def _noisy_points(points: Tensor, labels: Tensor, train: TrainConfig, generator: torch.Generator) -> Tensor:

@@ -17,9 +17,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from udg_description.layout import SIDES
 from udg_policy.config import PolicyConfig
 from udg_policy.errors import ConfigError
-from udg_policy.network import OFFSET_SCALE, ActionDistribution
+from udg_policy.network import OFFSET_SCALE, ActionDistribution, blocked_attention, grasp_output
 from udg_policy.observation import coordinate_width, proprioception_width
 from udg_policy.point_set import PointSampler
 from udg_policy.threads import Team, one_thread
@@ -222,13 +223,16 @@ class InferenceDecoderLayer:
         self._up = _single(_after_norm(weights, f"{name}.norm_mlp", [f"{name}.mlp.0"]))
         self._down = _linear(weights, f"{name}.mlp.2")
 
-    def __call__(self, tokens: Tensor, memory: Tensor | None) -> Tensor:
-        """tokens (B, n, W) attend to memory (B, m, W + 1), normed and a one, if any, and to one another."""
+    def __call__(self, tokens: Tensor, memory: Tensor | None, blocked: Tensor | None = None) -> Tensor:
+        """tokens (B, n, W) attend to memory (B, m, W + 1), normed and a one, if any, and to one another but for
+        `blocked` (n, n)."""
         batch, n, width = tokens.shape
         heads = self._heads
         parts = self._token(_normed(tokens)).view(batch, n, 3, heads, width // heads).permute(2, 0, 3, 1, 4)
         query, key, value = parts  # (B, H, n, d)
         scores = query @ key.transpose(-1, -2)
+        if blocked is not None:
+            scores += blocked
         if memory is None:
             attended = scores.softmax(dim=-1) @ value
         else:
@@ -272,6 +276,13 @@ class InferenceNetwork:
         has_state = proprioception_width(config.observation) > 0
         self._state = (_linear(weights, "state.0"), _linear(weights, "state.2")) if has_state else None
         self._queries = weights["queries"]
+        self._grasp_head: tuple[Linear, Linear] | None = None
+        if decoder.grasp_query:
+            self._queries = torch.cat([weights["grasp_queries"], self._queries])
+            first = _single(_after_norm(weights, "norm", ["grasp_head.0"]))
+            self._grasp_head = (first, _linear(weights, "grasp_head.2"))
+        blocked = blocked_attention(decoder)
+        self._blocked = None if blocked is None else blocked.to(self._device)
         self._layers = [InferenceDecoderLayer(weights, f"layers.{i}", decoder.width, decoder.heads)
                         for i in range(decoder.layers)]
         self._head = (_single(_after_norm(weights, "norm", ["head.0"])), _linear(weights, "head.2"))
@@ -296,18 +307,23 @@ class InferenceNetwork:
                 tokens = tokens + state
             context = F.pad(_normed(memory), (0, 1), value=1.0)
             for layer in self._layers:
-                tokens = layer(tokens, context)
+                tokens = layer(tokens, context, self._blocked)
         else:
             tokens = torch.cat([memory, tokens], dim=1)
             for layer in self._layers:
                 tokens = layer(tokens, None)
-            tokens = tokens[:, -self.config.decoder.chunk:]
+            tokens = tokens[:, -len(self._queries):]
+        tokens = _normed(tokens)
+        grasp = None
+        if self._grasp_head is not None:
+            first, last = self._grasp_head
+            grasp = grasp_output(last(F.gelu(first(tokens[:, :len(SIDES)]))).cpu())
         first, last = self._head
-        out = last(F.gelu(first(_normed(tokens)))).cpu()
+        out = last(F.gelu(first(tokens[:, -self.config.decoder.chunk:]))).cpu()
         if self.config.decoder.head == "regression":
-            return ActionDistribution(out, None)
+            return ActionDistribution(out, None, grasp)
         mu, raw = out.chunk(2, dim=-1)
-        return ActionDistribution(mu, F.softplus(raw + self._sigma_shift) + self.config.decoder.sigma_least)
+        return ActionDistribution(mu, F.softplus(raw + self._sigma_shift) + self.config.decoder.sigma_least, grasp)
 
     def _encode(self, features: Tensor, proprioception: Tensor, neighbours_1: Tensor,
                 neighbours_2: Tensor) -> tuple[Tensor, Tensor | None]:

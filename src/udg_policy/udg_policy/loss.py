@@ -1,4 +1,4 @@
-"""The training loss: weighted L1 of the mean and likelihood of the truncated normal."""
+"""The training loss: weighted L1 of the mean, likelihood of the truncated normal, and the grasp."""
 
 from __future__ import annotations
 
@@ -7,9 +7,12 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from udg_policy.config import PolicyConfig
-from udg_policy.network import ActionDistribution
+from udg_policy.frame_store import Batch
+from udg_policy.grasp import UNKNOWN
+from udg_policy.network import ActionDistribution, GraspOutput
 from udg_policy.representation import ARMS, HANDS, ActionBounds
 from udg_policy.truncated_normal import truncated_normal_mode, truncated_normal_nll
 
@@ -20,6 +23,7 @@ class Losses(NamedTuple):
     total: Tensor
     l1: Tensor
     nll: Tensor
+    grasp: Tensor  # 0 without a grasp query
 
 
 def l1_weights(config: PolicyConfig, bounds: ActionBounds) -> Tensor:
@@ -34,17 +38,35 @@ def l1_weights(config: PolicyConfig, bounds: ActionBounds) -> Tensor:
     return torch.from_numpy(0.5 * (bounds.upper - bounds.lower) / unit * decay[:, None])
 
 
-def policy_loss(config: PolicyConfig, distribution: ActionDistribution, actions: Tensor, weights: Tensor,
+def policy_loss(config: PolicyConfig, distribution: ActionDistribution, batch: Batch, weights: Tensor,
                 progress: float) -> Losses:
-    """Losses of a batch; actions (B, K, 36) normalised; progress of the training in [0, 1]."""
-    train = config.train
-    if distribution.sigma is None:
-        l1 = ((distribution.mu - actions).abs() * weights).mean()
-        return Losses(l1, l1, l1.new_zeros(()))
+    """Losses of a batch; weights as from `l1_weights`; progress of the training in [0, 1]."""
+    train, actions = config.train, batch.actions
     l1 = ((distribution.mu - actions).abs() * weights).mean()
-    nll = truncated_normal_nll(actions, distribution.mu, distribution.sigma).mean()
-    factor = train.nll_weight if progress >= train.nll_start else 0.0
-    return Losses(train.l1_weight * l1 + factor * nll, l1, nll)
+    if distribution.sigma is None:
+        total, nll = l1, l1.new_zeros(())
+    else:
+        nll = truncated_normal_nll(actions, distribution.mu, distribution.sigma).mean()
+        total = train.l1_weight * l1 + (train.nll_weight if progress >= train.nll_start else 0.0) * nll
+    if distribution.grasp is None:
+        return Losses(total, l1, nll, l1.new_zeros(()))
+    grasp = grasp_loss(distribution.grasp, batch, train.unit_grasp_m)
+    return Losses(total + train.grasp_weight * grasp, l1, nll, grasp)
+
+
+def grasp_loss(grasp: GraspOutput, batch: Batch, unit_m: float) -> Tensor:
+    """L1 of the acting hands' key points in units of unit_m, and cross entropies of which hands act and the strategy.
+
+    What an episode does not tell does not count.
+    """
+    known = batch.grasp_known
+    apart = (grasp.points - batch.grasp_points).abs().mean(dim=(-2, -1))  # (B, 2)
+    points = (apart * known).sum() / known.sum().clamp_min(1.0) / unit_m
+    told = (batch.acting >= 0).float()
+    acting = F.binary_cross_entropy_with_logits(grasp.acting, batch.acting.clamp_min(0.0), told, reduction="sum")
+    strategy = F.cross_entropy(grasp.strategy, batch.strategy, ignore_index=UNKNOWN, reduction="sum")
+    return (points + acting / told.sum().clamp_min(1.0)
+            + strategy / (batch.strategy != UNKNOWN).sum().clamp_min(1))
 
 
 def errors_by_kind(distribution: ActionDistribution, actions: Tensor, bounds: ActionBounds) -> dict[str, float]:
@@ -57,3 +79,13 @@ def errors_by_kind(distribution: ActionDistribution, actions: Tensor, bounds: Ac
     return {"position_first": float(position[:, 0].mean()), "position_last": float(position[:, -1].mean()),
             "rotation_first": float(rotation[:, 0].mean()), "joints_first": float(joints[:, 0].mean()),
             "joints_last": float(joints[:, -1].mean())}
+
+
+def grasp_errors(grasp: GraspOutput, batch: Batch) -> dict[str, float]:
+    """Mean distance of the acting hands' key points [m]; shares of samples with the right hands, the right strategy."""
+    known = batch.grasp_known
+    apart = (grasp.points - batch.grasp_points).norm(dim=-1).mean(dim=-1)
+    right = ((grasp.acting > 0) == (batch.acting > 0)).all(dim=-1).float()
+    same = (grasp.strategy.argmax(dim=-1) == batch.strategy).float()
+    return {"grasp_points": float((apart * known).sum() / known.sum().clamp_min(1.0)),
+            "grasp_hands": float(right.mean()), "grasp_strategy": float(same.mean())}

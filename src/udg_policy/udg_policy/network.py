@@ -9,21 +9,57 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from udg_description.layout import N_JOINTS
-from udg_policy.config import EncoderConfig, PolicyConfig
+from udg_description.layout import N_JOINTS, SIDES
+from udg_policy.config import DecoderConfig, EncoderConfig, PolicyConfig
 from udg_policy.gather_max import gather_maximum, gather_rows
+from udg_policy.grasp import N_KEY_POINTS, STRATEGIES
 from udg_policy.observation import coordinate_width, feature_width, proprioception_width
 from udg_policy.point_set import PointSampler
 from udg_policy.rows_mlp import RowLayer, grouped_mlp
 
+GRASP_SCALE_M = 0.2  # of the key points that a grasp query puts out
 OFFSET_SCALE = 4.0  # offsets within a group are small: brought to the size of the coordinates
 
 
+class GraspOutput(NamedTuple):
+    """The grasp of the episode, as the grasp queries see it."""
+
+    points: Tensor  # (B, 2, 7, 3) [m], key points of each hand in its measured grasp frame
+    acting: Tensor  # (B, 2) logits: which hands act
+    strategy: Tensor  # (B, 4) logits of STRATEGIES
+
+
 class ActionDistribution(NamedTuple):
-    """Truncated normal on [-1, 1] of each normalised action, mu and sigma (B, K, 36); sigma None for regression."""
+    """Truncated normal on [-1, 1] of each normalised action, mu and sigma (B, K, 36); sigma None for regression.
+
+    grasp: None without grasp queries.
+    """
 
     mu: Tensor
     sigma: Tensor | None
+    grasp: GraspOutput | None = None
+
+
+GRASP_OUTPUTS = 3 * N_KEY_POINTS + 1 + len(STRATEGIES)  # of a grasp query
+
+
+def grasp_output(out: Tensor) -> GraspOutput:
+    """Numbers (B, 2, GRASP_OUTPUTS) of both grasp queries taken apart. The hands speak of the strategy together."""
+    points, acting, strategy = out.split([3 * N_KEY_POINTS, 1, len(STRATEGIES)], dim=-1)
+    return GraspOutput(GRASP_SCALE_M * points.unflatten(-1, (N_KEY_POINTS, 3)), acting[..., 0], strategy.sum(dim=1))
+
+
+def blocked_attention(decoder: DecoderConfig) -> Tensor | None:
+    """(n, n), -inf where the query of a row must not attend to the one of a column, else 0; None: all attend to all.
+
+    The grasp queries come first. They do not see the action queries: what is wanted does not follow from what is done.
+    """
+    if not decoder.grasp_query or decoder.attention != "unidirectional":
+        return None
+    grasps = len(SIDES)
+    blocked = torch.zeros(grasps + decoder.chunk, grasps + decoder.chunk)
+    blocked[:grasps, grasps:] = -torch.inf
+    return blocked
 
 
 class SharedMlp(nn.Module):
@@ -115,22 +151,27 @@ class DecoderLayer(nn.Module):
     def _split(self, x: Tensor) -> Tensor:
         return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
 
-    def forward(self, tokens: Tensor, memory: Tensor | None) -> Tensor:
-        """tokens (B, n, width) attend to memory (B, m, width), if any, and to one another."""
+    def forward(self, tokens: Tensor, memory: Tensor | None, blocked: Tensor | None = None) -> Tensor:
+        """tokens (B, n, width) attend to memory (B, m, width), if any, and to one another but for `blocked` (n, n)."""
         normed = self.norm_token(tokens)
         context = normed if memory is None else torch.cat([self.norm_memory(memory), normed], dim=1)
         attend = self._attend if memory is None or not self.training else self._attend_few
-        tokens = tokens + self.out(attend(normed, context))
+        if blocked is not None:
+            blocked = F.pad(blocked, (context.shape[1] - len(blocked), 0))
+        tokens = tokens + self.out(attend(normed, context, blocked))
         return tokens + self.mlp(self.norm_mlp(tokens))
 
-    def _attend(self, normed: Tensor, context: Tensor) -> Tensor:
+    def _attend(self, normed: Tensor, context: Tensor, blocked: Tensor | None) -> Tensor:
         key, value = self.key_value(context).chunk(2, dim=-1)
         # Plain products: for this few queries quicker on a CPU than the fused attention and its backward.
         scores = self._split(self.query(normed)) @ self._split(key).transpose(-1, -2)
-        weights = (scores.float() * self.scale).softmax(dim=-1).to(value.dtype)
+        scores = scores.float() * self.scale
+        if blocked is not None:
+            scores = scores + blocked
+        weights = scores.softmax(dim=-1).to(value.dtype)
         return (weights @ self._split(value)).transpose(1, 2).flatten(2)
 
-    def _attend_few(self, normed: Tensor, context: Tensor) -> Tensor:
+    def _attend_few(self, normed: Tensor, context: Tensor, blocked: Tensor | None) -> Tensor:
         """The same for fewer tokens than the context has: no key and no value of each point is made.
 
         q . (W_k x) = (W_k^T q) . x, the bias of the keys adds the same to all scores of a query, and the weighted mean
@@ -142,7 +183,10 @@ class DecoderLayer(nn.Module):
         wanted = torch.bmm(query, by_key.to(query.dtype)).view(self.heads, batch, n, width).transpose(0, 1)
         context = context.to(query.dtype)
         scores = torch.bmm(wanted.reshape(batch, self.heads * n, width), context.transpose(1, 2))
-        weights = (scores.float() * self.scale).softmax(dim=-1).to(query.dtype)
+        scores = scores.float() * self.scale
+        if blocked is not None:
+            scores = scores + blocked.repeat(self.heads, 1)
+        weights = scores.softmax(dim=-1).to(query.dtype)
         mean = torch.bmm(weights, context).view(batch, self.heads, n, width).transpose(0, 1)  # (h, B, n, width)
         value = torch.bmm(mean.reshape(self.heads, batch * n, width), by_value.transpose(1, 2).to(query.dtype))
         value = value.transpose(0, 1).reshape(batch, n, width)
@@ -154,6 +198,7 @@ class PolicyNetwork(nn.Module):
 
     centres_1: Tensor
     centres_2: Tensor
+    blocked: Tensor | None
 
     def __init__(self, config: PolicyConfig) -> None:
         super().__init__()
@@ -179,6 +224,13 @@ class PolicyNetwork(nn.Module):
         nn.init.normal_(last.weight, std=0.01)
         nn.init.zeros_(last.bias)
         self.head = nn.Sequential(nn.Linear(decoder.width, decoder.width), nn.GELU(), last)
+        self.grasp_queries: nn.Parameter | None = None
+        self.grasp_head: nn.Module | None = None
+        self.register_buffer("blocked", blocked_attention(decoder), persistent=False)
+        if decoder.grasp_query:
+            self.grasp_queries = nn.Parameter(torch.randn(len(SIDES), decoder.width) * 0.5)
+            self.grasp_head = nn.Sequential(nn.Linear(decoder.width, decoder.width), nn.GELU(),
+                                            nn.Linear(decoder.width, GRASP_OUTPUTS))
         # softplus(raw + shift) + least = initial at raw = 0
         self.sigma_shift = math.log(math.expm1(decoder.sigma_initial - decoder.sigma_least))
 
@@ -204,19 +256,22 @@ class PolicyNetwork(nn.Module):
                 neighbours_2: Tensor) -> ActionDistribution:
         """features (B, N, f), proprioception (B, p), neighbours (B, C1, k1) and (B, C2, k2) int64."""
         memory = self.encode(features, proprioception, neighbours_1, neighbours_2)
-        tokens = self.queries.to(memory.dtype).expand(len(features), -1, -1)
+        queries = self.queries if self.grasp_queries is None else torch.cat([self.grasp_queries, self.queries])
+        tokens = queries.to(memory.dtype).expand(len(features), -1, -1)
         if self.config.decoder.attention == "unidirectional":
             if self.state is not None:
                 tokens = tokens + memory[:, -1:]
             for layer in self.layers:
-                tokens = layer(tokens, memory)
+                tokens = layer(tokens, memory, self.blocked)
         else:
             tokens = torch.cat([memory, tokens], dim=1)
             for layer in self.layers:
                 tokens = layer(tokens, None)
-            tokens = tokens[:, -self.config.decoder.chunk:]
-        out = self.head(self.norm(tokens)).float()
+            tokens = tokens[:, -len(queries):]
+        tokens = self.norm(tokens)
+        grasp = None if self.grasp_head is None else grasp_output(self.grasp_head(tokens[:, :len(SIDES)]).float())
+        out = self.head(tokens[:, -self.config.decoder.chunk:]).float()
         if not self.has_sigma:
-            return ActionDistribution(out, None)
+            return ActionDistribution(out, None, grasp)
         mu, raw = out.chunk(2, dim=-1)
-        return ActionDistribution(mu, F.softplus(raw + self.sigma_shift) + self.config.decoder.sigma_least)
+        return ActionDistribution(mu, F.softplus(raw + self.sigma_shift) + self.config.decoder.sigma_least, grasp)

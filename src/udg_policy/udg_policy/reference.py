@@ -15,11 +15,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from udg_description.layout import N_JOINTS
+from udg_description.layout import N_JOINTS, SIDES
 from udg_policy.checkpoint import Checkpoint
 from udg_policy.config import EncoderConfig, PolicyConfig
 from udg_policy.hands import grasp_frames_np
-from udg_policy.network import OFFSET_SCALE, ActionDistribution
+from udg_policy.network import GRASP_OUTPUTS, OFFSET_SCALE, ActionDistribution, blocked_attention, grasp_output
 from udg_policy.observation import coordinate_width, feature_width, point_features, proprioception, proprioception_width
 from udg_policy.point_set import PointSampler
 from udg_policy.representation import decode
@@ -83,11 +83,13 @@ class PlainDecoderLayer(nn.Module):
         self.attention = nn.MultiheadAttention(width, heads, batch_first=True)
         self.mlp = nn.Sequential(nn.Linear(width, mlp_ratio * width), nn.GELU(), nn.Linear(mlp_ratio * width, width))
 
-    def forward(self, tokens: Tensor, memory: Tensor | None) -> Tensor:
-        """Tokens (B, n, width) after one layer; memory (B, m, width)."""
+    def forward(self, tokens: Tensor, memory: Tensor | None, blocked: Tensor | None = None) -> Tensor:
+        """Tokens (B, n, width) after one layer; memory (B, m, width); blocked (n, n)."""
         normed = self.norm_token(tokens)
         context = normed if memory is None else torch.cat([self.norm_memory(memory), normed], dim=1)
-        tokens = tokens + self.attention(normed, context, context, need_weights=False)[0]
+        if blocked is not None:
+            blocked = F.pad(blocked, (context.shape[1] - len(blocked), 0))
+        tokens = tokens + self.attention(normed, context, context, need_weights=False, attn_mask=blocked)[0]
         return tokens + self.mlp(self.norm_mlp(tokens))
 
 
@@ -99,6 +101,7 @@ class PlainPolicyNetwork(nn.Module):
 
     centres_1: Tensor
     centres_2: Tensor
+    blocked: Tensor | None
 
     def __init__(self, config: PolicyConfig) -> None:
         super().__init__()
@@ -125,6 +128,11 @@ class PlainPolicyNetwork(nn.Module):
         outputs = N_JOINTS * (2 if self.has_sigma else 1)
         self.head = nn.Sequential(nn.Linear(decoder.width, decoder.width), nn.GELU(),
                                   nn.Linear(decoder.width, outputs))
+        self.register_buffer("blocked", blocked_attention(decoder), persistent=False)
+        if decoder.grasp_query:
+            self.grasp_queries = nn.Parameter(torch.randn(len(SIDES), decoder.width) * 0.5)
+            self.grasp_head = nn.Sequential(nn.Linear(decoder.width, decoder.width), nn.GELU(),
+                                            nn.Linear(decoder.width, GRASP_OUTPUTS))
         self.sigma_shift = math.log(math.expm1(decoder.sigma_initial - decoder.sigma_least))
 
     def neighbours(self, features: Tensor) -> tuple[Tensor, Tensor]:
@@ -146,24 +154,28 @@ class PlainPolicyNetwork(nn.Module):
         centres = coordinates[:, :, self.centres_1]
         second = self.layer_2(centres, first, self.centres_2, neighbours_2)
         memory = self.token(torch.cat([second, centres[:, :, self.centres_2]], dim=1).transpose(1, 2))
-        tokens = self.queries.expand(len(features), -1, -1)
+        with_grasp = self.config.decoder.grasp_query
+        queries = torch.cat([self.grasp_queries, self.queries]) if with_grasp else self.queries
+        tokens = queries.expand(len(features), -1, -1)
         if self.state is not None:
             memory = torch.cat([memory, self.state(state)[:, None]], dim=1)
         if self.config.decoder.attention == "unidirectional":
             if self.state is not None:
                 tokens = tokens + memory[:, -1:]
             for layer in self.layers:
-                tokens = layer(tokens, memory)
+                tokens = layer(tokens, memory, self.blocked)
         else:
             tokens = torch.cat([memory, tokens], dim=1)
             for layer in self.layers:
                 tokens = layer(tokens, None)
-            tokens = tokens[:, -self.config.decoder.chunk:]
-        out = self.head(self.norm(tokens))
+            tokens = tokens[:, -len(queries):]
+        tokens = self.norm(tokens)
+        grasp = grasp_output(self.grasp_head(tokens[:, :len(SIDES)])) if with_grasp else None
+        out = self.head(tokens[:, -self.config.decoder.chunk:])
         if not self.has_sigma:
-            return ActionDistribution(out, None)
+            return ActionDistribution(out, None, grasp)
         mu, raw = out.chunk(2, dim=-1)
-        return ActionDistribution(mu, F.softplus(raw + self.sigma_shift) + self.config.decoder.sigma_least)
+        return ActionDistribution(mu, F.softplus(raw + self.sigma_shift) + self.config.decoder.sigma_least, grasp)
 
 
 def plain_weights(weights: Mapping[str, Tensor]) -> OrderedDict[str, Tensor]:

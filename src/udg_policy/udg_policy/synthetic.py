@@ -9,7 +9,7 @@ from udg_description.frames import GRASP_CENTER_HAND
 from udg_description.layout import HOME_Q, Side, part_indices
 from udg_description.limits import joint_limits
 from udg_description.transforms import make_transform
-from udg_policy.episode import CLOUD_POINTS, Episode
+from udg_policy.episode import CLOUD_POINTS, Episode, Stage
 from udg_policy.hands import robot_model
 
 
@@ -52,7 +52,7 @@ def make_episode(seed: int, steps: int = 24, n_seen: int = 300) -> Episode:
         target[hand] = limits.clip(HOME_Q + 0.6 * close)[hand]
         T_world_object = make_transform(np.eye(3), ball + [0.0, 0.0, 0.15 * lift])
         xyz, label = _cloud(rng, T_world_object[:3, 3], q, n_seen)
-        stage = int(s > 0.5) + int(s > 0.75)
+        stage = Stage.PREGRASP if s <= 0.5 else Stage.GRASP if s <= 0.75 else Stage.LIFT
         for key, value in zip(arrays, (xyz, label, q, target, stage, T_world_object), strict=True):
             arrays[key].append(np.asarray(value))
         q = target.copy()

@@ -33,7 +33,7 @@ from udg_policy.dataset import EpisodeDataset
 from udg_policy.errors import CheckpointError, ConfigError
 from udg_policy.frame_store import Batch, FrameStore, load_frames
 from udg_policy.journal import LOGS_NAME, Journal
-from udg_policy.loss import Losses, errors_by_kind, l1_weights, policy_loss
+from udg_policy.loss import Losses, errors_by_kind, grasp_errors, l1_weights, policy_loss
 from udg_policy.network import PolicyNetwork
 from udg_policy.parallel import Parallel, default_device
 
@@ -167,7 +167,7 @@ class Trainer:
         self.network.train()
         with torch.autocast(self.device.type, torch.bfloat16, enabled=train.bf16):
             distribution = self.network(*batch[:4])
-        losses = policy_loss(self.config, distribution, batch.actions, self.weights, progress)
+        losses = policy_loss(self.config, distribution, batch, self.weights, progress)
         self.optimiser.zero_grad(set_to_none=True)
         losses.total.backward()
         parallel.average_gradients(self.network)
@@ -203,10 +203,12 @@ class Trainer:
         for part in views.split(self.config.train.batch):
             batch = self._on_device(self.store.batch(part, self.bounds))
             distribution = network(*batch[:4])
-            losses = policy_loss(self.config, distribution, batch.actions, self.weights, 1.0)
+            losses = policy_loss(self.config, distribution, batch, self.weights, 1.0)
             values = {"l1": float(losses.l1), **errors_by_kind(distribution, batch.actions, self.bounds)}
             if distribution.sigma is not None:
                 values["nll"] = float(losses.nll)
+            if distribution.grasp is not None:
+                values |= grasp_errors(distribution.grasp, batch)
             for name, value in values.items():
                 sums[name] = sums.get(name, 0.0) + value * len(part) / len(views)
         return sums
@@ -348,7 +350,8 @@ def train(config: PolicyConfig, store: FrameStore, run: Run, parallel: Parallel 
         if trainer.step % _LOG_EVERY == 0:
             mean = sum(losses[-_LOG_EVERY:]) / len(losses[-_LOG_EVERY:])
             journal.scalars("train", {"loss": mean, "l1": float(loss.l1), "nll": float(loss.nll), "samples_per_s": rate,
-                                      "learning_rate": trainer.learning_rate(progress)}, trainer.step)
+                                      "grasp": float(loss.grasp), "learning_rate": trainer.learning_rate(progress)},
+                            trainer.step)
             journal.progress(progress, f"step {trainer.step} loss {mean:.4f} {rate:.0f} samples/s")
         if leader and trainer.elapsed_s - last_save_s > _SAVE_EVERY_S:
             trainer.save(figures, rate)

@@ -1,4 +1,5 @@
-"""A predicted chunk as markers: ghosts of the hands at a few of its steps, and the paths of the fingertips."""
+"""A predicted chunk as markers: ghosts of the hands at a few of its steps, the paths of the fingertips, and the grasp
+that the robot is going for."""
 
 from __future__ import annotations
 
@@ -11,10 +12,13 @@ from udg_description.ros import convert
 from udg_description.ros.markers import colour, points, poses
 from udg_policy.fingertips import fingertip_paths
 from udg_policy.ghosts import SIDE_RGB, Hull, hand_hulls, hand_poses, shown_steps
+from udg_policy.grasp import KEY_POINTS, PredictedGrasp, grasp_lines
 
 _ALPHA_NEAR, _ALPHA_FAR = 0.45, 0.15  # opacity of the ghosts: the sooner, the clearer
 _PATH_ALPHA_NEAR, _PATH_ALPHA_FAR = 1.0, 0.3
 _LINE_WIDTH_M = 0.003
+_GRASP_LINE_M, _GRASP_POINT_M, _TEXT_M = 0.006, 0.014, 0.03  # of the predicted grasp
+_TEXT_ABOVE_M = 0.06  # the wrist
 _STILL_M = 0.01  # a hand whose fingertips move less within the chunk has no ghosts: they would lie in the hand itself
 _IDS_PER_STEP = 100
 
@@ -30,12 +34,16 @@ class ChunkMarkers:
         self._triangles = {side: [_corners(hull) for hull in hand_hulls(side).hulls] for side in SIDES}
         self._shown: set[_Key] = set()
 
-    def show(self, chunk: np.ndarray, stamp_ns: int) -> MarkerArray:
-        """Markers of a chunk (K, 36) [rad], in the world."""
+    def show(self, chunk: np.ndarray, stamp_ns: int, grasp: PredictedGrasp | None = None) -> MarkerArray:
+        """Markers of a chunk (K, 36) [rad] and of the grasp that it leads to, in the world."""
         paths = fingertip_paths(chunk)
         moving = np.linalg.norm(paths - paths[:, :, :1], axis=-1).max(axis=(1, 2)) > _STILL_M
         markers = [marker for side, own in zip(SIDES, paths, strict=True) for marker in self._paths(side, own)]
         markers += self._ghosts(chunk, [side for side, moves in zip(SIDES, moving, strict=True) if moves])
+        if grasp is not None:
+            markers += [marker for side, acts, own, share in zip(SIDES, grasp.acts, grasp.points_world, grasp.acting,
+                                                                 strict=True)
+                        if acts for marker in self._grasp(side, own, f"{grasp.strategy} {100.0 * share:.0f} %")]
         header = convert.make_header(stamp_ns, "world")
         for marker in markers:
             marker.header, marker.lifetime = header, self._lifetime
@@ -76,6 +84,23 @@ class ChunkMarkers:
                     marker.scale.x = marker.scale.y = marker.scale.z = 1.0
                     markers.append(marker)
         return markers
+
+    @staticmethod
+    def _grasp(side: Side, points_world: np.ndarray, text: str) -> list[Marker]:
+        """Key points (7, 3) of an acting hand, joined, with the strategy and how likely it is that the hand acts."""
+        tint = colour(SIDE_RGB[side], 1.0)
+        ends = [index for line in grasp_lines() for index in line]
+        lines = Marker(ns=f"{side}_grasp", id=0, type=Marker.LINE_LIST, points=points(points_world[ends]), color=tint)
+        lines.scale.x = _GRASP_LINE_M
+        dots = Marker(ns=f"{side}_grasp", id=1, type=Marker.SPHERE_LIST, points=points(points_world), color=tint)
+        dots.scale.x = dots.scale.y = dots.scale.z = _GRASP_POINT_M
+        label = Marker(ns=f"{side}_grasp", id=2, type=Marker.TEXT_VIEW_FACING, text=text, color=tint)
+        label.scale.z = _TEXT_M
+        x, y, z = (float(value) for value in points_world[KEY_POINTS.index("wrist")])
+        label.pose.position.x, label.pose.position.y, label.pose.position.z = x, y, z + _TEXT_ABOVE_M
+        for marker in (lines, dots, label):
+            marker.pose.orientation.w = 1.0
+        return [lines, dots, label]
 
     @staticmethod
     def _deletions(keys: set[_Key], stamp_ns: int) -> list[Marker]:

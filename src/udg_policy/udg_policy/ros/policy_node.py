@@ -26,6 +26,7 @@ from udg_description.ros.spin import run_node
 from udg_policy.engine import MIN_SEEN_POINTS, PolicyEngine
 from udg_policy.episode import LABEL_SEEN, STEP_S
 from udg_policy.errors import CheckpointError, ObservationError
+from udg_policy.grasp import PredictedGrasp
 from udg_policy.inference import InferenceConfig
 from udg_policy.player import ChunkPlayer, PlayerConfig
 from udg_policy.ros.chunk_markers import ChunkMarkers
@@ -74,6 +75,7 @@ class PolicyNode(Node):
         self.markers_ms = 0.0
         self._player = ChunkPlayer(self.config.player)
         self._played: tuple[int, np.ndarray] | None = None  # stamp [ns] and answer of the player's moment
+        self._grasp: PredictedGrasp | None = None  # of the newest plan
         self._states: OrderedDict[int, np.ndarray | UdgError] = OrderedDict()  # stamp [ns] -> q, or what is wrong
         self._waiting: tuple[int, np.ndarray] | None = None  # stamp and points of a cloud without its joint state
         self._error: UdgError | None = None
@@ -122,7 +124,7 @@ class PolicyNode(Node):
 
     def _forget(self) -> None:
         self._player.reset()
-        self._played = None
+        self._played = self._grasp = None
 
     # --- inputs -----------------------------------------------------------------------------------------------------
 
@@ -215,7 +217,7 @@ class PolicyNode(Node):
                 self._unseen = f"no object: {seen} of {len(points)} points are seen, {MIN_SEEN_POINTS} are needed"
                 self._forget()
                 return None
-            planned = self.engine.act(points, q)
+            planned, self._grasp = self.engine.predict(points, q)
         self._unseen = None
         chunk = self._player.play(planned)
         if not np.isfinite(chunk).all():
@@ -246,7 +248,7 @@ class PolicyNode(Node):
         if chunk is None:
             message = self._drawing.clear(stamp_ns)
         elif self.config.markers and self._markers.get_subscription_count() > 0:
-            message = self._drawing.show(chunk, stamp_ns)
+            message = self._drawing.show(chunk, stamp_ns, self._grasp)
         if message is not None:
             self._markers.publish(message)
             self.markers_ms = 1e3 * (time.monotonic() - start_s)
