@@ -79,6 +79,7 @@ class DecoderConfig:
     head: str = "truncated_normal"  # or "regression" (ablation)
     sigma_least: float = 0.01  # of the normalised range [-1, 1]
     sigma_initial: float = 0.25
+    stage_head: bool = False  # the stage of each step of the chunk is predicted, too: it tells when the hands close
     grasp_query: bool = False  # a query a hand predicts the grasp of the episode; the action queries attend to both
 
     def __post_init__(self) -> None:
@@ -87,6 +88,28 @@ class DecoderConfig:
         _require(self.head in ("truncated_normal", "regression"), f"decoder.head: {self.head!r}")
         _require(0.0 < self.sigma_least < self.sigma_initial, "decoder: 0 < sigma_least < sigma_initial")
         _require(self.chunk >= 1 and self.layers >= 1, "decoder: chunk and layers must be at least 1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SamplingConfig:
+    """How often a frame is trained on, relative to others. Where all are alike, each comes once an epoch."""
+
+    cruise: float = 1.0  # farther than near_m from the grasp
+    near: float = 1.0  # an acting hand is within near_m of its grasp, until the hands are closed
+    squeeze: float = 1.0
+    lift: float = 1.0
+    hold: float = 1.0
+    near_m: float = 0.1
+
+    def __post_init__(self) -> None:
+        _require(min(self.weights) >= 0.0 and max(self.weights) > 0.0,
+                 "train.sampling: cruise, near, squeeze, lift, hold must not be negative, and one must be positive")
+        _require(self.near_m >= 0.0, f"train.sampling.near_m: {self.near_m}, must not be negative")
+
+    @property
+    def weights(self) -> tuple[float, ...]:
+        """Of cruise, near, squeeze, lift, hold."""
+        return self.cruise, self.near, self.squeeze, self.lift, self.hold
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,6 +130,9 @@ class TrainConfig:
     nll_weight: float = 0.1  # of the truncated normal's NLL a dimension
     nll_start: float = 0.1  # share of the training before which the NLL is off (L1 warm start)
     l1_weight: float = 1.0  # of the weighted L1 of the mean
+    stage_weight: float = 0.1  # of the stages' cross entropy, if there is a stage head
+    state_dropout: float = 0.0  # share of the samples without the robot's state: the cloud must do
+    sampling: SamplingConfig = field(default_factory=SamplingConfig)
     grasp_weight: float = 0.3  # of the grasp's loss, if there is a grasp query: key points, acting hands, strategy
     unit_grasp_m: float = 0.05  # error of a key point that counts as one
     # physical errors that count as one in the L1
@@ -127,7 +153,9 @@ class TrainConfig:
     def __post_init__(self) -> None:
         _require(self.batch >= 1 and self.steps >= 1, "train: batch and steps must be at least 1")
         _require(min(self.nll_weight, self.l1_weight) >= 0.0, "train: nll_weight and l1_weight must not be negative")
-        _require(self.grasp_weight >= 0.0, f"train.grasp_weight: {self.grasp_weight}, must not be negative")
+        for name in ("grasp_weight", "stage_weight"):
+            _require(getattr(self, name) >= 0.0, f"train.{name}: {getattr(self, name)}, must not be negative")
+        _require(0.0 <= self.state_dropout < 1.0, f"train.state_dropout: {self.state_dropout}, must be in [0, 1)")
         _require(self.unit_grasp_m > 0.0, f"train.unit_grasp_m: {self.unit_grasp_m}, must be positive")
         _require(0.0 <= self.validation_share < 1.0, "train.validation_share must be in [0, 1)")
         _require(self.validation_split in ("episode", "object"), f"train.validation_split: {self.validation_split!r}")
@@ -161,6 +189,8 @@ class PolicyConfig:
         _require(not moves or self.action_space == "wrist_relative",
                  f"train.scene_shift_m, train.scene_turn_rad: {self.action_space} targets do not move with the scene; "
                  "set both to 0 or action_space to wrist_relative")
+        _require(train.state_dropout == 0.0 or self.observation.proprioception,
+                 "train.state_dropout: there is no state to drop; set it to 0 or observation.proprioception to true")
         sizes, encoder = self.observation, self.encoder
         if sizes.n_whole > 0:
             _require(encoder.centres_1[1] == 0 and encoder.centres_2[1] == 0,

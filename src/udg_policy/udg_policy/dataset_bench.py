@@ -20,7 +20,7 @@ from udg_policy.config import preset, preset_names
 from udg_policy.dataset import Episode, EpisodeDataset, EpisodeWriter
 from udg_policy.frame_cache import Preparer
 from udg_policy.frame_store import FrameStore, frames_of
-from udg_policy.train import step_generator, views_of_step
+from udg_policy.sampling import ViewSampler, step_generator
 
 _BATCHES = 100
 
@@ -43,8 +43,9 @@ def read_batches(store: FrameStore) -> int:
     """Make shuffled, augmented batches as training does; the number of samples."""
     views = torch.arange(2 * store.n_frames)
     bounds, batch = store.bounds(views), store.config.train.batch
+    sampler = ViewSampler(views, batch, seed=0)
     for step in range(_BATCHES):
-        store.batch(views_of_step(views, step, batch, seed=0), bounds, step_generator(0, 2, step))
+        store.batch(sampler(step), bounds, step_generator(0, 2, step))
     return _BATCHES * batch
 
 

@@ -24,7 +24,7 @@ from udg_description.layout import SIDES
 from udg_policy import rotations
 from udg_policy.config import PolicyConfig, TrainConfig
 from udg_policy.dataset import EpisodeDataset
-from udg_policy.episode import LABEL_LEFT, LABEL_SEEN, Episode
+from udg_policy.episode import LABEL_LEFT, LABEL_SEEN, Episode, Stage
 from udg_policy.episode_file import METRE
 from udg_policy.frame_cache import (
     FRAMES_NAME,
@@ -38,6 +38,7 @@ from udg_policy.frame_cache import (
     is_cached,
     write_cache,
 )
+from udg_policy.grasp import UNKNOWN
 from udg_policy.observation import WORLD_ORIGIN, point_features, proprioception
 from udg_policy.representation import HANDS, ActionBounds, bounds_of, encode
 
@@ -57,6 +58,7 @@ class Batch(NamedTuple):
     grasp_known: Tensor  # (B, 2) 1 for the hands whose key points count: those that act
     acting: Tensor  # (B, 2) float: 1 for a hand that acts, 0 for one that does not
     strategy: Tensor  # (B,) int64
+    stage: Tensor  # (B, K) int64, Stage of each step of the chunk, -1 where it is none; without a stage head (B, 0)
 
 
 class Grasps(NamedTuple):
@@ -176,6 +178,31 @@ class FrameStore:
         acting = grasps.acting[episode, image].float()
         return points, (acting > 0) * (closed >= 0)[:, None].float(), acting, grasps.strategy[episode].long()
 
+    def stages(self, views: Tensor) -> Tensor:
+        """Stages (B, K) of the steps of the chunks, as in Batch."""
+        if not self.config.decoder.stage_head:
+            return torch.zeros(len(views), 0).long()
+        stages = torch.from_numpy(self._steps[self.chunk_rows(views).numpy()]["stage"]).long()
+        return torch.where(stages < len(Stage), stages, UNKNOWN)
+
+    def weights(self, views: Tensor) -> Tensor | None:
+        """Weights (B,) float64 by `train.sampling`: how often each view is trained on; None where all are alike."""
+        sampling = self.config.train.sampling
+        if len(set(sampling.weights)) == 1:
+            return None
+        weights = torch.tensor(sampling.weights, dtype=torch.double)
+        return torch.cat([weights[self._kind_of_frame(part)] for part in views.split(_BOUNDS_VIEWS)])
+
+    def _kind_of_frame(self, views: Tensor) -> Tensor:
+        """(B,) index into SamplingConfig.weights."""
+        image, frames = (views >= self.n_frames).long(), self._frame_numbers(views)
+        episode, rows = self.episode[frames].long(), self.row[frames]
+        stage = torch.from_numpy(self._steps[rows.numpy()]["stage"]).long().clamp_max(Stage.HOLD)
+        gone = self._now(views)[1][..., :3, 3] - self.grasps.T_grasp[episode, image][..., :3, 3]
+        counts = (self.grasps.acting[episode, image] > 0) & (self.grasps.closed[episode] >= 0)[:, None]
+        near = (counts & (gone.norm(dim=-1) <= self.config.train.sampling.near_m)).any(dim=-1)
+        return torch.where(stage >= Stage.SQUEEZE, stage, near.long())  # SQUEEZE is 2, as in the weights
+
     def bounds(self, views: Tensor) -> ActionBounds:
         """Bounds of the actions of `views`, with room for the noise of the augmentation."""
         train = self.config.train
@@ -205,8 +232,10 @@ class FrameStore:
             points, T_grasp = _move_scene(points, T_grasp, train, generator)
         features = point_features(observation, points, labels, T_grasp)
         state = proprioception(observation, features, labels, T_grasp, q)
+        if generator is not None and train.state_dropout > 0.0:
+            state = state * (torch.rand((len(views), 1), generator=generator) >= train.state_dropout)
         return Batch(features, state, _tensor(records, "neighbours_1").long(), _tensor(records, "neighbours_2").long(),
-                     actions, *grasp)
+                     actions, *grasp, self.stages(views))
 
     @staticmethod
     def _noisy_points(points: Tensor, labels: Tensor, train: TrainConfig, generator: torch.Generator) -> Tensor:

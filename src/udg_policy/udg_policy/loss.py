@@ -24,6 +24,7 @@ class Losses(NamedTuple):
     l1: Tensor
     nll: Tensor
     grasp: Tensor  # 0 without a grasp query
+    stage: Tensor  # 0 without a stage head
 
 
 def l1_weights(config: PolicyConfig, bounds: ActionBounds) -> Tensor:
@@ -48,10 +49,25 @@ def policy_loss(config: PolicyConfig, distribution: ActionDistribution, batch: B
     else:
         nll = truncated_normal_nll(actions, distribution.mu, distribution.sigma).mean()
         total = train.l1_weight * l1 + (train.nll_weight if progress >= train.nll_start else 0.0) * nll
-    if distribution.grasp is None:
-        return Losses(total, l1, nll, l1.new_zeros(()))
-    grasp = grasp_loss(distribution.grasp, batch, train.unit_grasp_m)
-    return Losses(total + train.grasp_weight * grasp, l1, nll, grasp)
+    grasp = stage = l1.new_zeros(())
+    if distribution.grasp is not None:
+        grasp = grasp_loss(distribution.grasp, batch, train.unit_grasp_m)
+        total = total + train.grasp_weight * grasp
+    if distribution.stage is not None:
+        stage = stage_loss(distribution.stage, batch)
+        total = total + train.stage_weight * stage
+    return Losses(total, l1, nll, grasp, stage)
+
+
+def stage_loss(stage: Tensor, batch: Batch) -> Tensor:
+    """Mean cross entropy of the stages (B, K, 5) of all steps; what is none of a demonstration's does not count."""
+    known = (batch.stage != UNKNOWN).sum().clamp_min(1)
+    return F.cross_entropy(stage.flatten(0, 1), batch.stage.flatten(), ignore_index=UNKNOWN, reduction="sum") / known
+
+
+def stage_share(stage: Tensor, batch: Batch) -> float:
+    """Share of the steps whose stage is right."""
+    return float((stage.argmax(dim=-1) == batch.stage).float().mean())
 
 
 def grasp_loss(grasp: GraspOutput, batch: Batch, unit_m: float) -> Tensor:

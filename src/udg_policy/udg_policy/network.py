@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from udg_description.layout import N_JOINTS, SIDES
 from udg_policy.config import DecoderConfig, EncoderConfig, PolicyConfig
+from udg_policy.episode import Stage
 from udg_policy.gather_max import gather_maximum, gather_rows
 from udg_policy.grasp import N_KEY_POINTS, STRATEGIES
 from udg_policy.observation import coordinate_width, feature_width, proprioception_width
@@ -32,12 +33,14 @@ class GraspOutput(NamedTuple):
 class ActionDistribution(NamedTuple):
     """Truncated normal on [-1, 1] of each normalised action, mu and sigma (B, K, 36); sigma None for regression.
 
-    grasp: None without grasp queries.
+    grasp: None without grasp queries. stage (B, K, 5): logits of the Stage of each step; None without a stage head, and
+    in inference, which has no use for it.
     """
 
     mu: Tensor
     sigma: Tensor | None
     grasp: GraspOutput | None = None
+    stage: Tensor | None = None
 
 
 GRASP_OUTPUTS = 3 * N_KEY_POINTS + 1 + len(STRATEGIES)  # of a grasp query
@@ -224,6 +227,7 @@ class PolicyNetwork(nn.Module):
         nn.init.normal_(last.weight, std=0.01)
         nn.init.zeros_(last.bias)
         self.head = nn.Sequential(nn.Linear(decoder.width, decoder.width), nn.GELU(), last)
+        self.stage_head = nn.Linear(decoder.width, len(Stage)) if decoder.stage_head else None
         self.grasp_queries: nn.Parameter | None = None
         self.grasp_head: nn.Module | None = None
         self.register_buffer("blocked", blocked_attention(decoder), persistent=False)
@@ -270,8 +274,11 @@ class PolicyNetwork(nn.Module):
             tokens = tokens[:, -len(queries):]
         tokens = self.norm(tokens)
         grasp = None if self.grasp_head is None else grasp_output(self.grasp_head(tokens[:, :len(SIDES)]).float())
-        out = self.head(tokens[:, -self.config.decoder.chunk:]).float()
+        actions = tokens[:, -self.config.decoder.chunk:]
+        stage = None if self.stage_head is None else self.stage_head(actions).float()
+        out = self.head(actions).float()
         if not self.has_sigma:
-            return ActionDistribution(out, None, grasp)
+            return ActionDistribution(out, None, grasp, stage)
         mu, raw = out.chunk(2, dim=-1)
-        return ActionDistribution(mu, F.softplus(raw + self.sigma_shift) + self.config.decoder.sigma_least, grasp)
+        sigma = F.softplus(raw + self.sigma_shift) + self.config.decoder.sigma_least
+        return ActionDistribution(mu, sigma, grasp, stage)

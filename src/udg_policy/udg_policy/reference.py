@@ -18,6 +18,7 @@ from torch.nn import functional as F
 from udg_description.layout import N_JOINTS, SIDES
 from udg_policy.checkpoint import Checkpoint
 from udg_policy.config import EncoderConfig, PolicyConfig
+from udg_policy.episode import Stage
 from udg_policy.hands import grasp_frames_np
 from udg_policy.network import GRASP_OUTPUTS, OFFSET_SCALE, ActionDistribution, blocked_attention, grasp_output
 from udg_policy.observation import coordinate_width, feature_width, point_features, proprioception, proprioception_width
@@ -129,6 +130,7 @@ class PlainPolicyNetwork(nn.Module):
         self.head = nn.Sequential(nn.Linear(decoder.width, decoder.width), nn.GELU(),
                                   nn.Linear(decoder.width, outputs))
         self.register_buffer("blocked", blocked_attention(decoder), persistent=False)
+        self.stage_head = nn.Linear(decoder.width, len(Stage)) if decoder.stage_head else None
         if decoder.grasp_query:
             self.grasp_queries = nn.Parameter(torch.randn(len(SIDES), decoder.width) * 0.5)
             self.grasp_head = nn.Sequential(nn.Linear(decoder.width, decoder.width), nn.GELU(),
@@ -171,11 +173,14 @@ class PlainPolicyNetwork(nn.Module):
             tokens = tokens[:, -len(queries):]
         tokens = self.norm(tokens)
         grasp = grasp_output(self.grasp_head(tokens[:, :len(SIDES)])) if with_grasp else None
-        out = self.head(tokens[:, -self.config.decoder.chunk:])
+        actions = tokens[:, -self.config.decoder.chunk:]
+        stage = None if self.stage_head is None else self.stage_head(actions)
+        out = self.head(actions)
         if not self.has_sigma:
-            return ActionDistribution(out, None, grasp)
+            return ActionDistribution(out, None, grasp, stage)
         mu, raw = out.chunk(2, dim=-1)
-        return ActionDistribution(mu, F.softplus(raw + self.sigma_shift) + self.config.decoder.sigma_least, grasp)
+        sigma = F.softplus(raw + self.sigma_shift) + self.config.decoder.sigma_least
+        return ActionDistribution(mu, sigma, grasp, stage)
 
 
 def plain_weights(weights: Mapping[str, Tensor]) -> OrderedDict[str, Tensor]:

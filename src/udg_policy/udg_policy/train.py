@@ -15,7 +15,6 @@ import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -33,9 +32,10 @@ from udg_policy.dataset import EpisodeDataset
 from udg_policy.errors import CheckpointError, ConfigError
 from udg_policy.frame_store import Batch, FrameStore, load_frames
 from udg_policy.journal import LOGS_NAME, Journal
-from udg_policy.loss import Losses, errors_by_kind, grasp_errors, l1_weights, policy_loss
+from udg_policy.loss import Losses, errors_by_kind, grasp_errors, l1_weights, policy_loss, stage_share
 from udg_policy.network import PolicyNetwork
 from udg_policy.parallel import Parallel, default_device
+from udg_policy.sampling import ViewSampler, step_generator
 
 STATE_NAME = "train_state.safetensors"
 _LOG_EVERY = 50
@@ -90,27 +90,6 @@ def split_views(store: FrameStore, seed: int) -> Split:
     return Split(training, store.views(episodes[mask], mirrored=False), names_left)
 
 
-def step_generator(seed: int, *numbers: int) -> torch.Generator:
-    """A generator that depends on the seed and the numbers alone, so that nothing needs to be stored to resume."""
-    state = np.random.SeedSequence([seed, *numbers]).generate_state(2, np.uint32)
-    return torch.Generator().manual_seed(int(state[0]) << 32 | int(state[1]))
-
-
-def views_of_step(views: Tensor, step: int, batch: int, seed: int) -> Tensor:
-    """The batch of a step: a permutation of the views an epoch."""
-    if len(views) <= batch:
-        return views[torch.randint(len(views), (batch,), generator=step_generator(seed, 0, step))]
-    per_epoch = len(views) // batch
-    order = _order_of_epoch(len(views), step // per_epoch, seed)
-    start = step % per_epoch * batch
-    return views[order[start:start + batch]]
-
-
-@lru_cache(maxsize=2)
-def _order_of_epoch(count: int, epoch: int, seed: int) -> Tensor:
-    return torch.randperm(count, generator=step_generator(seed, 1, epoch))
-
-
 class Trainer:
     """Network, optimiser and moving average of one run."""
 
@@ -119,6 +98,7 @@ class Trainer:
         if config.train.batch % parallel.size != 0:
             raise ConfigError(f"train.batch: {config.train.batch}, must be a multiple of the {parallel.size} processes")
         self.split = split_views(store, run.seed if run.split_seed is None else run.split_seed)
+        self.sampler = ViewSampler(self.split.train, config.train.batch, run.seed, store.weights(self.split.train))
         self.bounds = store.bounds(self.split.train)
         self.device = torch.device(parallel.device)
         self.weights = l1_weights(config, self.bounds).to(self.device)
@@ -152,8 +132,7 @@ class Trainer:
 
     def _views(self, step: int) -> Tensor:
         """The views of a step that are this process's share."""
-        views = views_of_step(self.split.train, step, self.config.train.batch, self.run.seed)
-        return views[self.parallel.rank::self.parallel.size]
+        return self.sampler(step)[self.parallel.rank::self.parallel.size]
 
     def train_step(self, progress: float) -> Losses:
         """One optimisation step."""
@@ -209,6 +188,8 @@ class Trainer:
                 values["nll"] = float(losses.nll)
             if distribution.grasp is not None:
                 values |= grasp_errors(distribution.grasp, batch)
+            if distribution.stage is not None:
+                values["stage"] = stage_share(distribution.stage, batch)
             for name, value in values.items():
                 sums[name] = sums.get(name, 0.0) + value * len(part) / len(views)
         return sums
@@ -350,7 +331,8 @@ def train(config: PolicyConfig, store: FrameStore, run: Run, parallel: Parallel 
         if trainer.step % _LOG_EVERY == 0:
             mean = sum(losses[-_LOG_EVERY:]) / len(losses[-_LOG_EVERY:])
             journal.scalars("train", {"loss": mean, "l1": float(loss.l1), "nll": float(loss.nll), "samples_per_s": rate,
-                                      "grasp": float(loss.grasp), "learning_rate": trainer.learning_rate(progress)},
+                                      "grasp": float(loss.grasp), "stage": float(loss.stage),
+                                      "learning_rate": trainer.learning_rate(progress)},
                             trainer.step)
             journal.progress(progress, f"step {trainer.step} loss {mean:.4f} {rate:.0f} samples/s")
         if leader and trainer.elapsed_s - last_save_s > _SAVE_EVERY_S:

@@ -23,8 +23,9 @@ from udg_policy.frame_store import FrameStore, frames_of
 from udg_policy.loss import policy_loss
 from udg_policy.parallel import Parallel
 from udg_policy.reference import PlainPolicyNetwork, plain_weights
+from udg_policy.sampling import step_generator
 from udg_policy.synthetic import make_episode
-from udg_policy.train import Run, Trainer, keep_large_blocks, step_generator
+from udg_policy.train import Run, Trainer, keep_large_blocks
 
 BATCHES = {"paper": 8}  # of a bench step; other presets: their own. Larger ones only take longer
 _PROGRESS = 0.5  # of the training: both parts of the loss are on
