@@ -7,6 +7,7 @@ from udg_datagen.rollout import Rollout, RolloutConfig, Trial, run_trials, summa
 from udg_datagen.workers import Outcome
 from udg_description.arm_kinematics import hand_ik, hand_pose
 from udg_description.layout import HOME_Q, part_indices
+from udg_policy.engine import Prediction
 
 
 def trial(name: str, size: str, success: bool) -> Trial:
@@ -76,8 +77,8 @@ class Held:
     def __init__(self, target: np.ndarray) -> None:
         self._chunk = np.tile(target, (8, 1))
 
-    def act(self, cloud: np.ndarray, q: np.ndarray) -> np.ndarray:
-        return self._chunk
+    def predict(self, cloud: np.ndarray, q: np.ndarray) -> Prediction:
+        return Prediction(self._chunk, None)
 
 
 def test_trials_go_through_the_safety_filter() -> None:
@@ -86,7 +87,7 @@ def test_trials_go_through_the_safety_filter() -> None:
     config = RolloutConfig(limit_s=1.5, whole_images=False)
     home = Rollout(Held(HOME_Q), config).run("cube_60", 1)  # type: ignore[arg-type]
     into_the_table = Rollout(Held(low), config).run("cube_60", 1)  # type: ignore[arg-type]
-    assert home.refused == 0
+    assert home.refused == 0 and home.failed_in == "reach" and home.phases == {}
     assert into_the_table.refused > 0 and not into_the_table.success
 
 

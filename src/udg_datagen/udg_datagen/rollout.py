@@ -18,7 +18,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from tqdm import tqdm
 
@@ -26,6 +25,7 @@ from udg_control.follower import ChunkFollower, FollowerConfig
 from udg_control.offline import OfflineFilter
 from udg_control.safety import SafetyConfig
 from udg_datagen.attempt import task_rng
+from udg_datagen.phases import PhaseWatch, summarise_phases
 from udg_datagen.trial_cause import TrialWatch
 from udg_datagen.workers import LocalPool, Pool
 from udg_description.camera import default_cameras
@@ -35,7 +35,7 @@ from udg_description.layout import HOME_Q
 from udg_description.limits import joint_limits
 from udg_description.model import RobotModel
 from udg_perception.scene_cloud import SceneCloudBuilder, SceneCloudConfig
-from udg_policy.engine import PolicyEngine
+from udg_policy.engine import PolicyEngine, Prediction
 from udg_policy.player import ChunkPlayer, PlayerConfig
 from udg_sim.depth import DepthRig, KinectNoise
 from udg_sim.objects import SIZES, ObjectLibrary, ObjectModel
@@ -62,6 +62,9 @@ class Trial:
     cause: str = ""
     touched: bool = True
     refused: int = 0  # commands that the safety filter held back
+    phases: dict[str, dict[str, float]] = field(default_factory=dict)  # of phases.PHASES, those that it got to
+    failed_in: str = ""  # one of phases.FAILED_IN; empty after a success
+    grasp: dict[str, Any] | None = None  # predicted at the start, and how often it changed until the hands closed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,14 +104,17 @@ class Rollout:
         world.settle()
         self._rig.reset(seed)
         placed = world.T_world_object[:3, 3].copy()
-        rule, watch = LiftTracker(), TrialWatch(world)
+        rule, watch, phases = LiftTracker(), TrialWatch(world), PhaseWatch(world, target.mesh, target.mass_kg)
         rule.update(world.time_s, float(placed[2]))
         player, follower = ChunkPlayer(config.player), self._follower()
         step_ns, period_ns = config.follower.step_ns, config.follower.period_ns
         self._gate.start(HOME_Q)
         start_s, steps, refused = world.time_s, 0, 0
         while steps * step_ns * 1e-9 < config.limit_s and not rule.success:
-            chunk = self._plan(target) if player.wants_chunk else None
+            chunk = None
+            if player.wants_chunk:
+                chunk, grasp = self._plan(target)
+                phases.plan(grasp)
             now_ns = steps * step_ns
             follower.follow(player.step(chunk), now_ns, now_ns)
             while now_ns < (steps + 1) * step_ns:
@@ -123,21 +129,23 @@ class Rollout:
                 world.step_until(start_s + now_ns * 1e-9)
             steps += 1
             watch.look()
+            phases.look()
             rule.update(world.time_s, float(world.T_world_object[2, 3]))
+        failed_in = phases.conclude(rule.success)
         return Trial(
             object=object_id, size_class=target.size_class, seed=seed, success=rule.success,
             raised_m=round(watch.raised_m, 3), final_m=round(watch.height_m, 3), steps=steps,
             position_xy=(round(float(placed[0]), 3), round(float(placed[1]), 3)),
             cause="" if rule.success else watch.cause(), touched=watch.touched,
-            refused=refused,
+            refused=refused, phases=phases.phases, failed_in=failed_in, grasp=phases.grasp,
         )  # fmt: skip
 
-    def _plan(self, target: ObjectModel) -> np.ndarray:
-        """A chunk (K, 36) [rad] from what the cameras see now."""
+    def _plan(self, target: ObjectModel) -> Prediction:
+        """What the policy wants to do, given what the cameras see now."""
         world, box = self._world, (self._cloud.crop_min, self._cloud.crop_max)
         near = not self._config.whole_images
         depths = self._rig.render(world.q, [(target, world.T_world_object)], box=box, near_objects=near)
-        return self._engine.act(self._builder.build(depths, world.q).points, world.q)
+        return self._engine.predict(self._builder.build(depths, world.q).points, world.q)
 
     def _follower(self) -> ChunkFollower:
         limits = joint_limits()
@@ -196,7 +204,7 @@ def run_trials(tasks: Sequence[tuple[str, int]], pool: Pool, progress: bool = Tr
 def summarise_trials(trials: Sequence[Trial], trained_on: Iterable[str] = ()) -> dict[str, Any]:
     """Successes in all, by size, by whether the policy was trained on the object, by object; 95 % intervals.
 
-    Failures are counted by their cause, also for each size.
+    Failures are counted by their cause and by the phase that they did not get to, also for each size.
     """
     known = set(trained_on)
 
@@ -221,6 +229,7 @@ def summarise_trials(trials: Sequence[Trial], trained_on: Iterable[str] = ()) ->
         "causes": causes(trials),
         "trials_with_refusals": sum(trial.refused > 0 for trial in trials),
         "causes_by_size": {size: causes([trial for trial in trials if trial.size_class == size]) for size in SIZES},
+        **summarise_phases(trials, SIZES),
         "by_object": {name: f"{sum(taken)}/{len(taken)}" for name, taken in sorted(by_object.items())},
     }
 
