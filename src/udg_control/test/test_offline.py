@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from udg_control.collision import CollisionConfig
 from udg_control.errors import SafetyConfigError
 from udg_control.follower import ChunkFollower, FollowerConfig
 from udg_control.offline import OfflineFilter, load_safety
@@ -63,3 +64,12 @@ def test_commands_of_the_follower_pass_unchanged_and_a_plunge_is_counted() -> No
     assert gate.first.startswith("collision_table") and "table" in gate.first
     gate.start(HOME_Q)
     assert gate.counts == {}
+
+
+def test_margins_are_judged_as_the_filter_judges_commands() -> None:
+    gate = OfflineFilter()
+    q = np.stack([HOME_Q, HOME_Q])
+    q[1, LIFT] += 1.2  # into the table
+    assert gate.keep_margins(q).tolist() == [True, False]
+    free = OfflineFilter(SafetyConfig(collision=CollisionConfig(enabled=False)))
+    assert free.keep_margins(q).all()

@@ -415,8 +415,19 @@ def test_without_permission_a_protective_stop_needs_the_pendant(emulators: UrEmu
         arm.close()
 
 
-@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGSTOP], ids=["killed", "hangs"])
-def test_when_the_process_of_an_arm_dies_the_other_arm_stops_too(emulators: UrEmulators, end: signal.Signals) -> None:
+@pytest.mark.parametrize(
+    ("end", "fault"),
+    [
+        (signal.SIGKILL, Fault.WORKER_DIED),
+        (signal.SIGSTOP, Fault.WORKER_DIED),
+        (signal.SIGSEGV, Fault.LINK_LOST),  # as ur_rtde crashes where it and its caller reconnect at the same time
+        (signal.SIGABRT, Fault.LINK_LOST),
+    ],
+    ids=["killed", "hangs", "segmentation fault", "aborted"],
+)
+def test_when_the_process_of_an_arm_dies_the_other_arm_stops_too(
+    emulators: UrEmulators, end: signal.Signals, fault: Fault
+) -> None:
     clients = (emulators.left, emulators.right)
     for client in clients:
         client.inject("restore")
@@ -433,7 +444,8 @@ def test_when_the_process_of_an_arm_dies_the_other_arm_stops_too(emulators: UrEm
             happened_s = time.monotonic()
             os.kill(arms[0]._link.process.pid, end)
             status = wait_for_fault(arms[0])
-            assert status.fault is Fault.WORKER_DIED
+            assert status.fault is fault, status.detail
+            assert happened_s < status.values["fault_ns"] * 1e-9 < happened_s + 3.0 * DETECTED_S  # type: ignore[operator]
             wait_for(lambda: arms[1].status().phase is Phase.STOPPED, "the other arm stopped")
             for client in clients:
                 wait_for(lambda c=client: float(np.abs(c.ask("state")["qd"]).max()) < 1e-3, "rest")  # type: ignore[misc]

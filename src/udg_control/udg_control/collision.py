@@ -5,13 +5,16 @@ Quick enough for each command: all gaps of one configuration take one product of
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
+from typing import NamedTuple
 
 import numpy as np
 
 from udg_control.errors import SafetyConfigError
 from udg_control.ranges import check_ranges
+from udg_description.layout import SIDES, Side
 from udg_description.model import RobotModel
 from udg_description.spheres import CollisionSpheres
 
@@ -35,7 +38,7 @@ class CollisionConfig:
 
     Fingers have margins of their own: they grasp off the table, and squeezing commands them beyond the contact, into
     object, table and each other, where their small torque limits keep them safe. Fingers of one hand are not checked
-    against each other.
+    against each other. One set of numbers for the robot, for trials in simulation and for what demonstrations plan.
     """
 
     enabled: bool = field(default=True, metadata={"description": "check commands for collisions"})
@@ -43,19 +46,19 @@ class CollisionConfig:
         default=0.005, metadata={"description": "gap between links of one side [m]", "range": (0.0, 0.2)}
     )
     arms_margin_m: float = field(
-        default=0.02, metadata={"description": "gap between the sides, but for fingers [m]", "range": (0.0, 0.3)}
+        default=0.03, metadata={"description": "gap between the sides, but for fingers [m]", "range": (0.0, 0.3)}
     )
     arms_finger_margin_m: float = field(
         default=0.0, metadata={"description": "gap of fingers from the other side [m]", "range": (-0.02, 0.3)}
     )
     table_margin_m: float = field(
-        default=0.01, metadata={"description": "gap of forearms and wrists from the table [m]", "range": (0.0, 0.3)}
+        default=0.02, metadata={"description": "gap of forearms and wrists from the table [m]", "range": (0.0, 0.3)}
     )
     table_palm_margin_m: float = field(
-        default=0.0, metadata={"description": "gap of the palms from the table [m]", "range": (-0.02, 0.3)}
+        default=0.01, metadata={"description": "gap of the palms from the table [m]", "range": (-0.02, 0.3)}
     )
     table_finger_margin_m: float = field(
-        default=-0.015,
+        default=-0.01,
         metadata={
             "description": "gap of commanded fingers from the table [m]; negative, because grasping presses on it",
             "range": (-0.05, 0.3),
@@ -119,6 +122,23 @@ class Gaps:
         )
 
 
+class _Group(NamedTuple):
+    """Spheres against spheres; pairs that are not checked need less than nothing."""
+
+    hazard: Hazard
+    first: np.ndarray  # (n,)
+    second: np.ndarray  # (m,)
+    least_m: np.ndarray  # (n, m)
+
+
+def _block(hazard: Hazard, first: np.ndarray, second: np.ndarray, counts: np.ndarray, least: np.ndarray) -> _Group:
+    """Those of the spheres (S,) that are in a checked pair."""
+    pairs = counts & first[:, None] & second[None, :]
+    a, b = np.flatnonzero(pairs.any(axis=1)), np.flatnonzero(pairs.any(axis=0))
+    here = np.ix_(a, b)
+    return _Group(hazard, a, b, np.where(pairs[here], least[here], -_FAR_M).astype(np.float32))
+
+
 class CollisionCheck:
     """Tells whether configurations of the whole robot keep their distance."""
 
@@ -162,6 +182,18 @@ class CollisionCheck:
         self.checked = checked  # (S, S), one triangle
         self.least_m = least  # (S, S) distance of centres that a checked pair needs [m]
         self._least_square = np.where(checked, least**2, -np.inf)
+        self._groups = self._grouped(checked | checked.T, least)
+
+    def _grouped(self, counts: np.ndarray, least: np.ndarray) -> list[_Group]:
+        """The checked pairs as few blocks of spheres, for many configurations at once."""
+        groups = []
+        for first, side in enumerate(SIDES):
+            own = self.side == side
+            for other in SIDES[first + 1 :]:
+                groups.append(_block(Hazard.ARMS, own, self.side == other, counts, least))
+            for part in (own & self._in_hand, own & ~self._in_hand):
+                groups.append(_block(Hazard.SELF, part, own & ~self._in_hand, counts, least))
+        return groups
 
     def centers_world(self, q: np.ndarray) -> np.ndarray:
         """Centres (S, 3) [m] of the spheres in the world for q (36,) [rad]; (N, S, 3) for q (N, 36)."""
@@ -181,6 +213,19 @@ class CollisionCheck:
         pairs -= self._least_square
         box = np.minimum(centers - self._box_low, self._box_high - centers).min(axis=1)
         return Gaps(pairs, centers[:, 2] - self._table_least, box)
+
+    def least_spare_m(self, centers: np.ndarray, sides: Sequence[Side] = SIDES) -> dict[Hazard, np.ndarray]:
+        """Distance less the allowed one (N,) [m] by hazard, of spheres at `centers` (N, S, 3) [m] of the `sides`."""
+        there = np.isin(self.side, sides)
+        spare = {hazard: np.full(len(centers), np.inf) for hazard in Hazard}
+        for hazard, a, b, least in self._groups:
+            if there[a].all() and there[b].all():
+                gap = _distances(centers[:, a], centers[:, b]) - least
+                spare[hazard] = np.minimum(spare[hazard], gap.reshape(len(centers), -1).min(axis=1, initial=np.inf))
+        spare[Hazard.TABLE] = (centers[..., 2] - self._table_least)[:, there].min(axis=1, initial=np.inf)
+        box = np.minimum(centers - self._box_low, self._box_high - centers).min(axis=-1)
+        spare[Hazard.WORKSPACE] = box[:, there].min(axis=1, initial=np.inf)
+        return spare
 
     def spare_m(self, gaps: Gaps, pairs: np.ndarray) -> np.ndarray:
         """Distance (N,) [m] of the spheres of checked pairs (N, 2) less the allowed one."""
@@ -209,6 +254,17 @@ class CollisionCheck:
             lack = distance - float(np.sqrt(self._least_square[a, b]))
             found.append((lack, Violation(hazard, self._links[a], self._links[b], gap)))
         return min(found, key=lambda item: item[0])[1] if found else None
+
+
+def _distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Distances (N, n, m) of points (N, n, 3) from points (N, m, 3); single precision, in place: quick."""
+    a, b = a.astype(np.float32), b.astype(np.float32)
+    gap = a @ np.swapaxes(b, 1, 2)
+    gap *= -2.0
+    gap += np.square(a).sum(-1)[:, :, None]
+    gap += np.square(b).sum(-1)[:, None]
+    np.maximum(gap, 0.0, out=gap)
+    return np.sqrt(gap, out=gap)
 
 
 _ANYTHING = Gaps(np.array(np.inf), np.array(np.inf), np.array(np.inf))

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-from udg_control.collision import CollisionConfig
+from udg_control.collision import CollisionCheck, CollisionConfig
 from udg_control.errors import SafetyConfigError
 from udg_control.safety import SafetyConfig, SafetyFilter, Verdict
 from udg_description.limits import joint_limits
@@ -61,7 +61,9 @@ class OfflineFilter:
 
     def __init__(self, config: SafetyConfig | None = None, period_s: float = 0.01) -> None:
         """`config` is the simulation's by default; `period_s` [s] the time between commands."""
-        self._filter = SafetyFilter(SafetyConfig() if config is None else config, joint_limits(), period_s)
+        config = SafetyConfig() if config is None else config
+        self._filter = SafetyFilter(config, joint_limits(), period_s)
+        self._check = CollisionCheck(config.collision) if config.collision.enabled else None
         self._period_s = period_s
         self.first = ""  # what was said about the first command that was rejected
 
@@ -81,6 +83,13 @@ class OfflineFilter:
         self._filter.sync(q)
         self._filter.enable()
         self.first = ""
+
+    def keep_margins(self, q: np.ndarray) -> np.ndarray:
+        """Whether configurations q (N, 36) [rad] keep the filter's margins, (N,)."""
+        if self._check is None:
+            return np.ones(len(q), dtype=bool)
+        spare = self._check.least_spare_m(self._check.centers_world(q))
+        return np.min(list(spare.values()), axis=0) >= 0.0
 
     def judge(self, command: np.ndarray, q_measured: np.ndarray | None = None) -> Verdict:
         """Judge the command (36,) [rad] of the next period. Without `q_measured` (36,) [rad] the joints never lag."""

@@ -8,14 +8,13 @@ from udg_control.offline import OfflineFilter
 from udg_control.safety import SafetyConfig
 from udg_datagen.collision import CollisionScene
 from udg_datagen.demonstration import DemoConfig, DemoPlanner, Plan, Rejected, starts
-from udg_datagen.execution import execute
+from udg_datagen.execution import _deviating, execute
 from udg_datagen.grasps import GraspSet
 from udg_datagen.spread import spread_choices
 from udg_datagen.synthesis import GraspObject, SynthesisConfig, synthesize, xhand
-from udg_description.layout import HOME_Q, part_indices
+from udg_description.layout import HOME_Q, JOINT_NAMES, part_indices
 from udg_description.limits import joint_limits
 from udg_description.model import RobotModel
-from udg_description.spheres import CollisionSpheres
 from udg_policy.episode import Stage
 from udg_sim.objects import ObjectLibrary, ObjectModel
 from udg_sim.world import World
@@ -36,7 +35,7 @@ def grasps(cube: ObjectModel) -> list[GraspSet]:
     ]
 
 
-SCENE = CollisionScene(CollisionSpheres(RobotModel()))
+SCENE = CollisionScene()
 
 
 @pytest.fixture(scope="module")
@@ -144,6 +143,26 @@ def test_a_command_that_the_safety_filter_refuses_ends_the_attempt(cube: ObjectM
         execute(plan, world, DemoConfig(), np.random.default_rng(0), OfflineFilter(low))
     assert rejected.value.reason == "refused"
     assert "workspace" in str(rejected.value.facts["filter"])
+
+
+def test_a_plan_keeps_the_margins_of_the_filter(cube: ObjectModel, grasps: list[GraspSet], plan: Plan) -> None:
+    gate = OfflineFilter()
+    assert gate.keep_margins(plan.targets).all()
+    ceiling = CollisionConfig(workspace_max_m=(1.1, 1.0, 0.3))  # that the arms at home are above
+    strict = DemoPlanner(DemoConfig(), CollisionScene(ceiling))
+    assert planned(strict, grasps, cube, placed(cube, 0.6, 0.2)) is None
+
+
+def test_noise_gives_way_to_the_margins(cube: ObjectModel, plan: Plan) -> None:
+    gate = OfflineFilter()
+    noise = np.zeros(36)
+    noise[JOINT_NAMES.index("left_shoulder_lift_joint")] = 1.6  # into the table
+    for share in (1.0, 0.2):
+        near = _deviating(HOME_Q, share * noise, gate)
+        kept = np.abs(near - HOME_Q).max() / (1.6 * share)
+        assert gate.keep_margins(near[None])[0] and kept in (0.0, 0.25, 0.5, 1.0)
+        assert (kept < 1.0) == (share == 1.0)
+    assert np.array_equal(_deviating(HOME_Q, noise, None), HOME_Q + noise)
 
 
 def test_starts_are_near_home_and_inside_the_limits() -> None:

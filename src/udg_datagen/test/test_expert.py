@@ -18,8 +18,6 @@ from udg_datagen.synthesis import SynthesisConfig
 from udg_datagen.validation import ValidationReport
 from udg_description.errors import UdgError
 from udg_description.layout import SIDES
-from udg_description.model import RobotModel
-from udg_description.spheres import CollisionSpheres
 from udg_sim.objects import ObjectLibrary, ObjectModel
 
 QUICK = ExpertConfig(
@@ -31,7 +29,7 @@ QUICK = ExpertConfig(
 
 @pytest.fixture(scope="module")
 def scene() -> CollisionScene:
-    return CollisionScene(CollisionSpheres(RobotModel()))
+    return CollisionScene()
 
 
 @pytest.fixture(scope="module")

@@ -10,14 +10,12 @@ from udg_datagen.collision import CollisionScene
 from udg_datagen.grasps import GraspSet
 from udg_datagen.spread import SpreadConfig, spread_choices
 from udg_description.layout import HOME_Q
-from udg_description.model import RobotModel
-from udg_description.spheres import CollisionSpheres
 from udg_sim.objects import ObjectLibrary, ObjectModel
 
 
 @pytest.fixture(scope="module")
 def scene() -> CollisionScene:
-    return CollisionScene(CollisionSpheres(RobotModel()))
+    return CollisionScene()
 
 
 @pytest.fixture(scope="module")

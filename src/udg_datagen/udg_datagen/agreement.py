@@ -33,8 +33,6 @@ from udg_datagen.spread import spread_choices
 from udg_description.errors import UdgError, cli
 from udg_description.files import check_folder, next_free, user_path, write_atomically
 from udg_description.layout import HOME_Q
-from udg_description.model import RobotModel
-from udg_description.spheres import CollisionSpheres
 from udg_description.transforms import rotation_angle, rotvec_to_matrix
 from udg_sim.objects import SIZES, ObjectLibrary, ObjectModel
 from udg_sim.selection import HELP, select
@@ -167,7 +165,7 @@ def _took(choice: Choice | None) -> Took | None:
 
 @lru_cache(maxsize=1)
 def _scene() -> CollisionScene:
-    return CollisionScene(CollisionSpheres(RobotModel()))
+    return CollisionScene()
 
 
 @lru_cache(maxsize=1)

@@ -27,7 +27,6 @@ from udg_description.camera import CameraModel, default_cameras
 from udg_description.errors import UdgError
 from udg_description.layout import HOME_Q
 from udg_description.model import RobotModel
-from udg_description.spheres import CollisionSpheres
 from udg_description.transforms import make_transform, rotvec_to_matrix
 from udg_perception.scene_cloud import SceneCloudBuilder, SceneCloudConfig
 from udg_policy.dataset import Episode
@@ -113,7 +112,7 @@ class Attempter:
         torch.set_num_threads(1)
         self._config = config
         self._model = RobotModel()
-        self._scene = CollisionScene(CollisionSpheres(self._model))
+        self._scene = CollisionScene(model=self._model)
         self._planner = DemoPlanner(config.demo, self._scene)
         self._expert = Expert(self._scene, config.choice)
         self._store = GraspStore(config.grasps)

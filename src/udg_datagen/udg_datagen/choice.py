@@ -23,9 +23,10 @@ from udg_description.layout import SIDES, Side, part_indices
 from udg_description.limits import joint_limits
 from udg_description.transforms import se3_distance
 
-REASONS = ("ik", "line", "table", "robot", "target", "others", "arms")
+REASONS = ("ik", "line", "table", "robot", "workspace", "target", "others", "arms")
 """Why a grasp is discarded: no inverse kinematics, no straight line in one branch, collision of an arm with the table,
-with itself or the resting arm, with the target, with other objects; collision of both arms with each other."""
+with itself or the resting arm, with the edge of the workspace, with the target, with other objects; collision of both
+arms with each other."""
 
 
 class ChoiceError(UdgError):
@@ -41,11 +42,10 @@ class ChoiceConfig:
     line_points: int = 8  # configurations on the approach and on the lift
     closing_points: int = 4  # configurations while the hand closes, between pregrasp and grasp
     max_line_step_rad: float = 0.5  # largest joint motion between two of them
-    table_margin_m: float = 0.003  # of all but the grasping hands
+    reserve_m: float = 0.004  # beyond the margins of the robot's safety filter
     # Of the grasping hands: their spheres stand out by up to 4 mm, and synthesis has kept their surface off the table.
     hand_table_margin_m: float = -0.004
     raise_m: float = 0.0  # how much higher than they were made grasps are taken
-    robot_margin_m: float = 0.01
     target_margin_m: float = 0.005  # of all before the approach, and of all but the hand afterwards
     others_margin_m: float = 0.01
     max_pairs: int = 12  # pairs of branches tried for both arms
@@ -198,9 +198,10 @@ def _collision(
     first = scene.clearance(q[:1], sides=sides, low=grasping)
     along = scene.clearance(q[1:], sides=sides, low=grasping, grasping=grasping, target_shift=shift[1:])
     for name, field, margin in (
-        ("table", "table", config.table_margin_m),
+        ("table", "table", config.reserve_m),
         ("table", "hand_table", config.hand_table_margin_m),
-        ("robot", "robot", config.robot_margin_m),
+        ("robot", "robot", config.reserve_m),
+        ("workspace", "workspace", config.reserve_m),
         ("target", "object", config.target_margin_m),
         ("others", "others", config.others_margin_m),
     ):

@@ -1,4 +1,4 @@
-"""Clearance of the robot in a scene, by its collision spheres."""
+"""Room of the robot in a scene, by its collision spheres: beyond the safety filter's margins, and from objects."""
 
 from __future__ import annotations
 
@@ -7,30 +7,36 @@ from dataclasses import dataclass
 
 import numpy as np
 import open3d as o3d
-import torch
 import trimesh
 
+from udg_control.collision import CollisionCheck, CollisionConfig, Hazard
 from udg_description.layout import SIDES, Side
-from udg_description.spheres import CollisionSpheres
+from udg_description.model import RobotModel
 from udg_description.transforms import inverse
 
-_STANDING = ("base_link", "base_link_inertia", "shoulder_link")  # mounted on the table: no clearance asked
-_NEAR_BASE = (*_STANDING, "upper_arm_link")
 _EXACT_WITHIN = 0.05  # [m] further from an object's bounding ball than this the distance to the ball is enough
 
 
 @dataclass(frozen=True)
 class Clearance:
-    """Smallest distances [m] of a batch of configurations; negative means penetration. Every array has shape (B,).
+    """Least room [m] of a batch of configurations. Every array has shape (B,).
 
-    Distances to objects above 5 cm may be given too small, never too large.
+    `table`, `robot` and `workspace` are what remains beyond the safety filter's margins (`CollisionConfig`); the others
+    are distances, negative where spheres penetrate. Distances to objects above 5 cm may be given too small, never too
+    large.
     """
 
     table: np.ndarray
+    robot: np.ndarray  # links of one side, and both sides
+    workspace: np.ndarray
     object: np.ndarray  # the target
-    robot: np.ndarray
     others: np.ndarray  # the other objects
-    hand_table: np.ndarray  # of the hands that act (`low`), which `table` then leaves out; infinite without
+    hand_table: np.ndarray  # of the hands that act (`low`); infinite without
+
+    @property
+    def commands(self) -> np.ndarray:
+        """What remains (B,) [m] before the safety filter would refuse the configuration as a command."""
+        return np.minimum(np.minimum(self.table, self.robot), self.workspace)
 
     @property
     def bodies(self) -> np.ndarray:
@@ -39,28 +45,14 @@ class Clearance:
 
 
 class CollisionScene:
-    """The robot's spheres against the table (z = 0), against itself, a target object and other objects.
+    """The robot's spheres against the table (z = 0), itself and the workspace, and against objects."""
 
-    Left against right is checked in full; within a side, what the arm can bring together: the hand with forearm, upper
-    arm and shoulder, the wrist with upper arm and shoulder.
-    """
-
-    def __init__(self, spheres: CollisionSpheres) -> None:
-        self._spheres = spheres
-        links = [str(link) for link in spheres.link_of_sphere]
-        names = [link.partition("_")[2] for link in links]
-        self._radii_m = np.asarray(spheres.radii, dtype=np.float32)
-        self._side = np.array([link.partition("_")[0] for link in links])
-        self._on_table = np.array([not name.endswith(_STANDING) for name in names])
-        self._is_hand = np.array([name.startswith("hand") for name in names])
-        wrist = np.array([name.startswith("wrist") for name in names])
-        base = np.array([name in _NEAR_BASE for name in names])
-        forearm = np.array([name == "forearm_link" for name in names])
-        self._pairs = [(set(SIDES), self._of("left"), self._of("right"))]
-        for side in SIDES:
-            own = self._of(side)
-            self._pairs.append(({side}, own & self._is_hand, own & (base | forearm)))
-            self._pairs.append(({side}, own & wrist, own & base))
+    def __init__(self, margins: CollisionConfig | None = None, model: RobotModel | None = None) -> None:
+        """`margins` are the safety filter's."""
+        self.check = CollisionCheck(CollisionConfig() if margins is None else margins, model)
+        self._radii_m = self.check.radii
+        self._side = self.check.side
+        self._is_hand = np.array([link.partition("_")[2].startswith("hand") for link in self.check.links])
         self._target: _Distance | None = None
         self._others: list[_Distance] = []
 
@@ -90,21 +82,14 @@ class CollisionScene:
 
         sides: arms (with hands) that are there; the others count as absent.
         grasping: sides whose hand may touch the target.
-        low: sides whose hand is judged apart against the table.
+        low: sides whose hand's distance from the table is told apart.
         target_shift: displacement (B, 3) [m] in the world of the target from where it was placed.
         """
-        with torch.no_grad():
-            centers = self._spheres.centers_world(torch.tensor(q, dtype=torch.float32)).numpy()
+        centers = self.check.centers_world(q)
+        spare = self.check.least_spare_m(centers, sides)
         present = np.isin(self._side, sides)
-        above = centers[..., 2] - self._radii_m
-        hands = self._is_hand & np.isin(self._side, low)
-        table = above[:, present & self._on_table & ~hands].min(axis=1, initial=np.inf)
-        hand_table = above[:, present & hands].min(axis=1, initial=np.inf)
-        robot = np.full(len(centers), np.inf)
-        for needed, a, b in self._pairs:
-            if needed <= set(sides):
-                gaps = _gaps(centers[:, a], self._radii_m[a], centers[:, b], self._radii_m[b])
-                robot = np.minimum(robot, gaps)
+        hands = present & self._is_hand & np.isin(self._side, low)
+        hand_table = (centers[..., 2] - self._radii_m)[:, hands].min(axis=1, initial=np.inf)
         touching = self._is_hand & np.isin(self._side, grasping)
         target = others = np.full(len(centers), np.inf)
         if self._target is not None:
@@ -113,10 +98,14 @@ class CollisionScene:
             target = self._target(moved[:, away], self._radii_m[away])
         for other in self._others:
             others = np.minimum(others, other(centers[:, present], self._radii_m[present]))
-        return Clearance(table=table, object=target, robot=robot, others=others, hand_table=hand_table)
-
-    def _of(self, side: Side) -> np.ndarray:
-        return self._side == side
+        return Clearance(
+            table=spare[Hazard.TABLE],
+            robot=np.minimum(spare[Hazard.SELF], spare[Hazard.ARMS]),
+            workspace=spare[Hazard.WORKSPACE],
+            object=target,
+            others=others,
+            hand_table=hand_table,
+        )
 
 
 class _Distance:
@@ -141,14 +130,3 @@ class _Distance:
             gaps[near] = exact - np.broadcast_to(radii, gaps.shape)[near]
         return gaps.min(axis=1, initial=np.inf)
 
-
-def _gaps(a: np.ndarray, radii_a: np.ndarray, b: np.ndarray, radii_b: np.ndarray) -> np.ndarray:
-    """Smallest gap (B,) between two groups of spheres (B, n, 3), (B, m, 3); single precision, in place: quick."""
-    gap = a @ np.swapaxes(b, 1, 2)
-    gap *= -2.0
-    gap += (a**2).sum(-1)[:, :, None]
-    gap += (b**2).sum(-1)[:, None]
-    np.maximum(gap, 0.0, out=gap)
-    np.sqrt(gap, out=gap)
-    gap -= radii_a[:, None] + radii_b
-    return gap.reshape(len(gap), -1).min(axis=1, initial=np.inf)

@@ -37,9 +37,6 @@ class DemoConfig:
     hold_s: float = 0.6  # recorded after the lift
     judged_s: float = 1.2  # at most, after what is recorded
     corner_rad: float = 0.1  # of the path to the pregrasp, on either side of a waypoint
-    table_margin_m: float = 0.003
-    robot_margin_m: float = 0.01
-    object_margin_m: float = 0.005
     paths_tried: int = 4  # grasps for which a path is searched before the attempt is given up
     merge_arm_rad: float = 0.008
     merge_hand_rad: float = 0.02
@@ -184,6 +181,8 @@ class DemoPlanner:
         for side in SIDES:
             threshold[part_indices(f"{side}_arm")] = config.merge_arm_rad
         kept = merge_slow_steps(targets, start, threshold)
+        if not self._passes(start, targets[kept]):
+            return None
         hold = round(config.hold_s / config.step_s)
         return Plan(
             sides=tuple(sides),
@@ -196,14 +195,22 @@ class DemoPlanner:
         )
 
     def _is_free(self, sides: tuple[Side, ...], q: np.ndarray) -> np.ndarray:
-        """Configurations (B, 36) without collision; as in the choice, the acting hands may come low over the table."""
-        config, clearance = self._config, self._scene.clearance(q, low=sides)
+        """Configurations (B, 36) without collision; as in the choice."""
+        config, clearance = self._choice, self._scene.clearance(q, low=sides)
         return (
-            (clearance.table > config.table_margin_m)
-            & (clearance.hand_table > self._choice.hand_table_margin_m)
-            & (clearance.robot > config.robot_margin_m)
-            & (clearance.bodies > config.object_margin_m)
+            (clearance.commands > config.reserve_m)
+            & (clearance.hand_table > config.hand_table_margin_m)
+            & (clearance.object > config.target_margin_m)
+            & (clearance.others > config.others_margin_m)
         )
+
+    def _passes(self, start: np.ndarray, targets: np.ndarray) -> bool:
+        """Whether the safety filter lets the targets (T, 36) pass: each, and where the robot could stop after it."""
+        q = np.concatenate([start[None], targets])
+        velocity = np.clip(np.diff(q, axis=0) / self._config.step_s, -self._limits.velocity, self._limits.velocity)
+        stops = targets + 0.5 * velocity * np.abs(velocity) / self._limits.acceleration
+        stops = np.clip(stops, self._limits.lower, self._limits.upper)
+        return bool((self._scene.clearance(np.concatenate([targets, stops])).commands > 0.0).all())
 
     def _arrive(
         self, path: np.ndarray, approach: np.ndarray, length_m: float, sides: tuple[Side, ...]

@@ -16,6 +16,8 @@ from udg_policy.episode import Stage
 from udg_sim.trial import LiftTracker
 from udg_sim.world import World
 
+_SHARES = np.array([1.0, 0.5, 0.25])  # of the noise on a command, the first that is allowed
+
 
 @dataclass(frozen=True)
 class Execution:
@@ -52,7 +54,7 @@ def execute(
         fresh = rng.normal(size=36) * np.sqrt(1.0 - config.noise_correlation**2)
         noise = config.noise_correlation * noise + fresh * scale
         share = _noise_share(Stage(stage), config)
-        drive.step(target + share * noise, judge, Stage(stage))
+        drive.step(_deviating(target, share * noise, gate), judge, Stage(stage))
     for _ in range(round(config.judged_s / config.step_s)):
         drive.step(plan.targets[-1], judge, Stage.HOLD)
         if judge.success:
@@ -61,6 +63,14 @@ def execute(
     return Execution(
         q=np.array(measured), T_world_object=np.array(objects), targets=plan.targets, stages=plan.stages
     )
+
+
+def _deviating(target: np.ndarray, noise: np.ndarray, gate: OfflineFilter | None) -> np.ndarray:
+    """The target (36,) with the noise, or with as much of it as the filter's margins allow."""
+    if gate is None or not noise.any():
+        return target + noise
+    free = gate.keep_margins(target + _SHARES[:, None] * noise)
+    return target + (_SHARES[int(np.argmax(free))] if free.any() else 0.0) * noise
 
 
 def _noise_share(stage: Stage, config: DemoConfig) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import signal
 import threading
 import time
 from collections.abc import Sequence
@@ -25,6 +26,7 @@ CLOSE_S = 2.0
 _CABLES = "power, cable and address"
 _POLL_S = 0.002
 _NS = 1_000_000_000
+_CRASHES = (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS)  # of ur_rtde, never of Python
 _NOBODY = tuple([float("nan")] * N_ARM_JOINTS)
 
 
@@ -78,6 +80,7 @@ class UrArm:
         self._link: _Link | None = None
         self._restarting: threading.Thread | None = None
         self._death: tuple[Fault, str] | None = None  # of the process, found here
+        self._death_ns = 0
         self._checked_s = 0.0
         self._stop_wanted = False  # since the last `rearm`
 
@@ -191,6 +194,7 @@ class UrArm:
             self._find_death(link, report, phase)
             if self._death is not None:
                 fault, detail = self._death
+                values["fault_ns"] = self._death_ns
                 return DeviceStatus(phase=Phase.FAULT, fault=fault, detail=detail, values=values)
             if report.order < link.orders:  # not taken up yet
                 phase = {Order.ARM: Phase.ARMING, Order.STOP: Phase.STOPPED}.get(link.last_order, phase)
@@ -211,8 +215,7 @@ class UrArm:
             return
         code = link.process.poll()
         if code is not None:
-            how = f"by signal {-code}" if code < 0 else f"with code {code}"
-            self._death = (Fault.WORKER_DIED, f"the arm's process ended {how}")
+            self._death = _cause_of_death(code, self.config.host)
         else:
             busy = phase in (Phase.CONNECTING, Phase.ARMING) or report.order < link.orders
             longest_s = self.config.connect_timeout_s if busy else self.config.worker_timeout_s
@@ -221,6 +224,7 @@ class UrArm:
                 return  # fine, or it was this process that slept
             link.process.kill()
             self._death = (Fault.WORKER_DIED, f"the arm's process did nothing for {now_s - silent_since_s:.2f} s")
+        self._death_ns = time.monotonic_ns()
         self._stop_from_here(link)
 
     def _after_death(self, link: _Link) -> None:
@@ -277,6 +281,18 @@ class UrArm:
             return [float("nan")] * len(shares)
         bins = [int(np.searchsorted(cumulative, max(1, np.ceil(share * cumulative[-1])))) for share in shares]
         return [(index + 1) * LATENESS_BIN_US * 1e-3 for index in bins]
+
+
+def _cause_of_death(code: int, host: str) -> tuple[Fault, str]:
+    """Name the fault that ended the arm's process by itself.
+
+    When the link drops, ur_rtde's receiving thread and the caller of `servoJ` both reconnect, with nothing between
+    them, so that ur_rtde may crash before this process's own guard has noticed the lost link.
+    """
+    how = f"by signal {-code}" if code < 0 else f"with code {code}"
+    if -code in _CRASHES:
+        return Fault.LINK_LOST, f"ur_rtde crashed ({how}), as it does when the connection to {host} breaks"
+    return Fault.WORKER_DIED, f"the arm's process ended {how}"
 
 
 class StopTogether:

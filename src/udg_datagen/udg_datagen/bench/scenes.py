@@ -19,8 +19,6 @@ from udg_datagen.demonstration import UNPLANNED, DemoConfig, DemoPlanner, Reject
 from udg_datagen.execution import execute
 from udg_datagen.expert import Expert
 from udg_description.layout import HOME_Q
-from udg_description.model import RobotModel
-from udg_description.spheres import CollisionSpheres
 from udg_sim.trial import TrialError, sample_placement
 from udg_sim.world import World
 
@@ -93,5 +91,5 @@ def run_scene(task: SceneTask, config: BenchConfig) -> SceneOutcome:
 
 @lru_cache(maxsize=1)
 def _cell() -> _Cell:
-    scene = CollisionScene(CollisionSpheres(RobotModel()))
+    scene = CollisionScene()
     return _Cell(DemoPlanner(DemoConfig(), scene), Expert(scene), World())
