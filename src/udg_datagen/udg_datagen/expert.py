@@ -11,8 +11,9 @@ import dataclasses
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
+from enum import Enum, auto
 from pathlib import Path
 
 import numpy as np
@@ -37,13 +38,21 @@ _OBJECTS_KEPT = 64  # about 4 MB each
 _THIN_M = 0.025  # height or width at rest below which small objects are pinched first
 
 
+class Search(Enum):
+    """Where grasps are sought, in this order."""
+
+    NEAR = auto()  # the reference
+    SECOND = auto()  # the reference turned the second best way across the object
+    WIDE = auto()  # all round the object
+
+
 @dataclass(frozen=True, kw_only=True)
 class ExpertConfig:
     """How the expert chooses. Costs are in metres of eq. 10."""
 
     near: SynthesisConfig = field(
         default_factory=lambda: SynthesisConfig(
-            n_candidates=24, screen_factor=1, qp_steps=52, refine_steps=20, screen_step=40, margin_table=0.012
+            n_candidates=64, screen_factor=1, qp_steps=52, refine_steps=20, screen_step=40, margin_table=0.012
         )
     )
     weight_near_bimanual: float = 150.0  # [1/m] of two hands, whose grip the arms' give must not loosen
@@ -53,7 +62,7 @@ class ExpertConfig:
     table_wish_m: float = 0.010  # of the hands above the table at pregrasp and grasp
     table_weight: float = 4.0  # cost [m/m] of what is missing
     torsion_weight: float = 3.0  # cost [m/m] of the lever of the weight that the pads have to hold by torsion
-    tried: int = 8  # grasps of one strategy and hand that are lifted at most, in each test
+    tried: int = 12  # grasps of one strategy and hand that are lifted at most, in each test
     mass_factor: float = 2.0  # times the object's own mass in the hard test, up to max_mass_kg
     max_mass_kg: float = 1.0
     friction: float = 0.6  # in the hard test
@@ -118,33 +127,52 @@ class Expert:
                 yield choice
 
     def _found(self, target: ObjectModel, T_world_object: np.ndarray, counts: Counter[str]) -> Iterator[Choice]:
-        for near in (True, False):
-            for strategy, sides in plans(target, T_world_object):
-                grasps = self._synthesised(target, T_world_object, strategy, sides, near)
-                counts["candidates"] += len(grasps)
-                yield from self._held(grasps, target, T_world_object, counts)
+        for strategy, sides in plans(target, T_world_object):
+            lifted = 0
+            for search in (Search.NEAR, Search.SECOND):
+                grasps = self._synthesised(target, T_world_object, strategy, sides, search, counts)
+                lifted += yield from self._held(grasps, target, T_world_object, counts)
+                if lifted >= self.config.tried:
+                    break  # there are grasps within reach, and they do not hold
+        for strategy, sides in plans(target, T_world_object):
+            grasps = self._synthesised(target, T_world_object, strategy, sides, Search.WIDE, counts)
+            yield from self._held(grasps, target, T_world_object, counts)
 
     def _synthesised(
-        self, target: ObjectModel, T_world_object: np.ndarray, strategy: str, sides: Sequence[Side], near: bool
+        self,
+        target: ObjectModel,
+        T_world_object: np.ndarray,
+        strategy: str,
+        sides: Sequence[Side],
+        search: Search,
+        counts: Counter[str],
     ) -> GraspSet:
         obj = self._object(target)
         hands = tuple(xhand(side) for side in sides)
-        config = dataclasses.replace(self.config.near if near else self.config.wide, strategy=strategy)
+        config = self.config.wide if search is Search.WIDE else self.config.near
         if len(hands) == 2:
             config = dataclasses.replace(config, weight_near=self.config.weight_near_bimanual)
-        return synthesize(
+        near = None
+        if search is not Search.WIDE:
+            near = reference(obj, T_world_object, hands, strategy, second=search is Search.SECOND)
+        grasps = synthesize(
             obj,
             hands if len(hands) == 2 else hands[0],
-            config,
+            dataclasses.replace(config, strategy=strategy),
             T_table_object=T_world_object,
-            near=reference(obj, T_world_object, hands, strategy) if near else None,
+            near=near,
             seed=self.config.seed,
         )
+        counts["candidates"] += len(grasps)
+        return grasps
 
     def _held(
         self, grasps: GraspSet, target: ObjectModel, T_world_object: np.ndarray, counts: Counter[str]
-    ) -> Iterator[Choice]:
-        """Those within reach that hold, by rank: in the hard test, and where none of them does, as the object is."""
+    ) -> Generator[Choice, None, int]:
+        """Those within reach that hold, by rank: in the hard test, and where none of them does, as the object is.
+
+        Returns how many were tried.
+        """
         config = self.config
         hard = dataclasses.replace(
             config.validation,
@@ -165,6 +193,7 @@ class Expert:
             counts["lifted"] += 1
             if validate(choice.grasps, target, config.validation).held[0]:
                 yield choice
+        return len(tried)
 
     def _within_reach(
         self, grasps: GraspSet, target: ObjectModel, T_world_object: np.ndarray, counts: Counter[str]

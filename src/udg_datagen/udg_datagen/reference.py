@@ -25,10 +25,13 @@ LOW_M, HIGH_M = 0.03, 0.12
 """Objects up to the one height are taken from above, from the other on with the palm as at home."""
 TURN_COST = 0.3
 """[1/rad] of turning a hand about the vertical, against the relative width of the object between thumb and fingers."""
+TURN_COST_BIMANUAL = 0.8
+"""[1/rad] the same of two hands, which reach round the sides of an object sooner than in front of it and behind it."""
 MIRROR = np.diag([1.0, -1.0, 1.0, 1.0])
 """Between the frames of the left and the right hand."""
 _MAX_TURN_RAD = 0.5 * np.pi
 _TURNS = 181
+_OTHERWISE_RAD = 0.25 * np.pi  # a second way to turn is at least that far from the first
 _LEAST_LEVEL = 0.5  # level part of a unit vector from which its direction on the table counts
 _STEP_M, _FAR_M = 0.002, 0.6  # in which the surface, or a wall, is looked for
 
@@ -40,10 +43,12 @@ class Preshape(NamedTuple):
     q: np.ndarray  # (n,) [rad]
 
 
-def reference(obj: GraspObject, T_world_object: np.ndarray, hands: Sequence[HandModel], strategy: str) -> Near:
+def reference(
+    obj: GraspObject, T_world_object: np.ndarray, hands: Sequence[HandModel], strategy: str, *, second: bool = False
+) -> Near:
     """Reference of the hands in the world for a strategy: `reference_poses` with its preshape."""
     shapes = [preshape(strategy, hand.spec.side) for hand in hands]
-    poses = reference_poses(obj, T_world_object, hands, strategy)
+    poses = reference_poses(obj, T_world_object, hands, strategy, second=second)
     return Near(
         np.stack([T @ shape.T_reference_hand for T, shape in zip(poses, shapes, strict=True)]),
         np.stack([shape.q for shape in shapes]),
@@ -64,19 +69,20 @@ def preshape(strategy: str, side: Side) -> Preshape:
 
 
 def reference_poses(
-    obj: GraspObject, T_world_object: np.ndarray, hands: Sequence[HandModel], strategy: str
+    obj: GraspObject, T_world_object: np.ndarray, hands: Sequence[HandModel], strategy: str, *, second: bool = False
 ) -> np.ndarray:
     """Poses (H, 4, 4) in the world of one or two hands at the object: a function of the scene alone.
 
     One hand: oriented as at home, turned palm down the lower the object is, and about the vertical so that thumb and
     fingers close across the object where it is narrow; the grasp centre is on the line through the centre of mass along
     the palm, `DEPTH_M` below the surface, of hollow objects in the wall towards the hand. Two hands: the palms face
-    each other across the object where it is narrow, turned the least from home.
+    each other across the object where it is narrow, turned the least from home. `second` is the next best way to turn
+    about the vertical, 45 degrees or more from the best.
     """
     com = T_world_object[:3, :3] @ obj.com + T_world_object[:3, 3]
     vertices = np.asarray(obj.mesh.convex_hull.vertices) @ T_world_object[:3, :3].T + T_world_object[:3, 3]
     if len(hands) == 2:
-        turn = _turn_across(vertices, np.array([0.0, 1.0]))
+        turn = _turn_across(vertices, np.array([0.0, 1.0]), TURN_COST_BIMANUAL, second)
         facing = _about_z(turn) @ np.array([0.0, 1.0, 0.0])
         return np.stack([
             _facing(obj, T_world_object, com, hand, -facing if hand.spec.side == "left" else facing) for hand in hands
@@ -88,7 +94,7 @@ def reference_poses(
     R = _least_turn(palm, leaned) @ T[:3, :3]
     closing = R @ hand.opposition(active_contacts(strategy, hand.spec.contact_names))
     if np.linalg.norm(closing[:2]) > _LEAST_LEVEL:
-        turned = _about_z(_turn_across(vertices, closing[:2]))
+        turned = _about_z(_turn_across(vertices, closing[:2], TURN_COST, second))
         R, leaned = turned @ R, turned @ leaned
     out_m = _surface_m(obj, T_world_object, com, -leaned)
     centre = _in_solid(obj, T_world_object, com - max(0.0, out_m - DEPTH_M) * leaned, home)
@@ -121,17 +127,20 @@ def _placed(R: np.ndarray, centre: np.ndarray, hand: HandModel) -> np.ndarray:
     return T
 
 
-def _turn_across(vertices: np.ndarray, direction: np.ndarray) -> float:
+def _turn_across(vertices: np.ndarray, direction: np.ndarray, turn_cost: float, second: bool) -> float:
     """Angle [rad] about the vertical from the level `direction` (2,) to one across which the object is narrow.
 
-    The least of width over least width plus `TURN_COST` times the turn: along the face of a box, across a rod; none
-    for what is round.
+    The least of width over least width plus `turn_cost` [1/rad] times the turn: along the face of a box, across a rod;
+    none for what is round. The `second` is the least of those that are 45 degrees or more away.
     """
     turns = np.linspace(-_MAX_TURN_RAD, _MAX_TURN_RAD, _TURNS)
     angles = np.arctan2(direction[1], direction[0]) + turns
     width = np.ptp(vertices[:, :2] @ np.stack([np.cos(angles), np.sin(angles)]), axis=0)
-    cost = width / width.min() + TURN_COST * np.abs(turns)
-    return float(turns[int(np.argmin(np.round(cost, 6)))])
+    cost = np.round(width / width.min() + turn_cost * np.abs(turns), 6)
+    best = turns[int(np.argmin(cost))]
+    if second:
+        best = turns[int(np.argmin(np.where(np.abs(turns - best) >= _OTHERWISE_RAD - 1e-9, cost, np.inf)))]
+    return float(best)
 
 
 def _surface_m(obj: GraspObject, T_world_object: np.ndarray, point: np.ndarray, direction: np.ndarray) -> float:
