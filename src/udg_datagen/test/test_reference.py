@@ -110,3 +110,16 @@ def test_preshapes_mirror_each_other_and_keep_the_limits(cube: GraspObject, stra
 def test_a_strategy_without_a_preshape_is_named() -> None:
     with pytest.raises(StrategyError, match="no preshape for strategy 'scoop'"):
         reference.preshape("scoop", "left")
+
+
+def test_two_hands_reach_round_the_sides_of_a_long_box_and_the_second_way_is_across_the_other_faces() -> None:
+    box = GraspObject(trimesh.creation.box((0.25, 0.4, 0.2)), name="box", com=np.zeros(3))
+    hands = [xhand(side) for side in SIDES]
+    first, second = (
+        reference.reference_poses(box, at(0.6, 0.0, 0.1), hands, "bimanual", second=second) for second in (False, True)
+    )
+    palms = [
+        [T[:3, :3] @ PALM_NORMAL_HAND[side] for T, side in zip(poses, SIDES, strict=True)] for poses in (first, second)
+    ]
+    np.testing.assert_allclose(np.abs(palms[0]), [[0.0, 1.0, 0.0]] * 2, atol=1e-6)  # not in front and behind
+    np.testing.assert_allclose(np.abs(palms[1]), [[1.0, 0.0, 0.0]] * 2, atol=1e-6)

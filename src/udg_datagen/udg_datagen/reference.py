@@ -25,7 +25,7 @@ LOW_M, HIGH_M = 0.03, 0.12
 """Objects up to the one height are taken from above, from the other on with the palm as at home."""
 TURN_COST = 0.3
 """[1/rad] of turning a hand about the vertical, against the relative width of the object between thumb and fingers."""
-TURN_COST_BIMANUAL = 0.8
+TURN_COST_BIMANUAL = 0.5
 """[1/rad] the same of two hands, which reach round the sides of an object sooner than in front of it and behind it."""
 MIRROR = np.diag([1.0, -1.0, 1.0, 1.0])
 """Between the frames of the left and the right hand."""
