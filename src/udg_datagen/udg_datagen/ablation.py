@@ -48,6 +48,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "no_state_token": {"observation": {"proprioception": False}, "train": {"state_dropout": 0.0}},
     "grasp_query": {"decoder": {"grasp_query": True}},
     "stage_head": {"decoder": {"stage_head": True}},
+    "hand_surface": {"observation": {"hand_surface": True}},
     "state_dropout": {"train": {"state_dropout": 0.2}},
     "weighted_frames": {"train": {"sampling": {"cruise": 0.5, "near": 1.5, "lift": 0.5, "hold": 0.25}}},
     "world_frame": {"observation": {"frames": ["world"]}},

@@ -22,7 +22,8 @@ def chosen(name: str, batch_norm: bool, attention: str = "unidirectional", head:
            widths_2: tuple[int, ...] | None = None, grasp_query: bool = False) -> PolicyConfig:
     config = preset(name)
     encoder = dataclasses.replace(config.encoder, batch_norm=batch_norm, widths_2=widths_2 or config.encoder.widths_2)
-    return dataclasses.replace(config, encoder=encoder,
+    observation = dataclasses.replace(config.observation, hand_surface=grasp_query)
+    return dataclasses.replace(config, observation=observation, encoder=encoder,
                                decoder=dataclasses.replace(config.decoder, attention=attention, head=head,
                                                            grasp_query=grasp_query))
 

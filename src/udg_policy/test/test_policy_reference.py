@@ -13,8 +13,9 @@ from udg_policy.reference import nearest_points, plain_network
 
 
 def with_choices(config: PolicyConfig, batch_norm: bool, attention: str, head: str,
-                 grasp_query: bool = False) -> PolicyConfig:
-    return dataclasses.replace(config, encoder=dataclasses.replace(config.encoder, batch_norm=batch_norm),
+                 grasp_query: bool = False, hand_surface: bool = False) -> PolicyConfig:
+    return dataclasses.replace(config, observation=dataclasses.replace(config.observation, hand_surface=hand_surface),
+                               encoder=dataclasses.replace(config.encoder, batch_norm=batch_norm),
                                decoder=dataclasses.replace(config.decoder, attention=attention, head=head,
                                                            grasp_query=grasp_query))
 
@@ -48,7 +49,7 @@ def inputs(config: PolicyConfig, batch: int = 2) -> tuple[Tensor, Tensor]:
 ])
 def test_both_networks_agree(name: str, batch_norm: bool, attention: str, head: str, grasp_query: bool) -> None:
     torch.manual_seed(3)
-    config = with_choices(preset(name), batch_norm, attention, head, grasp_query)
+    config = with_choices(preset(name), batch_norm, attention, head, grasp_query, hand_surface=grasp_query)
     network = randomised(PolicyNetwork(config))
     plain = plain_network(config, network.state_dict())
     features, state = inputs(config)

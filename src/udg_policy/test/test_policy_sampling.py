@@ -223,7 +223,8 @@ def test_dropping_a_state_that_is_not_there_is_refused() -> None:
 def everything() -> FrameStore:
     config = preset("debug")
     sampling = SamplingConfig(cruise=0.5, near=2.0, hold=0.25)
-    config = replace(config, decoder=replace(config.decoder, stage_head=True, grasp_query=True),
+    config = replace(config, observation=replace(config.observation, hand_surface=True),
+                     decoder=replace(config.decoder, stage_head=True, grasp_query=True),
                      train=replace(config.train, steps=6, sampling=sampling, state_dropout=0.3))
     return frames_of([make_episode(i, steps=6) for i in range(4)], config)
 

@@ -14,8 +14,8 @@ class Attended(NamedTuple):
     """The network's output and what its queries attended to.
 
     weights (B, L, H, K, n): layer, head, query (= step of the chunk), token; they sum to 1 over the tokens. Tokens:
-    the points' in the order of `token_points`, the state's if there is one, those of both grasp queries if there are
-    any, the K queries themselves.
+    the points' in the order of `token_points`, then, as far as there are any, those of the hand points, the state's,
+    those of both grasp queries; last the K queries themselves.
     """
 
     distribution: ActionDistribution

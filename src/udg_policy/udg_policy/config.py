@@ -29,6 +29,7 @@ class ObservationConfig:
     frames: tuple[str, ...] = ("world", "left", "right")  # frames of the coordinates of each point
     label_feature: bool = True  # one-hot label of a point: seen, left robot, right robot
     proprioception: bool = True  # token with hand poses and hand joints
+    hand_surface: bool = False  # 54 tokens: from points of the hands to the nearest seen point
 
     def __post_init__(self) -> None:
         split = self.n_seen > 0 and self.n_robot > 0 and self.n_whole == 0

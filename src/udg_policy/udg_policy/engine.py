@@ -18,7 +18,7 @@ from udg_policy.grasp import PredictedGrasp
 from udg_policy.hands import grasp_frames_np
 from udg_policy.inference import InferenceConfig, InferenceNetwork
 from udg_policy.network import ActionDistribution, GraspOutput
-from udg_policy.observation import point_features, proprioception
+from udg_policy.observation import network_inputs
 from udg_policy.point_set import PointSampler
 from udg_policy.representation import decode
 from udg_policy.threads import Team
@@ -115,10 +115,9 @@ class PolicyEngine:
         xyz, labels, neighbours_1, neighbours_2 = (torch.from_numpy(np.stack(column))
                                                    for column in zip(*sets, strict=True))
         frames = torch.from_numpy(T_grasp.astype(np.float32))
-        features = point_features(self.config.observation, xyz, labels, frames)
-        state = proprioception(self.config.observation, features, labels, frames,
-                               torch.from_numpy(q.astype(np.float32)))
-        return self._network(features, state, neighbours_1, neighbours_2)
+        features, beside = network_inputs(self.config.observation, xyz, labels, frames,
+                                          torch.from_numpy(q.astype(np.float32)))
+        return self._network(features, beside, neighbours_1, neighbours_2)
 
     def _check(self, points: np.ndarray, q: np.ndarray) -> None:
         if points.ndim != 3 or points.shape[-1] != 4 or points.shape[1] == 0:

@@ -36,6 +36,7 @@ from udg_policy.errors import DatasetError
 from udg_policy.fingertips import fingertip_paths
 from udg_policy.ghosts import SIDE_RGB, Hull, hand_hulls, hand_poses
 from udg_policy.grasp import KEY_POINTS, grasp_lines
+from udg_policy.hand_surface import N_SURFACE_TOKENS
 from udg_policy.hands import robot_model
 
 MAX_BYTES = 9_000_000  # of the page; longer episodes are thinned out
@@ -77,6 +78,7 @@ def _bytes_of_frame(config: PolicyConfig, episode: Episode) -> float:
     """About the size of a frame on the page [bytes]."""
     decoder, encoder = config.decoder, config.encoder
     tokens = encoder.centres_2[0] + 2 * encoder.centres_2[1] + 1 + len(SIDES) + decoder.chunk
+    tokens += N_SURFACE_TOKENS if config.observation.hand_surface else 0
     attention = decoder.layers * decoder.heads * decoder.chunk * tokens
     action = N_JOINTS * (4 * 4 + 4 * 2)  # mu, sigma, mode, demonstrated; quantiles
     hands = 2 * 7 * 2 * len(hand_hulls("left").links)
@@ -108,6 +110,7 @@ def page_data(view: EpisodeView, checkpoint: Checkpoint, name: str, every: int) 
         "points": cloud.shape[1], "metre": METRE, "step_s": STEP_S, "every": every,
         "has_state_token": view.has_state_token,
         "grasp_tokens": len(SIDES) if view.grasps else 0,
+        "surface_tokens": N_SURFACE_TOKENS if checkpoint.config.observation.hand_surface else 0,
         "centre": [*seen.mean(axis=0)[:2].tolist(), 0.12], "distance": 1.15, "reach": _reach(view.tokens_world[0]),
         "side_rgb": [SIDE_RGB[side] for side in SIDES],
         "times": (steps * STEP_S).round(3).tolist(), "stages": episode.stage[steps].tolist(),

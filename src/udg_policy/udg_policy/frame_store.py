@@ -39,7 +39,7 @@ from udg_policy.frame_cache import (
     write_cache,
 )
 from udg_policy.grasp import UNKNOWN
-from udg_policy.observation import WORLD_ORIGIN, point_features, proprioception
+from udg_policy.observation import WORLD_ORIGIN, network_inputs, state_width
 from udg_policy.representation import HANDS, ActionBounds, bounds_of, encode
 
 _BOUNDS_VIEWS = 16_384  # at a time
@@ -230,11 +230,11 @@ class FrameStore:
         grasp = self.grasp(views, T_grasp)
         if generator is not None:
             points, T_grasp = _move_scene(points, T_grasp, train, generator)
-        features = point_features(observation, points, labels, T_grasp)
-        state = proprioception(observation, features, labels, T_grasp, q)
+        features, beside = network_inputs(observation, points, labels, T_grasp, q)
         if generator is not None and train.state_dropout > 0.0:
-            state = state * (torch.rand((len(views), 1), generator=generator) >= train.state_dropout)
-        return Batch(features, state, _tensor(records, "neighbours_1").long(), _tensor(records, "neighbours_2").long(),
+            kept = torch.rand((len(views), 1), generator=generator) >= train.state_dropout
+            beside[:, : state_width(observation)] *= kept
+        return Batch(features, beside, _tensor(records, "neighbours_1").long(), _tensor(records, "neighbours_2").long(),
                      actions, *grasp, self.stages(views))
 
     @staticmethod

@@ -20,8 +20,9 @@ from torch.nn import functional as F
 from udg_description.layout import SIDES
 from udg_policy.config import PolicyConfig
 from udg_policy.errors import ConfigError
+from udg_policy.hand_surface import N_SURFACE_TOKENS, SURFACE_FEATURES
 from udg_policy.network import OFFSET_SCALE, ActionDistribution, blocked_attention, grasp_output
-from udg_policy.observation import coordinate_width, proprioception_width
+from udg_policy.observation import coordinate_width, state_width
 from udg_policy.point_set import PointSampler
 from udg_policy.threads import Team, one_thread
 
@@ -273,8 +274,12 @@ class InferenceNetwork:
         self._layer_2 = InferenceSetAbstraction(weights, "layer_2", len(encoder.widths_2), self._coordinates, False,
                                                 self.dtype, block_rows)
         self._token = _linear(weights, "token")
-        has_state = proprioception_width(config.observation) > 0
+        self._state_width = state_width(config.observation)
+        has_state = self._state_width > 0
         self._state = (_linear(weights, "state.0"), _linear(weights, "state.2")) if has_state else None
+        self._surface: tuple[Linear, Linear, Tensor] | None = None
+        if config.observation.hand_surface:
+            self._surface = (_linear(weights, "surface.0"), _linear(weights, "surface.2"), weights["surface_place"])
         self._queries = weights["queries"]
         self._grasp_head: tuple[Linear, Linear] | None = None
         if decoder.grasp_query:
@@ -327,16 +332,20 @@ class InferenceNetwork:
 
     def _encode(self, features: Tensor, proprioception: Tensor, neighbours_1: Tensor,
                 neighbours_2: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Point tokens, and the state's token appended (B, C2 [+ 1], W); the state's token (B, 1, W) by itself."""
+        """Tokens (B, n, W) of the points, the hand points and the state; the state's token (B, 1, W) by itself."""
         coordinates = features[..., : self._coordinates]
         centres_1 = coordinates.index_select(1, self._centres_1)
         first = self._set_abstraction(self._layer_1, features, centres_1, neighbours_1)
         centres_2 = centres_1.index_select(1, self._centres_2)
         second = self._set_abstraction(self._layer_2, torch.cat([centres_1, first], dim=-1), centres_2, neighbours_2)
         memory = self._token(torch.cat([second, centres_2], dim=-1))
+        if self._surface is not None:
+            first_of_hands, last_of_hands, place = self._surface
+            surface = proprioception[:, self._state_width:].unflatten(1, (N_SURFACE_TOKENS, SURFACE_FEATURES))
+            memory = torch.cat([memory, last_of_hands(F.gelu(first_of_hands(surface))) + place], dim=1)
         if self._state is None:
             return memory, None
-        state = self._state[1](F.gelu(self._state[0](proprioception)))[:, None]
+        state = self._state[1](F.gelu(self._state[0](proprioception[:, : self._state_width])))[:, None]
         return torch.cat([memory, state], dim=1), state
 
     def _set_abstraction(self, layer: InferenceSetAbstraction, points: Tensor, centres: Tensor,

@@ -14,7 +14,8 @@ from udg_policy.config import DecoderConfig, EncoderConfig, PolicyConfig
 from udg_policy.episode import Stage
 from udg_policy.gather_max import gather_maximum, gather_rows
 from udg_policy.grasp import N_KEY_POINTS, STRATEGIES
-from udg_policy.observation import coordinate_width, feature_width, proprioception_width
+from udg_policy.hand_surface import N_SURFACE_TOKENS, SURFACE_FEATURES
+from udg_policy.observation import coordinate_width, feature_width, state_width
 from udg_policy.point_set import PointSampler
 from udg_policy.rows_mlp import RowLayer, grouped_mlp
 
@@ -215,7 +216,7 @@ class PolicyNetwork(nn.Module):
         self.layer_1 = SetAbstraction(coordinates, feature_width(config.observation), encoder.widths_1, encoder)
         self.layer_2 = SetAbstraction(coordinates, encoder.widths_1[-1], encoder.widths_2, encoder)
         self.token = nn.Linear(encoder.widths_2[-1] + coordinates, decoder.width)
-        inputs = proprioception_width(config.observation)
+        inputs = state_width(config.observation)
         self.state = nn.Sequential(nn.Linear(inputs, decoder.width), nn.GELU(),
                                    nn.Linear(decoder.width, decoder.width)) if inputs > 0 else None
         self.queries = nn.Parameter(torch.randn(decoder.chunk, decoder.width) * 0.5)
@@ -227,6 +228,12 @@ class PolicyNetwork(nn.Module):
         nn.init.normal_(last.weight, std=0.01)
         nn.init.zeros_(last.bias)
         self.head = nn.Sequential(nn.Linear(decoder.width, decoder.width), nn.GELU(), last)
+        self.surface: nn.Module | None = None
+        self.surface_place: nn.Parameter | None = None
+        if config.observation.hand_surface:
+            self.surface = nn.Sequential(nn.Linear(SURFACE_FEATURES, decoder.width), nn.GELU(),
+                                         nn.Linear(decoder.width, decoder.width))
+            self.surface_place = nn.Parameter(torch.randn(N_SURFACE_TOKENS, decoder.width) * 0.1)
         self.stage_head = nn.Linear(decoder.width, len(Stage)) if decoder.stage_head else None
         self.grasp_queries: nn.Parameter | None = None
         self.grasp_head: nn.Module | None = None
@@ -246,14 +253,18 @@ class PolicyNetwork(nn.Module):
         last.bias[:N_JOINTS] = mean
 
     def encode(self, features: Tensor, proprioception: Tensor, neighbours_1: Tensor, neighbours_2: Tensor) -> Tensor:
-        """Point tokens (and the state's token) (B, C2 [+ 1], width); no query enters here."""
+        """Tokens (B, n, width): of the points, then of hand points and state if there are any; no query enters here."""
         coordinates = features[..., : self.coordinates]
         first = self.layer_1(features, None, self.centres_1, neighbours_1)
         centres = coordinates[:, self.centres_1]
         second = self.layer_2(centres, first, self.centres_2, neighbours_2)
         memory = self.token(torch.cat([second, centres[:, self.centres_2].to(second.dtype)], dim=-1))
+        width = state_width(self.config.observation)
+        if self.surface is not None and self.surface_place is not None:
+            surface = proprioception[:, width:].unflatten(1, (N_SURFACE_TOKENS, SURFACE_FEATURES))
+            memory = torch.cat([memory, self.surface(surface) + self.surface_place.to(memory.dtype)], dim=1)
         if self.state is not None:
-            memory = torch.cat([memory, self.state(proprioception)[:, None]], dim=1)
+            memory = torch.cat([memory, self.state(proprioception[:, :width])[:, None]], dim=1)
         return memory
 
     def forward(self, features: Tensor, proprioception: Tensor, neighbours_1: Tensor,

@@ -9,6 +9,7 @@ from udg_description.layout import N_HAND_JOINTS
 from udg_policy import rotations
 from udg_policy.config import ObservationConfig
 from udg_policy.episode import LABEL_RIGHT, LABEL_SEEN
+from udg_policy.hand_surface import N_SURFACE_TOKENS, SURFACE_FEATURES, surface_features
 from udg_policy.representation import HANDS, joint_scale
 
 WORLD_ORIGIN = (0.6, 0.0, 0.0)  # [m] middle of the object area
@@ -27,9 +28,30 @@ def feature_width(config: ObservationConfig) -> int:
     return coordinate_width(config) + (N_LABELS if config.label_feature else 0)
 
 
-def proprioception_width(config: ObservationConfig) -> int:
-    """Numbers of the proprioception token, 0 without one."""
+def state_width(config: ObservationConfig) -> int:
+    """Numbers of the token of the robot's state, 0 without one."""
     return 2 * (9 + N_HAND_JOINTS) + coordinate_width(config) if config.proprioception else 0
+
+
+def proprioception_width(config: ObservationConfig) -> int:
+    """Numbers beside the points: those of the state's token, then those of the hand points."""
+    return state_width(config) + (N_SURFACE_TOKENS * SURFACE_FEATURES if config.hand_surface else 0)
+
+
+def network_inputs(config: ObservationConfig, points_world: Tensor, labels: Tensor, T_grasp: Tensor, q: Tensor
+                   ) -> tuple[Tensor, Tensor]:
+    """Features of the points (B, N, feature_width), and what stands beside them (B, proprioception_width).
+
+    points_world (B, N, 3) [m], labels (B, N), T_grasp (B, 2, 4, 4) measured grasp frames, q (B, 36) [rad].
+    """
+    features = point_features(config, points_world, labels, T_grasp)
+    beside = proprioception(config, features, labels, T_grasp, q)
+    if config.hand_surface:
+        # The seen points come first where the classes have slots of their own.
+        seen = None if config.n_seen else labels == LABEL_SEEN
+        points = points_world[:, : config.n_seen] if config.n_seen else points_world
+        beside = torch.cat([beside, surface_features(points, seen, T_grasp, q)], dim=-1)
+    return features, beside
 
 
 def point_features(config: ObservationConfig, points_world: Tensor, labels: Tensor, T_grasp: Tensor) -> Tensor:
@@ -48,7 +70,7 @@ def point_features(config: ObservationConfig, points_world: Tensor, labels: Tens
 
 
 def proprioception(config: ObservationConfig, features: Tensor, labels: Tensor, T_grasp: Tensor, q: Tensor) -> Tensor:
-    """(B, proprioception_width): hand poses, hand joints and the mean of the seen points in each frame."""
+    """(B, state_width): hand poses, hand joints and the mean of the seen points in each frame."""
     batch = len(q)
     if not config.proprioception:
         return q.new_zeros(batch, 0)

@@ -19,9 +19,10 @@ from udg_description.layout import N_JOINTS, SIDES
 from udg_policy.checkpoint import Checkpoint
 from udg_policy.config import EncoderConfig, PolicyConfig
 from udg_policy.episode import Stage
+from udg_policy.hand_surface import N_SURFACE_TOKENS, SURFACE_FEATURES
 from udg_policy.hands import grasp_frames_np
 from udg_policy.network import GRASP_OUTPUTS, OFFSET_SCALE, ActionDistribution, blocked_attention, grasp_output
-from udg_policy.observation import coordinate_width, feature_width, point_features, proprioception, proprioception_width
+from udg_policy.observation import coordinate_width, feature_width, network_inputs, state_width
 from udg_policy.point_set import PointSampler
 from udg_policy.representation import decode
 from udg_policy.truncated_normal import truncated_normal_mode
@@ -118,9 +119,13 @@ class PlainPolicyNetwork(nn.Module):
         self.layer_2 = PlainSetAbstraction(self.coordinates + encoder.widths_1[-1], encoder.widths_2,
                                            encoder)
         self.token = nn.Linear(encoder.widths_2[-1] + self.coordinates, decoder.width)
-        inputs = proprioception_width(observation)
+        inputs = state_width(observation)
         self.state = nn.Sequential(nn.Linear(inputs, decoder.width), nn.GELU(),
                                    nn.Linear(decoder.width, decoder.width)) if inputs > 0 else None
+        if observation.hand_surface:
+            self.surface = nn.Sequential(nn.Linear(SURFACE_FEATURES, decoder.width), nn.GELU(),
+                                         nn.Linear(decoder.width, decoder.width))
+            self.surface_place = nn.Parameter(torch.zeros(N_SURFACE_TOKENS, decoder.width))
         self.queries = nn.Parameter(torch.randn(decoder.chunk, decoder.width) * 0.5)
         self.layers = nn.ModuleList(PlainDecoderLayer(decoder.width, decoder.heads, decoder.mlp_ratio)
                                     for _ in range(decoder.layers))
@@ -147,7 +152,7 @@ class PlainPolicyNetwork(nn.Module):
 
     def forward(self, features: Tensor, state: Tensor, neighbours_1: Tensor | None = None,
                 neighbours_2: Tensor | None = None) -> ActionDistribution:
-        """features (B, N, f), state (B, p): proprioception; neighbours (B, C1, k1), (B, C2, k2), found if not given."""
+        """features (B, N, f), state (B, p): what is beside the points; neighbours are found if not given."""
         if neighbours_1 is None or neighbours_2 is None:
             neighbours_1, neighbours_2 = self.neighbours(features)
         values = features.transpose(1, 2)
@@ -159,6 +164,11 @@ class PlainPolicyNetwork(nn.Module):
         with_grasp = self.config.decoder.grasp_query
         queries = torch.cat([self.grasp_queries, self.queries]) if with_grasp else self.queries
         tokens = queries.expand(len(features), -1, -1)
+        observation = self.config.observation
+        state, surface = state[:, : state_width(observation)], state[:, state_width(observation):]
+        if observation.hand_surface:
+            tokens_of_hands = self.surface(surface.unflatten(1, (N_SURFACE_TOKENS, SURFACE_FEATURES)))
+            memory = torch.cat([memory, tokens_of_hands + self.surface_place], dim=1)
         if self.state is not None:
             memory = torch.cat([memory, self.state(state)[:, None]], dim=1)
         if self.config.decoder.attention == "unidirectional":
@@ -225,10 +235,8 @@ class PlainEngine:
         chosen = points[self._sampler.select(points, T_grasp[:, :3, 3])]
         xyz, labels = torch.from_numpy(chosen[None, :, :3]), torch.from_numpy(chosen[None, :, 3])
         frames = torch.from_numpy(T_grasp[None].astype(np.float32))
-        observation = self.config.observation
-        features = point_features(observation, xyz, labels, frames)
-        state = proprioception(observation, features, labels, frames, torch.from_numpy(q[None].astype(np.float32)))
-        return self._network(features, state)
+        q_now = torch.from_numpy(q[None].astype(np.float32))
+        return self._network(*network_inputs(self.config.observation, xyz, labels, frames, q_now))
 
     def act(self, points: np.ndarray, q: np.ndarray) -> np.ndarray:
         """Chunk (K, 36) of absolute joint targets [rad]."""
