@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -144,6 +145,8 @@ def _report_mistake(rank: int, work: Callable[..., None], mistakes: SimpleQueue,
     except OSError as error:
         mistakes.put(explain(error))
         raise
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)  # it ends anyway: nothing to tell of being asked to
 
 
 def process_count() -> int:
