@@ -153,7 +153,8 @@ def test_other_networks_have_pages_too(episode: Episode, tmp_path: Path, change:
 
 def test_the_predicted_grasp_stands_beside_the_demonstrated_one(episode: Episode, tmp_path: Path) -> None:
     config = preset("debug")
-    config = replace(config, decoder=replace(config.decoder, grasp_query=True))
+    config = replace(config, decoder=replace(config.decoder, grasp_query=True),
+                     observation=replace(config.observation, hand_surface=True))
     checkpoint, path = make_checkpoint(config, episode), tmp_path / "page.html"
     view = write_page(checkpoint, episode, "grasp", path)
     data = data_of(path)
@@ -169,7 +170,8 @@ def test_the_predicted_grasp_stands_beside_the_demonstrated_one(episode: Episode
     assert data["grasp"]["acts"][2] == predicted.acts.tolist()
     assert predicted.strategy.replace("_", " ") in data["grasp"]["texts"][2]
     assert "mm off" in data["grasp"]["texts"][closed] and "mm off" not in data["grasp"]["texts"][closed + 1]
-    assert data["all_tokens"] == data["point_tokens"] + 1 + 2 + data["steps"] and data["grasp_tokens"] == 2
+    assert data["all_tokens"] == data["point_tokens"] + 54 + 1 + 2 + data["steps"]
+    assert data["grasp_tokens"] == 2 and data["surface_tokens"] == 54
     side = episode.meta["sides"] == ["right"]
     apart = np.linalg.norm(predicted.points_world[int(side)] - key_points(episode.target[closed])[int(side)], axis=-1)
     assert view.grasp_error_m(2) == pytest.approx(float(apart.mean()))

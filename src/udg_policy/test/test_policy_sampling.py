@@ -120,6 +120,17 @@ def test_frames_weigh_by_their_stage_and_their_distance_from_the_grasp(episode: 
     assert weights.tolist() == expected * 2  # mirror images weigh the same
 
 
+def test_shares_before_and_after_weighting_are_told(episode: Episode) -> None:
+    stages = np.full(24, Stage.LIFT)
+    stages[:6] = Stage.HOLD
+    sampling = SamplingConfig(lift=1.0, hold=3.0)
+    store = frames_of([replace(episode, stage=stages)], with_train(preset("debug"), sampling=sampling))
+    shares = store.shares(store.views(torch.arange(1), mirrored=True))
+    assert list(shares) == ["cruise", "near", "squeeze", "lift", "hold"]
+    assert shares["lift"] == pytest.approx((0.75, 0.5)) and shares["hold"] == pytest.approx((0.25, 0.5))
+    assert shares["near"] == (0.0, 0.0)
+
+
 def test_weights_that_are_all_alike_are_none(episode: Episode) -> None:
     store = frames_of([episode], with_train(preset("debug"), sampling=SamplingConfig(near_m=0.5)))
     assert store.weights(torch.arange(3)) is None

@@ -5,6 +5,7 @@ View i < F is frame i, view F + i its mirror image. A batch follows from view nu
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import shutil
@@ -22,7 +23,7 @@ from udg_description.cache import cache_dir, say_once
 from udg_description.files import PathError, check_folder
 from udg_description.layout import SIDES
 from udg_policy import rotations
-from udg_policy.config import PolicyConfig, TrainConfig
+from udg_policy.config import PolicyConfig, SamplingConfig, TrainConfig
 from udg_policy.dataset import EpisodeDataset
 from udg_policy.episode import LABEL_LEFT, LABEL_SEEN, Episode, Stage
 from udg_policy.episode_file import METRE
@@ -192,6 +193,16 @@ class FrameStore:
             return None
         weights = torch.tensor(sampling.weights, dtype=torch.double)
         return torch.cat([weights[self._kind_of_frame(part)] for part in views.split(_BOUNDS_VIEWS)])
+
+    def shares(self, views: Tensor) -> dict[str, tuple[float, float]]:
+        """Share of each kind of SamplingConfig among `views`, and after weighting; empty where all weigh alike."""
+        weights = self.weights(views)
+        if weights is None:
+            return {}
+        kinds = torch.cat([self._kind_of_frame(part) for part in views.split(_BOUNDS_VIEWS)])
+        names = [field.name for field in dataclasses.fields(SamplingConfig)][: len(self.config.train.sampling.weights)]
+        return {name: (float((kinds == i).double().mean()), float(weights[kinds == i].sum() / weights.sum()))
+                for i, name in enumerate(names)}
 
     def _kind_of_frame(self, views: Tensor) -> Tensor:
         """(B,) index into SamplingConfig.weights."""

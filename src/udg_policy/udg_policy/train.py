@@ -310,6 +310,10 @@ def train(config: PolicyConfig, store: FrameStore, run: Run, parallel: Parallel 
     if leader:
         run.out.mkdir(parents=True, exist_ok=True)
     journal = Journal(run.out, leader, run.quiet)
+    shares = store.shares(trainer.split.train) if leader else {}
+    if shares:
+        journal.line("frames: " + ", ".join(f"{kind} {100 * had:.0f} -> {100 * has:.0f} %"
+                                            for kind, (had, has) in shares.items()))
     start, first_step, first_s = time.monotonic() - trainer.elapsed_s, trainer.step, trainer.elapsed_s
     last_save_s, next_validation = trainer.elapsed_s, 0.0 if run.validations > 1 else 1.0
     losses: list[float] = []
