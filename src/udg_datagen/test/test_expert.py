@@ -103,9 +103,8 @@ def test_the_first_by_rank_that_holds_is_the_same_as_if_all_were_tried(
     T = placed(can, 0.5, -0.2)
     config = replace(QUICK, tried=8)
     asked = hold(monkeypatch, lambda energy: True)
-    every = list(Expert(scene, config, folder=tmp_path / "all")._held(
-        Expert(scene, config)._synthesised(can, T, "whole_hand", ("right",), Search.NEAR, Counter()), can, T, Counter()
-    ))  # fmt: skip
+    grasps = Expert(scene, config)._synthesised(can, T, "whole_hand", ("right",), Search.NEAR, Counter())
+    every = list(Expert(scene, config, folder=tmp_path / "all")._held(grasps, can, T, Counter(), []))
     assert len(every) == len(asked) >= 3
     third = asked[2]
     asked = hold(monkeypatch, lambda energy: energy >= third)

@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from enum import Enum, auto
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -32,7 +33,7 @@ from udg_description.errors import UdgError
 from udg_description.layout import HOME_Q, SIDES, Side, other_side
 from udg_sim.objects import ObjectModel
 
-VERSION = "2"
+VERSION = "3"
 """Of the expert: bumped when it chooses otherwise, so that cached choices are made again and data sets tell."""
 _OBJECTS_KEPT = 64  # about 4 MB each
 _THIN_M = 0.025  # height or width at rest below which small objects are pinched first
@@ -62,7 +63,7 @@ class ExpertConfig:
     table_wish_m: float = 0.010  # of the hands above the table at pregrasp and grasp
     table_weight: float = 4.0  # cost [m/m] of what is missing
     torsion_weight: float = 3.0  # cost [m/m] of the lever of the weight that the pads have to hold by torsion
-    tried: int = 12  # grasps of one strategy and hand that are lifted at most, in each test
+    tried: int = 12  # grasps of one strategy, hand and search that are lifted at most, in each test
     mass_factor: float = 2.0  # times the object's own mass in the hard test, up to max_mass_kg
     max_mass_kg: float = 1.0
     friction: float = 0.6  # in the hard test
@@ -127,16 +128,20 @@ class Expert:
                 yield choice
 
     def _found(self, target: ObjectModel, T_world_object: np.ndarray, counts: Counter[str]) -> Iterator[Choice]:
-        for strategy, sides in plans(target, T_world_object):
-            lifted = 0
-            for search in (Search.NEAR, Search.SECOND):
-                grasps = self._synthesised(target, T_world_object, strategy, sides, search, counts)
-                lifted += yield from self._held(grasps, target, T_world_object, counts)
-                if lifted >= self.config.tried:
-                    break  # there are grasps within reach, and they do not hold
-        for strategy, sides in plans(target, T_world_object):
-            grasps = self._synthesised(target, T_world_object, strategy, sides, Search.WIDE, counts)
-            yield from self._held(grasps, target, T_world_object, counts)
+        """Near the reference before all round the object; what holds in the hard test before what holds as it is."""
+        for searches in ((Search.NEAR, Search.SECOND), (Search.WIDE,)):
+            loose: list[Choice] = []
+            for strategy, sides in plans(target, T_world_object):
+                lifted = 0
+                for search in searches:
+                    grasps = self._synthesised(target, T_world_object, strategy, sides, search, counts)
+                    lifted += yield from self._held(grasps, target, T_world_object, counts, loose)
+                    if lifted >= self.config.tried:
+                        break  # there are grasps within reach, and they do not hold
+            for choice in loose:
+                counts["lifted"] += 1
+                if validate(choice.grasps, target, self.config.validation).held[0]:
+                    yield choice
 
     def _synthesised(
         self,
@@ -167,33 +172,29 @@ class Expert:
         return grasps
 
     def _held(
-        self, grasps: GraspSet, target: ObjectModel, T_world_object: np.ndarray, counts: Counter[str]
+        self,
+        grasps: GraspSet,
+        target: ObjectModel,
+        T_world_object: np.ndarray,
+        counts: Counter[str],
+        loose: list[Choice],
     ) -> Generator[Choice, None, int]:
-        """Those within reach that hold, by rank: in the hard test, and where none of them does, as the object is.
-
-        Returns how many were tried.
-        """
+        """Those within reach that hold in the hard test, by rank; `loose` takes the others. Returns how many it tried."""
         config = self.config
         hard = dataclasses.replace(
             config.validation,
             mass_kg=max(target.mass_kg, min(config.mass_factor * target.mass_kg, config.max_mass_kg)),
             friction=config.friction,
         )
-        tried: list[Choice] = []
-        held = False
-        for choice in self._within_reach(grasps, target, T_world_object, counts):
-            tried.append(choice)
+        lifted = 0
+        for choice in islice(self._within_reach(grasps, target, T_world_object, counts), config.tried):
+            lifted += 1
             counts["lifted"] += 1
             if validate(choice.grasps, target, hard).held[0]:
-                held = True
                 yield choice
-            if len(tried) == config.tried:
-                break
-        for choice in () if held else tried:
-            counts["lifted"] += 1
-            if validate(choice.grasps, target, config.validation).held[0]:
-                yield choice
-        return len(tried)
+            else:
+                loose.append(choice)
+        return lifted
 
     def _within_reach(
         self, grasps: GraspSet, target: ObjectModel, T_world_object: np.ndarray, counts: Counter[str]
