@@ -179,7 +179,7 @@ class Expert:
         counts: Counter[str],
         loose: list[Choice],
     ) -> Generator[Choice, None, int]:
-        """Those within reach that hold in the hard test, by rank; `loose` takes the others. Returns how many it tried."""
+        """Those that hold in the hard test, by rank; `loose` takes the others. Returns how many were within reach."""
         config = self.config
         hard = dataclasses.replace(
             config.validation,
