@@ -67,6 +67,7 @@ class ExpertConfig:
     mass_factor: float = 2.0  # times the object's own mass in the hard test, up to max_mass_kg
     max_mass_kg: float = 1.0
     friction: float = 0.6  # in the hard test
+    stiffness_scale: float = 0.8  # of the joints in the hard test: hands that squeeze less than the plan says
     validation: ValidationConfig = field(
         default_factory=lambda: ValidationConfig(approach_s=0.3, close_s=0.3, squeeze_s=0.4, lift_s=0.6, hold_s=0.4)
     )
@@ -75,8 +76,8 @@ class ExpertConfig:
     def __post_init__(self) -> None:
         if self.tried < 1:
             raise UdgError(f"expert: tried is {self.tried}, valid: at least 1")
-        if not self.mass_factor >= 1.0 or not self.max_mass_kg > 0.0 or not self.friction > 0.0:
-            raise UdgError("expert: mass_factor must be >= 1, max_mass_kg and friction > 0")
+        if not self.mass_factor >= 1.0 or not min(self.max_mass_kg, self.friction, self.stiffness_scale) > 0.0:
+            raise UdgError("expert: mass_factor must be >= 1, max_mass_kg, friction and stiffness_scale > 0")
         if min(self.table_wish_m, self.table_weight, self.torsion_weight) < 0.0:
             raise UdgError("expert: table_wish_m, table_weight and torsion_weight must be >= 0")
 
@@ -185,6 +186,7 @@ class Expert:
             config.validation,
             mass_kg=max(target.mass_kg, min(config.mass_factor * target.mass_kg, config.max_mass_kg)),
             friction=config.friction,
+            world=dataclasses.replace(config.validation.world, stiffness_scale=config.stiffness_scale),
         )
         lifted = 0
         for choice in islice(self._within_reach(grasps, target, T_world_object, counts), config.tried):
