@@ -7,6 +7,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -26,12 +27,12 @@ from std_srvs.srv import Trigger
 from trajectory_msgs.msg import JointTrajectory
 from visualization_msgs.msg import Marker, MarkerArray
 
-from udg_description.layout import JOINT_NAMES
+from udg_description.layout import JOINT_NAMES, SIDES
 from udg_description.ros import convert, topics
 from udg_description.ros.spin import BackgroundSpin
 from udg_description.waiting import wait_until
 from udg_policy.checkpoint import Checkpoint, save_checkpoint
-from udg_policy.config import preset
+from udg_policy.config import PolicyConfig, preset
 from udg_policy.engine import PolicyEngine, Prediction
 from udg_policy.errors import CheckpointError
 from udg_policy.frame_store import frames_of
@@ -48,12 +49,14 @@ _counter = itertools.count()
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    config = preset("debug")
+    return save_checkpoint(tmp_path_factory.mktemp("policy"), checkpoint_of(preset("debug")))
+
+
+def checkpoint_of(config: PolicyConfig) -> Checkpoint:
     store = frames_of([make_episode(0, steps=4)], config)
     torch.manual_seed(0)
-    checkpoint = Checkpoint(config=config, bounds=store.bounds(store.views(torch.arange(1), True)),
-                            weights=PolicyNetwork(config).state_dict())
-    return save_checkpoint(tmp_path_factory.mktemp("policy"), checkpoint)
+    return Checkpoint(config=config, bounds=store.bounds(store.views(torch.arange(1), True)),
+                      weights=PolicyNetwork(config).state_dict())
 
 
 def observation() -> tuple[np.ndarray, np.ndarray]:
@@ -357,6 +360,24 @@ def test_what_is_shown_is_deleted_when_the_policy_holds_or_stops(folder: Path) -
         partner.call(partner.stopper)
         partner.wait(lambda: len(partner.markers) == 4)
         assert shown(partner.markers) == set()
+
+
+def test_the_grasp_that_it_is_going_for_is_shown(tmp_path: Path) -> None:
+    config = preset("debug")
+    config = replace(config, decoder=replace(config.decoder, grasp_query=True))
+    points, q = observation()
+    folder = save_checkpoint(tmp_path, checkpoint_of(config))
+    grasp = PolicyEngine.load(folder).predict(points, q).grasp
+    assert grasp is not None
+    with running(folder, start=True) as partner:
+        partner.answer_to(points, q, 1)
+        partner.wait(lambda: len(partner.markers) == 1)
+        for side, acts, own in zip(SIDES, grasp.acts, grasp.points_world, strict=True):
+            dots = [marker for marker in partner.markers[0].markers
+                    if marker.ns == f"{side}_grasp" and marker.type == Marker.SPHERE_LIST]
+            assert len(dots) == int(acts)
+            for marker in dots:
+                np.testing.assert_allclose([[p.x, p.y, p.z] for p in marker.points], own, atol=1e-5)
 
 
 def test_in_real_time_the_nearest_joint_state_is_taken(folder: Path) -> None:
