@@ -73,6 +73,7 @@ class SharedMlp(nn.Module):
         super().__init__()
         sizes = (inputs, *widths)
         normed = config.batch_norm or config.layer_norm
+        self.normed = normed
         self.linears = nn.ModuleList(nn.Linear(a, b, bias=not normed)
                                      for a, b in zip(sizes[:-1], sizes[1:], strict=True))
         self.norms = nn.ModuleList(nn.BatchNorm1d(width) for width in widths) if config.batch_norm else None
@@ -111,6 +112,8 @@ class SetAbstraction(nn.Module):
         features (B, N, f): coordinates first, without gradient. learned (B, N, g), with gradient, stands in for
         features as the input beside the offsets. centres (M,) slots; neighbours (B, M, k).
         """
+        if self._compiled(features, learned):
+            return self._by_kernels(features, learned, centres, neighbours)
         if learned is not None and self.mlp.is_linear:
             return self._by_points(features, learned, centres, neighbours)
         batch, m, k = neighbours.shape
@@ -125,6 +128,22 @@ class SetAbstraction(nn.Module):
         if torch.is_autocast_enabled(rows.device.type):
             rows = rows.to(torch.get_autocast_dtype(rows.device.type))
         return F.relu(self.mlp(rows, k)).view(batch, m, -1)
+
+    def _compiled(self, features: Tensor, learned: Tensor | None) -> bool:
+        """Whether compiled loops do the same: in training on a CPU, in bfloat16, of one (learned) or two linear layers."""
+        if not (self.training and torch.is_grad_enabled() and features.device.type == "cpu"
+                and torch.is_autocast_enabled("cpu") and torch.get_autocast_dtype("cpu") is torch.bfloat16):
+            return False
+        return not self.mlp.normed and len(self.mlp.linears) == (1 if learned is not None else 2)
+
+    def _by_kernels(self, features: Tensor, learned: Tensor | None, centres: Tensor, neighbours: Tensor) -> Tensor:
+        from udg_policy.encoder_kernels import grouped_maximum, points_maximum  # noqa: PLC0415 (takes long to import)
+
+        linears = [linear for linear in self.mlp.linears if isinstance(linear, nn.Linear)]
+        if learned is None:
+            return grouped_maximum(features, centres, neighbours, self.coordinates, OFFSET_SCALE, *linears)
+        places = features[..., : self.coordinates]
+        return points_maximum(places, learned.float(), centres, neighbours, OFFSET_SCALE, linears[0])
 
     def _by_points(self, features: Tensor, learned: Tensor, centres: Tensor, neighbours: Tensor) -> Tensor:
         """One linear layer alone: multiply once a point instead of once a neighbour, then take the maximum."""
