@@ -228,14 +228,15 @@ class FrameStore:
         observation, train = self.config.observation, self.config.train
         mirrored = views >= self.n_frames
         records = self._frames[self._frame_numbers(views).numpy()]
-        points = _tensor(records, "points").float() / METRE
-        points[..., 1] *= torch.where(mirrored, -1.0, 1.0)[:, None]
+        points = _tensor(records, "points").transpose(1, 2).float().contiguous() / METRE  # x of all, then y, then z
+        points[:, 1] *= torch.where(mirrored, -1.0, 1.0)[:, None]
+        points = points.transpose(1, 2)
         labels = _tensor(records, "labels")
         labels = torch.where(mirrored[:, None] & (labels > 0), 3 - labels, labels)
         q, T_grasp = self._now(views)
         if generator is not None:
-            points = self._noisy_points(points, labels, train, generator)
-            points, T_grasp = _move_hands(points, labels, T_grasp, train, generator)
+            points = self._noisy_points(points, labels, generator)
+            points, T_grasp = self._move_hands(points, labels, T_grasp, generator)
             q = _noisy_hand_joints(q, train, generator)
         actions = bounds.normalise(self.actions(views, T_grasp)).clamp(-1.0, 1.0)
         grasp = self.grasp(views, T_grasp)
@@ -248,29 +249,32 @@ class FrameStore:
         return Batch(features, beside, _tensor(records, "neighbours_1").long(), _tensor(records, "neighbours_2").long(),
                      actions, *grasp, self.stages(views))
 
-    @staticmethod
-    def _noisy_points(points: Tensor, labels: Tensor, train: TrainConfig, generator: torch.Generator) -> Tensor:
+    def _noisy_points(self, points: Tensor, labels: Tensor, generator: torch.Generator) -> Tensor:
+        train = self.config.train
         if train.point_noise_m == 0.0 and train.cloud_noise_m == 0.0:
             return points
-        noise = train.point_noise_m * torch.randn(points.shape, generator=generator)
-        noise += train.cloud_noise_m * torch.randn((len(points), 1, 3), generator=generator)
-        return points + noise * (labels == LABEL_SEEN)[..., None]
+        seen = slice(0, self.config.observation.n_seen or None)  # no others can be
+        noise = train.point_noise_m * torch.randn((len(points), 3, points[:, seen].shape[1]), generator=generator)
+        noise += train.cloud_noise_m * torch.randn((len(points), 3, 1), generator=generator)
+        points[:, seen] += (noise * (labels[:, None, seen] == LABEL_SEEN)).transpose(1, 2)
+        return points
 
-
-def _move_hands(points: Tensor, labels: Tensor, T_grasp: Tensor, train: TrainConfig,
-                generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Both hands, and their imaged points, at slightly other poses: the targets then lead back to the demonstration."""
-    if train.hand_noise_m == 0.0 and train.hand_noise_rad == 0.0:
-        return points, T_grasp
-    shape = (*T_grasp.shape[:2], 3)
-    shift = train.hand_noise_m * torch.randn(shape, generator=generator)
-    turn = train.hand_noise_rad * torch.randn(shape, generator=generator)
-    T_moved = T_grasp @ rotations.rigid(rotations.rotvec_to_matrix(turn), shift)
-    motion = T_moved @ rotations.inverse(T_grasp)
-    for side in range(len(SIDES)):
-        moved = rotations.transform_points(motion[:, side], points)
-        points = torch.where((labels == LABEL_LEFT + side)[..., None], moved, points)
-    return points, T_moved
+    def _move_hands(self, points: Tensor, labels: Tensor, T_grasp: Tensor, generator: torch.Generator
+                    ) -> tuple[Tensor, Tensor]:
+        """Both hands, and their imaged points, at slightly other poses: the targets then lead to the demonstration."""
+        train = self.config.train
+        if train.hand_noise_m == 0.0 and train.hand_noise_rad == 0.0:
+            return points, T_grasp
+        shape = (*T_grasp.shape[:2], 3)
+        shift = train.hand_noise_m * torch.randn(shape, generator=generator)
+        turn = train.hand_noise_rad * torch.randn(shape, generator=generator)
+        T_moved = T_grasp @ rotations.rigid(rotations.rotvec_to_matrix(turn), shift)
+        motion = T_moved @ rotations.inverse(T_grasp)
+        robot = slice(self.config.observation.n_seen, None)  # no others can be
+        for side in range(len(SIDES)):
+            moved = rotations.transform_points(motion[:, side], points[:, robot])
+            points[:, robot] = torch.where((labels[:, robot] == LABEL_LEFT + side)[..., None], moved, points[:, robot])
+        return points, T_moved
 
 
 def _move_scene(points: Tensor, T_grasp: Tensor, train: TrainConfig,

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from udg_description.layout import N_JOINTS, SIDES
+from udg_policy.attend_rows import attend_rows
 from udg_policy.config import DecoderConfig, EncoderConfig, PolicyConfig
 from udg_policy.episode import Stage
 from udg_policy.gather_max import gather_maximum, gather_rows
@@ -205,12 +206,10 @@ class DecoderLayer(nn.Module):
         query = self.query(normed).view(batch * n, self.heads, -1).transpose(0, 1)  # (h, B n, d)
         wanted = torch.bmm(query, by_key.to(query.dtype)).view(self.heads, batch, n, width).transpose(0, 1)
         context = context.to(query.dtype)
-        scores = torch.bmm(wanted.reshape(batch, self.heads * n, width), context.transpose(1, 2))
-        scores = scores.float() * self.scale
         if blocked is not None:
-            scores = scores + blocked.repeat(self.heads, 1)
-        weights = scores.softmax(dim=-1).to(query.dtype)
-        mean = torch.bmm(weights, context).view(batch, self.heads, n, width).transpose(0, 1)  # (h, B, n, width)
+            blocked = blocked.repeat(self.heads, 1)
+        mean = attend_rows(wanted.reshape(batch, self.heads * n, width), context, blocked, self.scale)
+        mean = mean.view(batch, self.heads, n, width).transpose(0, 1)  # (h, B, n, width)
         value = torch.bmm(mean.reshape(self.heads, batch * n, width), by_value.transpose(1, 2).to(query.dtype))
         value = value.transpose(0, 1).reshape(batch, n, width)
         return value + self.key_value.bias[width:].to(value.dtype)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import torch
 from torch import Tensor
 
@@ -56,17 +58,30 @@ def network_inputs(config: ObservationConfig, points_world: Tensor, labels: Tens
 
 def point_features(config: ObservationConfig, points_world: Tensor, labels: Tensor, T_grasp: Tensor) -> Tensor:
     """(B, N, feature_width) of points (B, N, 3) [m], labels (B, N) and grasp frames T_world_grasp (B, 2, 4, 4)."""
-    columns = []
     T_grasp_world = rotations.inverse(T_grasp)
+    origin = _origin(points_world.device)
+    matrices, offsets = [], []
     for frame in config.frames:
         if frame == "world":
-            columns.append((points_world - torch.tensor(WORLD_ORIGIN)) / WORLD_SCALE_M)
+            matrices.append(torch.eye(3, device=points_world.device).expand(len(T_grasp), 3, 3) / WORLD_SCALE_M)
+            offsets.append(-origin.expand(len(T_grasp), 3) / WORLD_SCALE_M)
         else:
-            side = 0 if frame == "left" else 1
-            columns.append(rotations.transform_points(T_grasp_world[:, side], points_world) / HAND_SCALE_M)
+            T = T_grasp_world[:, 0 if frame == "left" else 1] / HAND_SCALE_M
+            matrices.append(T[:, :3, :3])
+            offsets.append(T[:, :3, 3])
+    features = points_world.new_empty(*points_world.shape[:2], feature_width(config))
+    width = coordinate_width(config)
+    # One product for all frames, in which each coordinate lies together: many times quicker than by points.
+    features[..., :width] = torch.baddbmm(torch.cat(offsets, dim=1)[..., None], torch.cat(matrices, dim=1),
+                                          points_world.transpose(1, 2)).transpose(1, 2)
     if config.label_feature:
-        columns.append(torch.stack([labels == label for label in range(N_LABELS)], dim=-1).to(points_world.dtype))
-    return torch.cat(columns, dim=-1)
+        features[..., width:] = labels[..., None] == torch.arange(N_LABELS, dtype=labels.dtype, device=labels.device)
+    return features
+
+
+@lru_cache(maxsize=None)
+def _origin(device: torch.device) -> Tensor:
+    return torch.tensor(WORLD_ORIGIN, device=device)
 
 
 def proprioception(config: ObservationConfig, features: Tensor, labels: Tensor, T_grasp: Tensor, q: Tensor) -> Tensor:
@@ -74,7 +89,7 @@ def proprioception(config: ObservationConfig, features: Tensor, labels: Tensor, 
     batch = len(q)
     if not config.proprioception:
         return q.new_zeros(batch, 0)
-    position = (T_grasp[..., :3, 3] - torch.tensor(WORLD_ORIGIN)) / WORLD_SCALE_M
+    position = (T_grasp[..., :3, 3] - _origin(T_grasp.device)) / WORLD_SCALE_M
     rotation = T_grasp[..., :3, :2].flatten(-2)
     scaled = joint_scale(q)
     seen = (labels == LABEL_SEEN).to(features.dtype)

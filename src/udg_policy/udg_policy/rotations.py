@@ -14,7 +14,7 @@ def rotvec_to_matrix(rotvec: Tensor) -> Tensor:
     K = torch.stack([zero, -z, y, z, zero, -x, -y, x, zero], dim=-1).unflatten(-1, (3, 3))
     first = torch.sinc(angle / torch.pi)
     second = 0.5 * torch.sinc(angle / (2.0 * torch.pi)) ** 2
-    return torch.eye(3, dtype=rotvec.dtype) + first * K + second * (K @ K)
+    return torch.eye(3, dtype=rotvec.dtype, device=rotvec.device) + first * K + second * (K @ K)
 
 
 def matrix_to_rotvec(rotation: Tensor) -> Tensor:
@@ -39,7 +39,7 @@ def inverse(T: Tensor) -> Tensor:
 def rigid(rotation: Tensor, translation: Tensor) -> Tensor:
     """(..., 4, 4) of rotations (..., 3, 3) and translations (..., 3)."""
     top = torch.cat([rotation, translation[..., None]], dim=-1)
-    bottom = torch.tensor([0.0, 0.0, 0.0, 1.0], dtype=rotation.dtype).expand(*top.shape[:-2], 1, 4)
+    bottom = torch.eye(4, dtype=rotation.dtype, device=rotation.device)[3:].expand(*top.shape[:-2], 1, 4)
     return torch.cat([top, bottom], dim=-2)
 
 
@@ -50,5 +50,5 @@ def mirror_T(T: Tensor) -> Tensor:
 
 
 def transform_points(T: Tensor, points: Tensor) -> Tensor:
-    """T (..., 4, 4) applied to points (..., N, 3)."""
-    return points @ T[..., :3, :3].transpose(-1, -2) + T[..., None, :3, 3]
+    """T (..., 4, 4) applied to points (..., N, 3). One coordinate after the other in memory: such products are quicker."""
+    return (T[..., :3, :3] @ points.transpose(-1, -2) + T[..., :3, 3:]).transpose(-1, -2)

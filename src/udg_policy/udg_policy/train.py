@@ -112,7 +112,7 @@ class Trainer:
         train = config.train
         self.optimiser = torch.optim.AdamW([{"params": matrices, "weight_decay": train.weight_decay},
                                             {"params": others, "weight_decay": 0.0}],
-                                           lr=train.learning_rate, betas=(0.9, 0.98), foreach=True)
+                                           lr=train.learning_rate, betas=(0.9, 0.98), fused=True)
         self.average = {name: tensor.detach().clone() for name, tensor in self.network.state_dict().items()}
         self.step = 0
         self.elapsed_s = 0.0
