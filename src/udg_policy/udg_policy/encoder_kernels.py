@@ -71,7 +71,7 @@ class _GroupedMaximum(torch.autograd.Function):
             of_points, of_centres = F.linear(features, by_point, bias_1), F.linear(places, by_offset)
             out = torch.empty(batch, m, channels)
             which = torch.empty(batch, m, channels, dtype=torch.uint8)
-            short_weight, short_bias = weight_2.bfloat16().t(), bias_2.bfloat16()
+            short_weight = weight_2.bfloat16().t()
             rows = torch.empty(min(_SAMPLES, batch) * m * k, width, dtype=torch.bfloat16)
             groups = torch.empty(len(rows), channels, dtype=torch.bfloat16)
             hidden = _hidden(width)
@@ -80,9 +80,9 @@ class _GroupedMaximum(torch.autograd.Function):
                 n = (some.stop - first) * m * k
                 hidden(of_points[some].numpy(), of_centres[some].numpy(), neighbours[some].numpy(),
                        rows.view(torch.int16).numpy())
-                torch.addmm(short_bias, rows[:n], short_weight, out=groups[:n])
-                _largest(groups[:n].view(torch.int16).view(-1, k, channels).numpy(),
-                         out[some].view(torch.int32).view(-1, channels).numpy(), which[some].view(-1, channels).numpy())
+                torch.mm(rows[:n], short_weight, out=groups[:n])
+                _largest(groups[:n].view(torch.int16).view(-1, k, channels).numpy(), bias_2.numpy(),
+                         out[some].view(-1, channels).numpy(), which[some].view(-1, channels).numpy())
         ctx.save_for_backward(features, places, neighbours, of_points, of_centres, which, weight_2)
         ctx.c, ctx.offset_scale = c, offset_scale
         return out
@@ -166,13 +166,14 @@ def _hidden(width: int) -> Callable[..., None]:
 
 
 @njit(**COMPILE)
-def _largest(groups: np.ndarray, out: np.ndarray, which: np.ndarray) -> None:
-    """Positive maximum over k of groups (G, k, C), bfloat16 as int16: out (G, C) float32 as int32, which (G, C).
+def _largest(groups: np.ndarray, bias: np.ndarray, out: np.ndarray, which: np.ndarray) -> None:
+    """Positive maximum over k of groups (G, k, C), bfloat16 as int16, plus bias (C,): out (G, C), which (G, C).
 
     Floats order as integers once the magnitude of negative ones is flipped; the row's number stands below the value.
     """
     count, k, channels = groups.shape
-    best = np.empty(channels, np.int32)
+    best, bits = np.empty(channels, np.int32), np.empty(channels, np.int32)
+    values = bits.view(np.float32)
     for g in range(count):
         for q in range(channels):
             x = np.int32(groups[g, 0, q])
@@ -182,9 +183,12 @@ def _largest(groups: np.ndarray, out: np.ndarray, which: np.ndarray) -> None:
                 x = np.int32(groups[g, j, q])
                 best[q] = max(best[q], ((x ^ ((x >> 15) & 0x7FFF)) << 8) | j)
         for q in range(channels):
-            value = best[q] >> 8
-            out[g, q] = max(value, 0) << 16
-            which[g, q] = np.uint8(best[q] & 0xFF) if value > 0 else np.uint8(_NONE)
+            x = best[q] >> 8
+            bits[q] = (x ^ ((x >> 15) & 0x7FFF)) << 16
+        for q in range(channels):
+            value = values[q] + bias[q]
+            out[g, q] = max(value, np.float32(0.0))
+            which[g, q] = np.uint8(best[q] & 0xFF) if value > 0.0 else np.uint8(_NONE)
 
 
 @lru_cache(maxsize=None)

@@ -18,7 +18,7 @@ from multiprocessing.queues import SimpleQueue
 
 import torch
 import torch.distributed as dist
-from torch import Tensor, nn
+from torch import Tensor
 from torch.multiprocessing.spawn import ProcessExitedException, ProcessRaisedException, start_processes
 
 from udg_description.errors import UdgError
@@ -123,16 +123,11 @@ class Parallel:
         if self.size > 1:
             dist.barrier()
 
-    def average_gradients(self, network: nn.Module) -> None:
-        """Replace each gradient by its mean over the processes."""
-        if self.size == 1:
-            return
-        gradients = [p.grad for p in network.parameters() if p.grad is not None]
-        flat = torch.cat([g.flatten() for g in gradients])
-        dist.all_reduce(flat)
-        flat /= self.size
-        for gradient, part in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
-            gradient.copy_(part.view_as(gradient))
+    def average(self, values: Tensor) -> None:
+        """Replace `values` by their mean over the processes."""
+        if self.size > 1:
+            dist.all_reduce(values)
+            values /= self.size
 
 
 def _report_mistake(rank: int, work: Callable[..., None], mistakes: SimpleQueue, *arguments: object) -> None:

@@ -30,6 +30,7 @@ from udg_policy.checkpoint import DESCRIPTION_NAME, WEIGHTS_NAME, Checkpoint, gi
 from udg_policy.config import PolicyConfig, load_yaml, preset, preset_names, to_dict
 from udg_policy.dataset import EpisodeDataset
 from udg_policy.errors import CheckpointError, ConfigError
+from udg_policy.flat_parameters import FlatParameters
 from udg_policy.frame_store import Batch, FrameStore, load_frames
 from udg_policy.journal import LOGS_NAME, Journal
 from udg_policy.loss import Losses, errors_by_kind, grasp_errors, l1_weights, policy_loss, stage_share
@@ -41,6 +42,7 @@ STATE_NAME = "train_state.safetensors"
 _LOG_EVERY = 50
 _VALIDATION_VIEWS = 1024
 _SAVE_EVERY_S = 120.0
+_MOMENTS = ("exp_avg", "exp_avg_sq")  # of AdamW
 _MEAN_VIEWS = 4096  # for the mean action that the network starts from
 
 
@@ -107,13 +109,14 @@ class Trainer:
         some = self.split.train[:: max(1, len(self.split.train) // _MEAN_VIEWS)]
         self.network.start_from(self.bounds.normalise(store.actions(some)).clamp(-1.0, 1.0).mean(dim=(0, 1)))
         self.network.to(self.device)
-        matrices = [p for p in self.network.parameters() if p.ndim >= 2]
-        others = [p for p in self.network.parameters() if p.ndim < 2]
+        self.flat = FlatParameters(self.network)
         train = config.train
-        self.optimiser = torch.optim.AdamW([{"params": matrices, "weight_decay": train.weight_decay},
-                                            {"params": others, "weight_decay": 0.0}],
+        self.optimiser = torch.optim.AdamW([{"params": [self.flat.matrices], "weight_decay": train.weight_decay},
+                                            {"params": [self.flat.others], "weight_decay": 0.0}],
                                            lr=train.learning_rate, betas=(0.9, 0.98), fused=True)
-        self.average = {name: tensor.detach().clone() for name, tensor in self.network.state_dict().items()}
+        self._flat_average = self.flat.values.clone()
+        self.average = self.flat.views(self._flat_average)  # by name, as in the network's state
+        self.average |= {name: tensor.clone() for name, tensor in self._buffers().items()}
         self.step = 0
         self.elapsed_s = 0.0
 
@@ -147,10 +150,10 @@ class Trainer:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=train.bf16):
             distribution = self.network(*batch[:4])
         losses = policy_loss(self.config, distribution, batch, self.weights, progress)
-        self.optimiser.zero_grad(set_to_none=True)
+        self.flat.gradient.zero_()
         losses.total.backward()
-        parallel.average_gradients(self.network)
-        torch.nn.utils.clip_grad_norm_(self.network.parameters(), train.gradient_clip)
+        parallel.average(self.flat.gradient)
+        self.flat.clip_gradient(train.gradient_clip)
         self.optimiser.step()
         self.step += 1
         self._update_average()
@@ -162,11 +165,17 @@ class Trainer:
     @torch.no_grad()
     def _update_average(self) -> None:
         decay = min(self.config.train.ema_decay, (1 + self.step) / (10 + self.step))
-        state = self.network.state_dict()
-        floats = [name for name, tensor in state.items() if tensor.is_floating_point()]
-        torch._foreach_lerp_([self.average[name] for name in floats], [state[name] for name in floats], 1.0 - decay)
-        for name in set(state) - set(floats):
-            self.average[name].copy_(state[name])
+        self._flat_average.lerp_(self.flat.values, 1.0 - decay)
+        for name, tensor in self._buffers().items():
+            if tensor.is_floating_point():
+                self.average[name].lerp_(tensor, 1.0 - decay)
+            else:
+                self.average[name].copy_(tensor)
+
+    def _buffers(self) -> dict[str, Tensor]:
+        """What the network keeps besides parameters, by name."""
+        parameters = self.flat.views(self.flat.values)
+        return {name: tensor for name, tensor in self.network.state_dict().items() if name not in parameters}
 
     @torch.no_grad()
     def validate(self) -> dict[str, float]:
@@ -199,10 +208,16 @@ class Trainer:
     def _tensors(self) -> dict[str, Tensor]:
         tensors = {f"network.{k}": v for k, v in self.network.state_dict().items()}
         tensors |= {f"average.{k}": v for k, v in self.average.items()}
-        for name, parameter in self.network.named_parameters():
-            for key, value in self.optimiser.state.get(parameter, {}).items():
-                tensors[f"optimiser.{key}.{name}"] = value
-        return tensors
+        return tensors | self._optimiser_tensors()
+
+    def _optimiser_tensors(self) -> dict[str, Tensor]:
+        """Moments of each parameter and their step; empty before the first step."""
+        state = [self.optimiser.state.get(part, {}) for part in (self.flat.matrices, self.flat.others)]
+        if not all(state):
+            return {}
+        tensors = {f"optimiser.{key}.{name}": view for key in _MOMENTS
+                   for name, view in self.flat.views(torch.cat([one[key] for one in state])).items()}
+        return tensors | {f"optimiser.step.{name}": state[0]["step"] for name in self.flat.views(self.flat.values)}
 
     def save_state(self) -> None:
         """Write what --resume needs."""
@@ -222,14 +237,23 @@ class Trainer:
         except (SafetensorError, OSError) as error:
             raise CheckpointError(f"{path}: not a readable training state: {error}") from error
         self.network.load_state_dict({k[len("network."):]: v for k, v in tensors.items() if k.startswith("network.")})
-        self.average = {k[len("average."):]: v.clone().to(self.device) for k, v in tensors.items()
-                        if k.startswith("average.")}
-        for name, parameter in self.network.named_parameters():
-            state = {key: tensors[f"optimiser.{key}.{name}"].clone().to("cpu" if key == "step" else self.device)
-                     for key in ("step", "exp_avg", "exp_avg_sq") if f"optimiser.{key}.{name}" in tensors}
-            if state:
-                self.optimiser.state[parameter] = state
+        for name, tensor in self.average.items():
+            tensor.copy_(tensors[f"average.{name}"])
+        if any(name.startswith("optimiser.") for name in tensors):
+            self._load_optimiser(tensors)
         self.step, self.elapsed_s = int(header["step"]), float(header["elapsed_s"])
+
+    def _load_optimiser(self, tensors: dict[str, Tensor]) -> None:
+        parts = (self.flat.matrices, self.flat.others)
+        step = next(tensor for name, tensor in tensors.items() if name.startswith("optimiser.step."))
+        for part in parts:
+            self.optimiser.state[part] = {"step": step.clone().to(self.device)}
+        for key in _MOMENTS:
+            flat = torch.zeros_like(self.flat.values)
+            for name, view in self.flat.views(flat).items():
+                view.copy_(tensors[f"optimiser.{key}.{name}"])
+            for part, values in zip(parts, flat.split([len(part) for part in parts]), strict=True):
+                self.optimiser.state[part][key] = values.clone()
 
     def checkpoint(self, figures: dict[str, Any]) -> Checkpoint:
         """The averaged weights as a checkpoint."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -35,8 +36,28 @@ def truncated_normal_nll(x: Tensor, mu: Tensor, sigma: Tensor, low: float = -1.0
 
     `mu` may lie outside the bounds (the mode is then at the bound); `sigma` must be positive.
     """
-    z = (x - mu) / sigma
-    return 0.5 * z * z + _HALF_LOG_2PI + torch.log(sigma) + log_mass((low - mu) / sigma, (high - mu) / sigma)
+    return _Nll.apply(x, mu, sigma, low, high)
+
+
+class _Nll(torch.autograd.Function):
+    """With its gradient in closed form: many small operations take longer than their numbers."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, mu: Tensor, sigma: Tensor, low: float, high: float) -> Tensor:  # noqa: ANN401
+        z, a, b = (x - mu) / sigma, (low - mu) / sigma, (high - mu) / sigma
+        mass = log_mass(a, b)
+        ctx.save_for_backward(z, a, b, mass, sigma)
+        return 0.5 * z * z + _HALF_LOG_2PI + torch.log(sigma) + mass
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:  # noqa: ANN401
+        z, a, b, mass, sigma = ctx.saved_tensors
+        mass = mass + _HALF_LOG_2PI
+        at_low, at_high = torch.exp(-0.5 * a * a - mass), torch.exp(-0.5 * b * b - mass)  # densities at the bounds
+        scaled = grad / sigma
+        by_mu = scaled * (at_low - at_high - z)
+        by_sigma = scaled * (1.0 - z * z + a * at_low - b * at_high)
+        return (scaled * z if ctx.needs_input_grad[0] else None), by_mu, by_sigma, None, None
 
 
 def truncated_normal_mode(mu: Tensor, low: float = -1.0, high: float = 1.0) -> Tensor:

@@ -20,8 +20,9 @@ _FAST = ("fast",)
 _ALIGNMENT = 64
 FLOAT_BYTES = 4
 
-# fastmath: sums may be added in another order; error_model: no look for a division by zero.
-COMPILE: dict[str, Any] = {"fastmath": True, "boundscheck": False, "error_model": "numpy", "nogil": True, "cache": True}
+# fastmath: sums may be added in another order; error_model: no look for a division by zero. Compiled at the first call of
+# a process, some seconds in all: numba cannot keep functions that were made for a width.
+COMPILE: dict[str, Any] = {"fastmath": True, "boundscheck": False, "error_model": "numpy", "nogil": True}
 
 
 def _vector(width: int, element: ir.Type = _FLOAT) -> ir.VectorType:
