@@ -32,7 +32,8 @@ def relative_error(a: Tensor, b: Tensor) -> float:
 def test_grouped_maximum_of_a_hand_computed_group() -> None:
     """One coordinate x and one feature f: first gives (4 (x_j - x_i), f_j), second their sum and minus their sum."""
     points = torch.tensor([[[1.0, 2.0], [1.5, 3.0], [0.0, 0.5]]])
-    first, second = hand_made([[1.0, 0.0, 0.0], [0.0, 0.0, 1.0]], [0.0, 0.0]), hand_made([[1.0, 1.0], [-1.0, -1.0]], [0.5, 0.0])
+    first = hand_made([[1.0, 0.0, 0.0], [0.0, 0.0, 1.0]], [0.0, 0.0])
+    second = hand_made([[1.0, 1.0], [-1.0, -1.0]], [0.5, 0.0])
     out = grouped_maximum(points, torch.tensor([0]), torch.tensor([[[0, 1, 2]]]), 1, SCALE, first, second)
     # Neighbours: (0, 2), (2, 3), (-4 -> 0, 0.5): sums 2, 5, 0.5; negative ones are cut off.
     assert out.tolist() == [[[5.5, 0.0]]]

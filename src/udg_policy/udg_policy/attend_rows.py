@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 def attend_rows(wanted: Tensor, rows: Tensor, blocked: Tensor | None, scale: float) -> Tensor:
-    """Mean of rows (B, n, w), weighted by the softmax of scale * wanted (B, R, w) . rows + blocked (R, n): (B, R, w)."""
+    """Mean (B, R, w) of rows (B, n, w), weighted by softmax(scale * wanted (B, R, w) . rows + blocked (R, n))."""
     return _AttendRows.apply(wanted, rows, blocked, scale)
 
 

@@ -1,15 +1,15 @@
 """The set abstractions in training on a CPU: compiled loops that keep a group in the processor's caches.
 
-Both layers are what `udg_policy.network` says. Two facts make them quick. The first linear layer acts on differences, so it is
-applied to points instead of to neighbours: W (x_j - x_i) = W x_j - W x_i, in float32. And the maximum passes a gradient
-to one neighbour a channel, so most products of the backward pass are with zeros, which are left out here. The large
-products are in bfloat16, as under autocast.
+Both layers are what `udg_policy.network` says. Two facts make them quick. The first linear layer acts on differences,
+so it is applied to points instead of to neighbours: W (x_j - x_i) = W x_j - W x_i, in float32. And the maximum passes
+a gradient to one neighbour a channel, so most products of the backward pass are with zeros, which are left out here.
+The large products are in bfloat16, as under autocast.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -59,7 +59,8 @@ def points_maximum(coordinates: Tensor, learned: Tensor, centres: Tensor, neighb
 class _GroupedMaximum(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, features: Tensor, centres: Tensor, neighbours: Tensor,  # noqa: ANN401 (torch's context)
-                c: int, offset_scale: float, weight_1: Tensor, bias_1: Tensor, weight_2: Tensor, bias_2: Tensor) -> Tensor:
+                c: int, offset_scale: float, weight_1: Tensor, bias_1: Tensor, weight_2: Tensor, bias_2: Tensor
+                ) -> Tensor:
         features, neighbours = features.contiguous(), neighbours.contiguous()
         batch, m, k = neighbours.shape
         width, channels = len(weight_1), len(weight_2)
@@ -143,7 +144,7 @@ def _padded(width: int) -> int:
     return -(-width // _LANES) * _LANES
 
 
-@lru_cache(maxsize=None)
+@cache
 def _hidden(width: int) -> Callable[..., None]:
     row_of = positive_difference_bf16(width)
 
@@ -191,7 +192,7 @@ def _largest(groups: np.ndarray, bias: np.ndarray, out: np.ndarray, which: np.nd
             which[g, q] = np.uint8(best[q] & 0xFF) if value > 0.0 else np.uint8(_NONE)
 
 
-@lru_cache(maxsize=None)
+@cache
 def _grouped_backward(width: int) -> Callable[..., None]:
     difference, add, add_masked = positive_difference(width), add_scaled(width), add_where_positive(width)
 
@@ -213,13 +214,13 @@ def _grouped_backward(width: int) -> Callable[..., None]:
                     point = (b * n + neighbours[b, i, j]) * size
                     difference(rows_at + j * size, points.ctypes.data + point, centres.ctypes.data + centre)
                 by_rows[:] = 0.0
-                count = 0
+                count: Any = 0
                 for q in range(channels):  # without a branch, which would be guessed wrong half of the time
                     active[count] = q
                     count += which[b, i, q] != _NONE
                 for a in range(count):
                     q = active[a]
-                    j, value = np.int64(which[b, i, q]), grad[b, i, q]
+                    j, value = int(which[b, i, q]), grad[b, i, q]
                     by_bias[q] += value
                     add(by_weight_at + q * size, rows_at + j * size, value)
                     add(by_rows_at + j * size, weight_at + q * size, value)
@@ -231,7 +232,7 @@ def _grouped_backward(width: int) -> Callable[..., None]:
     return backward
 
 
-@lru_cache(maxsize=None)
+@cache
 def _points_largest(width: int, k: int) -> Callable[..., None]:
     add, largest = add_bf16(width), largest_of_rows(width, k)
 
@@ -261,7 +262,7 @@ def _points_largest(width: int, k: int) -> Callable[..., None]:
     return points_largest
 
 
-@lru_cache(maxsize=None)
+@cache
 def _points_backward(g: int, c: int) -> Callable[..., None]:
     add_learned, add_all, add_place = add_scaled(g), add_scaled(g + c), add_scaled(c)
 
@@ -289,7 +290,7 @@ def _points_backward(g: int, c: int) -> Callable[..., None]:
                     count += which[b, i, q] >= 0
                 for a in range(count):
                     q = active[a]
-                    j, value = np.int64(which[b, i, q]), grad[b, i, q]
+                    j, value = int(which[b, i, q]), grad[b, i, q]
                     by_bias[q] += value
                     add_learned(by_learned_at + j * size_learned, weight_at + q * size_learned, value)
                     add_all(by_weight_at + q * size, rows_at + j * size, value)

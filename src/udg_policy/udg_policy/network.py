@@ -131,7 +131,7 @@ class SetAbstraction(nn.Module):
         return F.relu(self.mlp(rows, k)).view(batch, m, -1)
 
     def _compiled(self, features: Tensor, learned: Tensor | None) -> bool:
-        """Whether compiled loops do the same: in training on a CPU, in bfloat16, of one (learned) or two linear layers."""
+        """Whether compiled loops do the same: training on a CPU in bfloat16, of one (learned) or two linear layers."""
         if not (self.training and torch.is_grad_enabled() and features.device.type == "cpu"
                 and torch.is_autocast_enabled("cpu") and torch.get_autocast_dtype("cpu") is torch.bfloat16):
             return False

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -79,7 +79,7 @@ def point_features(config: ObservationConfig, points_world: Tensor, labels: Tens
     return features
 
 
-@lru_cache(maxsize=None)
+@cache
 def _origin(device: torch.device) -> Tensor:
     return torch.tensor(WORLD_ORIGIN, device=device)
 

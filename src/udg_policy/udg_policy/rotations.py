@@ -50,5 +50,5 @@ def mirror_T(T: Tensor) -> Tensor:
 
 
 def transform_points(T: Tensor, points: Tensor) -> Tensor:
-    """T (..., 4, 4) applied to points (..., N, 3). One coordinate after the other in memory: such products are quicker."""
+    """T (..., 4, 4) applied to points (..., N, 3). Each coordinate lies together in memory: the quicker product."""
     return (T[..., :3, :3] @ points.transpose(-1, -2) + T[..., :3, 3:]).transpose(-1, -2)

@@ -6,7 +6,7 @@ A row is given by its address. Each operation is of a fixed width, so that it be
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -20,8 +20,8 @@ _FAST = ("fast",)
 _ALIGNMENT = 64
 FLOAT_BYTES = 4
 
-# fastmath: sums may be added in another order; error_model: no look for a division by zero. Compiled at the first call of
-# a process, some seconds in all: numba cannot keep functions that were made for a width.
+# fastmath: sums may be added in another order; error_model: no look for a division by zero. Compiled at the first call
+# of a process, some seconds in all: numba cannot keep functions that were made for a width.
 COMPILE: dict[str, Any] = {"fastmath": True, "boundscheck": False, "error_model": "numpy", "nogil": True}
 
 
@@ -52,7 +52,7 @@ def _at_least_zero(builder: ir.IRBuilder, value: ir.Value, width: int) -> ir.Val
     return builder.select(builder.fcmp_ordered(">", value, _zeros(width)), value, _zeros(width))
 
 
-@lru_cache(maxsize=None)
+@cache
 def add_scaled(width: int) -> Callable[[int, int, float], None]:
     """add_scaled(w)(y, x, g): y += g x."""
     @intrinsic
@@ -67,7 +67,7 @@ def add_scaled(width: int) -> Callable[[int, int, float], None]:
     return operation
 
 
-@lru_cache(maxsize=None)
+@cache
 def positive_difference(width: int) -> Callable[[int, int, int], None]:
     """positive_difference(w)(y, a, b): y = max(a - b, 0)."""
     @intrinsic
@@ -82,7 +82,7 @@ def positive_difference(width: int) -> Callable[[int, int, int], None]:
     return operation
 
 
-@lru_cache(maxsize=None)
+@cache
 def positive_difference_bf16(width: int) -> Callable[[int, int, int], None]:
     """positive_difference_bf16(w)(y, a, b): y = max(a - b, 0), written as bfloat16 (rounded to nearest)."""
     @intrinsic
@@ -101,7 +101,7 @@ def positive_difference_bf16(width: int) -> Callable[[int, int, int], None]:
     return operation
 
 
-@lru_cache(maxsize=None)
+@cache
 def add_where_positive(width: int) -> Callable[[int, int, int, int], None]:
     """add_where_positive(w)(y, z, x, mask): y += x and z -= x, where mask > 0."""
     @intrinsic
@@ -118,7 +118,7 @@ def add_where_positive(width: int) -> Callable[[int, int, int, int], None]:
     return operation
 
 
-@lru_cache(maxsize=None)
+@cache
 def add_bf16(width: int) -> Callable[[int, int, int], None]:
     """add_bf16(w)(y, a, b): y = a + b, b in bfloat16."""
     @intrinsic
@@ -136,7 +136,7 @@ def add_bf16(width: int) -> Callable[[int, int, int], None]:
     return operation
 
 
-@lru_cache(maxsize=None)
+@cache
 def largest_of_rows(width: int, count: int) -> Callable[[int, int, int, int], None]:
     """largest_of_rows(w, k)(most, which, rows, index): maximum over k rows of a table, and which row it stands in.
 
