@@ -28,6 +28,11 @@ PRESET ?= edge
 # calibrate
 METHOD ?= robot
 FOLDER ?= out/calibration
+# view, sim, rehearse: 1 shows it in the browser, at 127.0.0.1:PORT
+VIEW ?=
+PORT ?= 8080
+# replay
+FILE ?=
 # more options of the command, as they are
 ARGS ?=
 PYTEST_ARGS ?=
@@ -35,7 +40,10 @@ PYTEST_ARGS ?=
 ATTEMPTS ?= 5
 
 # A variable that the target does not know is refused: a misspelt one would do the work for something else.
-VARS_sim := TRIALS OBJECTS OBJECT SEED OUT CHECKPOINT ARGS
+VARS_sim := TRIALS OBJECTS OBJECT SEED OUT CHECKPOINT VIEW PORT ARGS
+VARS_view := OBJECT OBJECTS SEED CHECKPOINT PORT ARGS
+VARS_replay := FILE PORT VIEW ARGS
+VARS_view-picture := PORT OUT ARGS
 VARS_bench-tick := CHECKPOINT ARGS
 VARS_bench-control := ARGS
 VARS_bench-policy := SEED CHECKPOINT ARGS
@@ -52,7 +60,7 @@ VARS_agreement := OBJECTS OBJECT SCENES WORKERS OUT ARGS
 VARS_ablations := DATA OUT PRESET WORKERS ARGS
 VARS_objects := OBJECTS OBJECT WORKERS FETCH ADD SIZE UNIT ARGS
 VARS_calibrate := METHOD FOLDER ARGS
-VARS_rehearse := ARGS
+VARS_rehearse := VIEW PORT ARGS
 VARS_rviz := ARGS
 VARS_ALL := UDG_PYTHON UDG_CACHE RAY_ADDRESS ROS_DOMAIN_ID RMW_IMPLEMENTATION CUDA_VISIBLE_DEVICES SHELL
 
@@ -72,7 +80,7 @@ else ifneq ($(call given,OBJECTS),)
 override OBJECT := $(OBJECTS)
 endif
 
-.PHONY: help rehearse setup sim bench-tick bench-control bench-policy bench-synthesis test fault-table lint colcon-test grasps demos agreement trials data-info train ablations episode-page objects calibrate rviz clean distclean
+.PHONY: help rehearse setup sim bench-tick bench-control bench-policy bench-synthesis test fault-table lint colcon-test grasps demos agreement trials data-info train ablations episode-page objects calibrate rviz view replay view-picture clean distclean
 
 help:  ## list the targets and their variables
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -81,7 +89,7 @@ help:  ## list the targets and their variables
 	@echo "           OBJECT=id STRATEGY=auto SIDE=right N=100 SEED OUT=out/grasps WORKERS=1 (grasps); ARGS=--validate tries them in physics"
 	@echo "           OBJECTS=train/small:20,id SEED EPISODES=90 OUT=out/demos WORKERS=1 (demos); DATA RUN=out/train PRESET=edge (train)"
 	@echo "           EPISODE=name DATA CHECKPOINT=folder OUT=out/pages (episode-page)"
-	@echo "           METHOD=robot FOLDER=out/calibration (calibrate)"
+	@echo "           METHOD=robot FOLDER=out/calibration (calibrate); VIEW=1 PORT=8080 (sim, rehearse); FILE PORT (replay)"
 	@echo "           ARGS=more options of the command; PYTEST_ARGS (test); ATTEMPTS=5 (fault-table); UDG_PYTHON=python3.11 (setup)"
 
 setup:  ## system libraries, .venv, ROS 2, colcon workspace: only what is missing
@@ -89,7 +97,17 @@ setup:  ## system libraries, .venv, ROS 2, colcon workspace: only what is missin
 
 sim: setup  ## trials in lockstep through the ROS nodes; last line: JSON of the result
 	@$(ENV) exec python -m udg_bringup.sim_trials --trials $(TRIALS) --seed $(SEED) --out "$(OUT)" \
-		$(if $(OBJECTS),--objects "$(OBJECTS)") $(if $(CHECKPOINT),--checkpoint "$(CHECKPOINT)") $(ARGS)
+		$(if $(OBJECTS),--objects "$(OBJECTS)") $(if $(CHECKPOINT),--checkpoint "$(CHECKPOINT)") $(if $(filter-out 0,$(VIEW)),--view --view-port $(PORT)) $(ARGS)
+
+view: setup  ## the simulated robot live in the browser, at 127.0.0.1:PORT=8080: OBJECT SEED CHECKPOINT (until Ctrl-C)
+	@$(ENV) exec python -m udg_bringup.compose --view --view-port $(PORT) --start --seed $(SEED) \
+		$(if $(call given,OBJECT),--object "$(OBJECT)") $(if $(CHECKPOINT),--checkpoint "$(CHECKPOINT)") $(ARGS)
+
+replay: setup  ## FILE in the browser, with a time slider: an episode (.h5), a trial of make sim (.jsonl), grasps (.npz)
+	@$(ENV) exec python -m udg_bringup.replay "$(FILE)" --port $(PORT) $(ARGS)
+
+view-picture: setup  ## a picture of the page at PORT into OUT=out/view.png, by chromium without a window
+	@$(ENV) exec python -m udg_bringup.view_picture "$(if $(filter command% environment,$(origin OUT)),$(OUT),out/view.png)" --port $(PORT) $(ARGS)
 
 bench-tick: setup  ## time from depth image to command on 2 cores; last line: JSON
 	@$(ENV) exec python -m udg_bringup.bench_tick $(if $(CHECKPOINT),--checkpoint "$(CHECKPOINT)") $(ARGS)
@@ -159,7 +177,7 @@ calibrate: setup  ## poses of the cameras from observations (METHOD=robot or boa
 	@$(ENV) exec python -m udg_perception.calibration $(METHOD) "$(FOLDER)" $(ARGS)
 
 rehearse: setup  ## the real robot's nodes on emulated arms, hands and cameras (until Ctrl-C)
-	@$(ENV) exec python -m udg_bringup.real --use-emulators $(ARGS)
+	@$(ENV) exec python -m udg_bringup.real --use-emulators $(if $(filter-out 0,$(VIEW)),--view --view-port $(PORT)) $(ARGS)
 
 rviz: setup  ## the simulation with RViz (needs a full ROS installation)
 	@$(ENV) command -v ros2 >/dev/null || { echo "rviz needs a full ROS 2 installation: source it, then make distclean rviz"; exit 2; }; \

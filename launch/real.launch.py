@@ -20,8 +20,8 @@ from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 
 from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
-from udg_bringup.graph import NodeDescription, process_environment, rviz_graph
-from udg_bringup.launch_arguments import check_arguments, is_included
+from udg_bringup.graph import DEFAULT_PORT, NodeDescription, ViewChoice, process_environment, rviz_graph
+from udg_bringup.launch_arguments import check_arguments, is_included, view_port
 from udg_bringup.real_graph import RealGraphConfig, real_graph
 
 PACKAGES = ("udg_bringup", "udg_sim")  # which install this folder
@@ -45,6 +45,14 @@ ARGUMENTS = [
     DeclareLaunchArgument("left_host", default_value="", description="address of the left arm; '' = of robot.yaml"),
     DeclareLaunchArgument("right_host", default_value="", description="address of the right arm; '' = of robot.yaml"),
     DeclareLaunchArgument("emulator_log", default_value="", description="file for the log of the emulated arms"),
+    DeclareLaunchArgument("view", default_value="false", choices=BOOLEANS, description="show it in the browser"),
+    DeclareLaunchArgument("view_port", default_value=str(DEFAULT_PORT), description="of the page at 127.0.0.1"),
+    DeclareLaunchArgument(
+        "view_commands",
+        default_value="",
+        choices=["", *BOOLEANS],
+        description="buttons of the page that start and stop, not the emergency stop alone; '': with emulators",
+    ),
     DeclareLaunchArgument("rviz", default_value="false", choices=BOOLEANS, description="with RViz"),
 ]
 
@@ -72,6 +80,11 @@ def _actions(context: LaunchContext) -> list[LaunchDescriptionEntity]:
         checkpoint=value["checkpoint"],
         hosts={"left": value["left_host"], "right": value["right_host"]},
         emulator_log=value["emulator_log"],
+        view=ViewChoice(
+            show=value["view"] == "true",
+            port=view_port(value["view_port"]),
+            allow_commands=(value["view_commands"] or value["use_emulators"]) == "true",
+        ),
         with_publisher="robot_state_publisher" in get_packages_with_prefixes(),
     )
     nodes = real_graph(config)
@@ -81,7 +94,7 @@ def _actions(context: LaunchContext) -> list[LaunchDescriptionEntity]:
 
 
 def _action(node: NodeDescription) -> LaunchDescriptionEntity:
-    on_exit = Shutdown(reason=f"{node.name} ended")
+    on_exit = None if node.apart else Shutdown(reason=f"{node.name} ended")
     if not node.is_node:
         command = [sys.executable, "-m", node.module, *node.arguments]
         return ExecuteProcess(

@@ -12,8 +12,16 @@ from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 
 from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
-from udg_bringup.graph import NodeDescription, SimGraphConfig, process_environment, rviz_graph, sim_graph
-from udg_bringup.launch_arguments import check_arguments, is_included
+from udg_bringup.graph import (
+    DEFAULT_PORT,
+    NodeDescription,
+    SimGraphConfig,
+    ViewChoice,
+    process_environment,
+    rviz_graph,
+    sim_graph,
+)
+from udg_bringup.launch_arguments import check_arguments, is_included, view_port
 
 DEFAULT = SimGraphConfig()
 PACKAGES = ("udg_bringup", "udg_sim")  # which install this folder
@@ -28,6 +36,8 @@ ARGUMENTS = [
     ),
     DeclareLaunchArgument("noise", default_value="true", choices=BOOLEANS, description="noise on depth images"),
     DeclareLaunchArgument("camera_config", default_value="", description="file of the cameras; '' = the shipped"),
+    DeclareLaunchArgument("view", default_value="false", choices=BOOLEANS, description="show it in the browser"),
+    DeclareLaunchArgument("view_port", default_value=str(DEFAULT_PORT), description="of the page at 127.0.0.1"),
     DeclareLaunchArgument("rviz", default_value="false", choices=BOOLEANS, description="with RViz"),
 ]
 
@@ -54,6 +64,7 @@ def _nodes(context: LaunchContext) -> list[LaunchDescriptionEntity]:
         lockstep=value["lockstep"] == "true",
         noise=value["noise"] == "true",
         camera_config=value["camera_config"] or str(share / "cameras.yaml"),
+        view=ViewChoice(show=value["view"] == "true", port=view_port(value["view_port"]), allow_commands=True),
         with_publisher="robot_state_publisher" in get_packages_with_prefixes(),
     )
     nodes = sim_graph(config)
@@ -71,6 +82,6 @@ def _action(node: NodeDescription) -> Node:
         remappings=list(node.remaps.items()),
         arguments=list(node.arguments),
         output="screen",
-        on_exit=Shutdown(reason=f"node {node.name} ended"),
+        on_exit=None if node.apart else Shutdown(reason=f"node {node.name} ended"),
         sigterm_timeout=TIME_TO_STOP_S,
     )

@@ -19,7 +19,10 @@ def make(*words: str) -> subprocess.CompletedProcess[str]:
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (["sim", "TRAILS=3"], "make sim: no variable TRAILS; valid: ARGS CHECKPOINT OBJECT OBJECTS OUT SEED TRIALS"),
+        (
+            ["sim", "TRAILS=3"],
+            "make sim: no variable TRAILS; valid: ARGS CHECKPOINT OBJECT OBJECTS OUT PORT SEED TRIALS VIEW",
+        ),
         (["sim", "EPISODES=3"], "no variable EPISODES"),
         (["grasps", "OBJEKT=mug"], "no variable OBJEKT"),
         (["clean", "X=1"], "valid: none"),

@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 import pytest
 
 from udg_bringup.checkpoints import NoCheckpointError, checkpoint_folder
-from udg_bringup.graph import SimGraphConfig, frames_graph, parameter_file, process_environment, sim_graph
+from udg_bringup.graph import SimGraphConfig, ViewChoice, frames_graph, parameter_file, process_environment, sim_graph
 
 CONFIG = SimGraphConfig(checkpoint="some/checkpoint", object="mug", seed=7)
 
@@ -82,3 +82,18 @@ def test_discovery_and_sockets_stay_on_this_host_unless_the_user_says_else(monke
     monkeypatch.delenv("ROS_AUTOMATIC_DISCOVERY_RANGE")
     monkeypatch.setenv("ROS_DISTRO", "humble")
     assert process_environment()["ROS_LOCALHOST_ONLY"] == "1"
+
+
+def test_the_view_is_a_process_of_its_own_with_the_choices_of_the_graph() -> None:
+    assert "web_view" not in {node.name for node in sim_graph(CONFIG)}
+    shown = dataclasses.replace(CONFIG, view=ViewChoice(show=True, port=0, allow_commands=True))
+    view = {node.name: node for node in sim_graph(shown)}["web_view"]
+    assert view.apart
+    assert view.parameters == {
+        "port": 0,
+        "simulated": True,
+        "allow_commands": True,
+        "camera_config": "",
+        "object": "mug",
+        "seed": 7,
+    }

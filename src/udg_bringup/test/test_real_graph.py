@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from udg_bringup.graph import NodeDescription
+from udg_bringup.graph import NodeDescription, ViewChoice
 from udg_bringup.real_graph import RealGraphConfig, RealGraphError, read_parameters, real_graph
 from udg_control.hardware import HardwareConfig
 from udg_control.ur import UrArmConfig
@@ -146,3 +146,10 @@ def test_each_parameter_of_the_files_is_one_that_its_node_declares(emulated: boo
             node_class(context=context, parameter_overrides=overrides).destroy_node()
     finally:
         rclpy.try_shutdown(context=context)
+
+
+def test_the_view_commands_a_real_robot_only_if_that_is_chosen() -> None:
+    assert "web_view" not in graph()
+    view = graph(view=ViewChoice(show=True))["web_view"]
+    assert view.parameters["allow_commands"] is False and view.parameters["simulated"] is False
+    assert graph(view=ViewChoice(show=True, allow_commands=True))["web_view"].parameters["allow_commands"] is True

@@ -12,6 +12,7 @@ pytest.importorskip("rclpy", reason="needs rclpy")
 launch = pytest.importorskip("launch", reason="needs launch, which only a full ROS installation has")
 pytest.importorskip("launch_ros.actions", reason="needs launch_ros, of a full ROS installation")
 
+from udg_bringup.graph import ViewChoice  # noqa: E402
 from udg_bringup.real_graph import RealGraphConfig, real_graph  # noqa: E402
 from udg_description.errors import UdgError  # noqa: E402
 
@@ -76,3 +77,30 @@ def test_what_an_including_file_declares_passes(monkeypatch: pytest.MonkeyPatch)
     first, *rest = module._actions(including)
     assert "did you mean cameras?" in "".join(part.text for part in first.msg)
     assert len(rest) == len(module._actions(context(use_emulators="true")))
+
+
+@pytest.mark.parametrize(
+    ("values", "allowed"),
+    [
+        ({}, False),
+        ({"use_emulators": "true"}, True),
+        ({"view_commands": "true"}, True),
+        ({"use_emulators": "true", "view_commands": "false"}, False),
+    ],
+)
+def test_the_view_commands_a_real_robot_only_if_the_launch_says_so(
+    values: dict[str, str], allowed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module, seen = load(), []
+    monkeypatch.setattr(module, "get_package_share_directory", lambda _: str(REPOSITORY))
+    monkeypatch.setattr(module, "real_graph", lambda config: seen.append(config) or ())
+    module._actions(context(view="true", **values))
+    assert seen[0].view.show and seen[0].view.allow_commands is allowed
+
+
+def test_the_end_of_the_view_ends_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = load()
+    monkeypatch.setattr(module, "get_package_share_directory", lambda _: str(REPOSITORY))
+    config = RealGraphConfig(config=CONFIG, checkpoint="some/checkpoint", view=ViewChoice(show=True))
+    (view,) = [node for node in real_graph(config) if node.name == "web_view"]
+    assert module._action(view)._ExecuteLocal__on_exit is None

@@ -93,9 +93,12 @@ def test_the_policy_alone_sends_chunks_the_supervisor_alone_the_heartbeat_and_th
         for rule in rules(profile):
             who.setdefault(rule, set()).add(path.rpartition("/")[2])
     assert who[Opened("topic", "publish", "/action_chunk")] == {"policy"}
-    assert who[Opened("topic", "subscribe", "/action_chunk")] == {"control", "supervisor", "operator"}  # to record them
+    assert who[Opened("topic", "subscribe", "/action_chunk")] == {
+        *("control", "supervisor"),
+        *("operator", "web_view"),  # to record them, and to see them
+    }
     assert who[Opened("topic", "publish", "/heartbeat")] == {"supervisor"}
-    assert who[Opened("topic", "publish", "/emergency_stop")] == {"operator"}
+    assert who[Opened("topic", "publish", "/emergency_stop")] == {"operator", "web_view"}
     requests = {rule.name: names for rule, names in who.items() if rule.verb == "request"}
     assert set.union(*requests.values()) == {"operator"}
     patterns = {rule for rule in who if rule.verb in ("publish", "request") and set(rule.name) & set("*?[")}
@@ -137,6 +140,7 @@ def test_each_node_may_open_what_it_opens() -> None:
 
     from udg_bringup.checkpoints import checkpoint_folder
     from udg_bringup.ros.supervisor_node import SupervisorNode
+    from udg_bringup.ros.view_node import ViewNode
     from udg_control.ros.robot_node import RobotNode
     from udg_description.ros.frames_node import FramesNode
     from udg_perception.ros.kinect_node import KinectNode
@@ -153,6 +157,7 @@ def test_each_node_may_open_what_it_opens() -> None:
         PerceptionNode(),
         PolicyNode(parameter_overrides=checkpoint),
         SupervisorNode(),
+        ViewNode(parameter_overrides=[Parameter("port", value=0)]),
     ]
     try:
         for node in made:

@@ -5,18 +5,23 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from udg_bringup.compose import add_graph_arguments
-from udg_bringup.graph import LOCKSTEP_DEADLINE_S, SimGraphConfig, sim_graph
-from udg_bringup.ros.running import isolate, running
+from udg_bringup.compose import add_graph_arguments, add_view_arguments, view_choice
+from udg_bringup.graph import LOCKSTEP_DEADLINE_S, SimGraphConfig, ViewChoice, sim_graph
+from udg_bringup.ros.running import RunningGraph, isolate, running
 from udg_bringup.ros.trial_client import TrialClient, trial_client
 from udg_description.errors import UdgError, cli
 from udg_sim.ros.session import TrialSpec
 from udg_sim.ros.status import TrialStatus
+
+if TYPE_CHECKING:
+    from udg_bringup.view.looker import Looker
 
 TICK_S = 0.1
 TRIAL_TICKS = 120  # a trial's length; the benchmark runs as many trials as it needs
@@ -39,6 +44,7 @@ class BenchConfig:
     lockstep: bool = True
     noise: bool = True
     processes: bool = False
+    view: ViewChoice = field(default_factory=ViewChoice)  # with somebody who looks at it
 
     def __post_init__(self) -> None:
         """Check the numbers."""
@@ -55,6 +61,7 @@ class BenchResult:
     tick_ms: np.ndarray  # (N,)
     by_stage_ms: Mapping[str, np.ndarray]  # each (N,)
     memory_bytes: int  # resident, all processes of the graph and the benchmark itself
+    view: Mapping[str, float] = field(default_factory=dict)  # what the view sent and used
 
     def summary(self) -> dict[str, object]:
         """Return what the last line of the output says."""
@@ -66,6 +73,7 @@ class BenchResult:
                 name: {"p50": _percentile(times_ms, 50), "p99": _percentile(times_ms, 99)}
                 for name, times_ms in self.by_stage_ms.items()
             },
+            **({"view": dict(self.view)} if self.view else {}),
         }
 
 
@@ -84,18 +92,30 @@ def bench(config: BenchConfig) -> BenchResult:
         autostart=False,
         command_deadline_s=LOCKSTEP_DEADLINE_S,
         trial_time_s=TRIAL_TICKS * TICK_S if config.lockstep else 0.0,
+        view=config.view,
     )
     isolate()
     with running(sim_graph(graph_config), processes=config.processes) as graph:
         with trial_client(graph, watch_commands=not config.lockstep) as client:
-            _run_ticks(client, config)
+            with _looking(config, graph) as looker:
+                _run_ticks(client, config)
+                view = looker.figures() if looker is not None else {}
             memory_bytes = sum(resident_bytes(pid) for pid in graph.pids())
             times = client.stages
     return BenchResult(
         tick_ms=times.tick_ms()[config.warm_up :],
         by_stage_ms={name: values[config.warm_up :] for name, values in times.by_stage_ms().items()},
         memory_bytes=memory_bytes,
+        view=view,
     )
+
+
+def _looking(config: BenchConfig, graph: RunningGraph) -> AbstractContextManager[Looker | None]:
+    if not config.view.show:
+        return nullcontext()
+    from udg_bringup.view.looker import looking
+
+    return looking(config.view.port, graph.pid_apart("web_view"))
 
 
 def _run_ticks(client: TrialClient, config: BenchConfig) -> None:
@@ -131,6 +151,7 @@ def _main() -> None:
     parser.add_argument("--object", default=default.object, help="library id or path.obj@0.1")
     parser.add_argument("--lockstep", action=argparse.BooleanOptionalAction, default=True, help="else real time")
     add_graph_arguments(parser)
+    add_view_arguments(parser)
     options = parser.parse_args()
     result = bench(
         BenchConfig(
@@ -141,6 +162,7 @@ def _main() -> None:
             lockstep=options.lockstep,
             noise=options.noise,
             processes=options.processes,
+            view=view_choice(options, allow_commands=False),
         )
     )
     print(f"memory: {result.memory_bytes / GB:.2f} GB resident, all nodes")

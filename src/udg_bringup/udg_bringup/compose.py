@@ -6,9 +6,11 @@ import argparse
 import signal
 import threading
 
-from udg_bringup.graph import SimGraphConfig, sim_graph
-from udg_bringup.ros.running import ENDS, running
+from udg_bringup.graph import DEFAULT_PORT, SimGraphConfig, ViewChoice, sim_graph
+from udg_bringup.ros.running import ENDS, isolate, running
+from udg_bringup.ros.trial_client import trial_client
 from udg_description.errors import cli
+from udg_sim.ros.session import TrialSpec
 
 
 def add_graph_arguments(parser: argparse.ArgumentParser) -> None:
@@ -18,6 +20,21 @@ def add_graph_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--noise", action=argparse.BooleanOptionalAction, default=default.noise, help="depth noise")
     parser.add_argument("--seed", type=int, default=default.seed, help="seed of placements and noise (default: 0)")
     parser.add_argument("--processes", action="store_true", help="one process per node instead of one for all")
+
+
+def add_view_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the view in the browser."""
+    parser.add_argument("--view", action="store_true", help="show it in the browser")
+    parser.add_argument("--view-port", type=int, default=DEFAULT_PORT, help=f"at 127.0.0.1 (default: {DEFAULT_PORT})")
+
+
+def view_choice(options: argparse.Namespace, *, allow_commands: bool) -> ViewChoice:
+    """The view that the arguments ask for. Raises UdgError if its port is taken."""
+    if options.view:
+        from udg_bringup.view.server import refuse_taken
+
+        refuse_taken(options.view_port)
+    return ViewChoice(show=options.view, port=options.view_port, allow_commands=allow_commands)
 
 
 def main() -> None:
@@ -31,6 +48,8 @@ def _main() -> None:
     default = SimGraphConfig()
     parser.add_argument("--object", default=default.object, help="library id or path.obj@0.1")
     parser.add_argument("--lockstep", action=argparse.BooleanOptionalAction, default=False, help="default: real time")
+    parser.add_argument("--start", action="store_true", help="let the policy act at once")
+    add_view_arguments(parser)
     options = parser.parse_args()
     config = SimGraphConfig(
         checkpoint=options.checkpoint,
@@ -38,11 +57,17 @@ def _main() -> None:
         seed=options.seed,
         lockstep=options.lockstep,
         noise=options.noise,
+        view=view_choice(options, allow_commands=True),
     )
+    if options.view:  # whose buttons must not reach a real robot
+        isolate()
     stop = threading.Event()
     for number in ENDS:
         signal.signal(number, lambda *_: stop.set())
     with running(sim_graph(config), processes=options.processes) as graph:
+        if options.start:
+            with trial_client(graph) as client:
+                client.begin(TrialSpec(object=options.object, seed=options.seed))
         print("the graph runs; Ctrl-C ends it", flush=True)
         while not stop.wait(0.2):
             graph.check()

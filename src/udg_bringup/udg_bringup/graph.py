@@ -16,6 +16,9 @@ from typing import Any
 from udg_bringup.checkpoints import checkpoint_folder
 from udg_description.urdf import urdf_path
 
+DEFAULT_PORT = 8080
+"""Of the view in the browser, at 127.0.0.1."""
+
 LOCKSTEP_DEADLINE_S = 60.0
 """How long control waits for a chunk in lockstep [s]: a slow machine must give the same result as a fast one."""
 
@@ -37,11 +40,21 @@ class NodeDescription:
     remaps: Mapping[str, str] = field(default_factory=dict)
     threads: int = 1  # that its executor needs
     is_node: bool = True  # False: a plain process, `python -m module arguments`
+    apart: bool = False  # always a process of its own, whose end ends nothing else
 
     def __post_init__(self) -> None:
         """Make the mappings read-only."""
         object.__setattr__(self, "parameters", MappingProxyType(dict(self.parameters)))
         object.__setattr__(self, "remaps", MappingProxyType(dict(self.remaps)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class ViewChoice:
+    """Whether and how a graph is shown in the browser."""
+
+    show: bool = False
+    port: int = DEFAULT_PORT  # at 127.0.0.1
+    allow_commands: bool = False  # buttons that start and stop; the emergency stop is always there
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,12 +72,16 @@ class SimGraphConfig:
     trial_time_s: float = 0.0  # the lockstep simulation halts after so much simulated time, 0 = never
     camera_config: str = ""  # file of the cameras that are simulated, "" = the default cameras
     with_publisher: bool = False  # robot_state_publisher is installed: it publishes the robot's frames
+    view: ViewChoice = field(default_factory=ViewChoice)
 
 
 def sim_graph(config: SimGraphConfig) -> tuple[NodeDescription, ...]:
     """Nodes of the simulated robot; the simulation comes last, when its neighbours listen already. Raises UdgError."""
     return (
         *frames_graph(config.camera_config, with_publisher=config.with_publisher),
+        *view_graph(
+            config.view, config.camera_config, simulated=True, object_name=config.object, seed=config.seed
+        ),
         NodeDescription(
             name="perception",
             package="udg_perception",
@@ -132,6 +149,32 @@ def frames_graph(camera_config: str, *, with_publisher: bool = False) -> tuple[N
         parameters={"robot_description": Path(urdf_path()).read_text(encoding="utf-8")},
     )
     return (publisher, frames)
+
+
+def view_graph(
+    choice: ViewChoice, camera_config: str, *, simulated: bool, object_name: str = "", seed: int = 0
+) -> tuple[NodeDescription, ...]:
+    """The view in the browser, if it is wanted."""
+    if not choice.show:
+        return ()
+    return (
+        NodeDescription(
+            name="web_view",
+            package="udg_bringup",
+            executable="view_node",
+            module="udg_bringup.ros.view_node",
+            class_name="ViewNode",
+            parameters={
+                "port": choice.port,
+                "simulated": simulated,
+                "allow_commands": choice.allow_commands,
+                "camera_config": camera_config,
+                "object": object_name,
+                "seed": seed,
+            },
+            apart=True,
+        ),
+    )
 
 
 def rviz_graph(rviz_file: str) -> tuple[NodeDescription, ...]:

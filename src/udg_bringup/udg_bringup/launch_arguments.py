@@ -30,6 +30,13 @@ def check_arguments(given: Iterable[str], known: Sequence[str], *, included: boo
     return warnings
 
 
+def view_port(text: str) -> int:
+    """The port of the view. Raises LaunchArgumentError."""
+    if not text.isdecimal() or int(text) > 65535:
+        raise LaunchArgumentError(f"argument view_port:={text}; valid: 0 (any free one) to 65535")
+    return int(text)
+
+
 def is_included(file: Path, packages: Sequence[str], command: Sequence[str]) -> bool:
     """Whether a launch file runs from another one: `ros2 launch` was given another file by `command` (sys.argv).
 

@@ -8,6 +8,7 @@ import signal
 import threading
 from pathlib import Path
 
+from udg_bringup.compose import add_view_arguments, view_choice
 from udg_bringup.graph import process_environment
 from udg_bringup.real_graph import RealGraphConfig, real_graph
 from udg_bringup.ros.running import ENDS, running
@@ -31,6 +32,12 @@ def _main() -> None:
     parser.add_argument("--checkpoint", default="", help="folder of the policy (default: the shipped)")
     parser.add_argument("--left-host", default="", help="address of the left arm (default: that of robot.yaml)")
     parser.add_argument("--right-host", default="", help="address of the right arm")
+    add_view_arguments(parser)
+    parser.add_argument(
+        "--view-commands",
+        action=argparse.BooleanOptionalAction,
+        help="buttons that start and stop, not the emergency stop alone (default: with emulators)",
+    )
     parser.add_argument("--emulator-log", default="", help="file for the log of the emulated arms")
     options = parser.parse_args()
     config = RealGraphConfig(
@@ -43,6 +50,9 @@ def _main() -> None:
         checkpoint=options.checkpoint,
         hosts={"left": options.left_host, "right": options.right_host},
         emulator_log=options.emulator_log,
+        view=view_choice(
+            options, allow_commands=options.use_emulators if options.view_commands is None else options.view_commands
+        ),
     )
     nodes = real_graph(config)
     os.environ.update(process_environment())

@@ -12,7 +12,7 @@ from typing import Any, Literal, get_args
 import yaml
 
 from udg_bringup.checkpoints import checkpoint_folder
-from udg_bringup.graph import NodeDescription, Value, frames_graph
+from udg_bringup.graph import NodeDescription, Value, ViewChoice, frames_graph, view_graph
 from udg_control.xhand.config import EMULATED_SDK
 from udg_description.errors import UdgError
 from udg_description.layout import SIDES
@@ -42,6 +42,7 @@ class RealGraphConfig:
     hosts: Mapping[str, str] = field(default_factory=dict)  # addresses of the arms by side, "" = those of robot.yaml
     emulator_log: str = ""  # file of the emulated controllers' log, "" = none
     with_publisher: bool = False  # robot_state_publisher is installed: it publishes the robot's frames
+    view: ViewChoice = field(default_factory=ViewChoice)  # in the browser
 
     def __post_init__(self) -> None:
         """Check the choices. Raises RealGraphError."""
@@ -77,6 +78,7 @@ def real_graph(config: RealGraphConfig) -> tuple[NodeDescription, ...]:
     if config.policy:
         nodes.append(_policy(config))
     nodes.append(_supervisor(config))
+    nodes += view_graph(config.view, str(config.config / CAMERA_FILE), simulated=False)
     return _with_files(tuple(nodes), [config.config / name for name in config.parameter_files])
 
 
@@ -209,6 +211,7 @@ def _with_files(nodes: tuple[NodeDescription, ...], paths: list[Path]) -> tuple[
 
 KNOWN_NODES = (
     "frames",
+    "web_view",
     "control",
     "left_camera",
     "right_camera",

@@ -7,22 +7,23 @@ import json
 import time
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import zip_longest
 from pathlib import Path
 
 import numpy as np
 
 from udg_bringup.checkpoints import checkpoint_folder
-from udg_bringup.compose import add_graph_arguments
+from udg_bringup.compose import add_graph_arguments, add_view_arguments, view_choice
 from udg_bringup.film import FILM_NAME, Film, filming
-from udg_bringup.graph import LOCKSTEP_DEADLINE_S, SimGraphConfig, sim_graph
+from udg_bringup.graph import LOCKSTEP_DEADLINE_S, SimGraphConfig, ViewChoice, sim_graph
 from udg_bringup.report import TrialRecord, by_cause, by_object, html_page, percentiles_ms
 from udg_bringup.ros.running import RunningGraph, isolate, running
 from udg_bringup.ros.trial_client import TrialClient, trial_client
 from udg_datagen.trial_cause import cause_of_states
 from udg_description.errors import UdgError, cli
-from udg_description.files import next_free, user_path, whole_folder
+from udg_description.files import next_free, user_path, whole_folder, write_atomically
+from udg_description.names import safe_name
 from udg_policy.checkpoint import load_checkpoint
 from udg_sim.objects import SIZES, ObjectLibrary
 from udg_sim.ros.session import TrialSpec
@@ -30,6 +31,7 @@ from udg_sim.ros.status import TrialStatus
 from udg_sim.selection import HELP, select
 
 RESULT_FILE = "result.json"
+TRIALS_FOLDER = "trials"  # one file a trial, for `make replay`
 MAX_TRIAL_S = 90.0
 
 
@@ -52,6 +54,7 @@ class TrialsConfig:
     processes: bool = False
     out: Path = Path("out/sim")
     force: bool = False  # replace an earlier run in `out`
+    view: ViewChoice = field(default_factory=ViewChoice)  # in the browser
 
     def __post_init__(self) -> None:
         """Check the numbers."""
@@ -86,6 +89,7 @@ def run_trials(config: TrialsConfig) -> dict[str, object]:
         autostart=False,
         command_deadline_s=LOCKSTEP_DEADLINE_S,
         trial_time_s=config.time_limit_s if config.lockstep else 0.0,
+        view=config.view,
     )
     isolate()
     with whole_folder(config.out, replace=RESULT_FILE if config.force else "") as folder:
@@ -93,7 +97,7 @@ def run_trials(config: TrialsConfig) -> dict[str, object]:
             filming(folder, library) if config.video else nullcontext() as film,
             running(sim_graph(graph_config), processes=config.processes) as graph,
         ):
-            records, by_stage_ms = _run_all(graph, specs, config.time_limit_s, film)
+            records, by_stage_ms = _run_all(graph, specs, config.time_limit_s, film, folder / TRIALS_FOLDER)
         summary = summarise(records)
         (folder / RESULT_FILE).write_text(json.dumps(summary) + "\n", encoding="utf-8")
         page = html_page(
@@ -139,19 +143,23 @@ def _settings(config: TrialsConfig, checkpoint: Path) -> dict[str, object]:
 
 
 def _run_all(
-    graph: RunningGraph, specs: Sequence[TrialSpec], time_limit_s: float, film: Film | None
+    graph: RunningGraph, specs: Sequence[TrialSpec], time_limit_s: float, film: Film | None, folder: Path
 ) -> tuple[list[TrialRecord], dict[str, np.ndarray]]:
     records = []
+    folder.mkdir()
     with trial_client(graph) as client:
         for spec in specs:
-            record = run_trial(client, spec, time_limit_s, film)
+            record, statuses = run_trial(client, spec, time_limit_s, film)
+            _keep(folder / f"{spec.trial:03d}_{safe_name(spec.object)}.jsonl", statuses)
             records.append(record)
             print(_progress(record, len(specs)), flush=True)
         return records, client.stages.by_stage_ms()
 
 
-def run_trial(client: TrialClient, spec: TrialSpec, time_limit_s: float, film: Film | None) -> TrialRecord:
-    """Run one trial to success or the end of its simulated time."""
+def run_trial(
+    client: TrialClient, spec: TrialSpec, time_limit_s: float, film: Film | None
+) -> tuple[TrialRecord, list[TrialStatus]]:
+    """Run one trial to success or the end of its simulated time; its outcome, and its state at each tick."""
     statuses: list[TrialStatus] = []
 
     def on_status(status: TrialStatus) -> bool:
@@ -164,7 +172,7 @@ def run_trial(client: TrialClient, spec: TrialSpec, time_limit_s: float, film: F
     client.end()
     wall_s = time.monotonic() - began_s
     tick_ms = np.array([status.tick_ms for status in statuses])
-    return TrialRecord(
+    record = TrialRecord(
         object=spec.object,
         seed=spec.seed,
         trial=spec.trial,
@@ -176,6 +184,12 @@ def run_trial(client: TrialClient, spec: TrialSpec, time_limit_s: float, film: F
         pictures=film.add(statuses) if film is not None else (),
         cause="" if last.success else _cause(statuses),
     )
+    return record, statuses
+
+
+def _keep(path: Path, statuses: Sequence[TrialStatus]) -> None:
+    """Write a trial's states, one line a tick."""
+    write_atomically(path, "".join(f"{status.to_json()}\n" for status in statuses))
 
 
 def _cause(statuses: Sequence[TrialStatus]) -> str:
@@ -210,6 +224,7 @@ def _main() -> None:
     parser.add_argument("--lockstep", action=argparse.BooleanOptionalAction, default=True, help="else real time")
     parser.add_argument("--video", action=argparse.BooleanOptionalAction, default=True, help="write the film")
     add_graph_arguments(parser)
+    add_view_arguments(parser)
     options = parser.parse_args()
     out = options.out if options.force else next_free(options.out)
     summary = run_trials(
@@ -225,6 +240,7 @@ def _main() -> None:
             processes=options.processes,
             out=out,
             force=options.force,
+            view=view_choice(options, allow_commands=False),
         )
     )
     print(f"report: {out / 'report.html'}")

@@ -52,6 +52,10 @@ class ScriptedWorld:
     def step(self, n: int) -> None:
         self.steps.append(n)
 
+    def contacts(self, wanted: object) -> list[object]:
+        del wanted
+        return []
+
     @property
     def T_world_object(self) -> np.ndarray:
         T = self.start.copy()

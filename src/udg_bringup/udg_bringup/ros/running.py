@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Protocol
@@ -45,6 +45,9 @@ class RunningGraph(Protocol):
 
     def pids(self) -> list[int]:
         """Processes in which the nodes run."""
+
+    def pid_apart(self, name: str) -> int:
+        """Process of a node that is apart."""
 
 
 def isolate() -> None:
@@ -95,7 +98,7 @@ def _remap_arguments(nodes: Sequence[NodeDescription]) -> list[str]:
 
 
 class ComposedGraph:
-    """All nodes in this process; each is spun by a thread of its own."""
+    """All nodes but those apart in this process; each is spun by a thread of its own."""
 
     def __init__(self, nodes: Sequence[NodeDescription]) -> None:
         self._stack = ExitStack()
@@ -105,7 +108,13 @@ class ComposedGraph:
             rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
             self._stack.callback(rclpy.try_shutdown)
             self._spins: list[BackgroundSpin] = []
+            self._apart: dict[str, subprocess.Popen[bytes]] = {}
+            environment = {**os.environ, **process_environment()}
             for description in nodes:
+                if description.apart:
+                    self._apart[description.name] = _start_process(description, parameters, environment)
+                    self._stack.callback(_end_process, self._apart[description.name])
+                    continue
                 if not description.is_node:
                     raise GraphError(f"{description.name} is a process of its own; run the graph with processes")
                 node = load_node(description)
@@ -131,6 +140,10 @@ class ComposedGraph:
         """Return this process."""
         return [os.getpid()]
 
+    def pid_apart(self, name: str) -> int:
+        """Return the process of a node that is apart."""
+        return self._apart[name].pid
+
 
 class ProcessGraph:
     """Each node in a process of its own, as `ros2 launch` would run them."""
@@ -143,20 +156,11 @@ class ProcessGraph:
             rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
             self._stack.callback(rclpy.try_shutdown)
             self._processes: dict[str, subprocess.Popen[bytes]] = {}
+            self._apart: dict[str, subprocess.Popen[bytes]] = {}
             for node in nodes:
-                ros = [
-                    "--ros-args",
-                    "-r",
-                    f"__node:={node.name}",
-                    "--params-file",
-                    parameters,
-                    *_remap_arguments([node]),
-                ]
-                self._processes[node.name] = subprocess.Popen(
-                    [sys.executable, "-m", node.module, *node.arguments, *(ros if node.is_node else [])],
-                    env=environment,
-                )
-                self._stack.callback(_end_process, self._processes[node.name])
+                process = _start_process(node, parameters, environment)
+                self._stack.callback(_end_process, process)
+                (self._apart if node.apart else self._processes)[node.name] = process
             self._stack = self._stack.pop_all()
 
     def check(self) -> None:
@@ -172,6 +176,16 @@ class ProcessGraph:
     def pids(self) -> list[int]:
         """Return the nodes' processes."""
         return [process.pid for process in self._processes.values()]
+
+    def pid_apart(self, name: str) -> int:
+        """Return the process of a node that is apart."""
+        return self._apart[name].pid
+
+
+def _start_process(node: NodeDescription, parameters: str, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    ros = ["--ros-args", "-r", f"__node:={node.name}", "--params-file", parameters, *_remap_arguments([node])]
+    command = [sys.executable, "-m", node.module, *node.arguments, *(ros if node.is_node else [])]
+    return subprocess.Popen(command, env=dict(environment))
 
 
 def _end_process(process: subprocess.Popen[bytes]) -> None:

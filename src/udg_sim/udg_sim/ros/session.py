@@ -15,7 +15,7 @@ from udg_sim.depth import DepthRig, KinectNoise
 from udg_sim.objects import ObjectLibrary, ObjectModel
 from udg_sim.ros.status import TrialStatus
 from udg_sim.trial import LiftTracker, sample_placement
-from udg_sim.world import World, WorldConfig
+from udg_sim.world import Contact, World, WorldConfig
 
 PHYSICS_HZ = 240
 COMMAND_HZ = 100
@@ -186,4 +186,9 @@ class SimSession:
             T_world_object=T_world_object.tolist(),
             image_sent_s=image_sent_s,
             tick_ms=tick_ms,
+            contacts=[[*map(float, contact.position_world), contact.force_n] for contact in self._hand_contacts()],
         )
+
+    def _hand_contacts(self) -> list[Contact]:
+        """Where the robot presses on the object."""
+        return self._world.contacts(wanted=lambda a, b: "object" in (a, b) and "table" not in (a, b))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 
 MAY_BE_UNKNOWN = ("image_sent_s", "tick_ms")
 
@@ -26,6 +26,7 @@ class TrialStatus:
     T_world_object: list[list[float]]  # (4, 4)
     image_sent_s: float  # monotonic clock at which the depth images of this time left, NaN without images
     tick_ms: float  # images -> command of the previous tick, NaN before the first one
+    contacts: list[list[float]] = field(default_factory=list)  # of hands and object: x, y, z [m, world], force [N]
 
     def to_json(self) -> str:
         """One line of JSON; a time that is not known becomes null."""

@@ -1,0 +1,165 @@
+"""What can be looked at afterwards: episodes, simulated trials, grasp files. Each is a row of moments."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import trimesh
+
+from udg_bringup.view.figures import Series
+from udg_bringup.view.scene import Scene
+from udg_datagen.grasps import GraspSet
+from udg_description.errors import UdgError
+from udg_description.layout import part_indices
+from udg_description.model import RobotModel
+from udg_policy.dataset import STEP_S, read_episode
+from udg_sim.objects import ObjectLibrary
+from udg_sim.ros.status import TrialStatus
+
+CHUNK = 8  # steps of an episode that are shown as its prediction
+GRASP_S = 1.0  # time that a grasp of a file is shown
+
+
+class RecordingError(UdgError):
+    """A file that cannot be replayed."""
+
+
+class Recording(Protocol):
+    """Moments in the order of their times."""
+
+    title: str
+    times_s: np.ndarray  # (N,) [s] from the first moment on
+
+    def show(self, scene: Scene, index: int) -> str:
+        """Show a moment; return what to tell about it (Markdown)."""
+
+    def plots(self) -> Mapping[str, Series]:
+        """Figures over the whole time, by title."""
+
+
+def open_recording(path: Path, library: ObjectLibrary) -> Recording:
+    """The recording of a file, by its suffix. Raises UdgError."""
+    kinds: dict[str, Callable[[Path, ObjectLibrary], Recording]] = {
+        ".h5": EpisodeRecording,
+        ".jsonl": TrialRecording,
+        ".npz": GraspRecording,
+    }
+    if path.suffix not in kinds:
+        raise RecordingError(f"{path}: valid: an episode (.h5), a trial of make sim (.jsonl), a grasp file (.npz)")
+    return kinds[path.suffix](path, library)
+
+
+def _mesh(library: ObjectLibrary, name: str) -> trimesh.Trimesh | None:
+    """The mesh of an object; None for one that this machine does not have."""
+    try:
+        return library.get(name).mesh
+    except UdgError:
+        return None
+
+
+class EpisodeRecording:
+    """A demonstration: its cloud, robot, object, and the targets of the next steps as the prediction."""
+
+    def __init__(self, path: Path, library: ObjectLibrary) -> None:
+        self._episode = read_episode(path)
+        self._object = str(self._episode.meta.get("object", ""))
+        self._mesh = _mesh(library, self._object) if self._object else None
+        self.title = path.name
+        self.times_s = STEP_S * np.arange(len(self._episode))
+
+    def show(self, scene: Scene, index: int) -> str:
+        """Show a frame."""
+        episode = self._episode
+        scene.set_q(episode.q[index])
+        scene.set_cloud(np.column_stack([episode.cloud_xyz[index], episode.cloud_label[index]]))
+        scene.set_chunk(episode.target[index : index + CHUNK])
+        if episode.T_world_object is not None:
+            scene.set_object(self._object, self._mesh, episode.T_world_object[index])
+        meta = {name: episode.meta[name] for name in ("strategy", "sides", "success") if name in episode.meta}
+        told = ", ".join(f"{name} {value}" for name, value in meta.items())
+        return f"{self._object}: frame {index}, stage {episode.stage[index]}\n\n{told}"
+
+    def plots(self) -> Mapping[str, Series]:
+        """How far the arms' targets are ahead of the arms."""
+        lag = np.abs(self._episode.target - self._episode.q)
+        series = Series(("left arm [rad]", "right arm [rad]"))
+        arms = [lag[:, part_indices(f"{side}_arm")].max(axis=1) for side in ("left", "right")]
+        for time_s, *values in zip(self.times_s.tolist(), *(arm.tolist() for arm in arms), strict=True):
+            series.add(time_s, *values)
+        return {"Target ahead of the arm, greatest of six joints": series}
+
+
+class TrialRecording:
+    """A simulated trial, tick by tick, as `make sim` keeps it."""
+
+    def __init__(self, path: Path, library: ObjectLibrary) -> None:
+        try:
+            lines = path.read_text(encoding="utf-8").splitlines()
+            self._statuses = [TrialStatus.from_json(line) for line in lines if line.strip()]
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            raise RecordingError(f"{path}: not the record of a trial: {error}") from None
+        if not self._statuses:
+            raise RecordingError(f"{path}: has no ticks")
+        self._mesh = _mesh(library, self._statuses[0].object)
+        self.title = path.name
+        self.times_s = np.array([status.time_s for status in self._statuses])
+
+    def show(self, scene: Scene, index: int) -> str:
+        """Show a tick."""
+        status = self._statuses[index]
+        scene.set_q(np.array(status.q))
+        scene.set_object(status.object, self._mesh, np.array(status.T_world_object))
+        scene.set_contacts(np.array(status.contacts, dtype=float).reshape(-1, 4))
+        outcome = "**lifted**" if status.success else f"raised {status.raised_m:.3f} m"
+        return f"{status.object}, seed {status.seed}, trial {status.trial}: {outcome}, {status.time_s:.1f} s"
+
+    def plots(self) -> Mapping[str, Series]:
+        """Height and tick times."""
+        height, ticks = Series(("raised [m]",)), Series(("depth image to command [ms]",))
+        for status in self._statuses:
+            height.add(status.time_s, status.raised_m)
+            if np.isfinite(status.tick_ms):
+                ticks.add(status.time_s, status.tick_ms)
+        return {"Height of the object": height, "Tick": ticks}
+
+
+class GraspRecording:
+    """The grasps of a file, one after the other, on the table for which they were made; XHands only."""
+
+    def __init__(self, path: Path, library: ObjectLibrary) -> None:
+        self._grasps = grasps = GraspSet.load(path)
+        if len(grasps) == 0:
+            raise RecordingError(f"{path}: has no grasps. {grasps.reason}".rstrip())
+        robot = RobotModel()
+        self._hands = [robot.hand(side) for side in grasps.sides]
+        for hand, names in zip(self._hands, grasps.joint_names, strict=True):
+            if hand.joint_names != names:
+                raise RecordingError(f"{path}: joints {', '.join(names[:2])}, ...; valid: those of the XHand")
+        self._mesh = _mesh(library, grasps.object_id)
+        self.title = path.name
+        self.times_s = GRASP_S * np.arange(len(grasps))
+
+    def show(self, scene: Scene, index: int) -> str:
+        """Show a grasp, with its contact forces."""
+        grasps = self._grasps
+        scene.show_robot(False)
+        scene.set_object(grasps.object_id, self._mesh, grasps.T_table_object)
+        for h, (side, hand) in enumerate(zip(grasps.sides, self._hands, strict=True)):
+            T_table_hand = grasps.T_table_object @ grasps.T_object_hand[index, h]
+            scene.set_hand(side, hand, T_table_hand @ hand.link_pose_array(grasps.q_grasp[index, h]))
+        rotation, place = grasps.T_table_object[:3, :3], grasps.T_table_object[:3, 3]
+        points = grasps.contact_points_object[index] @ rotation.T + place
+        scene.set_forces(points, grasps.contact_forces_object[index] @ rotation.T)
+        held = [name for name, held in zip(grasps.tests, grasps.withstood[index], strict=True) if held]
+        told = f"withstood: {', '.join(held) or 'no test'}" if grasps.tests else "not validated"
+        return f"{grasps.object_id}, {grasps.strategy}: grasp {index}, energy {grasps.energy[index]:.3g}\n\n{told}"
+
+    def plots(self) -> Mapping[str, Series]:
+        """The energy of each grasp."""
+        series = Series(("energy",))
+        for time_s, energy in zip(self.times_s.tolist(), self._grasps.energy.tolist(), strict=True):
+            series.add(time_s, energy)
+        return {"Energy": series}
