@@ -25,6 +25,8 @@ RUN ?= out/train
 # episode-page; empty: the first one
 EPISODE ?=
 PRESET ?= edge
+# pack
+PART_MB ?= 60
 # calibrate
 METHOD ?= robot
 FOLDER ?= out/calibration
@@ -53,6 +55,8 @@ VARS_fault-table := ATTEMPTS ARGS
 VARS_grasps := OBJECT OBJECTS STRATEGY SIDE N SEED OUT WORKERS ARGS
 VARS_demos := OBJECTS OBJECT SEED EPISODES OUT DATA WORKERS ARGS
 VARS_data-info := DATA ARGS
+VARS_pack := DATA CHECKPOINT PART_MB OUT ARGS
+VARS_unpack := DATA OUT
 VARS_train := DATA RUN PRESET SEED ARGS
 VARS_episode-page := EPISODE DATA CHECKPOINT OUT ARGS
 VARS_trials := CHECKPOINT OBJECTS OBJECT TRIALS SEED WORKERS ARGS
@@ -80,7 +84,7 @@ else ifneq ($(call given,OBJECTS),)
 override OBJECT := $(OBJECTS)
 endif
 
-.PHONY: help rehearse setup sim bench-tick bench-control bench-policy bench-synthesis test fault-table lint colcon-test grasps demos agreement trials data-info train ablations episode-page objects calibrate rviz view replay view-picture clean distclean
+.PHONY: help rehearse setup sim bench-tick bench-control bench-policy bench-synthesis test fault-table lint colcon-test grasps demos agreement trials data-info pack unpack train ablations episode-page objects calibrate rviz view replay view-picture clean distclean
 
 help:  ## list the targets and their variables
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -156,6 +160,14 @@ trials: setup  ## closed-loop TRIALS of CHECKPOINT on OBJECTS without ROS, throu
 
 data-info: setup  ## what the dataset DATA holds, with pictures in DATA/info; last line: JSON (ARGS=--verify)
 	@$(ENV) exec python -m udg_datagen.data_info --data "$(DATA)" $(ARGS)
+
+pack: setup  ## pack DATA (or CHECKPOINT) into parts of PART_MB=60 in OUT, to be moved to another machine and trained from
+	@$(ENV) exec python -m udg_policy.packed "$(or $(CHECKPOINT),$(DATA))" --part-mb $(PART_MB) \
+		--out "$(if $(filter command% environment,$(origin OUT)),$(OUT),out/packed)" $(ARGS)
+
+unpack: setup  ## unpack DATA, a packed data set or checkpoint, into OUT
+	@$(ENV) exec python -m udg_policy.packed --unpack "$(DATA)" \
+		--out "$(if $(filter command% environment,$(origin OUT)),$(OUT),out/unpacked)"
 
 train: setup  ## train PRESET on DATA into RUN (to go on: ARGS=--resume)
 	@$(ENV) exec python -m udg_policy.train --data "$(DATA)" --out "$(RUN)" --preset $(PRESET) --seed $(SEED) $(ARGS)

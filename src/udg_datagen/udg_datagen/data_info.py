@@ -19,7 +19,7 @@ from udg_datagen.demonstration import UNPLANNED
 from udg_datagen.episode_picture import EpisodeRenderer
 from udg_description.errors import UdgError, cli
 from udg_description.files import check_folder, user_path
-from udg_policy.dataset import LABEL_SEEN, Episode, EpisodeDataset, read_episode
+from udg_policy.dataset import LABEL_SEEN, Episode, EpisodeDataset
 from udg_policy.episode_file import content_hash
 from udg_policy.errors import DatasetError
 from udg_sim.video import contact_sheet, write_png
@@ -116,7 +116,7 @@ def summarise(dataset: EpisodeDataset) -> dict[str, Any]:
     lengths = [dataset.header(i).frames for i in range(len(dataset))]
     sizes: dict[str, str] = {str(m.get("object")): str(m.get("size_class", UNKNOWN)) for m in metas}
     accounts = [{"size_class": sizes.get(str(a.get("object")), UNKNOWN), **a} for a in read_accounts(dataset.folder)]
-    size = sum(path.stat().st_size for path in dataset.paths)
+    size = dataset.bytes
     return {
         "episodes": len(dataset), "frames": sum(lengths), "objects": len(sizes),
         "frames_of_an_episode": {"least": min(lengths), "median": float(np.median(lengths)), "most": max(lengths)},
@@ -144,7 +144,7 @@ def draw(dataset: EpisodeDataset, out: Path, pictures: int, replay: Path | None)
         write_png(out / "episodes.png", contact_sheet([renderer.tile(e, len(e) - 1) for e in chosen], _SHEET_COLUMNS))
         drawn["contact_sheet"] = str(out / "episodes.png")
     if replay is not None:
-        EpisodeRenderer().replay(read_episode(replay), out / f"{replay.stem}.mp4")
+        EpisodeRenderer().replay(dataset[dataset.paths.index(replay)], out / f"{replay.stem}.mp4")
         drawn["replay"] = str(out / f"{replay.stem}.mp4")
     return drawn
 

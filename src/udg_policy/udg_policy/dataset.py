@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from udg_policy.episode_file import (
     verify,
 )
 from udg_policy.errors import DatasetError
+from udg_policy.packed import PackedFolder, is_packed
 
 __all__ = ["CLOUD_POINTS", "LABEL_LEFT", "LABEL_RIGHT", "LABEL_SEEN", "MANIFEST_NAME", "SCHEMA_VERSION", "STEP_S",
            "Episode", "EpisodeDataset", "EpisodeWriter", "read_episode", "write_atomically"]
@@ -105,7 +107,7 @@ def read_episode(path: str | Path) -> Episode:
 
 
 class EpisodeDataset:
-    """The episodes of a folder, in the order of their names.
+    """The episodes of a folder, in the order of their names. A packed folder (udg_policy.packed) is read as it is.
 
     Every read verifies the file. With `skip_corrupt` all files are verified at once and the corrupt ones left out:
     `skipped` holds their paths and what is wrong with them.
@@ -115,7 +117,10 @@ class EpisodeDataset:
         self.folder = Path(folder)
         if not self.folder.is_dir():
             raise DatasetError(f"{self.folder}: no such dataset folder")
-        self.paths: tuple[Path, ...] = tuple(sorted(self.folder.glob(_PATTERN)))
+        self._packed = PackedFolder(self.folder) if is_packed(self.folder) else None
+        names = [path.name for path in self.folder.glob(_PATTERN)] if self._packed is None else self._packed.names
+        # In a packed folder these are no files.
+        self.paths: tuple[Path, ...] = tuple(self.folder / name for name in sorted(names) if fnmatch(name, _PATTERN))
         self.skipped: dict[Path, str] = {}
         if not self.paths and any(self.folder.glob(_OLD_PATTERN)):
             raise DatasetError(f"{self.folder}: holds episodes of the old format (.npz); convert them with "
@@ -130,26 +135,34 @@ class EpisodeDataset:
         return len(self.paths)
 
     def __getitem__(self, index: int) -> Episode:
-        return read_episode(self.paths[index])
+        return decode_episode(self._bytes(self.paths[index]), str(self.paths[index]))
 
     def __iter__(self) -> Iterator[Episode]:
-        return (read_episode(path) for path in self.paths)
+        return (self[index] for index in range(len(self)))
+
+    def _bytes(self, path: Path, size: int = -1) -> bytes:
+        return _read_bytes(path, size) if self._packed is None else self._packed.read(path.name, size)
+
+    @property
+    def bytes(self) -> int:
+        """Size of all episodes."""
+        return sum(path.stat().st_size if self._packed is None else self._packed.size(path.name) for path in self.paths)
 
     def header(self, index: int) -> Header:
         """What the file says about itself, quickly: only its first bytes are read and nothing is verified."""
         path = self.paths[index]
-        return read_header(_read_bytes(path, HEADER_BYTES), str(path))
+        return read_header(self._bytes(path, HEADER_BYTES), str(path))
 
     def meta(self, index: int) -> dict[str, Any]:
         """The meta data of one episode, verified; the arrays are not unpacked."""
-        return decode_meta(_read_bytes(self.paths[index]), str(self.paths[index]))[1]
+        return decode_meta(self._bytes(self.paths[index]), str(self.paths[index]))[1]
 
     def verify(self) -> dict[Path, str]:
         """Read all files and check all checksums; what is wrong, by path. Empty if all are sound."""
         wrong: dict[Path, str] = {}
         for path in self.paths:
             try:
-                verify(_read_bytes(path), str(path))
+                verify(self._bytes(path), str(path))
             except DatasetError as error:
                 wrong[path] = str(error)
         return wrong
