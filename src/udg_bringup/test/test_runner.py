@@ -90,7 +90,9 @@ def test_a_run_leaves_film_sheet_report_and_result(checkpoint: Path, tmp_path: P
     summary = run_trials(config)
     assert summary["trials"] == 2
     assert summary["by_object"] == {OBJECT: {"trials": 2, "successes": 0}}
-    assert sorted(path.name for path in out.iterdir()) == ["report.html", "result.json", "trials.mp4", "trials.png"]
+    files = ["report.html", "result.json", "trials", "trials.mp4", "trials.png"]
+    assert sorted(path.name for path in out.iterdir()) == files
+    assert len(list((out / "trials").glob("*.jsonl"))) == 2
     assert json.loads((out / "result.json").read_text(encoding="utf-8")) == summary
     assert OBJECT in (out / "report.html").read_text(encoding="utf-8")
     before = {path.name: path.read_bytes() for path in out.iterdir()}
