@@ -49,7 +49,7 @@ class DemoConfig:
     noise_arm_rad: float = 0.0  # stationary deviation of the executed command, label from the expert
     noise_hand_rad: float = 0.0
     noise_correlation: float = 0.7
-    noise_near: float = 0.3  # share of the noise on the approach and while the hands close
+    noise_near: float = 0.15  # share of the noise on the approach and while the hands close
     noise_holding: float = 0.1  # share of it from the squeeze on: two arms would open their grip
 
     def __post_init__(self) -> None:
