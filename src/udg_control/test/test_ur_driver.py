@@ -19,7 +19,8 @@ import pytest
 from udg_control.device import DeviceStatus, Fault, Phase
 from udg_control.emulators.ur_process import UrEmulatorClient, UrEmulators, loopback_pair
 from udg_control.errors import DeviceError
-from udg_control.ur import UrArm, UrArmConfig, stop_together
+from udg_control.stop_together import StopTogether
+from udg_control.ur import UrArm, UrArmConfig
 from udg_control.ur.dashboard import Dashboard
 from udg_control.ur.receive import Receiver
 from udg_description.layout import Side
@@ -432,7 +433,7 @@ def test_when_the_process_of_an_arm_dies_the_other_arm_stops_too(
     for client in clients:
         client.inject("restore")
     arms = (make(emulators.left, "left"), make(emulators.right, "right"))
-    watch = stop_together(arms)
+    watch = StopTogether(arms)
     try:
         for arm in arms:
             arm.connect()

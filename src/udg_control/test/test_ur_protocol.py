@@ -12,8 +12,9 @@ from udg_control.device import Fault
 from udg_control.emulators import ur_fields as rtde
 from udg_control.errors import SafetyConfigError
 from udg_control.ur import UrArmConfig
-from udg_control.ur.shared import RING, Command, Order, Report, Shared
+from udg_control.ur.shared import RING, ArmMemory, Command, Report
 from udg_control.ur.watch import Sample, judge
+from udg_control.worker import Order
 
 
 def test_messages_survive_any_cutting() -> None:
@@ -58,10 +59,10 @@ def test_a_short_input_package_is_filled_with_zeros() -> None:
     assert recipe.unpack(struct.pack(">i3d", 11, 1.0, 2.0, 3.0)) == (11, 1.0, 2.0, 3.0, *[0.0] * 8)
 
 
-def shared_pair() -> tuple[Shared, Shared]:
-    descriptor = Shared.create()
+def shared_pair() -> tuple[ArmMemory, ArmMemory]:
+    descriptor = ArmMemory.create()
     try:
-        return Shared(descriptor), Shared(descriptor)
+        return ArmMemory(descriptor), ArmMemory(descriptor)
     finally:
         os.close(descriptor)
 
@@ -77,10 +78,10 @@ def test_commands_and_reports_arrive_whole_and_in_order() -> None:
     report = Report(alive_ns=5, fault=3, controller_s=1.5)
     process.put_report(report)
     process.put_joints([1.0] * 6, [2.0] * 6, [3.0] * 6, [4.0] * 6)
-    process.put_detail("wire \u00fcber")
+    process.detail.put("wire \u00fcber")
     assert control.report() == report
     np.testing.assert_array_equal(control.joints(), np.repeat([[1.0], [2.0], [3.0], [4.0]], 6, axis=1))
-    assert control.detail() == "wire \u00fcber"
+    assert control.detail.get() == "wire \u00fcber"
 
 
 def test_of_too_many_commands_the_newest_are_read() -> None:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 import json
 import os
+import signal
 import subprocess
 import sys
 from enum import IntEnum
+from types import FrameType
+from typing import NoReturn, Protocol
 
 
 class Order(IntEnum):
@@ -17,6 +21,34 @@ class Order(IntEnum):
     ARM = 1
     STOP = 2
     CLOSE = 3
+
+
+class Worker(Protocol):
+    """What a device's process runs."""
+
+    asked_to_end: bool  # set by signals; `run` looks at it in each cycle
+
+    def run(self) -> int:
+        """Serve until the end; returns the exit code."""
+
+
+def serve(worker: Worker) -> NoReturn:
+    """Run a device's process to its end.
+
+    Signals ask it to end in order. At the end nothing of the vendor's library runs any more: its destructors and
+    threads may sleep, reconnect or abort.
+    """
+
+    def ask_to_end(_signal: int, _frame: FrameType | None) -> None:
+        worker.asked_to_end = True
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, ask_to_end)
+    gc.freeze()
+    gc.disable()
+    code = worker.run()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def start_worker(module: str, start: object, descriptor: int) -> subprocess.Popen[bytes]:

@@ -7,31 +7,29 @@ again by itself. So it lives here alone, and this process ends at once when the 
 from __future__ import annotations
 
 import ctypes
-import gc
 import json
 import math
 import os
-import signal
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from types import FrameType
 from typing import Any, NoReturn
 
 import numpy as np
 
 from udg_control.device import Fault, Phase
+from udg_control.shared_memory import FAULTS, PHASES
 from udg_control.ur.config import UrArmConfig
 from udg_control.ur.dashboard import REMOTE, Dashboard, DashboardError
 from udg_control.ur.identity import QUESTIONS, identify, wrong_serial, wrong_version
 from udg_control.ur.playout import Playout
 from udg_control.ur.receive import ReceiveError, Receiver
-from udg_control.ur.shared import FAULTS, LATENESS_BIN_US, LATENESS_BINS, PHASES, Command, Report, Shared
+from udg_control.ur.shared import LATENESS_BIN_US, LATENESS_BINS, ArmMemory, Command, Report
 from udg_control.ur.start import Start
 from udg_control.ur.watch import PLAYING, FaultReport, Sample, judge
-from udg_control.worker import Order, ask_for_real_time
+from udg_control.worker import Order, ask_for_real_time, serve
 from udg_description.layout import part_indices
 from udg_description.limits import joint_limits
 
@@ -55,7 +53,7 @@ _NS = 1_000_000_000
 class ArmProcess:
     """One arm, from connecting to the end."""
 
-    def __init__(self, start: Start, config: UrArmConfig, shared: Shared) -> None:
+    def __init__(self, start: Start, config: UrArmConfig, shared: ArmMemory) -> None:
         """Nothing is connected yet."""
         self._start, self._config, self._shared = start, config, shared
         where = part_indices(f"{start.side}_arm")
@@ -107,6 +105,7 @@ class ArmProcess:
 
     def run(self) -> int:
         """Connect and serve until the end; returns the exit code."""
+        self._ask_for_real_time()
         try:
             self._report(time.monotonic())
             if not self._connect():
@@ -342,7 +341,7 @@ class ArmProcess:
         if self._phase is Phase.FAULT:
             return
         self._phase, self._fault, self._fault_ns = Phase.FAULT, fault, time.monotonic_ns()
-        self._shared.put_detail(fault.detail)
+        self._shared.detail.put(fault.detail)
         self._braking, self._last = False, None
         if self._control is not None:
             self._in_background(self._stop_and_end)
@@ -351,7 +350,7 @@ class ArmProcess:
         """End now, without ur_rtde's destructors: it would reconnect by itself. The controller's watchdog stops too."""
         if self._phase is not Phase.FAULT:
             self._phase, self._fault, self._fault_ns = Phase.FAULT, fault, time.monotonic_ns()
-            self._shared.put_detail(fault.detail)
+            self._shared.detail.put(fault.detail)
         self._report(time.monotonic())
         if self._dashboard is not None:
             self._dashboard.stop_program()
@@ -510,7 +509,7 @@ class ArmProcess:
 
     # --- scheduling -------------------------------------------------------------------------------------------------
 
-    def ask_for_real_time(self) -> None:
+    def _ask_for_real_time(self) -> None:
         """Real-time priority and memory that stays, where permitted; fine timers everywhere."""
         self._real_time = ask_for_real_time(self._config.real_time_priority)
         if self._real_time:
@@ -535,24 +534,11 @@ class ArmProcess:
             self._libc.prctl(_PR_SET_TIMERSLACK, SERVO_SLACK_NS, 0, 0, 0)
 
 
-def main(argv: Sequence[str]) -> int:
+def main(argv: Sequence[str]) -> NoReturn:
     """Run the arm that the argument (JSON of `Start`) describes."""
     start = Start(**json.loads(argv[0]))
     config = UrArmConfig(**{**start.config, "payload_centre_m": tuple(start.config["payload_centre_m"])})
-    process = ArmProcess(start, config, Shared(start.descriptor))
-
-    def ask_to_end(_signal: int, _frame: FrameType | None) -> None:
-        process.asked_to_end = True
-
-    signal.signal(signal.SIGINT, ask_to_end)
-    signal.signal(signal.SIGTERM, ask_to_end)
-    signal.signal(signal.SIGHUP, ask_to_end)
-    process.ask_for_real_time()
-    gc.freeze()
-    gc.disable()
-    code = process.run()
-    sys.stderr.flush()
-    os._exit(code)  # ur_rtde's destructors sleep, reconnect, and may crash
+    serve(ArmProcess(start, config, ArmMemory(start.descriptor)))
 
 
 if __name__ == "__main__":

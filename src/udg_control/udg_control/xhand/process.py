@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import gc
 import json
 import os
-import signal
 import sys
 import time
 from collections.abc import Sequence
-from types import FrameType
+from typing import NoReturn
 
 import numpy as np
 
 from udg_control.device import Fault, Phase
-from udg_control.worker import Order, ask_for_real_time
+from udg_control.shared_memory import FAULTS, PHASES
+from udg_control.worker import Order, ask_for_real_time, serve
 from udg_control.xhand import codes
 from udg_control.xhand.config import XHandConfig
 from udg_control.xhand.heat import MotorHeat
 from udg_control.xhand.sdk import Hand, SdkError, load_sdk
-from udg_control.xhand.shared import FAULTS, PHASES, Command, Joints, Report, Shared
+from udg_control.xhand.shared import Command, HandMemory, Joints, Report
 from udg_control.xhand.start import Start
 from udg_description.layout import HAND_JOINTS, part_indices
 from udg_description.limits import joint_limits
@@ -35,7 +34,7 @@ _NS = 1_000_000_000
 class HandProcess:
     """One hand, from opening to the end."""
 
-    def __init__(self, start: Start, config: XHandConfig, shared: Shared) -> None:
+    def __init__(self, start: Start, config: XHandConfig, shared: HandMemory) -> None:
         """Nothing is open yet."""
         self._start, self._config, self._shared = start, config, shared
         where = part_indices(f"{start.side}_hand")
@@ -71,6 +70,7 @@ class HandProcess:
 
     def run(self) -> int:
         """Open and serve until the end; returns the exit code."""
+        ask_for_real_time(self._config.real_time_priority)
         self._report()
         try:
             self._hand = Hand(load_sdk(self._config.sdk_module), self._start.side, self._config, self._alive)
@@ -79,7 +79,7 @@ class HandProcess:
             self._enter_fault(Fault.WRONG_DEVICE if error.wrong_device else Fault.NOT_CONNECTED, str(error))
             return EXIT_REFUSED
         hand = self._hand
-        self._shared.put_identity(f"{hand.port}|{hand.serial_number}|{hand.version}")
+        self._shared.identity.put(f"{hand.port}|{hand.serial_number}|{hand.version}")
         self._phase = Phase.STOPPED
         if self._start.arm:
             self._arm()
@@ -265,13 +265,13 @@ class HandProcess:
             advisory = f"the hand has refused {self._too_far} (1501030): check its limits"
         if advisory != self._advisory:
             self._advisory = advisory
-            self._shared.put_advisory(advisory)
+            self._shared.advisory.put(advisory)
 
     def _enter_fault(self, fault: Fault, detail: str) -> None:
         """Latch the fault. The hand keeps its last target."""
         self._phase, self._fault, self._fault_ns = Phase.FAULT, fault, time.monotonic_ns()
         self._last = None
-        self._shared.put_detail(detail)
+        self._shared.detail.put(detail)
         self._report()
 
     def _report(self) -> None:
@@ -301,25 +301,11 @@ class HandProcess:
         )
 
 
-def main(argv: Sequence[str]) -> None:
+def main(argv: Sequence[str]) -> NoReturn:
     """Run the hand that the argument (JSON of `Start`) describes."""
     start = Start(**json.loads(argv[0]))
     tuples = {name: tuple(start.config[name]) for name in ("ports", "thumb_most_rad")}
-    config = XHandConfig(**{**start.config, **tuples})
-    process = HandProcess(start, config, Shared(start.descriptor))
-
-    def ask_to_end(_signal: int, _frame: FrameType | None) -> None:
-        process.asked_to_end = True
-
-    signal.signal(signal.SIGINT, ask_to_end)
-    signal.signal(signal.SIGTERM, ask_to_end)
-    signal.signal(signal.SIGHUP, ask_to_end)
-    ask_for_real_time(config.real_time_priority)
-    gc.freeze()
-    gc.disable()
-    code = process.run()
-    sys.stderr.flush()
-    os._exit(code)  # the library's threads may abort a process that ends in order
+    serve(HandProcess(start, XHandConfig(**{**start.config, **tuples}), HandMemory(start.descriptor)))
 
 
 if __name__ == "__main__":

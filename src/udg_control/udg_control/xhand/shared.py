@@ -1,24 +1,16 @@
-"""Memory shared by control and a hand's process: the newest command one way, the report the other."""
+"""Memory shared by control and a hand's process: the newest command one way, what is measured the other."""
 
 from __future__ import annotations
 
-import mmap
-import os
 import struct
 from typing import NamedTuple
 
 import numpy as np
 
-from udg_control.device import Fault, Phase
-from udg_control.shared_record import Record
-from udg_control.worker import Order
+from udg_control.shared_memory import SharedMemory
 from udg_description.layout import N_HAND_JOINTS
 
-PHASES = tuple(Phase)
-FAULTS = tuple(Fault)
 N_FINGERS = 5
-_TEXT_BYTES = 512
-_SIZE = 1 << 14
 
 
 class Command(NamedTuple):
@@ -57,50 +49,26 @@ class Joints(NamedTuple):
     force: np.ndarray
 
 
-_REPORT = struct.Struct("@13q2d")
 _JOINTS = struct.Struct(f"@{3 * N_HAND_JOINTS + 3 * N_FINGERS}d")
 _COMMAND = struct.Struct(f"@q{N_HAND_JOINTS}d")
-_TEXT = struct.Struct(f"@{_TEXT_BYTES}s")
 
 
-class Shared:
-    """The memory, seen from either side. Anonymous: it goes when both processes have gone."""
+class HandMemory(SharedMemory[Report]):
+    """The memory, seen from either side."""
+
+    report_type = Report
 
     def __init__(self, descriptor: int) -> None:
         """Map the memory behind a descriptor of `create`."""
-        self._memory = mmap.mmap(descriptor, _SIZE)
-        self._words = memoryview(self._memory).cast("q")
-        self._order, self._order_count = 0, 1
-        offset = 2 * 8
-        records = []
-        for layout in (_REPORT, _JOINTS, _COMMAND, _TEXT, _TEXT, _TEXT):
-            records.append(Record(layout, self._memory, self._words, offset))
-            offset = records[-1].end
-        self._report, self._joints, self._command, self._detail, self._advisory, self._identity = records
-
-    @staticmethod
-    def create() -> int:
-        """Return the descriptor of new memory."""
-        descriptor = os.memfd_create("udg_hand")
-        os.ftruncate(descriptor, _SIZE)
-        return descriptor
+        super().__init__(descriptor)
+        self._joints, self._command = self._record(_JOINTS), self._record(_COMMAND)
+        self.identity = self._text()  # port, serial number and SDK version of the hand
 
     # --- control's side ---------------------------------------------------------------------------------------------
-
-    def give(self, order: Order) -> int:
-        """Give an order; returns its number."""
-        self._words[self._order] = order
-        self._words[self._order_count] += 1
-        return self._words[self._order_count]
 
     def write(self, command: Command) -> None:
         """Put a command in place of the last."""
         self._command.put(command.written_ns, *command.q)
-
-    def report(self) -> Report:
-        """Return the newest report."""
-        values = self._report.get()
-        return Report() if values is None else Report(*values)
 
     def joints(self) -> Joints | None:
         """Return what was measured, None before the first."""
@@ -111,50 +79,13 @@ class Shared:
         data = np.array(values)
         return Joints(data[:n], data[n : 2 * n], data[2 * n : 3 * n], data[3 * n :].reshape(N_FINGERS, 3))
 
-    def detail(self) -> str:
-        """Return the text about the fault."""
-        return _text(self._detail)
-
-    def advisory(self) -> str:
-        """Return what is worth telling, "" for nothing."""
-        return _text(self._advisory)
-
-    def identity(self) -> str:
-        """Return port, serial number and SDK version of the hand."""
-        return _text(self._identity)
-
     # --- the process's side -----------------------------------------------------------------------------------------
-
-    def order(self) -> tuple[int, Order]:
-        """Return number and kind of the newest order."""
-        return self._words[self._order_count], Order(self._words[self._order])
 
     def command(self) -> Command | None:
         """Return the newest command, None before the first."""
         values = self._command.get()
         return None if values is None else Command(values[0], values[1:])
 
-    def put_report(self, report: Report) -> None:
-        """Publish."""
-        self._report.put(*report)
-
     def put_joints(self, joints: Joints) -> None:
         """Publish."""
         self._joints.put(*np.concatenate([part.ravel() for part in joints]).tolist())
-
-    def put_detail(self, text: str) -> None:
-        """Publish."""
-        self._detail.put(text.encode()[:_TEXT_BYTES])
-
-    def put_advisory(self, text: str) -> None:
-        """Publish."""
-        self._advisory.put(text.encode()[:_TEXT_BYTES])
-
-    def put_identity(self, text: str) -> None:
-        """Publish."""
-        self._identity.put(text.encode()[:_TEXT_BYTES])
-
-
-def _text(record: Record) -> str:
-    values = record.get()
-    return "" if values is None else values[0].rstrip(b"\0").decode("utf-8", "replace")
