@@ -1,0 +1,83 @@
+"""What every device that lives in a process of its own has in common, shown with the least of devices."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import pytest
+
+from udg_control import shared_memory
+from udg_control.device import Fault, Phase
+from udg_control.emulators.echo import DIE, HANG, REPORT_AND_DIE, EchoDevice, Memory
+from udg_control.errors import DeviceError
+
+
+def wait_for(condition: Callable[[], bool], what: str) -> None:
+    deadline_s = time.monotonic() + 60.0
+    while not condition():
+        if time.monotonic() > deadline_s:
+            raise TimeoutError(what)
+        time.sleep(0.002)
+
+
+@pytest.fixture
+def echo() -> Iterator[EchoDevice]:
+    device = EchoDevice()
+    device.connect()
+    yield device
+    device.close()
+
+
+def ready(device: EchoDevice, value: float) -> None:
+    device.rearm()
+    wait_for(lambda: device.status().phase is Phase.READY, "ready")
+    device.write(np.array([value]), 0)
+    wait_for(lambda: (state := device.read()) is not None and state.q[0] == value, "its echo")
+
+
+def test_orders_are_obeyed_and_told_before_they_are_taken_up(echo: EchoDevice) -> None:
+    assert echo.status().phase is Phase.STOPPED
+    echo.rearm()
+    assert echo.status().phase in (Phase.ARMING, Phase.READY)
+    ready(echo, 0.5)
+    echo.stop()
+    assert echo.status().phase is Phase.STOPPED  # whether the process has heard it yet or not
+    with pytest.raises(DeviceError, match="already connected"):
+        echo.connect()
+    echo.close()
+    assert echo.status().phase is Phase.CLOSED and echo.read() is None
+
+
+@pytest.mark.parametrize(
+    ("command", "fault", "says"),
+    [
+        (DIE, Fault.WORKER_DIED, "the echo's process ended with code 9"),
+        (REPORT_AND_DIE, Fault.TRACKING, "it does not follow"),
+        (HANG, Fault.WORKER_DIED, "did nothing for"),
+    ],
+)
+def test_an_end_is_named_once_and_rearm_starts_anew(echo: EchoDevice, command: float, fault: Fault, says: str) -> None:
+    ready(echo, 0.5)
+    echo.write(np.array([command]), 0)
+    wait_for(lambda: echo.status().phase is Phase.FAULT, "the fault")
+    wait_for(lambda: echo.status().fault is fault and echo.ends > 0, "what follows the end")
+    for _ in range(3):
+        status = echo.status()
+        assert status.fault is fault and says in status.detail
+    assert echo.ends == 1
+    ready(echo, 0.7)
+
+
+def test_who_is_not_there_is_named_with_a_remedy() -> None:
+    device = EchoDevice(absent=True)
+    with pytest.raises(DeviceError, match="echo: nobody answers; plug it in"):
+        device.connect()
+    assert device.status().phase is Phase.CLOSED
+
+
+def test_processors_that_reorder_writes_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shared_memory.platform, "machine", lambda: "aarch64")
+    with pytest.raises(DeviceError, match=r"x86_64.*this one is aarch64"):
+        Memory.create()
