@@ -14,7 +14,6 @@ import numpy as np
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.context import Context
-from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
 from std_msgs.msg import String
 from std_srvs.srv import Trigger
@@ -95,8 +94,6 @@ class RobotNode(SteadyLifecycleNode):
         self._make_devices = devices
         self._lock = threading.RLock()
         self._loop: RobotLoop | None = None
-        self._thread: threading.Thread | None = None
-        self._ending = threading.Event()
         self._why_not = "not configured"  # why there is no robot, for the operator
         self._last: Cycle | None = None
         self._timer = LoopTimer(self.config.controller.follower.period_s)
@@ -128,16 +125,15 @@ class RobotNode(SteadyLifecycleNode):
 
     # --- lifecycle --------------------------------------------------------------------------------------------------
 
-    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Open the devices; on failure stay unconfigured and say which device and why."""
-        del state
+    def configure(self) -> bool:
+        """Open the devices; on failure say which device and why."""
         try:
             robot = Robot(self._make_devices(keep_limits(self.config.hardware, self.config.controller.safety)))
             robot.connect()
         except UdgError as error:
             self._why_not = str(error)
             self.get_logger().error(f"not configured: {error}")
-            return TransitionCallbackReturn.FAILURE
+            return False
         controller = Controller(self.config.controller, joint_limits(), self._streams)
         with self._lock:
             self._loop = RobotLoop(self.config.loop, robot, controller)
@@ -145,55 +141,19 @@ class RobotNode(SteadyLifecycleNode):
                 self._loop.emergency_stop(held=True)
         self._why_not = ""
         self.get_logger().info("configured: " + ", ".join(device.name for device in robot.devices))
-        return TransitionCallbackReturn.SUCCESS
+        return True
 
-    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Start the cycle."""
-        self._ending.clear()
-        self._thread = threading.Thread(target=self._run, name="control cycle", daemon=True)
-        self._thread.start()
-        return super().on_activate(state)
-
-    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+    def pause(self) -> None:
         """Brake, stop the devices, end the cycle."""
-        self._end_cycle()
-        return super().on_deactivate(state)
-
-    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Release the devices."""
-        del state
-        self._release()
-        return TransitionCallbackReturn.SUCCESS
-
-    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Stop and release the devices."""
-        del state
-        self._release()
-        return TransitionCallbackReturn.SUCCESS
-
-    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Stop and release the devices; the node may be configured anew."""
-        del state
-        self._release()
-        return TransitionCallbackReturn.SUCCESS
-
-    def destroy_node(self) -> None:
-        """Stop and release the devices, whatever the state."""
-        self._release()
-        super().destroy_node()
-
-    def _end_cycle(self) -> None:
         if self._loop is not None:
             with self._lock:
                 self._loop.disable()
             self._wait(lambda: self._loop is None or not self._loop.sending, 1.0)
-        self._ending.set()
-        if self._thread is not None:
-            self._thread.join(timeout=2.0)
-            self._thread = None
+        self._end_thread(longest_s=2.0)
 
-    def _release(self) -> None:
-        self._end_cycle()
+    def release(self) -> None:
+        """Stop and release the devices."""
+        self.pause()
         with self._lock:
             loop, self._loop = self._loop, None
         self._why_not = "not configured"
@@ -205,7 +165,7 @@ class RobotNode(SteadyLifecycleNode):
 
     # --- the cycle --------------------------------------------------------------------------------------------------
 
-    def _run(self) -> None:
+    def run(self) -> None:
         """Cycle until deactivated. Whatever ends it otherwise stops the devices first."""
         self._ask_for_real_time()
         self._timer.start()

@@ -1,20 +1,24 @@
-"""A lifecycle node that survives wrong requests."""
+"""A lifecycle node for hardware: starts by itself, works in a thread while active, survives wrong requests."""
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 from lifecycle_msgs.srv import ChangeState, GetAvailableTransitions, GetState
 from rclpy.callback_groups import CallbackGroup
 from rclpy.clock import Clock, ClockType  # type: ignore[attr-defined]  # its place in Humble and Jazzy
-from rclpy.lifecycle import LifecycleNode, TransitionCallbackReturn
+from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 
 RETRY_S = 2.0
 _NS_PER_S = 1_000_000_000
 
 
 class SteadyLifecycleNode(LifecycleNode):
-    """Refuses a transition that its state does not allow, and says which are; rclpy ends the node over one."""
+    """Refuses a transition that its state does not allow, and says which are; rclpy ends the node over one.
+
+    A node adds `configure`, `pause` and `release`. Every way down ends in `release`.
+    """
 
     def __init__(self, name: str, **options: Any) -> None:  # noqa: ANN401 - those of rclpy's node
         super().__init__(name, **options)
@@ -23,6 +27,75 @@ class SteadyLifecycleNode(LifecycleNode):
         service = self._service_of(ChangeState)
         self._change = service.callback
         service.callback = self._change_or_refuse
+        self._thread: threading.Thread | None = None
+        self._ending = threading.Event()  # set while the thread should end
+
+    # --- what a node adds -------------------------------------------------------------------------------------------
+
+    def configure(self) -> bool:
+        """Open the hardware, without motion; say why not."""
+        raise NotImplementedError
+
+    def run(self) -> None:
+        """Work while active, in a thread of its own, until `_ending` is set."""
+        raise NotImplementedError
+
+    def pause(self) -> None:
+        """Stop what `run` does, whatever the state."""
+        self._end_thread()
+
+    def release(self) -> None:
+        """Stop and release the hardware, whatever the state; the node may be configured anew."""
+        raise NotImplementedError
+
+    # --- transitions ------------------------------------------------------------------------------------------------
+
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Open the hardware; on failure stay unconfigured."""
+        del state
+        return TransitionCallbackReturn.SUCCESS if self.configure() else TransitionCallbackReturn.FAILURE
+
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Start to work."""
+        self._ending.clear()
+        self._thread = threading.Thread(target=self.run, name=self.get_name(), daemon=True)
+        self._thread.start()
+        return super().on_activate(state)
+
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Work no longer; the hardware stays open."""
+        self.pause()
+        return super().on_deactivate(state)
+
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Release the hardware."""
+        return self._released(state)
+
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Release the hardware."""
+        return self._released(state)
+
+    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Release the hardware."""
+        return self._released(state)
+
+    def destroy_node(self) -> None:
+        """Release the hardware, whatever the state."""
+        self.release()
+        super().destroy_node()
+
+    def _released(self, state: LifecycleState) -> TransitionCallbackReturn:
+        del state
+        self.release()
+        return TransitionCallbackReturn.SUCCESS
+
+    def _end_thread(self, longest_s: float = 5.0) -> None:
+        self._ending.set()
+        if self._thread is not None:
+            self._thread.join(timeout=longest_s)
+            self._thread = None
+
+    # --- requests ---------------------------------------------------------------------------------------------------
 
     def _service_of(self, kind: type) -> Any:  # noqa: ANN401 - rclpy is untyped
         return next(service for service in self.services if service.srv_type is kind)

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import sys
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
 from rclpy.context import Context
-from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
 from sensor_msgs.msg import Image
 
@@ -64,8 +62,6 @@ class KinectNode(SteadyLifecycleNode):
         refuse_unknown(self)
         self._open = opener
         self._source: DepthSource | None = None
-        self._thread: threading.Thread | None = None
-        self._ending = threading.Event()
         self._why_not = "not configured"
         self._frame_id = f"{config.side}_depth_camera_link"
         self._images = topics.publish(self, topics.DEPTH_IMAGE[config.side])
@@ -78,53 +74,8 @@ class KinectNode(SteadyLifecycleNode):
 
     # --- lifecycle --------------------------------------------------------------------------------------------------
 
-    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Open the camera; on failure stay unconfigured and say why."""
-        del state
-        return TransitionCallbackReturn.SUCCESS if self._connect() else TransitionCallbackReturn.FAILURE
-
-    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Start to publish."""
-        self._ending.clear()
-        self._thread = threading.Thread(target=self._run, name="camera", daemon=True)
-        self._thread.start()
-        return super().on_activate(state)
-
-    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Publish no longer; the camera stays open."""
-        self._end_thread()
-        return super().on_deactivate(state)
-
-    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+    def release(self) -> None:
         """Release the camera."""
-        del state
-        self._release()
-        return TransitionCallbackReturn.SUCCESS
-
-    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Release the camera."""
-        del state
-        self._release()
-        return TransitionCallbackReturn.SUCCESS
-
-    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Release the camera; the node may be configured anew."""
-        del state
-        self._release()
-        return TransitionCallbackReturn.SUCCESS
-
-    def destroy_node(self) -> None:
-        """Release the camera, whatever the state."""
-        self._release()
-        super().destroy_node()
-
-    def _end_thread(self) -> None:
-        self._ending.set()
-        if self._thread is not None:
-            self._thread.join(timeout=5.0)
-            self._thread = None
-
-    def _release(self) -> None:
         self._end_thread()
         source, self._source = self._source, None
         self._why_not = "not configured"
@@ -133,7 +84,8 @@ class KinectNode(SteadyLifecycleNode):
 
     # --- images -----------------------------------------------------------------------------------------------------
 
-    def _connect(self) -> bool:
+    def configure(self) -> bool:
+        """Open the camera; on failure say why."""
         try:
             self._source = self._open(self.config, f"{self.config.side}_camera")
         except UdgError as error:
@@ -144,10 +96,10 @@ class KinectNode(SteadyLifecycleNode):
         self.get_logger().info(f"{self.config.side} camera: {self._source.serial_number}")
         return True
 
-    def _run(self) -> None:
+    def run(self) -> None:
         """Publish what comes; open the camera again when it has gone."""
         while not self._ending.is_set():
-            if self._source is None and not self._connect():
+            if self._source is None and not self.configure():
                 self._ending.wait(RETRY_S)
                 continue
             source = self._source
