@@ -46,6 +46,7 @@ VARS_sim := TRIALS OBJECTS OBJECT SEED OUT CHECKPOINT VIEW PORT ARGS
 VARS_view := OBJECT OBJECTS SEED CHECKPOINT PORT ARGS
 VARS_replay := FILE PORT VIEW ARGS
 VARS_view-picture := PORT OUT ARGS
+VARS_record := OUT ARGS
 VARS_bench-tick := CHECKPOINT ARGS
 VARS_bench-control := ARGS
 VARS_bench-policy := SEED CHECKPOINT ARGS
@@ -84,7 +85,7 @@ else ifneq ($(call given,OBJECTS),)
 override OBJECT := $(OBJECTS)
 endif
 
-.PHONY: help rehearse setup sim bench-tick bench-control bench-policy bench-synthesis test fault-table lint colcon-test grasps demos agreement trials data-info pack unpack train ablations episode-page objects calibrate rviz view replay view-picture clean distclean
+.PHONY: help rehearse setup sim bench-tick bench-control bench-policy bench-synthesis test fault-table lint colcon-test grasps demos agreement trials data-info pack unpack train ablations episode-page objects calibrate rviz view replay record view-picture clean distclean
 
 help:  ## list the targets and their variables
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -107,8 +108,11 @@ view: setup  ## the simulated robot live in the browser, at 127.0.0.1:PORT=8080:
 	@$(ENV) exec python -m udg_bringup.compose --view --view-port $(PORT) --start --seed $(SEED) \
 		$(if $(call given,OBJECT),--object "$(OBJECT)") $(if $(CHECKPOINT),--checkpoint "$(CHECKPOINT)") $(ARGS)
 
-replay: setup  ## FILE in the browser, with a time slider: an episode (.h5), a trial of make sim (.jsonl), grasps (.npz)
+replay: setup  ## FILE in the browser, with a time slider: episode (.h5), trial of make sim (.jsonl), grasps (.npz), bag
 	@$(ENV) exec python -m udg_bringup.replay "$(FILE)" --port $(PORT) $(ARGS)
+
+record: setup  ## a running graph (same ROS_DOMAIN_ID) into the bag OUT=out/bag, MCAP as of rosbag2, until Ctrl-C (ARGS=--images)
+	@$(ENV) exec python -m udg_bringup.ros.record "$(if $(filter command% environment,$(origin OUT)),$(OUT),out/bag)" $(ARGS)
 
 view-picture: setup  ## a picture of the page at PORT into OUT=out/view.png, by chromium without a window
 	@$(ENV) exec python -m udg_bringup.view_picture "$(if $(filter command% environment,$(origin OUT)),$(OUT),out/view.png)" --port $(PORT) $(ARGS)

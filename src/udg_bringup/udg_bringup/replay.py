@@ -62,13 +62,13 @@ class Player:
 
 
 def main() -> None:
-    """Show an episode, a trial of make sim or a grasp file in the browser until it is interrupted."""
+    """Show an episode, a trial of make sim, a grasp file or a bag in the browser until it is interrupted."""
     cli(_main)
 
 
 def _main() -> None:
     parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument("file", type=user_path, help="episode (.h5), trial (.jsonl) or grasp file (.npz)")
+    parser.add_argument("file", type=user_path, help="episode (.h5), trial (.jsonl), grasps (.npz), or a bag")
     parser.add_argument("--port", type=int, default=DEFAULT_PORT, help=f"at 127.0.0.1 (default: {DEFAULT_PORT})")
     options = parser.parse_args()
     recording = open_recording(Path(options.file), ObjectLibrary())

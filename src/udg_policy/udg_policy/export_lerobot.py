@@ -3,6 +3,7 @@
 Columns: observation.state (36,), action (36,), observation.point_cloud (P, 3) float32, observation.point_label (P,)
 uint8, and the five that every such dataset has. The task of an episode is the sentence of `task_of`. Statistics of a
 cloud are those of all its points, shape (1, 3). Those of each episode are in meta/episodes, as stats/<column>/<what>.
+What the layout has no place for (stage, object pose, meta data) is in meta/udg.parquet: `import_lerobot` reads it.
 Source: github.com/huggingface/lerobot, src/lerobot/datasets/{dataset_metadata,feature_utils,io_utils,utils}.py.
 """
 
@@ -21,12 +22,13 @@ from tqdm import tqdm
 
 from udg_description.layout import JOINT_NAMES, N_JOINTS
 from udg_policy.dataset import EpisodeDataset
-from udg_policy.episode import STEP_S, Episode
+from udg_policy.episode import STEP_S, Episode, canonical_json
 from udg_policy.thinning import thinned
 
 VERSION = "v3.0"
 _FILES_A_CHUNK = 1000
 _FILE_MB = 100
+EXTRA = "meta/udg.parquet"
 _DATA_PATH = "data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"
 
 
@@ -127,6 +129,7 @@ def write_lerobot(dataset: EpisodeDataset, folder: Path, points: int) -> None:
     """Write all episodes, with `points` points a cloud, into the empty folder."""
     tasks: dict[str, int] = {}
     rows: list[dict[str, Any]] = []
+    extra: list[dict[str, Any]] = []
     statistics = {name: _Statistics() for name in features(points)}
     first = 0
     with closing(_DataFiles(folder)) as files:
@@ -143,9 +146,23 @@ def write_lerobot(dataset: EpisodeDataset, folder: Path, points: int) -> None:
                 **{f"stats/{name}/{key}": value for name, one in own.items()
                    for key, value in one.result(len(episode), _shape(name)).items()},
             })
+            extra.append(_extra(episode, number))
             first += len(episode)
             _add_statistics(statistics, table, episode)
     _write_meta(folder, points, rows, tasks, statistics)
+    pq.write_table(pa.Table.from_pylist(extra, _EXTRA_SCHEMA), folder / EXTRA, compression="zstd")
+
+
+_EXTRA_SCHEMA = pa.schema([
+    ("episode_index", pa.int64()), ("stage", pa.list_(pa.uint8())), ("T_world_object", pa.list_(pa.float32())),
+    ("meta", pa.string()),
+])
+
+
+def _extra(episode: Episode, number: int) -> dict[str, Any]:
+    poses = episode.T_world_object
+    return {"episode_index": number, "stage": episode.stage.tolist(), "meta": canonical_json(episode.meta),
+            "T_world_object": None if poses is None else poses.reshape(-1).tolist()}
 
 
 def _add_statistics(statistics: dict[str, _Statistics], table: pa.Table, episode: Episode) -> None:

@@ -1,4 +1,4 @@
-"""What can be looked at afterwards: episodes, simulated trials, grasp files. Each is a row of moments."""
+"""What can be looked at afterwards: episodes, simulated trials, grasp files, bags. Each is a row of moments."""
 
 from __future__ import annotations
 
@@ -15,11 +15,13 @@ from udg_datagen.grasps import GraspSet
 from udg_description.errors import UdgError
 from udg_description.layout import part_indices
 from udg_description.model import RobotModel
+from udg_policy.bag_episodes import NS, STATE_GAP_NS, read_bag
 from udg_policy.dataset import STEP_S, read_episode
 from udg_sim.objects import ObjectLibrary
 from udg_sim.ros.status import TrialStatus
 
 CHUNK = 8  # steps of an episode that are shown as its prediction
+LONGEST_PAUSE_S = 0.5  # of a bag, that is waited for
 GRASP_S = 1.0  # time that a grasp of a file is shown
 
 
@@ -47,8 +49,10 @@ def open_recording(path: Path, library: ObjectLibrary) -> Recording:
         ".jsonl": TrialRecording,
         ".npz": GraspRecording,
     }
+    if path.suffix == ".mcap" or (path / "metadata.yaml").is_file():
+        return BagRecording(path, library)
     if path.suffix not in kinds:
-        raise RecordingError(f"{path}: valid: an episode (.h5), a trial of make sim (.jsonl), a grasp file (.npz)")
+        raise RecordingError(f"{path}: valid: an episode (.h5), a trial of make sim (.jsonl), grasps (.npz), a bag")
     return kinds[path.suffix](path, library)
 
 
@@ -163,3 +167,52 @@ class GraspRecording:
         for time_s, energy in zip(self.times_s.tolist(), self._grasps.energy.tolist(), strict=True):
             series.add(time_s, energy)
         return {"Energy": series}
+
+
+class BagRecording:
+    """A bag of our topics, ten moments a second: the robot, and of that moment the cloud, the chunk and the trial."""
+
+    def __init__(self, path: Path, library: ObjectLibrary) -> None:
+        self._bag = bag = read_bag(path, for_episodes=False)
+        self._library = library
+        stamps = np.unique(bag.states.stamps)
+        kept = np.unique(np.searchsorted(stamps, np.arange(stamps[0], stamps[-1] + 1, STEP_S * NS)))
+        self._stamps = stamps[kept[kept < len(stamps)]]
+        self._states = bag.states.nearest(self._stamps, 0)
+        near_ns = round(STEP_S * NS / 2)
+        self._clouds = bag.clouds.nearest(self._stamps, near_ns)
+        self._chunks = bag.chunks.nearest(self._stamps, near_ns)
+        self._trials = bag.trials.nearest(self._stamps, max(near_ns, STATE_GAP_NS))
+        self._meshes: dict[str, trimesh.Trimesh | None] = {}
+        self.title = path.name
+        steps_s = np.minimum(np.diff(self._stamps) / NS, LONGEST_PAUSE_S)
+        self.times_s = np.concatenate([[0.0], np.cumsum(steps_s)])
+
+    def show(self, scene: Scene, index: int) -> str:
+        """Show a moment."""
+        bag, lines = self._bag, []
+        scene.set_q(bag.states.values[self._states[index]])
+        cloud, chunk, trial = (int(places[index]) for places in (self._clouds, self._chunks, self._trials))
+        scene.set_cloud(bag.clouds.values[cloud] if cloud >= 0 else None)
+        scene.set_chunk(bag.chunks.values[chunk][1] if chunk >= 0 else None)
+        if chunk >= 0 and bag.chunks.values[chunk][0]:
+            lines.append(f"run {bag.chunks.values[chunk][0]}")
+        if trial >= 0:
+            status = bag.trials.values[trial]
+            name = str(status["object"])
+            if name not in self._meshes:
+                self._meshes[name] = _mesh(self._library, name)
+            scene.set_object(name, self._meshes[name], np.array(status["T_world_object"]))
+            scene.set_contacts(np.array(status.get("contacts", []), dtype=float).reshape(-1, 4))
+            lines.append(f"{name}, seed {status['seed']}, trial {status['trial']}: {status['time_s']:.1f} s")
+        return "\n\n".join(lines)
+
+    def plots(self) -> Mapping[str, Series]:
+        """How fast the arms move."""
+        series = Series(("left arm [rad/s]", "right arm [rad/s]"))
+        q = np.array([self._bag.states.values[place] for place in self._states])
+        speeds = np.abs(np.diff(q, axis=0)) / np.maximum(np.diff(self.times_s), 1e-3)[:, None]
+        arms = [speeds[:, part_indices(f"{side}_arm")].max(axis=1) for side in ("left", "right")]
+        for time_s, left, right in zip(self.times_s[1:].tolist(), *(arm.tolist() for arm in arms), strict=True):
+            series.add(time_s, left, right)
+        return {"Greatest joint velocity": series}

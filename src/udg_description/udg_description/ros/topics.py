@@ -24,6 +24,7 @@ from std_srvs.srv import Trigger
 from trajectory_msgs.msg import JointTrajectory
 from visualization_msgs.msg import MarkerArray
 
+from udg_description import topic_names
 from udg_description.layout import SIDES
 from udg_description.ros.tf_message import TFMessage
 
@@ -54,17 +55,17 @@ DEPTH_IMAGE = {
 CAMERA_INFO = {
     side: Topic(name=f"/{side}_camera/depth/camera_info", type=CameraInfo, depth=5, reliable=False) for side in SIDES
 }
-JOINT_STATES = Topic(name="/joint_states", type=JointState)
-SCENE_CLOUD = Topic(name="/scene_cloud", type=PointCloud2)
-ACTION_CHUNK = Topic(name="/action_chunk", type=JointTrajectory)  # header.frame_id: name of the run it belongs to
-SIM_JOINT_COMMAND = Topic(name="/sim/joint_command", type=JointState)
+JOINT_STATES = Topic(name=topic_names.JOINT_STATES, type=JointState)
+SCENE_CLOUD = Topic(name=topic_names.SCENE_CLOUD, type=PointCloud2)
+ACTION_CHUNK = Topic(name=topic_names.ACTION_CHUNK, type=JointTrajectory)  # header.frame_id: name of its run
+SIM_JOINT_COMMAND = Topic(name=topic_names.SIM_JOINT_COMMAND, type=JointState)
 SIM_JOINT_STATES = Topic(name="/sim/joint_states", type=JointState)
 GRASP_MARKERS = Topic(name="/grasp_markers", type=MarkerArray)
 DIAGNOSTICS = Topic(name="/diagnostics", type=DiagnosticArray, depth=10)
 CLOCK = Topic(name="/clock", type=Clock)
 EMERGENCY_STOP = Topic(name="/emergency_stop", type=Bool, latched=True)  # control hears any quality of service
 HEARTBEAT = Topic(name="/heartbeat", type=String)  # empty: all is well; else what is silent
-JOINT_COMMAND = Topic(name="/joint_command", type=JointState)  # what left the safety filter of the real robot
+JOINT_COMMAND = Topic(name=topic_names.JOINT_COMMAND, type=JointState)  # what left the safety filter of the real robot
 TACTILE = {side: Topic(name=f"/{side}_hand/tactile", type=WrenchStamped, depth=5) for side in SIDES}  # a fingertip each
 CONTROL_MARKERS = Topic(name="/control/markers", type=MarkerArray, latched=True)
 TF = Topic(name="/tf", type=TFMessage, depth=100)

@@ -17,6 +17,7 @@ from sensor_msgs.msg import JointState
 from std_msgs.msg import String
 from std_srvs.srv import Trigger
 
+from udg_description import topic_names
 from udg_description.camera import default_cameras, read_cameras
 from udg_description.errors import UdgError
 from udg_description.ros import convert, diagnostics, topics
@@ -26,7 +27,7 @@ from udg_sim.ros.camera_output import CameraOutput
 from udg_sim.ros.session import COMMAND_HZ, SimSession, TrialSpec
 from udg_sim.ros.status import TrialStatus
 
-TRIAL_STATUS = topics.Topic(name="/sim/trial_status", type=String, depth=10, latched=True)
+TRIAL_STATUS = topics.Topic(name=topic_names.TRIAL_STATUS, type=String, depth=10, latched=True)
 WATCH_PERIOD_S = 0.5
 MAX_LAG_S = 0.25  # further behind than this, real time is given up and the lag reported
 

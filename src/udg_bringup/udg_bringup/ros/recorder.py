@@ -1,0 +1,49 @@
+"""Records the topics of the table, as they come, into a bag."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+
+from rclpy.context import Context
+from rclpy.node import Node
+
+from udg_bringup.bag_writer import BagWriter
+from udg_description.ros import topics
+from udg_sim.ros.sim_node import TRIAL_STATUS
+
+QUEUE = 200  # messages of a topic that may wait while the disk is busy
+IMAGES = (*topics.DEPTH_IMAGE.values(), *topics.CAMERA_INFO.values())
+KNOWN = (*topics.TOPICS, TRIAL_STATUS)
+
+
+def chosen_topics(*, images: bool) -> tuple[topics.Topic, ...]:
+    """All topics of the table, with or without the depth images (15 MB a second)."""
+    return tuple(topic for topic in KNOWN if images or topic not in IMAGES)
+
+
+class Recorder(Node):
+    """Hears raw messages: nothing is read or written anew."""
+
+    def __init__(
+        self, writer: BagWriter, wanted: Sequence[topics.Topic], *, context: Context | None = None
+    ) -> None:
+        super().__init__("recorder", context=context)
+        self._writer = writer
+        for topic in wanted:
+            writer.add_topic(
+                topic.name, message_type(topic.type), depth=topic.depth, reliable=topic.reliable, latched=topic.latched
+            )
+            qos = topic.qos(depth=QUEUE)
+            self.create_subscription(topic.type, topic.name, self._noting(topic.name), qos, raw=True)
+
+    def _noting(self, name: str) -> Callable[[bytes], None]:
+        def note(data: bytes) -> None:
+            self._writer.write(name, time.time_ns(), data)
+
+        return note
+
+
+def message_type(kind: type) -> str:
+    """Name of a message class, as "sensor_msgs/msg/JointState"."""
+    return f"{kind.__module__.split('.')[0]}/msg/{kind.__name__}"
