@@ -24,6 +24,7 @@ QUICK = ExpertConfig(
     near=SynthesisConfig(n_candidates=8, screen_factor=1, qp_steps=40, refine_steps=30, screen_step=40),
     wide=SynthesisConfig(n_candidates=8, qp_steps=40, refine_steps=30),
     tried=4,
+    stiffness_scales=(0.8,),
 )
 
 
@@ -111,6 +112,13 @@ def test_the_first_by_rank_that_holds_is_the_same_as_if_all_were_tried(
     chosen = next(Expert(scene, config, folder=tmp_path / "lazy").choices(can, T))
     assert len(asked) == 3  # no more are lifted than it takes
     np.testing.assert_array_equal(chosen.grasps.energy, every[2].grasps.energy)
+
+
+def test_a_grasp_has_to_pass_every_hard_test(can: ObjectModel, scene: CollisionScene, tmp_path: Path) -> None:
+    tests = list(Expert(scene, ExpertConfig(), folder=tmp_path)._hard_tests(can))
+    assert [test.world.stiffness_scale for test in tests] == [0.8, 1.25]
+    assert {test.friction for test in tests} == {0.5}
+    assert {test.mass_kg for test in tests} == {min(2.0 * can.mass_kg, 1.0)}
 
 
 def test_no_seed_of_the_start_but_that_of_the_synthesis_changes_the_candidates(

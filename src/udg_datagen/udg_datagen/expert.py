@@ -33,7 +33,7 @@ from udg_description.errors import UdgError
 from udg_description.layout import HOME_Q, SIDES, Side, other_side
 from udg_sim.objects import ObjectModel
 
-VERSION = "3"
+VERSION = "4"
 """Of the expert: bumped when it chooses otherwise, so that cached choices are made again and data sets tell."""
 _OBJECTS_KEPT = 64  # about 4 MB each
 _THIN_M = 0.025  # height or width at rest below which small objects are pinched first
@@ -66,8 +66,11 @@ class ExpertConfig:
     tried: int = 12  # grasps of one strategy, hand and search that are lifted at most, in each test
     mass_factor: float = 2.0  # times the object's own mass in the hard test, up to max_mass_kg
     max_mass_kg: float = 1.0
-    friction: float = 0.6  # in the hard test
-    stiffness_scale: float = 0.8  # of the joints in the hard test: hands that squeeze less than the plan says
+    friction: float = 0.5  # in the hard test
+    stiffness_scales: tuple[float, ...] = (
+        0.8,
+        1.25,
+    )  # of the joints there: hands that squeeze less, or more
     validation: ValidationConfig = field(
         default_factory=lambda: ValidationConfig(approach_s=0.3, close_s=0.3, squeeze_s=0.4, lift_s=0.6, hold_s=0.4)
     )
@@ -76,8 +79,8 @@ class ExpertConfig:
     def __post_init__(self) -> None:
         if self.tried < 1:
             raise UdgError(f"expert: tried is {self.tried}, valid: at least 1")
-        if not self.mass_factor >= 1.0 or not min(self.max_mass_kg, self.friction, self.stiffness_scale) > 0.0:
-            raise UdgError("expert: mass_factor must be >= 1, max_mass_kg, friction and stiffness_scale > 0")
+        if not self.mass_factor >= 1.0 or not min(self.max_mass_kg, self.friction, *self.stiffness_scales) > 0.0:
+            raise UdgError("expert: mass_factor must be >= 1, max_mass_kg, friction and stiffness_scales > 0")
         if min(self.table_wish_m, self.table_weight, self.torsion_weight) < 0.0:
             raise UdgError("expert: table_wish_m, table_weight and torsion_weight must be >= 0")
 
@@ -181,22 +184,23 @@ class Expert:
         loose: list[Choice],
     ) -> Generator[Choice, None, int]:
         """Those that hold in the hard test, by rank; `loose` takes the others. Returns how many were within reach."""
-        config = self.config
-        hard = dataclasses.replace(
-            config.validation,
-            mass_kg=max(target.mass_kg, min(config.mass_factor * target.mass_kg, config.max_mass_kg)),
-            friction=config.friction,
-            world=dataclasses.replace(config.validation.world, stiffness_scale=config.stiffness_scale),
-        )
         lifted = 0
-        for choice in islice(self._within_reach(grasps, target, T_world_object, counts), config.tried):
+        for choice in islice(self._within_reach(grasps, target, T_world_object, counts), self.config.tried):
             lifted += 1
             counts["lifted"] += 1
-            if validate(choice.grasps, target, hard).held[0]:
+            if all(validate(choice.grasps, target, test).held[0] for test in self._hard_tests(target)):
                 yield choice
             else:
                 loose.append(choice)
         return lifted
+
+    def _hard_tests(self, target: ObjectModel) -> Iterator[ValidationConfig]:
+        """Lifts that ask more of a grasp than those of the demonstrations will."""
+        config = self.config
+        mass_kg = max(target.mass_kg, min(config.mass_factor * target.mass_kg, config.max_mass_kg))
+        for scale in config.stiffness_scales:
+            world = dataclasses.replace(config.validation.world, stiffness_scale=scale)
+            yield dataclasses.replace(config.validation, mass_kg=mass_kg, friction=config.friction, world=world)
 
     def _within_reach(
         self, grasps: GraspSet, target: ObjectModel, T_world_object: np.ndarray, counts: Counter[str]
