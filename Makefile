@@ -101,7 +101,7 @@ setup:  ## system libraries, .venv, ROS 2, colcon workspace: only what is missin
 	@bash tools/setup.sh
 
 sim: setup  ## trials in lockstep through the ROS nodes; last line: JSON of the result
-	@$(ENV) exec python -m udg_bringup.sim_trials --trials $(TRIALS) --seed $(SEED) --out "$(OUT)" \
+	@$(ENV) exec udg sim --trials $(TRIALS) --seed $(SEED) --out "$(OUT)" \
 		$(if $(OBJECTS),--objects "$(OBJECTS)") $(if $(CHECKPOINT),--checkpoint "$(CHECKPOINT)") $(if $(filter-out 0,$(VIEW)),--view --view-port $(PORT)) $(ARGS)
 
 view: setup  ## the simulated robot live in the browser, at 127.0.0.1:PORT=8080: OBJECT SEED CHECKPOINT (until Ctrl-C)
@@ -109,25 +109,25 @@ view: setup  ## the simulated robot live in the browser, at 127.0.0.1:PORT=8080:
 		$(if $(call given,OBJECT),--object "$(OBJECT)") $(if $(CHECKPOINT),--checkpoint "$(CHECKPOINT)") $(ARGS)
 
 replay: setup  ## FILE in the browser, with a time slider: episode (.h5), trial of make sim (.jsonl), grasps (.npz), bag
-	@$(ENV) exec python -m udg_bringup.replay "$(FILE)" --port $(PORT) $(ARGS)
+	@$(ENV) exec udg replay "$(FILE)" --port $(PORT) $(ARGS)
 
 record: setup  ## a running graph (same ROS_DOMAIN_ID) into the bag OUT=out/bag, MCAP as of rosbag2, until Ctrl-C (ARGS=--images)
-	@$(ENV) exec python -m udg_bringup.ros.record "$(if $(filter command% environment,$(origin OUT)),$(OUT),out/bag)" $(ARGS)
+	@$(ENV) exec udg record "$(if $(filter command% environment,$(origin OUT)),$(OUT),out/bag)" $(ARGS)
 
 view-picture: setup  ## a picture of the page at PORT into OUT=out/view.png, by chromium without a window
-	@$(ENV) exec python -m udg_bringup.view_picture "$(if $(filter command% environment,$(origin OUT)),$(OUT),out/view.png)" --port $(PORT) $(ARGS)
+	@$(ENV) exec udg view-picture "$(if $(filter command% environment,$(origin OUT)),$(OUT),out/view.png)" --port $(PORT) $(ARGS)
 
 bench-tick: setup  ## time from depth image to command on 2 cores; last line: JSON
-	@$(ENV) exec python -m udg_bringup.bench_tick $(if $(CHECKPOINT),--checkpoint "$(CHECKPOINT)") $(ARGS)
+	@$(ENV) exec udg bench-tick $(if $(CHECKPOINT),--checkpoint "$(CHECKPOINT)") $(ARGS)
 
 bench-control: setup  ## 500 Hz to both (emulated) arms for 60 s with all nodes running; last line: JSON
-	@$(ENV) exec python -m udg_bringup.bench_control $(ARGS)
+	@$(ENV) exec udg bench-control $(ARGS)
 
 test: lint  ## set-up, linters and all tests: those in real time last, one by one
 	@$(ENV) exec tools/test.sh $(PYTEST_ARGS)
 
 fault-table: setup  ## play every fault ATTEMPTS times on the emulated robot: the table of docs/safety.md
-	@$(ENV) exec python -m udg_bringup.fault_table --attempts $(ATTEMPTS) --markdown $(ARGS)
+	@$(ENV) exec udg fault-table --attempts $(ATTEMPTS) --markdown $(ARGS)
 
 lint: setup  ## ruff, mypy and the rules of the tree
 	@$(ENV) python -m ruff check . && python -m mypy && python tools/check_tree.py
@@ -137,63 +137,63 @@ colcon-test: setup  ## the same tests, package by package, the ROS way
 		python -m colcon test-result --verbose
 
 bench-policy: setup  ## time from scene cloud to action, and training throughput, beside a plain implementation; last line: JSON
-	@$(ENV) exec python -m udg_policy.bench_policy --seed $(SEED) $(if $(CHECKPOINT),--checkpoint "$(CHECKPOINT)") $(ARGS)
+	@$(ENV) exec udg bench-policy --seed $(SEED) $(if $(CHECKPOINT),--checkpoint "$(CHECKPOINT)") $(ARGS)
 
 bench-synthesis: setup  ## measure grasp synthesis against baselines (ARGS=--quick: minutes); last line: JSON
-	@$(ENV) exec python -m udg_datagen.bench_synthesis --seed $(SEED) $(if $(OBJECTS),--objects "$(OBJECTS)") \
+	@$(ENV) exec udg bench-synthesis --seed $(SEED) $(if $(OBJECTS),--objects "$(OBJECTS)") \
 		$(if $(filter command% environment,$(origin N)),--n $(N)) $(ARGS)
 
 grasps: setup  ## N grasps of OBJECT (id or path.obj@0.1) with STRATEGY and SIDE into OUT: file, picture, web page, numbered
-	@$(ENV) exec python -m udg_datagen.grasp_command --object "$(OBJECT)" --strategy "$(STRATEGY)" --side "$(SIDE)" \
+	@$(ENV) exec udg grasps --object "$(OBJECT)" --strategy "$(STRATEGY)" --side "$(SIDE)" \
 		--n $(N) --seed $(SEED) --out "$(if $(filter command% environment,$(origin OUT)),$(OUT),out/grasps)" \
 		$(if $(WORKERS),--workers $(WORKERS)) $(ARGS)
 
 demos: setup  ## attempt EPISODES demonstrations in all, spread over OBJECTS, into OUT (resumes; WORKERS=n or RAY_ADDRESS)
-	@$(ENV) exec python -m udg_datagen.factory --out "$(if $(filter command% environment,$(origin OUT)),$(OUT),$(DATA))" \
+	@$(ENV) exec udg demos --out "$(if $(filter command% environment,$(origin OUT)),$(OUT),$(DATA))" \
 		--episodes $(EPISODES) --seed $(SEED) $(if $(OBJECTS),--objects "$(OBJECTS)") $(if $(WORKERS),--workers $(WORKERS)) $(ARGS)
 
 agreement: setup  ## does the expert choose the same grasp again? OBJECTS SCENES=2 WORKERS OUT=out/agreement; last line: JSON
-	@$(ENV) exec python -m udg_datagen.agreement --scenes $(SCENES) \
+	@$(ENV) exec udg agreement --scenes $(SCENES) \
 		--out "$(if $(filter command% environment,$(origin OUT)),$(OUT),out/agreement)" \
 		$(if $(OBJECTS),--objects "$(OBJECTS)") $(if $(WORKERS),--workers $(WORKERS)) $(ARGS)
 
 trials: setup  ## closed-loop TRIALS of CHECKPOINT on OBJECTS without ROS, through the safety filter; last line: JSON (ARGS="--out a.jsonl")
-	@$(ENV) exec python -m udg_datagen.rollout --trials $(TRIALS) --seed $(if $(call given,SEED),$(SEED),100000) \
+	@$(ENV) exec udg trials --trials $(TRIALS) --seed $(if $(call given,SEED),$(SEED),100000) \
 		--checkpoint "$(or $(CHECKPOINT),src/udg_policy/udg_policy/data/edge)" \
 		$(if $(OBJECTS),--objects "$(OBJECTS)") $(if $(WORKERS),--workers $(WORKERS)) $(ARGS)
 
 data-info: setup  ## what the dataset DATA holds, with pictures in DATA/info; last line: JSON (ARGS=--verify)
-	@$(ENV) exec python -m udg_datagen.data_info --data "$(DATA)" $(ARGS)
+	@$(ENV) exec udg data-info --data "$(DATA)" $(ARGS)
 
 pack: setup  ## pack DATA (or CHECKPOINT) into parts of PART_MB=60 in OUT, to be moved to another machine and trained from
-	@$(ENV) exec python -m udg_policy.packed "$(or $(CHECKPOINT),$(DATA))" --part-mb $(PART_MB) \
+	@$(ENV) exec udg pack "$(or $(CHECKPOINT),$(DATA))" --part-mb $(PART_MB) \
 		--out "$(if $(filter command% environment,$(origin OUT)),$(OUT),out/packed)" $(ARGS)
 
 unpack: setup  ## unpack DATA, a packed data set or checkpoint, into OUT
-	@$(ENV) exec python -m udg_policy.packed --unpack "$(DATA)" \
+	@$(ENV) exec udg pack --unpack "$(DATA)" \
 		--out "$(if $(filter command% environment,$(origin OUT)),$(OUT),out/unpacked)"
 
 train: setup  ## train PRESET on DATA into RUN (to go on: ARGS=--resume)
-	@$(ENV) exec python -m udg_policy.train --data "$(DATA)" --out "$(RUN)" --preset $(PRESET) --seed $(SEED) $(ARGS)
+	@$(ENV) exec udg train --data "$(DATA)" --out "$(RUN)" --preset $(PRESET) --seed $(SEED) $(ARGS)
 
 episode-page: setup  ## play EPISODE of DATA with CHECKPOINT on a web page in OUT: cloud, attention, predictions
-	@$(ENV) exec python -m udg_policy.episode_page --checkpoint "$(or $(CHECKPOINT),src/udg_policy/udg_policy/data/edge)" \
+	@$(ENV) exec udg episode-page --checkpoint "$(or $(CHECKPOINT),src/udg_policy/udg_policy/data/edge)" \
 		--data "$(DATA)" --out "$(if $(filter command% environment,$(origin OUT)),$(OUT),out/pages)" \
 		$(if $(EPISODE),--episode "$(EPISODE)") $(ARGS)
 
 ablations: setup  ## variants of PRESET trained on DATA and measured in the same trials, into OUT (goes on; ARGS=--variants ...); last line: JSON
-	@$(ENV) exec python -m udg_datagen.ablation --data "$(DATA)" --preset $(PRESET) $(if $(WORKERS),--workers $(WORKERS)) \
+	@$(ENV) exec udg ablations --data "$(DATA)" --preset $(PRESET) $(if $(WORKERS),--workers $(WORKERS)) \
 		--out "$(if $(filter command% environment,$(origin OUT)),$(OUT),out/ablations)" $(ARGS)
 
 objects: setup  ## prepare OBJECTS=quick (train, held_out, all, ids; WORKERS=n), FETCH=sources, ADD=folder of meshes (SIZE= UNIT=), ARGS=--report
-	@$(ENV) exec python -m udg_sim.prepare $(if $(OBJECTS),--objects "$(OBJECTS)") $(if $(WORKERS),--workers $(WORKERS)) \
+	@$(ENV) exec udg objects $(if $(OBJECTS),--objects "$(OBJECTS)") $(if $(WORKERS),--workers $(WORKERS)) \
 		$(if $(FETCH),--fetch "$(FETCH)") $(if $(ADD),--add "$(ADD)") $(if $(SIZE),--size $(SIZE)) $(if $(UNIT),--unit $(UNIT)) $(ARGS)
 
 calibrate: setup  ## poses of the cameras from observations (METHOD=robot or board, FOLDER=...) into config/cameras.yaml, or refused
-	@$(ENV) exec python -m udg_perception.calibration $(METHOD) "$(FOLDER)" $(ARGS)
+	@$(ENV) exec udg calibrate $(METHOD) "$(FOLDER)" $(ARGS)
 
 rehearse: setup  ## the real robot's nodes on emulated arms, hands and cameras (until Ctrl-C)
-	@$(ENV) exec python -m udg_bringup.real --use-emulators $(if $(filter-out 0,$(VIEW)),--view --view-port $(PORT)) $(ARGS)
+	@$(ENV) exec udg robot --use-emulators $(if $(filter-out 0,$(VIEW)),--view --view-port $(PORT)) $(ARGS)
 
 rviz: setup  ## the simulation with RViz (needs a full ROS installation)
 	@$(ENV) command -v ros2 >/dev/null || { echo "rviz needs a full ROS 2 installation: source it, then make distclean rviz"; exit 2; }; \

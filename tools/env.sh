@@ -28,6 +28,7 @@ if [ -x "$_udg_venv/bin/python" ]; then
         fi
     done
 fi
+_udg_first PATH "$_udg_root/tools/bin"
 # The workspace's overlay, as install/local_setup.bash sets it; that one breaks on a path with spaces.
 for _udg_folder in "$_udg_root"/install/udg_*; do
     [ -d "$_udg_folder" ] || continue

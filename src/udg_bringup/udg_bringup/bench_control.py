@@ -1,4 +1,4 @@
-"""How steadily both arms are streamed to while all other nodes run: `python -m udg_bringup.bench_control`.
+"""How steadily both arms are streamed to while all other nodes run: `udg bench-control`.
 
 The graph of the real robot runs on emulated arms, one process a node. The policy's chunks go nowhere; the arms follow
 a sine instead, through control, safety filter and driver. What counts is the emulated controllers' own log.

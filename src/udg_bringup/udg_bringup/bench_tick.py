@@ -1,4 +1,4 @@
-"""How long a tick takes, newest depth image to command, with all nodes running: `python -m udg_bringup.bench_tick`."""
+"""How long a tick takes, newest depth image to command, with all nodes running: `udg bench-tick`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The table of faults, played on emulated devices in real time: `python -m udg_bringup.fault_table --attempts 5`.
+"""The table of faults, played on emulated devices in real time: `udg fault-table --attempts 5`.
 
 Each fault happens while both arms and both hands move, several times, on the settings of config/*.yaml. What counts is
 the emulators' own log: how long after the detection the arms still moved and the hands were still commanded. No attempt

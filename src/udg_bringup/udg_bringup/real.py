@@ -1,4 +1,4 @@
-"""The real robot's graph without `ros2 launch`, one process a node: `python -m udg_bringup.real --use-emulators`."""
+"""The real robot's graph without `ros2 launch`, one process a node: `udg robot --use-emulators`."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Recordings (.mkv) of the simulated scene as two Azure Kinects would make them, for playback in place of cameras.
 
-python -m udg_bringup.record_scene FOLDER --object soda_can --seed 0 --frames 30
+udg record-scene FOLDER --object soda_can --seed 0 --frames 30
 """
 
 from __future__ import annotations

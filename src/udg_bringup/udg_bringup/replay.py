@@ -1,4 +1,4 @@
-"""A recording in the browser, with a time slider: `python -m udg_bringup.replay FILE`."""
+"""A recording in the browser, with a time slider: `udg replay FILE`."""
 
 from __future__ import annotations
 

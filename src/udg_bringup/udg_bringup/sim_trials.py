@@ -1,4 +1,4 @@
-"""Grasp trials in simulation, through the ROS graph: `python -m udg_bringup.sim_trials --trials 10`."""
+"""Grasp trials in simulation, through the ROS graph: `udg sim --trials 10`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A picture of the view's page, taken by a browser without a window: `python -m udg_bringup.view_picture OUT.png`."""
+"""A picture of the view's page, taken by a browser without a window: `udg view-picture OUT.png`."""
 
 from __future__ import annotations
 

@@ -245,7 +245,7 @@ def do_jobs(jobs: Sequence[tuple[str, int]], pool: Pool) -> tuple[list[MeasuredR
 
 
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="udg_datagen.ablation", description="Study of a policy's choices.")
+    parser = argparse.ArgumentParser(prog="udg ablations", description="Study of a policy's choices.")
     parser.add_argument("--data", type=user_path, required=True, help="folder of episodes")
     parser.add_argument("--out", type=user_path, required=True, help="folder of the study")
     parser.add_argument("--preset", default="edge", help=f"one of {', '.join(preset_names())}")

@@ -189,7 +189,7 @@ def print_summary(summary: dict[str, Any]) -> None:
 
 
 def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="udg_datagen.data_info", description="Tell what a dataset holds.")
+    parser = argparse.ArgumentParser(prog="udg data-info", description="Tell what a dataset holds.")
     parser.add_argument("--data", type=user_path, required=True, help="folder of the dataset")
     parser.add_argument("--verify", action="store_true", help="unpack all episodes and check every checksum and hash")
     parser.add_argument("--out", type=user_path, help="folder for the pictures (default: info/ inside the dataset)")

@@ -186,7 +186,7 @@ def _check(args: argparse.Namespace) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m udg_datagen.grasp_command", description="Synthesise grasps of one object."
+        prog="udg grasps", description="Synthesise grasps of one object."
     )
     parser.add_argument("--object", required=True, help="library id, or path.obj@<longest edge in metres>")
     parser.add_argument("--strategy", default=AUTO, help=f"{AUTO} (by size), {', '.join(STRATEGIES)}")

@@ -182,7 +182,7 @@ def bench_training(names: Sequence[str]) -> dict[str, Any]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="udg_policy.bench_policy", description=__doc__,
+    parser = argparse.ArgumentParser(prog="udg bench-policy", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     default = BenchConfig()
     parser.add_argument("--preset", action="append", choices=preset_names(),

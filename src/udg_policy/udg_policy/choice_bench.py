@@ -90,7 +90,7 @@ def samples_per_s(configs: Mapping[str, PolicyConfig], rounds: int) -> dict[str,
 
 def run_command(argv: Sequence[str] | None = None) -> int:
     """The command with its arguments; the exit code."""
-    parser = argparse.ArgumentParser(prog="udg_policy.choice_bench", description=__doc__,
+    parser = argparse.ArgumentParser(prog="udg bench-choice", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("choices", nargs="*", metavar="section.key=value")
     parser.add_argument("--preset", default="edge", choices=preset_names())

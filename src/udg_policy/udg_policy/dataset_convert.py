@@ -55,7 +55,7 @@ def convert(old: Path, new: Path) -> int:
 
 def run_command(argv: Sequence[str] | None = None) -> int:
     """The command with its arguments; the exit code."""
-    parser = argparse.ArgumentParser(prog="udg_policy.dataset_convert", description="Convert a dataset of schema 1.")
+    parser = argparse.ArgumentParser(prog="udg convert", description="Convert a dataset of schema 1.")
     parser.add_argument("old", type=user_path)
     parser.add_argument("new", type=user_path)
     arguments = parser.parse_args(argv)

@@ -29,7 +29,7 @@ def export(dataset: EpisodeDataset, layout: str, out: Path, points: int = CLOUD_
 
 def run_command(argv: Sequence[str] | None = None) -> int:
     """The command with its arguments; the exit code."""
-    parser = argparse.ArgumentParser(prog="udg_policy.dataset_export", description="Export a dataset.")
+    parser = argparse.ArgumentParser(prog="udg export", description="Export a dataset.")
     parser.add_argument("--data", type=user_path, required=True, help="folder of the dataset")
     parser.add_argument("--to", choices=sorted(LAYOUTS), required=True, help="layout")
     parser.add_argument("--out", type=user_path, required=True, help="folder that does not exist yet")

@@ -189,7 +189,7 @@ def unpack(packed: Path, out: Path) -> Path:
 
 def run(argv: Sequence[str] | None = None) -> None:
     """The command with its arguments."""
-    parser = argparse.ArgumentParser(prog="udg_policy.packed", description="Pack a folder into parts, or unpack it.")
+    parser = argparse.ArgumentParser(prog="udg pack", description="Pack a folder into parts, or unpack it.")
     parser.add_argument("folder", type=user_path, help="data set, checkpoint or, with --unpack, packed folder")
     parser.add_argument("--out", type=user_path, required=True, help="new folder")
     parser.add_argument("--part-mb", type=float, default=60.0, help="most MB (10^6 bytes) of a part (default: 60)")

@@ -383,7 +383,7 @@ def keep_large_blocks() -> None:
 
 
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="udg_policy.train", description="Train a grasp policy.")
+    parser = argparse.ArgumentParser(prog="udg train", description="Train a grasp policy.")
     parser.add_argument("--data", type=user_path, required=True, help="folder of episodes")
     parser.add_argument("--out", type=user_path, required=True, help="folder for checkpoint, state and logs")
     parser.add_argument("--preset", default="edge", help=f"one of {', '.join(preset_names())}")

@@ -135,7 +135,7 @@ def _fetch(names: str, required: bool) -> int:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Prepares objects for simulation; the last line is JSON."""
-    parser = argparse.ArgumentParser(prog="python -m udg_sim.prepare", description=main.__doc__)
+    parser = argparse.ArgumentParser(prog="udg objects", description=main.__doc__)
     parser.add_argument("--objects", default="quick", help=f"{HELP}; default: quick")
     parser.add_argument("--workers", type=int, default=1, help="processes")
     parser.add_argument("--fetch", help=f"only fetch these sources: {','.join(sources.NAMES)}")

@@ -1,7 +1,7 @@
 """Find the cameras' poses from a folder of observations and write config/cameras.yaml.
 
-python -m udg_perception.calibration robot FOLDER            by the robot that the cameras see
-python -m udg_perception.calibration board FOLDER            by a ChArUco board in the hand of an arm
+udg calibrate robot FOLDER            by the robot that the cameras see
+udg calibrate board FOLDER            by a ChArUco board in the hand of an arm
 """
 
 from __future__ import annotations

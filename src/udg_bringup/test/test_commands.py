@@ -1,0 +1,113 @@
+"""One name for all commands, and what README and docs print of them exists."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import re
+import subprocess
+import sys
+from functools import lru_cache
+from pathlib import Path
+
+import pytest
+
+from udg_bringup import commands as module
+from udg_bringup.commands import COMPLETION, commands, completion, overview, run
+from udg_description.errors import UdgError
+
+ROOT = Path(__file__).parents[3]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("**/*.md"))]
+MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
+TARGETS = set(re.findall(r"^([a-z][a-z-]*):", MAKEFILE, re.M))
+COMMAND_LINE = re.compile(
+    r"(?:^ *|[|;&] *|[A-Z]=\S+ +|(?<=\s)(?=python))(make|udg|python -m) +([a-z][\w.-]*)([^`\n|;&]*)"
+)
+
+
+@lru_cache(maxsize=64)
+def help_of(name: str, called: str) -> str:
+    """What a command says to --help, in this process."""
+    import contextlib
+    import io
+
+    said = io.StringIO()
+    argv = sys.argv
+    sys.argv = [called, "--help"]
+    try:
+        with contextlib.redirect_stdout(said), pytest.raises(SystemExit) as ended:
+            importlib.import_module(name).main()
+        assert ended.value.code in (0, None)
+    finally:
+        sys.argv = argv
+    return said.getvalue()
+
+
+def printed() -> list[tuple[str, str, str, str]]:
+    """(page, kind, name, rest) of each command in the pages' code."""
+    found = []
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8").replace("\\\n", " ")
+        code = re.findall(r"```(?:bash|sh|console)?\n(.*?)```", text, re.S) + re.findall(r"`([^`\n]+)`", text)
+        for block in code:
+            for line in block.splitlines():
+                line = line.split(" #")[0]
+                found += [(page.name, *match) for match in COMMAND_LINE.findall(line)]
+    return found
+
+
+@pytest.mark.parametrize("name", commands())
+def test_every_command_tells_of_itself(name: str) -> None:
+    command = commands()[name]
+    text = help_of(command.module, f"udg {name}")
+    assert text.startswith(f"usage: udg {name} "), text[:200]
+
+
+def test_the_table_of_contents_and_completion_name_all() -> None:
+    for name in commands():
+        assert f"\n  {name} " in overview()
+    for shell in COMPLETION:
+        assert set(commands()) <= set(re.split(r"[\s\"']", completion(shell)))
+    lines = subprocess.run(
+        ["bash", "-c", f"{completion('bash')}; complete -p udg"], capture_output=True, text=True, check=True
+    ).stdout
+    assert "grasps" in lines
+
+
+def test_a_mistyped_command_is_answered_with_near_ones(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(UdgError, match=r"no command 'grasp'; valid: .*grasps"):
+        run(["grasp"])
+    with pytest.raises(UdgError, match="no shell 'tcsh'; valid: bash"):
+        run(["completion", "tcsh"])
+    assert run([]) == 0 and "Objects and grasps" in capsys.readouterr().out
+
+
+def test_the_makefile_calls_commands_that_exist() -> None:
+    called = set(re.findall(r"exec udg ([a-z-]+)", MAKEFILE))
+    assert called and called <= set(commands())
+
+
+@pytest.mark.parametrize(("page", "kind", "name", "rest"), sorted(set(printed())))
+def test_what_the_pages_print_exists(page: str, kind: str, name: str, rest: str) -> None:
+    """Target, command or module, and each of its options."""
+    if kind == "make":
+        assert name in TARGETS, f"{page}: make {name}: no such target"
+        return
+    if kind == "udg":
+        assert name in {*commands(), "completion"}, f"{page}: udg {name}: no such command"
+        target = commands()[name].module if name in commands() else ""
+    else:
+        if not name.startswith("udg_"):
+            return
+        assert importlib.util.find_spec(name) is not None, f"{page}: python -m {name}: no such module"
+        target = name if importlib.util.find_spec(name).submodule_search_locations is None else f"{name}.__main__"  # type: ignore[union-attr]
+    options = re.findall(r"(?<!\S)--[a-z][a-z0-9-]*", rest)
+    if target and options and "." in target and ".ros." not in target:
+        text = help_of(target, f"udg {name}")
+        for option in options:
+            assert re.search(rf"{option}\b", text), f"{page}: {kind} {name} {option}: no such option"
+
+
+def test_commands_are_known_by_one_name() -> None:
+    modules = [command.module for group in module.COMMANDS.values() for command in group]
+    assert len(set(modules)) == len(modules) and len(commands()) == len(modules)

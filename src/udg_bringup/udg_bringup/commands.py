@@ -1,0 +1,115 @@
+"""`udg`: all commands by one name; `udg --help` is their table of contents, `udg COMMAND --help` tells of one."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import sys
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from udg_description.errors import UdgError, cli
+
+
+class Command(NamedTuple):
+    """A command, the module whose `main` it runs, and what it is for in one line."""
+
+    name: str
+    module: str
+    purpose: str
+
+
+COMMANDS: dict[str, tuple[Command, ...]] = {
+    "Try it": (
+        Command("sim", "udg_bringup.sim_trials", "trials in simulation through the ROS nodes, with film and report"),
+        Command("view-picture", "udg_bringup.view_picture", "a picture of the live view, by a headless browser"),
+    ),
+    "Objects and grasps": (
+        Command("objects", "udg_sim.prepare", "prepare objects, fetch the held-out ones, add folders of meshes"),
+        Command("objects-table", "udg_sim.objects", "list the object library"),
+        Command("grasps", "udg_datagen.grasp_command", "grasps of one object: file, picture, web page"),
+        Command("grasps-exchange", "udg_datagen.grasp_exchange", "grasp files in other projects' formats, both ways"),
+        Command("hand", "udg_datagen.hands.describe", "describe another hand from its URDF"),
+        Command("try-hand", "udg_datagen.hands.try_hand", "try a described hand on an object"),
+    ),
+    "Data": (
+        Command("demos", "udg_datagen.factory", "attempt demonstrations; goes on where it was interrupted"),
+        Command("agreement", "udg_datagen.agreement", "does the expert choose the same grasp again?"),
+        Command("data-info", "udg_datagen.data_info", "what a data set holds, with pictures"),
+        Command("export", "udg_policy.dataset_export", "a data set for other projects (DP3, LeRobot)"),
+        Command("convert", "udg_policy.dataset_convert", "a data set of an older schema"),
+        Command("pack", "udg_policy.packed", "a data set or checkpoint in parts to move to another machine"),
+    ),
+    "Policy": (
+        Command("train", "udg_policy.train", "train a policy"),
+        Command("trials", "udg_datagen.rollout", "closed-loop trials without ROS, through the safety filter"),
+        Command("paired", "udg_datagen.paired", "compare two policies on the same trials (McNemar)"),
+        Command("ablations", "udg_datagen.ablation", "train and measure variants of a preset"),
+        Command("episode-page", "udg_policy.episode_page", "play an episode with a checkpoint on a web page"),
+    ),
+    "Robot": (
+        Command("robot", "udg_bringup.real", "the real robot's nodes, on emulators with --use-emulators"),
+        Command("calibrate", "udg_perception.calibration.__main__", "poses of the cameras from observations"),
+        Command("record-scene", "udg_bringup.record_scene", "record depth images of a scene"),
+        Command("replay", "udg_bringup.replay", "a recording in the browser, with a time slider"),
+        Command("fault-table", "udg_bringup.fault_table", "play every fault on the emulated robot"),
+    ),
+    "Measure": (
+        Command("bench-tick", "udg_bringup.bench_tick", "time from depth image to command"),
+        Command("bench-control", "udg_bringup.bench_control", "500 Hz to both emulated arms with all nodes running"),
+        Command("bench-policy", "udg_policy.bench_policy", "time from cloud to action, and training throughput"),
+        Command("bench-choice", "udg_policy.choice_bench", "what a choice of the policy's settings costs"),
+        Command("bench-synthesis", "udg_datagen.bench_synthesis", "grasp synthesis against baselines"),
+    ),
+}
+COMPLETION = {
+    "bash": 'complete -o default -W "{names}" udg',
+    "zsh": "autoload -U +X bashcompinit && bashcompinit\ncomplete -o default -W \"{names}\" udg",
+    "fish": "complete -c udg -n __fish_use_subcommand -a '{names}'",
+}  # fmt: skip
+
+
+def commands() -> dict[str, Command]:
+    """All commands by name."""
+    return {command.name: command for group in COMMANDS.values() for command in group}
+
+
+def overview() -> str:
+    """The table of contents."""
+    lines = ["usage: udg COMMAND [options]   (udg COMMAND --help tells of one)", ""]
+    for group, members in COMMANDS.items():
+        lines += [group, *(f"  {command.name:16s}{command.purpose}" for command in members), ""]
+    lines.append(f'udg completion {"|".join(COMPLETION)}: names after Tab, e.g. eval "$(udg completion bash)"')
+    return "\n".join(lines)
+
+
+def completion(shell: str) -> str:
+    """Lines that a shell reads for completion. Raises UdgError for a shell that is not known."""
+    if shell not in COMPLETION:
+        raise UdgError(f"udg completion: no shell '{shell}'; valid: {', '.join(COMPLETION)}")
+    return COMPLETION[shell].format(names=" ".join([*commands(), "completion"]))
+
+
+def run(arguments: Sequence[str]) -> int | None:
+    """Run the command that the arguments name. Raises UdgError if there is none of that name."""
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        print(overview())
+        return 0
+    name, rest = arguments[0], list(arguments[1:])
+    if name == "completion":
+        print(completion(rest[0] if rest else ""))
+        return 0
+    if name not in commands():
+        near = difflib.get_close_matches(name, commands(), n=3)
+        raise UdgError(f"no command '{name}'; valid: {', '.join(near or commands())} (udg --help lists all)")
+    sys.argv = [f"udg {name}", *rest]
+    return importlib.import_module(commands()[name].module).main()
+
+
+def main() -> None:
+    """Run the command that the command line names."""
+    cli(lambda: run(sys.argv[1:]))
+
+
+if __name__ == "__main__":
+    main()
