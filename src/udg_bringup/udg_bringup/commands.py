@@ -51,6 +51,7 @@ COMMANDS: dict[str, tuple[Command, ...]] = {
         Command("robot", "udg_bringup.real", "the real robot's nodes, on emulators with --use-emulators"),
         Command("calibrate", "udg_perception.calibration.__main__", "poses of the cameras from observations"),
         Command("record-scene", "udg_bringup.record_scene", "record depth images of a scene"),
+        Command("record", "udg_bringup.ros.record", "a running graph into a bag (MCAP)"),
         Command("replay", "udg_bringup.replay", "a recording in the browser, with a time slider"),
         Command("fault-table", "udg_bringup.fault_table", "play every fault on the emulated robot"),
     ),
