@@ -166,6 +166,7 @@ def test_a_bag_becomes_an_episode_a_trial_and_frames_of_training(context: Contex
         np.testing.assert_array_equal(episode.cloud_label[2], cloud_at(2)[:, 3])
         np.testing.assert_allclose(episode.T_world_object[:, 2, 3], 0.05 * np.arange(FRAMES - 1), atol=1e-6)
         assert (episode.meta["object"], episode.meta["seed"], episode.meta["trial"]) == ("soda_can", 3, number)
+        assert episode.meta["success"] is (number == 1)  # told at the last tick
     assert frames_of(list(dataset), preset("debug")).n_frames == 2 * (FRAMES - 1)
 
 

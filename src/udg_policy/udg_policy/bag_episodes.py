@@ -170,11 +170,16 @@ def _labels(bag: Bag, stamps: np.ndarray, trials: np.ndarray) -> list[object]:
     """What each frame belongs to: its trial, else its run; None where there are runs, but none of this moment."""
     if bag.trials.stamps:
         found = [None if place < 0 else bag.trials.values[place] for place in trials]
-        return [None if s is None else (s["object"], s["seed"], s["trial"], s["start_s"]) for s in found]
+        return [None if status is None else _trial(status) for status in found]
     if bag.chunks.stamps:
         places = bag.chunks.nearest(stamps, STATE_GAP_NS)
         return [None if place < 0 else ("run", bag.chunks.values[place][0]) for place in places]
     return ["all"] * len(stamps)
+
+
+def _trial(status: dict[str, Any]) -> tuple[object, ...]:
+    """What tells one trial from another; the last state of a trial, which has its success, may have no frame."""
+    return (status["object"], status["seed"], status["trial"], status["start_s"])
 
 
 def _breaks(stamps: np.ndarray, labels: list[object]) -> np.ndarray:
@@ -193,7 +198,7 @@ def _episode(
         statuses = [bag.trials.values[place] for place in trials[rows]]
         poses = np.array([status["T_world_object"] for status in statuses])
         last = statuses[-1]
-        success = any(status["success"] for status in statuses)
+        success = any(status["success"] for status in bag.trials.values if _trial(status) == _trial(last))
         meta.update(object=last["object"], seed=last["seed"], trial=last["trial"], success=success)
     return Episode(
         cloud_xyz=clouds[..., :3],
