@@ -26,7 +26,7 @@ from udg_policy.engine import PolicyEngine
 from udg_policy.episode import Episode
 from udg_policy.episode_file import METRE
 from udg_policy.episode_page import find_episode, run, write_page
-from udg_policy.episode_view import QUANTILES, EpisodeView, action_names, truncated_normal_quantiles
+from udg_policy.episode_view import QUANTILES, EpisodeView, truncated_normal_quantiles
 from udg_policy.errors import DatasetError
 from udg_policy.fingertips import fingertip_paths
 from udg_policy.frame_store import frames_of
@@ -127,14 +127,6 @@ def test_quantiles_are_those_of_the_truncated_normal() -> None:
     np.testing.assert_allclose(quantiles[:, 0, 0], 0.2 * np.array([-1.645, -0.6745, 0.6745, 1.645]), atol=1e-3)
 
 
-def test_numbers_of_the_arms_are_named_by_what_they_are() -> None:
-    elbow, finger = JOINT_NAMES.index("left_elbow_joint"), JOINT_NAMES.index("left_hand_mid_joint1")
-    for space, name in (("wrist_relative", "left_hand z [m]"), ("wrist_absolute", "left_hand z [m]"),
-                        ("joint_absolute", "left_elbow_joint [rad]")):
-        names = action_names(space)
-        assert (names[elbow], names[finger]) == (name, "left_hand_mid_joint1 [rad]")
-
-
 @pytest.mark.parametrize("change", ["regression", "full", "joint_absolute"])
 def test_other_networks_have_pages_too(episode: Episode, tmp_path: Path, change: str) -> None:
     config = preset("debug")
@@ -147,7 +139,7 @@ def test_other_networks_have_pages_too(episode: Episode, tmp_path: Path, change:
     view = write_page(make_checkpoint(config, episode), episode, "other", path)
     data = data_of(path)
     assert (data["sigma"] is None) == (change == "regression") == (view.quantiles is None)
-    assert data["action_names"] == list(action_names(config.action_space))
+    assert data["action_names"] == list(config.space.names)
     assert all(0 <= chart < 36 for chart in data["default_charts"])
 
 

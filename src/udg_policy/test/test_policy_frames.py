@@ -11,7 +11,6 @@ from udg_policy.config import PolicyConfig, TrainConfig, preset
 from udg_policy.episode import Episode
 from udg_policy.frame_cache import Preparer
 from udg_policy.frame_store import FrameStore, frames_of
-from udg_policy.representation import decode
 from udg_policy.synthetic import make_episode
 
 
@@ -93,7 +92,7 @@ def test_normalised_actions_decode_to_the_targets(store: FrameStore) -> None:
     bounds = store.bounds(views)
     actions = bounds.denormalise(store.batch(views, bounds).actions.numpy())
     for t in range(2):
-        got = decode("wrist_relative", actions[t], episode.q[t])
+        got = store.config.space.decode(actions[t], episode.q[t])
         np.testing.assert_allclose(got, episode.target[t:t + 4], atol=2e-3)
 
 

@@ -22,10 +22,10 @@ from torch import Tensor
 
 from udg_description.files import write_atomically
 from udg_description.layout import JOINT_NAMES, N_JOINTS
+from udg_policy.action_spaces import ActionBounds
 from udg_policy.config import PolicyConfig, from_dict, to_dict
 from udg_policy.errors import CheckpointError, ConfigError
 from udg_policy.network import PolicyNetwork
-from udg_policy.representation import ActionBounds
 
 SCHEMA_VERSION = 1
 WEIGHTS_NAME = "weights.safetensors"
@@ -156,7 +156,7 @@ def _read_description(path: Path) -> dict[str, Any]:
 
 
 def _read_bounds(folder: Path, values: dict[str, Any], config: PolicyConfig) -> ActionBounds:
-    shape = (config.decoder.chunk, N_JOINTS)
+    shape = (config.decoder.chunk, config.space.size)
     try:
         lower, upper = (np.array(values[key], dtype=np.float32) for key in ("lower", "upper"))
     except (KeyError, ValueError, TypeError) as error:

@@ -9,9 +9,8 @@ from typing import Any
 
 import yaml
 
+from udg_policy.action_spaces import ACTION_SPACES, ActionSpace
 from udg_policy.errors import ConfigError
-
-ACTION_SPACES = ("wrist_relative", "wrist_absolute", "joint_absolute")
 
 
 def _require(ok: bool, message: str) -> None:
@@ -171,7 +170,7 @@ class PolicyConfig:
     """Everything that defines a policy and its training."""
 
     name: str = "edge"
-    action_space: str = "wrist_relative"  # one of ACTION_SPACES, see udg_policy.representation
+    action_space: str = "wrist_relative"  # one of udg_policy.action_spaces
     observation: ObservationConfig = field(default_factory=ObservationConfig)
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
     decoder: DecoderConfig = field(default_factory=DecoderConfig)
@@ -186,10 +185,11 @@ class PolicyConfig:
                  "decoder.head to regression")
         _require(head == "regression" or train.l1_weight > 0.0 or train.nll_start == 0.0,
                  "train.nll_start: with l1_weight 0 nothing is trained before it; set it to 0 or l1_weight above 0")
+        moving = [name for name, space in ACTION_SPACES.items() if space.moves_with_scene]
         moves = self.train.scene_shift_m > 0.0 or self.train.scene_turn_rad > 0.0
-        _require(not moves or self.action_space == "wrist_relative",
+        _require(not moves or self.space.moves_with_scene,
                  f"train.scene_shift_m, train.scene_turn_rad: {self.action_space} targets do not move with the scene; "
-                 "set both to 0 or action_space to wrist_relative")
+                 f"set both to 0 or action_space to {' or '.join(moving)}")
         _require(train.state_dropout == 0.0 or self.observation.proprioception,
                  "train.state_dropout: there is no state to drop; set it to 0 or observation.proprioception to true")
         sizes, encoder = self.observation, self.encoder
@@ -200,6 +200,11 @@ class PolicyConfig:
         else:
             _require(encoder.centres_1[0] <= sizes.n_seen and encoder.centres_1[1] <= sizes.n_robot,
                      "encoder: more centres than points")
+
+    @property
+    def space(self) -> ActionSpace:
+        """The action space that `action_space` names."""
+        return ACTION_SPACES[self.action_space]
 
 
 def _edge() -> PolicyConfig:

@@ -20,7 +20,6 @@ from udg_policy.inference import InferenceConfig, InferenceNetwork
 from udg_policy.network import ActionDistribution, GraspOutput
 from udg_policy.observation import network_inputs
 from udg_policy.point_set import PointSampler
-from udg_policy.representation import decode
 from udg_policy.threads import Team
 from udg_policy.truncated_normal import truncated_normal_mode
 
@@ -96,7 +95,7 @@ class PolicyEngine:
         distribution = self._distribution(points[active], q[active])
         actions = self._bounds.denormalise(truncated_normal_mode(distribution.mu).numpy())
         for row, i in enumerate(active):
-            chunk = decode(self.config.action_space, actions[row], q[i])
+            chunk = self.config.space.decode(actions[row], q[i])
             if np.isfinite(chunk).all():
                 predictions[i] = Prediction(chunk, _grasp(distribution.grasp, row, q[i]))
         return predictions

@@ -26,6 +26,7 @@ from udg_description.layout import N_JOINTS, SIDES
 from udg_description.shapes import merge_capsules
 from udg_description.transforms import matrix_to_quat_wxyz
 from udg_description.urdf import Primitive
+from udg_policy.action_spaces import ActionSpace, Kind
 from udg_policy.checkpoint import WEIGHTS_NAME, Checkpoint, load_checkpoint
 from udg_policy.config import PolicyConfig
 from udg_policy.dataset import EpisodeDataset, read_episode
@@ -125,7 +126,7 @@ def page_data(view: EpisodeView, checkpoint: Checkpoint, name: str, every: int) 
         "true_hand_poses": _poses(_both_hands(targets)),
         "tips": _lengths(tips.transpose(0, 3, 1, 2, 4)),
         "true_tips": _lengths(fingertip_paths(targets).transpose(2, 0, 1, 3)),
-        "action_names": view.action_names, "default_charts": _liveliest(view),
+        "action_names": view.action_names, "default_charts": _liveliest(view, checkpoint.config.space),
         "lower": _packed(view.lower.astype(np.float32)), "upper": _packed(view.upper.astype(np.float32)),
         "actual": _packed(view.demonstrated.astype(np.float32)), "mode": _packed(view.mode.astype(np.float32)),
         "mu": _packed(view.mu.astype(np.float32)),
@@ -166,11 +167,11 @@ def _reach(tokens_world: np.ndarray) -> float:
     return float(np.clip(0.6 * np.median(apart[:, 1]), 0.004, 0.03))
 
 
-def _liveliest(view: EpisodeView) -> list[int]:
+def _liveliest(view: EpisodeView, space: ActionSpace) -> list[int]:
     """The actions to show first: those of the arms and of the fingers that the demonstration moves most."""
     spread = (view.demonstrated / (view.upper - view.lower)).std(axis=(0, 1))
-    is_arm = np.tile(np.arange(len(spread) // 2) < 6, 2)
-    chosen = [np.argsort(np.where(part, -spread, 0.0), kind="stable")[: _CHARTS // 2] for part in (is_arm, ~is_arm)]
+    is_hand = np.isin(np.arange(len(spread)), space.columns(Kind.HAND_JOINTS))
+    chosen = [np.argsort(np.where(part, -spread, 0.0), kind="stable")[: _CHARTS // 2] for part in (~is_hand, is_hand)]
     return np.concatenate(chosen).tolist()
 
 

@@ -10,7 +10,6 @@ import torch
 from scipy.spatial import cKDTree
 from scipy.stats import truncnorm
 
-from udg_description.layout import JOINT_NAMES, SIDES
 from udg_policy.attention import Attended, attend, token_points
 from udg_policy.checkpoint import Checkpoint
 from udg_policy.engine import PolicyEngine
@@ -20,11 +19,9 @@ from udg_policy.frame_store import FrameStore, frames_of
 from udg_policy.grasp import UNKNOWN, PredictedGrasp, grasp_label, key_points
 from udg_policy.network import ActionDistribution
 from udg_policy.observation import WORLD_ORIGIN, WORLD_SCALE_M
-from udg_policy.representation import ARMS
 
 QUANTILES = (0.05, 0.25, 0.75, 0.95)
 _FRAMES_AT_ONCE = 8
-_HAND_PLACES = ("x [m]", "y [m]", "z [m]", "turn about x [rad]", "turn about y [rad]", "turn about z [rad]")
 
 
 class DemonstratedGrasp(NamedTuple):
@@ -47,7 +44,7 @@ class EpisodeView:
     has_state_token: bool
     chunks: np.ndarray  # (F, K, 36) [rad], what the engine predicts
     demonstrated_chunks: np.ndarray  # (F, K, 36) [rad]
-    # In the action's own units (see representation.py):
+    # In the action's own units (see action_spaces):
     action_names: tuple[str, ...]  # (36,)
     lower: np.ndarray  # (K, 36)
     upper: np.ndarray  # (K, 36)
@@ -96,7 +93,7 @@ def view_episode(checkpoint: Checkpoint, episode: Episode, every: int = 1) -> Ep
     return EpisodeView(
         episode=episode, steps=steps, attention=attended.weights.numpy(), tokens_world=tokens_world,
         token_labels=labels, has_state_token=config.observation.proprioception, chunks=chunks,
-        demonstrated_chunks=episode.target[rows].astype(np.float64), action_names=action_names(config.action_space),
+        demonstrated_chunks=episode.target[rows].astype(np.float64), action_names=config.space.names,
         lower=checkpoint.bounds.lower, upper=checkpoint.bounds.upper, demonstrated=in_units(demonstrated),
         mode=in_units(np.clip(mu, -1.0, 1.0)), mu=in_units(mu),
         sigma=None if sigma is None else 0.5 * sigma * (checkpoint.bounds.upper - checkpoint.bounds.lower),
@@ -144,12 +141,3 @@ def truncated_normal_quantiles(mu: np.ndarray, sigma: np.ndarray) -> np.ndarray:
     low, high = (-1.0 - mu) / sigma, (1.0 - mu) / sigma
     shares = np.reshape(QUANTILES, (-1, *(1 for _ in mu.shape)))
     return np.clip(truncnorm.ppf(shares, low, high, loc=mu, scale=sigma), -1.0, 1.0)
-
-
-def action_names(space: str) -> tuple[str, ...]:
-    """Names with units of the 36 numbers of an action."""
-    names = [f"{name} [rad]" for name in JOINT_NAMES]
-    if space != "joint_absolute":
-        for side, arm in zip(SIDES, ARMS, strict=True):
-            names[arm] = [f"{side}_hand {place}" for place in _HAND_PLACES]
-    return tuple(names)

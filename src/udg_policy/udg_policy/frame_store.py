@@ -21,8 +21,9 @@ from torch import Tensor
 
 from udg_description.cache import cache_dir, say_once
 from udg_description.files import PathError, check_folder
-from udg_description.layout import SIDES
+from udg_description.layout import SIDES, part_indices
 from udg_policy import rotations
+from udg_policy.action_spaces import ActionBounds
 from udg_policy.config import PolicyConfig, SamplingConfig, TrainConfig
 from udg_policy.dataset import EpisodeDataset
 from udg_policy.episode import LABEL_LEFT, LABEL_SEEN, Episode, Stage
@@ -41,7 +42,6 @@ from udg_policy.frame_cache import (
 )
 from udg_policy.grasp import UNKNOWN
 from udg_policy.observation import WORLD_ORIGIN, network_inputs, state_width
-from udg_policy.representation import HANDS, ActionBounds, bounds_of, encode
 
 _BOUNDS_VIEWS = 16_384  # at a time
 
@@ -154,8 +154,8 @@ class FrameStore:
         T_now = self._now(views)[1] if T_now is None else T_now
         records = self._steps[self.chunk_rows(views).numpy()]
         chosen = np.arange(len(views)), slice(None), image
-        return encode(self.config.action_space, T_now, torch.from_numpy(records["T_target"][chosen]),
-                      torch.from_numpy(records["target"][chosen]))
+        return self.config.space.encode(T_now, torch.from_numpy(records["T_target"][chosen]),
+                                        torch.from_numpy(records["target"][chosen]))
 
     def _now(self, views: Tensor) -> tuple[Tensor, Tensor]:
         """Measured joints (B, 36) and grasp frames (B, 2, 4, 4)."""
@@ -221,7 +221,7 @@ class FrameStore:
         for part in views.split(_BOUNDS_VIEWS):
             actions = self.actions(part)
             extremes += [actions.amin(dim=0), actions.amax(dim=0)]
-        return bounds_of(self.config.action_space, torch.stack(extremes), train.bounds_margin, train.mirror)
+        return self.config.space.bounds(torch.stack(extremes), train.bounds_margin, train.mirror)
 
     def batch(self, views: Tensor, bounds: ActionBounds, generator: torch.Generator | None = None) -> Batch:
         """The batch of `views`; augmented when a generator is given."""
@@ -295,8 +295,8 @@ def _noisy_hand_joints(q: Tensor, train: TrainConfig, generator: torch.Generator
         return q
     noise = train.joint_noise_rad * torch.randn(q.shape, generator=generator)
     mask = torch.zeros(q.shape[-1])
-    for hand in HANDS:
-        mask[hand] = 1.0
+    for side in SIDES:
+        mask[part_indices(f"{side}_hand")] = 1.0
     return q + noise * mask
 
 

@@ -9,12 +9,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from udg_policy.action_spaces import ActionBounds, ActionSpace, Kind
 from udg_policy.config import PolicyConfig
 from udg_policy.frame_store import Batch
 from udg_policy.grasp import UNKNOWN
 from udg_policy.network import ActionDistribution, GraspOutput
-from udg_policy.representation import ARMS, HANDS, ActionBounds
 from udg_policy.truncated_normal import truncated_normal_mode, truncated_normal_nll
+
+_FIGURES = {"position": Kind.POSITION, "rotation": Kind.ROTATION, "arm_joints": Kind.ARM_JOINTS,
+            "joints": Kind.HAND_JOINTS}
 
 
 class Losses(NamedTuple):
@@ -28,15 +31,10 @@ class Losses(NamedTuple):
 
 
 def l1_weights(config: PolicyConfig, bounds: ActionBounds) -> Tensor:
-    """(K, 36): one unit of normalised error in units of the physical errors that count as one, decaying by step."""
+    """(K, A): one unit of normalised error in units of the physical errors that count as one, decaying by step."""
     train = config.train
-    unit = np.full(bounds.lower.shape[1], train.unit_joint_rad, dtype=np.float32)
-    for arm in ARMS:
-        unit[arm] = train.unit_rotation_rad
-        if config.action_space != "joint_absolute":
-            unit[arm.start:arm.start + 3] = train.unit_position_m
     decay = train.step_decay ** np.arange(len(bounds.lower), dtype=np.float32)
-    return torch.from_numpy(0.5 * (bounds.upper - bounds.lower) / unit * decay[:, None])
+    return torch.from_numpy(0.5 * (bounds.upper - bounds.lower) / config.space.units(train) * decay[:, None])
 
 
 def policy_loss(config: PolicyConfig, distribution: ActionDistribution, batch: Batch, weights: Tensor,
@@ -85,16 +83,14 @@ def grasp_loss(grasp: GraspOutput, batch: Batch, unit_m: float) -> Tensor:
             + strategy / (batch.strategy != UNKNOWN).sum().clamp_min(1))
 
 
-def errors_by_kind(distribution: ActionDistribution, actions: Tensor, bounds: ActionBounds) -> dict[str, float]:
-    """Mean absolute errors of the executed action: arm places and hand joints, in the actions' units, first step."""
+def errors_by_kind(space: ActionSpace, distribution: ActionDistribution, actions: Tensor, bounds: ActionBounds
+                   ) -> dict[str, float]:
+    """Mean absolute errors of the executed actions by what they are, in their units, at the first and the last step."""
     half_width = torch.from_numpy(0.5 * (bounds.upper - bounds.lower)).to(actions.device)
     error = (truncated_normal_mode(distribution.mu) - actions).abs() * half_width
-    position = torch.cat([error[..., arm.start:arm.start + 3] for arm in ARMS], dim=-1)
-    rotation = torch.cat([error[..., arm.start + 3:arm.stop] for arm in ARMS], dim=-1)
-    joints = torch.cat([error[..., hand] for hand in HANDS], dim=-1)
-    return {"position_first": float(position[:, 0].mean()), "position_last": float(position[:, -1].mean()),
-            "rotation_first": float(rotation[:, 0].mean()), "joints_first": float(joints[:, 0].mean()),
-            "joints_last": float(joints[:, -1].mean())}
+    by_kind = {name: error[..., space.columns(kind)] for name, kind in _FIGURES.items() if len(space.columns(kind)) > 0}
+    return {f"{name}_{place}": float(values[:, step].mean()) for name, values in by_kind.items()
+            for place, step in (("first", 0), ("last", -1))}
 
 
 def grasp_errors(grasp: GraspOutput, batch: Batch) -> dict[str, float]:

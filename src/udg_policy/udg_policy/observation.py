@@ -7,12 +7,12 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from udg_description.layout import N_HAND_JOINTS
+from udg_description.layout import N_HAND_JOINTS, N_JOINTS, SIDES, part_indices
+from udg_description.limits import joint_limits
 from udg_policy import rotations
 from udg_policy.config import ObservationConfig
 from udg_policy.episode import LABEL_RIGHT, LABEL_SEEN
 from udg_policy.hand_surface import N_SURFACE_TOKENS, SURFACE_FEATURES, surface_features
-from udg_policy.representation import HANDS, joint_scale
 
 WORLD_ORIGIN = (0.6, 0.0, 0.0)  # [m] middle of the object area
 WORLD_SCALE_M = 0.25
@@ -95,5 +95,14 @@ def proprioception(config: ObservationConfig, features: Tensor, labels: Tensor, 
     seen = (labels == LABEL_SEEN).to(features.dtype)
     weights = seen / seen.sum(dim=1, keepdim=True).clamp_min(1.0)
     mean_seen = (weights[:, None] @ features[..., : coordinate_width(config)])[:, 0]
-    return torch.cat([position.flatten(1), rotation.flatten(1), scaled[:, HANDS[0]], scaled[:, HANDS[1]], mean_seen],
-                     dim=-1)
+    hands = [scaled[:, part_indices(f"{side}_hand")] for side in SIDES]
+    return torch.cat([position.flatten(1), rotation.flatten(1), *hands, mean_seen], dim=-1)
+
+
+def joint_scale(q: Tensor) -> Tensor:
+    """Joint angles (..., 36) [rad] scaled by their limits to [-1, 1]."""
+    limits = joint_limits()
+    lower = torch.tensor(limits.lower, dtype=q.dtype)
+    upper = torch.tensor(limits.upper, dtype=q.dtype)
+    assert q.shape[-1] == N_JOINTS
+    return 2.0 * (q - lower) / (upper - lower) - 1.0

@@ -24,7 +24,6 @@ from udg_policy.hands import grasp_frames_np
 from udg_policy.network import GRASP_OUTPUTS, OFFSET_SCALE, ActionDistribution, blocked_attention, grasp_output
 from udg_policy.observation import coordinate_width, feature_width, network_inputs, state_width
 from udg_policy.point_set import PointSampler
-from udg_policy.representation import decode
 from udg_policy.truncated_normal import truncated_normal_mode
 
 
@@ -241,4 +240,4 @@ class PlainEngine:
     def act(self, points: np.ndarray, q: np.ndarray) -> np.ndarray:
         """Chunk (K, 36) of absolute joint targets [rad]."""
         actions = truncated_normal_mode(self.distribution(points, q).mu)[0]
-        return decode(self.config.action_space, self._bounds.denormalise(actions.numpy()), q)
+        return self.config.space.decode(self._bounds.denormalise(actions.numpy()), q)

@@ -192,7 +192,8 @@ class Trainer:
             batch = self._on_device(self.store.batch(part, self.bounds))
             distribution = network(*batch[:4])
             losses = policy_loss(self.config, distribution, batch, self.weights, 1.0)
-            values = {"l1": float(losses.l1), **errors_by_kind(distribution, batch.actions, self.bounds)}
+            values = {"l1": float(losses.l1),
+                      **errors_by_kind(self.config.space, distribution, batch.actions, self.bounds)}
             if distribution.sigma is not None:
                 values["nll"] = float(losses.nll)
             if distribution.grasp is not None:
