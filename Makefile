@@ -56,6 +56,7 @@ VARS_fault-table := ATTEMPTS ARGS
 VARS_grasps := OBJECT OBJECTS STRATEGY SIDE N SEED OUT WORKERS ARGS
 VARS_demos := OBJECTS OBJECT SEED EPISODES OUT DATA WORKERS ARGS
 VARS_data-info := DATA ARGS
+VARS_corrections := CHECKPOINT DATA OUT EPISODES SEED WORKERS ARGS
 VARS_pack := DATA CHECKPOINT PART_MB OUT ARGS
 VARS_unpack := DATA OUT
 VARS_train := DATA RUN PRESET SEED ARGS
@@ -85,7 +86,7 @@ else ifneq ($(call given,OBJECTS),)
 override OBJECT := $(OBJECTS)
 endif
 
-.PHONY: help rehearse setup sim bench-tick bench-control bench-policy bench-synthesis test fault-table lint colcon-test grasps demos agreement trials data-info pack unpack train ablations episode-page objects calibrate rviz view replay record view-picture clean distclean
+.PHONY: help rehearse setup sim bench-tick bench-control bench-policy bench-synthesis test fault-table lint colcon-test grasps demos agreement trials data-info corrections pack unpack train ablations episode-page objects calibrate rviz view replay record view-picture clean distclean
 
 help:  ## list the targets and their variables
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -164,6 +165,12 @@ trials: setup  ## closed-loop TRIALS of CHECKPOINT on OBJECTS without ROS, throu
 
 data-info: setup  ## what the dataset DATA holds, with pictures in DATA/info; last line: JSON (ARGS=--verify)
 	@$(ENV) exec udg data-info --data "$(DATA)" $(ARGS)
+
+corrections: setup  ## the expert takes over from CHECKPOINT in the scenes of DATA, EPISODES times, into OUT (resumes; WORKERS=n or RAY_ADDRESS)
+	@$(ENV) exec python -m udg_datagen.corrections --data "$(DATA)" --episodes $(EPISODES) --seed $(SEED) \
+		--checkpoint "$(or $(CHECKPOINT),src/udg_policy/udg_policy/data/edge)" \
+		--out "$(if $(filter command% environment,$(origin OUT)),$(OUT),out/corrections)" \
+		$(if $(WORKERS),--workers $(WORKERS)) $(ARGS)
 
 pack: setup  ## pack DATA (or CHECKPOINT) into parts of PART_MB=60 in OUT, to be moved to another machine and trained from
 	@$(ENV) exec udg pack "$(or $(CHECKPOINT),$(DATA))" --part-mb $(PART_MB) \

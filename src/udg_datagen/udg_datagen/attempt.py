@@ -105,6 +105,26 @@ class Stopwatch:
             self._inner_s[-1] += spent
 
 
+@dataclass(frozen=True, kw_only=True)
+class Scene:
+    """What a task places in the world, and how it is seen."""
+
+    object: str
+    target: ObjectModel
+    T_world_object: np.ndarray  # (4, 4), at rest
+    pose_index: int
+    start: np.ndarray  # (36,) [rad]
+    demo: DemoConfig
+    noisy: bool
+    mass_kg: float
+    friction: float
+    stiffness: float  # factors of the joints' own
+    damping: float
+    whole_images: bool
+    observer: Observer
+    rng: np.random.Generator  # goes on with the execution
+
+
 class Attempter:
     """Makes the episode of a task; holds what is costly to build."""
 
@@ -134,11 +154,24 @@ class Attempter:
 
     def attempt(self, object_id: str, seed: int, watch: Stopwatch) -> Episode:
         """The episode of a task; time is added to the watch by STEPS. Raises Rejected."""
+        scene = self.place(object_id, seed, watch)
+        plan = self._plan(scene, seed, watch)
+        what = {"strategy": plan.strategy, "sides": list(plan.sides), "noisy": scene.noisy, "mass_kg": scene.mass_kg,
+                "motion": plan.motion}
+        try:
+            with watch.time("execute"):
+                execution = execute(plan, self._world, scene.demo, scene.rng, self._gate)
+        except Rejected as rejected:
+            raise Rejected(rejected.reason, **rejected.facts, **what) from None
+        return self.episode(scene, plan, execution, seed, watch, seed=seed)
+
+    def place(self, object_id: str, seed: int, watch: Stopwatch) -> Scene:
+        """The scene of a task in the world, at rest. Raises Rejected."""
         config, world = self._config, self._world
         rng = task_rng(object_id, seed)
         with watch.time("object"):
             target = self._library.get(object_id)
-        noisy = rng.random() < config.noisy_share
+        noisy = bool(rng.random() < config.noisy_share)
         demo = config.noisy_demo if noisy else config.demo
         stiffness, damping = _log_uniform(rng, config.gain_factor), _log_uniform(rng, config.gain_factor)
         start = starts(HOME_Q, demo, rng)
@@ -155,17 +188,18 @@ class Attempter:
             world.config = WorldConfig(stiffness_scale=stiffness, damping_scale=damping)
             world.reset(q=start, object=target, T_world_object=placed, mass_kg=mass_kg, friction=friction)
             world.settle()
-        T_world_object = world.T_world_object
-        plan = self._plan(target, T_world_object, pose_index, start, seed, watch)
-        what = {"strategy": plan.strategy, "sides": list(plan.sides), "noisy": bool(noisy), "mass_kg": mass_kg,
-                "motion": plan.motion}
-        try:
-            with watch.time("execute"):
-                execution = execute(plan, world, demo, rng, self._gate)
-        except Rejected as rejected:
-            raise Rejected(rejected.reason, **rejected.facts, **what) from None
-        observer = self._observer(rig, watch)
-        cloud = observer.observe(execution, target, seed, watch, whole_images)
+        return Scene(
+            object=object_id, target=target, T_world_object=world.T_world_object, pose_index=pose_index,
+            start=start, demo=demo, noisy=noisy, mass_kg=mass_kg, friction=friction, stiffness=stiffness,
+            damping=damping, whole_images=whole_images, observer=self._observer(rig, watch), rng=rng,
+        )  # fmt: skip
+
+    def episode(
+        self, scene: Scene, plan: Plan, execution: Execution, noise_seed: int, watch: Stopwatch, **meta: object
+    ) -> Episode:
+        """The episode of what was executed in a scene; `meta` is added to its meta data."""
+        config, target = self._config, scene.target
+        cloud = scene.observer.observe(execution, target, noise_seed, watch, scene.whole_images)
         return Episode(
             cloud_xyz=cloud[..., :3],
             cloud_label=cloud[..., 3].astype(np.uint8),
@@ -174,28 +208,28 @@ class Attempter:
             stage=execution.stages,
             T_world_object=execution.T_world_object,
             meta={
-                "object": object_id, "seed": seed, "success": True, "noisy": bool(noisy),
-                "sides": list(plan.sides), "strategy": plan.strategy, "motion": plan.motion, "pose": pose_index,
+                "object": scene.object, "success": True, "noisy": scene.noisy,
+                "sides": list(plan.sides), "strategy": plan.strategy, "motion": plan.motion, "pose": scene.pose_index,
                 "expert": f"{config.expert} {config.expert_version}",
-                "mass_kg": mass_kg, "friction": friction, "stiffness_scale": stiffness, "damping_scale": damping,
+                "mass_kg": scene.mass_kg, "friction": scene.friction, "stiffness_scale": scene.stiffness,
+                "damping_scale": scene.damping,
                 "size_class": target.size_class, "category": target.category, "split": target.split,
                 "cameras": [
                     {"name": camera.name, "T_world_camera": np.asarray(camera.T_world_camera).tolist()}
-                    for camera in observer.cameras
+                    for camera in scene.observer.cameras
                 ],
+                **meta,
             },
         )
 
-    def _plan(
-        self, target: ObjectModel, T_world_object: np.ndarray, pose_index: int, start: np.ndarray, seed: int,
-        watch: Stopwatch,
-    ) -> Plan:
+    def _plan(self, scene: Scene, seed: int, watch: Stopwatch) -> Plan:
+        target, T_world_object, start = scene.target, scene.T_world_object, scene.start
         counts: Counter[str] = Counter()
         if self._config.expert == "scene":
             choices = self._expert.choices(target, T_world_object, counts)
         else:
             with watch.time("grasps"):
-                sets = self._store.get(target, pose_index)
+                sets = self._store.get(target, scene.pose_index)
             counts["candidates"] = sum(len(grasps) for grasps in sets)
             choices = spread_choices(sets, target, T_world_object, start, self._scene, counts=counts)
         offered = 0
@@ -261,13 +295,23 @@ class Observer:
         for the about one stray point a cloud that the noise on the robot's surface leaves.
         """
         self._rig.reset(seed)
-        clouds = []
-        for q, T_world_object in zip(execution.q, execution.T_world_object, strict=True):
-            with watch.time("depth"):
-                depths = self._rig.render(q, [(target, T_world_object)], box=self._box, near_objects=not whole_images)
-            with watch.time("cloud"):
-                clouds.append(self._builder.build(depths, q).points)
-        return np.stack(clouds)
+        return np.stack([
+            self.look(q, T_world_object, target, watch, whole_images)
+            for q, T_world_object in zip(execution.q, execution.T_world_object, strict=True)
+        ])
+
+    def reset(self, seed: int) -> None:
+        """Start the noise of the depth images anew."""
+        self._rig.reset(seed)
+
+    def look(
+        self, q: np.ndarray, T_world_object: np.ndarray, target: ObjectModel, watch: Stopwatch, whole_images: bool
+    ) -> np.ndarray:
+        """The scene cloud (N, 4) of one moment."""
+        with watch.time("depth"):
+            depths = self._rig.render(q, [(target, T_world_object)], box=self._box, near_objects=not whole_images)
+        with watch.time("cloud"):
+            return self._builder.build(depths, q).points
 
 
 def _log_uniform(rng: np.random.Generator, bounds: tuple[float, float]) -> float:

@@ -30,13 +30,19 @@ class Execution:
 
 
 def execute(
-    plan: Plan, world: World, config: DemoConfig, rng: np.random.Generator, gate: OfflineFilter | None = None
+    plan: Plan,
+    world: World,
+    config: DemoConfig,
+    rng: np.random.Generator,
+    gate: OfflineFilter | None = None,
+    drive: CommandDrive | None = None,
 ) -> Execution:
     """Run a plan in a world that was reset to its start and settled.
 
     The targets go through the follower of the control node: one chunk of one point a step, commands at 100 Hz within
     the joints' limits. With command noise the robot follows deviating targets while the expert's are recorded.
-    ``gate`` is the robot's safety filter, which every command must pass.
+    ``gate`` is the robot's safety filter, which every command must pass. ``drive`` goes on from what it last commanded;
+    by default a new one begins at the plan's start.
 
     Raises:
         Rejected: refused, touched_early, moved_early, pushed_away, tipped, touched_table, touched_other_part,
@@ -46,7 +52,8 @@ def execute(
     for side in plan.sides:
         scale[part_indices(f"{side}_arm")] = config.noise_arm_rad
         scale[part_indices(f"{side}_hand")] = config.noise_hand_rad
-    drive, judge = CommandDrive(world, plan.start, gate=gate), Judge(world, plan.sides, config)
+    drive = CommandDrive(world, plan.start, gate=gate) if drive is None else drive
+    judge = Judge(world, plan.sides, config)
     measured, objects = [], []
     for target, stage in zip(plan.targets, plan.stages, strict=True):
         measured.append(world.q)
@@ -119,6 +126,27 @@ class CommandDrive:
             self._world.set_target(command)
             self._world.step_until(self._start_s + self._now_ns * 1e-9)
             judge.look(stage)
+
+
+    def play(self, chunk: np.ndarray) -> int:
+        """One step of a policy's chunk (K, 36) [rad]; returns how many commands the filter held back."""
+        config = self.follower.config
+        self.follower.follow(chunk, self._now_ns, self._now_ns)
+        end_ns, refused = self._now_ns + config.step_ns, 0
+        while self._now_ns < end_ns:
+            self._now_ns += config.period_ns
+            command = self.follower.advance(self._now_ns)
+            if self._gate is not None:
+                verdict = self._gate.judge(command, self._world.q)
+                if not verdict.accepted:
+                    refused += 1
+                    last, velocity = self._gate.filter.command, self._gate.filter.command_velocity
+                    assert last is not None
+                    self.follower.hold_at(last, velocity)
+                command = verdict.command
+            self._world.set_target(command)
+            self._world.step_until(self._start_s + self._now_ns * 1e-9)
+        return refused
 
 
 class Judge:

@@ -131,6 +131,11 @@ class Expert:
                     say_once(error)
                 yield choice
 
+    def again(self, choice: Choice, target: ObjectModel, T_world_object: np.ndarray) -> Choice | None:
+        """The same grasp of the object where it lies now; None if it is out of reach."""
+        self._scene.set_objects((target.mesh, T_world_object))
+        return next(iter(self._within_reach(choice.grasps, target, T_world_object, Counter())), None)
+
     def _found(self, target: ObjectModel, T_world_object: np.ndarray, counts: Counter[str]) -> Iterator[Choice]:
         """Near the reference before all round the object; what holds in the hard test before what holds as it is."""
         for searches in ((Search.NEAR, Search.SECOND), (Search.WIDE,)):

@@ -10,11 +10,11 @@ import signal
 import sys
 import time
 from collections import Counter
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
@@ -25,13 +25,16 @@ from udg_datagen.workers import LocalPool, Outcome, Pool, RayPool
 from udg_description.cache import say_if_not_writable
 from udg_description.errors import UdgError, cli
 from udg_description.files import DISK_FULL, check_folder, explain, user_path, write_atomically
-from udg_policy.dataset import EpisodeWriter
+from udg_policy.dataset import Episode, EpisodeWriter
 from udg_policy.episode_file import encode_episode, verify
 from udg_policy.errors import DatasetError
 from udg_sim.objects import SIZES, ObjectLibrary
 from udg_sim.selection import HELP, select
 
-NOT_EXECUTED = (*UNPLANNED, "no_rest", "bad_object", "worker_died", "timed_out", "error")
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+NOT_EXECUTED = (*UNPLANNED, "no_rest", "not_needed", "bad_object", "worker_died", "timed_out", "error")
 """Results of attempts that never came to the execution."""
 TRY_AGAIN = ("bad_object", "worker_died", "timed_out", "error")
 """Results that a resumed run does not take for final."""
@@ -54,19 +57,24 @@ class Bench:
         if isinstance(job, Preparation):
             target = self._attempter.prepare(job.object, job.pose, watch)
             return Made(account={"size_class": target.size_class, "seconds_by_stage": rounded(watch.seconds)})
-        account: dict[str, Any] = {"object": job.object, "seed": job.seed, "result": "success", "frames": 0}
-        data = None
-        try:
-            episode = self._attempter.attempt(job.object, job.seed, watch)
-            account |= {"frames": len(episode), "sides": episode.meta["sides"], "strategy": episode.meta["strategy"],
-                        "noisy": episode.meta["noisy"], "motion": episode.meta["motion"]}
-            with watch.time("write"):
-                data = encode_episode(episode)
-        except Rejected as rejected:
-            account |= {"result": rejected.reason, **rejected.facts}
-        account |= {"executed": account["result"] not in NOT_EXECUTED, "seconds": round(sum(watch.seconds.values()), 2),
-                    "seconds_by_stage": rounded(watch.seconds)}
-        return Made(account=account, episode=data)
+        return account_of(job, partial(self._attempter.attempt, job.object, job.seed, watch), watch)
+
+
+def account_of(task: Task, attempt: Callable[[], Episode], watch: Stopwatch) -> Made:
+    """What an attempt gives, and its account; the watch is the one that the attempt adds its time to."""
+    account: dict[str, Any] = {"object": task.object, "seed": task.seed, "result": "success", "frames": 0}
+    data = None
+    try:
+        episode = attempt()
+        account |= {"frames": len(episode), "sides": episode.meta["sides"], "strategy": episode.meta["strategy"],
+                    "noisy": episode.meta["noisy"], "motion": episode.meta["motion"]}
+        with watch.time("write"):
+            data = encode_episode(episode)
+    except Rejected as rejected:
+        account |= {"result": rejected.reason, **rejected.facts}
+    account |= {"executed": account["result"] not in NOT_EXECUTED, "seconds": round(sum(watch.seconds.values()), 2),
+                "seconds_by_stage": rounded(watch.seconds)}
+    return Made(account=account, episode=data)
 
 
 def rounded(seconds: dict[str, float]) -> dict[str, float]:
@@ -77,7 +85,7 @@ def rounded(seconds: dict[str, float]) -> dict[str, float]:
 class Ledger:
     """The folder of a run: episodes, accounts of all attempts, what is done already."""
 
-    def __init__(self, folder: Path, config: AttemptConfig) -> None:
+    def __init__(self, folder: Path, config: DataclassInstance) -> None:
         """Raises FactoryError for a folder made with other settings, or one that cannot be written."""
         self.folder = folder
         self._accounts = folder / "attempts"
@@ -150,7 +158,7 @@ class Ledger:
         except OSError as error:
             raise self._no_room(error) from error
 
-    def finish(self, config: AttemptConfig, summary: dict[str, Any]) -> None:
+    def finish(self, config: DataclassInstance, summary: dict[str, Any]) -> None:
         """Write the manifest of the dataset."""
         try:
             self._writer.finish(config=json.loads(json.dumps(asdict(config))), summary=summary)

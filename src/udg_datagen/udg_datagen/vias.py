@@ -23,14 +23,14 @@ def vias(start: np.ndarray, goal: np.ndarray, sides: Sequence[Side]) -> tuple[np
     """
     found = []
     for rise in RAISED_M:
-        over = _shifted(goal, {side: np.array([0.0, 0.0, rise]) for side in sides})
+        over = shifted(goal, {side: np.array([0.0, 0.0, rise]) for side in sides})
         if over is not None:
             found.append(over[None])
-    behind = _shifted(goal, {side: -BACK_M * _palm(goal, side) for side in sides})
+    behind = shifted(goal, {side: -BACK_M * _palm(goal, side) for side in sides})
     if behind is not None:
         found.append(behind[None])
     high = {side: np.array([0.0, 0.0, RAISED_M[-1]]) for side in sides}
-    first, last = _shifted(start, high), _shifted(goal, high)
+    first, last = shifted(start, high), shifted(goal, high)
     if first is not None and last is not None:
         found.append(np.stack([first, last]))
     return tuple(found)
@@ -40,7 +40,7 @@ def _palm(q: np.ndarray, side: Side) -> np.ndarray:
     return hand_pose(side, q[part_indices(f"{side}_arm")])[:3, :3] @ PALM_NORMAL_HAND[side]
 
 
-def _shifted(q: np.ndarray, shift: dict[Side, np.ndarray]) -> np.ndarray | None:
+def shifted(q: np.ndarray, shift: dict[Side, np.ndarray]) -> np.ndarray | None:
     """The configuration with hands moved by (3,) [m] in the world, in the same branch; None out of reach."""
     limits = joint_limits()
     moved = q.copy()

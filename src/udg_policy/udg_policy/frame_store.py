@@ -11,7 +11,7 @@ import os
 import shutil
 import tempfile
 import weakref
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -41,7 +41,9 @@ from udg_policy.frame_cache import (
     write_cache,
 )
 from udg_policy.grasp import UNKNOWN
+from udg_policy.mixing import Part, Source, shares
 from udg_policy.observation import WORLD_ORIGIN, network_inputs, state_width
+from udg_policy.records import Records
 
 _BOUNDS_VIEWS = 16_384  # at a time
 
@@ -72,34 +74,40 @@ class Grasps(NamedTuple):
     strategy: Tensor  # (E,)
 
 
-def load_frames(dataset: EpisodeDataset, config: PolicyConfig, processes: int = 1,
+def load_frames(dataset: EpisodeDataset | Sequence[Source], config: PolicyConfig, processes: int = 1,
                 cache: Path | None = None) -> FrameStore:
-    """The frames of all episodes of a dataset, prepared at the first time and kept in `cache`.
+    """The frames of all episodes of a dataset, or of several, prepared at the first time and kept in `cache`.
 
     Without `cache` in the cache folder; if that cannot be written, in a temporary folder that goes with the store.
     """
+    found = [Source(dataset, Part(None, False))] if isinstance(dataset, EpisodeDataset) else list(dataset)
+
+    def store(folder: Path) -> FrameStore:
+        return FrameStore(config, *(cache_of(source.dataset, config, folder, processes) for source in found),
+                          parts=[source.part for source in found])
+
     if cache is not None:
-        return FrameStore(config, cache_of(dataset, config, cache, processes))
+        return store(cache)
     folder = cache_dir("frames")
-    if not is_cached(dataset, config, folder):
+    if not all(is_cached(source.dataset, config, folder) for source in found):
         try:
             check_folder(folder)
         except PathError as error:
             say_once(error)
-            return _temporary_store(config, lambda parent: cache_of(dataset, config, parent, processes))
-    return FrameStore(config, cache_of(dataset, config, folder, processes))
+            return _temporary_store(store)
+    return store(folder)
 
 
 def frames_of(episodes: Iterable[Episode], config: PolicyConfig) -> FrameStore:
     """Prepare episodes that are already in memory; the files go when the store does."""
-    return _temporary_store(config, lambda parent: write_cache(parent / "frames", config,
-                                                               map(Preparer(config), episodes)))
+    return _temporary_store(lambda parent: FrameStore(
+        config, write_cache(parent / "frames", config, map(Preparer(config), episodes))))
 
 
-def _temporary_store(config: PolicyConfig, write: Callable[[Path], Path]) -> FrameStore:
+def _temporary_store(make: Callable[[Path], FrameStore]) -> FrameStore:
     parent = Path(tempfile.mkdtemp(prefix="udg-frames-"))
     try:
-        store = FrameStore(config, write(parent))
+        store = make(parent)
     except BaseException:
         shutil.rmtree(parent, ignore_errors=True)
         raise
@@ -112,21 +120,46 @@ def _remove(folder: Path, owner: int) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-class FrameStore:
-    """All frames of a dataset and their mirror images, read through memory maps."""
+def _joined(indices: Sequence[dict[str, np.ndarray]], steps: Sequence[int]) -> dict[str, Tensor]:
+    """The indices of several datasets as one; steps: of each."""
+    first_row, first_episode = np.cumsum([0, *steps]), np.cumsum([0] + [len(index["last_row"]) for index in indices])
+    out: dict[str, list[np.ndarray]] = {}
+    for number, index in enumerate(indices):
+        moved = dict(index)
+        moved["row"], moved["last_row"] = index["row"] + first_row[number], index["last_row"] + first_row[number]
+        moved["episode"] = index["episode"] + first_episode[number]
+        closed = index["grasp_closed"]
+        moved["grasp_closed"] = np.where(closed == UNKNOWN, closed, closed + first_row[number])
+        moved["dataset"] = np.full(len(index["last_row"]), number)
+        for name, array in moved.items():
+            out.setdefault(name, []).append(array)
+    return {name: torch.from_numpy(np.concatenate(arrays)) for name, arrays in out.items()}
 
-    def __init__(self, config: PolicyConfig, folder: Path) -> None:
+
+class FrameStore:
+    """All frames of one or several datasets and their mirror images, read through memory maps."""
+
+    def __init__(self, config: PolicyConfig, *folders: Path, parts: Sequence[Part] = ()) -> None:
+        """folders: prepared datasets (`cache_of`); parts: the place of each in the training, if there are several."""
         self.config = config
-        self.object_of_episode: list[str] = json.loads((folder / HEADER_NAME).read_text())["objects"]
-        with np.load(folder / INDEX_NAME, allow_pickle=False) as index:
-            self.episode = torch.from_numpy(index["episode"])  # (F,)
-            self.row = torch.from_numpy(index["row"])  # (F,) step of the frame
-            self.last_row = torch.from_numpy(index["last_row"])  # (E,) last step of the episode
-            self.grasps = Grasps(*(torch.from_numpy(index[f"grasp_{name}"]) for name in Grasps._fields))
+        self.parts = tuple(parts) or (Part(None, False),) * len(folders)
+        self.object_of_episode: list[str] = []
+        indices: list[dict[str, np.ndarray]] = []
+        for folder in folders:
+            self.object_of_episode += json.loads((folder / HEADER_NAME).read_text())["objects"]
+            with np.load(folder / INDEX_NAME, allow_pickle=False) as index:
+                indices.append(dict(index))
+        steps = [int(index["last_row"][-1]) + 1 for index in indices]
+        self._frames = Records([(folder / FRAMES_NAME, len(index["row"]))
+                                for folder, index in zip(folders, indices, strict=True)], frame_record(config))
+        self._steps = Records([(folder / STEPS_NAME, n) for folder, n in zip(folders, steps, strict=True)], STEP_RECORD)
+        joined = _joined(indices, steps)
+        self.episode = joined["episode"]  # (F,)
+        self.row = joined["row"]  # (F,) step of the frame
+        self.last_row = joined["last_row"]  # (E,) last step of the episode
+        self.dataset = joined["dataset"]  # (E,) number of its dataset
+        self.grasps = Grasps(*(joined[f"grasp_{name}"] for name in Grasps._fields))
         self.n_frames = len(self.row)
-        self._frames = np.memmap(folder / FRAMES_NAME, dtype=frame_record(config), mode="r", shape=(self.n_frames,))
-        self._steps = np.memmap(folder / STEPS_NAME, dtype=STEP_RECORD, mode="r", shape=(int(self.last_row[-1]) + 1,))
-        self._frames_file = open(folder / FRAMES_NAME, "rb")  # noqa: SIM115 (for prefetch; lives as long as the store)
 
     def views(self, episodes: Tensor, mirrored: bool) -> Tensor:
         """View numbers of the frames of the given episodes, with their mirror images if asked."""
@@ -135,9 +168,7 @@ class FrameStore:
 
     def prefetch(self, views: Tensor) -> None:
         """Ask the system to read these views soon; the next batch then need not wait for the disk."""
-        size = self._frames.dtype.itemsize
-        for frame in self._frame_numbers(views).tolist():
-            os.posix_fadvise(self._frames_file.fileno(), frame * size, size, os.POSIX_FADV_WILLNEED)
+        self._frames.prefetch(self._frame_numbers(views).numpy())
 
     def _frame_numbers(self, views: Tensor) -> Tensor:
         return torch.where(views >= self.n_frames, views - self.n_frames, views)
@@ -187,12 +218,20 @@ class FrameStore:
         return torch.where(stages < len(Stage), stages, UNKNOWN)
 
     def weights(self, views: Tensor) -> Tensor | None:
-        """Weights (B,) float64 by `train.sampling`: how often each view is trained on; None where all are alike."""
+        """Weights (B,) float64 by `train.sampling` and the datasets' shares: how often each of all the views that are
+        trained on is drawn; None where all are alike."""
         sampling = self.config.train.sampling
-        if len(set(sampling.weights)) == 1:
-            return None
-        weights = torch.tensor(sampling.weights, dtype=torch.double)
-        return torch.cat([weights[self._kind_of_frame(part)] for part in views.split(_BOUNDS_VIEWS)])
+        weights = torch.ones(len(views), dtype=torch.double)
+        if len(set(sampling.weights)) > 1:
+            of_kind = torch.tensor(sampling.weights, dtype=torch.double)
+            weights = torch.cat([of_kind[self._kind_of_frame(part)] for part in views.split(_BOUNDS_VIEWS)])
+        if len(self.parts) > 1:
+            dataset = self.dataset[self.episode[self._frame_numbers(views)].long()]
+            totals = torch.zeros(len(self.parts), dtype=torch.double).index_add_(0, dataset, weights)
+            share = torch.tensor(shares(self.parts, totals.tolist()), dtype=torch.double)
+            factor = share * totals.sum() / totals.clamp_min(1e-12)  # 1 where the share is that of its frames
+            weights = weights * factor[dataset]
+        return None if bool(((weights - weights[:1]).abs() < 1e-9).all()) else weights
 
     def shares(self, views: Tensor) -> dict[str, tuple[float, float]]:
         """Share of each kind of SamplingConfig among `views`, and after weighting; empty where all weigh alike."""

@@ -28,12 +28,12 @@ from udg_description.errors import cli
 from udg_description.files import check_folder, user_path, write_atomically
 from udg_policy.checkpoint import DESCRIPTION_NAME, WEIGHTS_NAME, Checkpoint, git_hash, save_checkpoint
 from udg_policy.config import PolicyConfig, load_yaml, preset, preset_names, to_dict
-from udg_policy.dataset import EpisodeDataset
 from udg_policy.errors import CheckpointError, ConfigError
 from udg_policy.flat_parameters import FlatParameters
 from udg_policy.frame_store import Batch, FrameStore, load_frames
 from udg_policy.journal import LOGS_NAME, Journal
 from udg_policy.loss import Losses, errors_by_kind, grasp_errors, l1_weights, policy_loss, stage_share
+from udg_policy.mixing import Source, data_hash, sources
 from udg_policy.network import PolicyNetwork
 from udg_policy.parallel import Parallel, default_device
 from udg_policy.sampling import ViewSampler, step_generator
@@ -385,7 +385,8 @@ def keep_large_blocks() -> None:
 
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="udg train", description="Train a grasp policy.")
-    parser.add_argument("--data", type=user_path, required=True, help="folder of episodes")
+    parser.add_argument("--data", required=True, help="folder of episodes; or several, FOLDER,FOLDER=SHARE,...: with "
+                                                     "their shares of the samples, corrections at most half by default")
     parser.add_argument("--out", type=user_path, required=True, help="folder for checkpoint, state and logs")
     parser.add_argument("--preset", default="edge", help=f"one of {', '.join(preset_names())}")
     parser.add_argument("--config", type=user_path, help="YAML that overrides the preset")
@@ -418,11 +419,11 @@ def run_command(argv: Sequence[str] | None = None) -> int:
         config = dataclasses.replace(config, train=dataclasses.replace(config.train, steps=arguments.steps))
     torch.set_num_threads(1)  # small products: processes are quicker than threads
     keep_large_blocks()
-    dataset = EpisodeDataset(arguments.data, skip_corrupt=arguments.skip_corrupt)
-    for why in dataset.skipped.values():
+    data = sources(arguments.data, skip_corrupt=arguments.skip_corrupt)
+    for why in (why for source in data for why in source.dataset.skipped.values()):
         print(f"left out: {why}", flush=True)
     run = Run(out=arguments.out, seed=arguments.seed, minutes=arguments.minutes, resume=arguments.resume,
-              data_hash=dataset.hash())
+              data_hash=data_hash(data))
     run = _prepare_out(run, config, arguments.force, arguments.steps is not None)
     device = default_device()
     processes = max(1, arguments.processes or (2 if device == "cpu" else 1))
@@ -430,24 +431,24 @@ def run_command(argv: Sequence[str] | None = None) -> int:
         with Parallel.from_environment() as parallel:
             for mine in (True, False):  # the first process of each machine prepares the frames, the others find them
                 if mine == (parallel.local_rank == 0):
-                    store = _frames(dataset, config, processes, arguments.cache, parallel.rank == 0)
+                    store = _frames(data, config, processes, arguments.cache, parallel.rank == 0)
                 parallel.wait()
             train(config, store, run, parallel)
     elif processes == 1:
-        train(config, _frames(dataset, config, 1, arguments.cache), run, Parallel(device=device))
+        train(config, _frames(data, config, 1, arguments.cache), run, Parallel(device=device))
     else:
-        Parallel.spawn(_worker, processes, config, _frames(dataset, config, processes, arguments.cache), run)
+        Parallel.spawn(_worker, processes, config, _frames(data, config, processes, arguments.cache), run)
     print(f"checkpoint: {arguments.out}")
     return 0
 
 
-def _frames(dataset: EpisodeDataset, config: PolicyConfig, processes: int, cache: Path | None, tell: bool = True
+def _frames(data: Sequence[Source], config: PolicyConfig, processes: int, cache: Path | None, tell: bool = True
             ) -> FrameStore:
     start = time.monotonic()
-    store = load_frames(dataset, config, min(processes, os.cpu_count() or 1), cache)
+    store = load_frames(data, config, min(processes, os.cpu_count() or 1), cache)
     if tell:
         took_s = time.monotonic() - start
-        print(f"{len(dataset)} episodes, {store.n_frames} frames, ready in {took_s:.0f} s", flush=True)
+        print(f"{len(store.object_of_episode)} episodes, {store.n_frames} frames, ready in {took_s:.0f} s", flush=True)
     return store
 
 
