@@ -167,7 +167,7 @@ data-info: setup  ## what the dataset DATA holds, with pictures in DATA/info; la
 	@$(ENV) exec udg data-info --data "$(DATA)" $(ARGS)
 
 corrections: setup  ## the expert takes over from CHECKPOINT in the scenes of DATA, EPISODES times, into OUT (resumes; WORKERS=n or RAY_ADDRESS)
-	@$(ENV) exec python -m udg_datagen.corrections --data "$(DATA)" --episodes $(EPISODES) --seed $(SEED) \
+	@$(ENV) exec udg corrections --data "$(DATA)" --episodes $(EPISODES) --seed $(SEED) \
 		--checkpoint "$(or $(CHECKPOINT),src/udg_policy/udg_policy/data/edge)" \
 		--out "$(if $(filter command% environment,$(origin OUT)),$(OUT),out/corrections)" \
 		$(if $(WORKERS),--workers $(WORKERS)) $(ARGS)

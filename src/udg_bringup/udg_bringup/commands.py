@@ -34,6 +34,7 @@ COMMANDS: dict[str, tuple[Command, ...]] = {
     ),
     "Data": (
         Command("demos", "udg_datagen.factory", "attempt demonstrations; goes on where it was interrupted"),
+        Command("corrections", "udg_datagen.corrections", "the expert takes over where a policy has come to"),
         Command("agreement", "udg_datagen.agreement", "does the expert choose the same grasp again?"),
         Command("data-info", "udg_datagen.data_info", "what a data set holds, with pictures"),
         Command("export", "udg_policy.dataset_export", "a data set for other projects (DP3, LeRobot)"),
