@@ -14,7 +14,7 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, ClassVar, Protocol
 
 from tqdm import tqdm
 
@@ -31,15 +31,18 @@ from udg_policy.errors import DatasetError
 from udg_sim.objects import SIZES, ObjectLibrary
 from udg_sim.selection import HELP, select
 
-if TYPE_CHECKING:
-    from _typeshed import DataclassInstance
-
 NOT_EXECUTED = (*UNPLANNED, "no_rest", "not_needed", "bad_object", "worker_died", "timed_out", "error")
 """Results of attempts that never came to the execution."""
 TRY_AGAIN = ("bad_object", "worker_died", "timed_out", "error")
 """Results that a resumed run does not take for final."""
 _TRIES = 2  # of a task whose worker dies
 _CONFIG_NAME = "factory.json"
+
+
+class Settings(Protocol):
+    """A dataclass of a run's settings."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
 
 
 class FactoryError(UdgError):
@@ -85,7 +88,7 @@ def rounded(seconds: dict[str, float]) -> dict[str, float]:
 class Ledger:
     """The folder of a run: episodes, accounts of all attempts, what is done already."""
 
-    def __init__(self, folder: Path, config: DataclassInstance) -> None:
+    def __init__(self, folder: Path, config: Settings) -> None:
         """Raises FactoryError for a folder made with other settings, or one that cannot be written."""
         self.folder = folder
         self._accounts = folder / "attempts"
@@ -158,7 +161,7 @@ class Ledger:
         except OSError as error:
             raise self._no_room(error) from error
 
-    def finish(self, config: DataclassInstance, summary: dict[str, Any]) -> None:
+    def finish(self, config: Settings, summary: dict[str, Any]) -> None:
         """Write the manifest of the dataset."""
         try:
             self._writer.finish(config=json.loads(json.dumps(asdict(config))), summary=summary)
