@@ -25,6 +25,7 @@ from udg_control.follower import ChunkFollower, FollowerConfig
 from udg_control.offline import OfflineFilter
 from udg_control.safety import SafetyConfig
 from udg_datagen.attempt import task_rng
+from udg_datagen.blind import BLIND, blind_modes
 from udg_datagen.phases import PhaseWatch, summarise_phases
 from udg_datagen.trial_cause import TrialWatch
 from udg_datagen.workers import LocalPool, Pool
@@ -96,7 +97,8 @@ class Rollout:
         self._rig = DepthRig(self._cameras, noise=KinectNoise())
         self._gate = OfflineFilter(config.safety)
 
-    def run(self, object_id: str, seed: int) -> Trial:
+    def run(self, object_id: str, seed: int, blind: str = "") -> Trial:
+        """One trial; `blind`: one of blind.BLIND, the policy does not see where the object is."""
         config, world = self._config, self._world
         target = self._library.get(object_id)
         rng = task_rng(object_id, seed)
@@ -113,7 +115,7 @@ class Rollout:
         while steps * step_ns * 1e-9 < config.limit_s and not rule.success:
             chunk = None
             if player.wants_chunk:
-                chunk, grasp = self._plan(target)
+                chunk, grasp = self._plan(target, blind, seed)
                 phases.plan(grasp)
             now_ns = steps * step_ns
             follower.follow(player.step(chunk), now_ns, now_ns)
@@ -140,12 +142,13 @@ class Rollout:
             refused=refused, phases=phases.phases, failed_in=failed_in, grasp=phases.grasp,
         )  # fmt: skip
 
-    def _plan(self, target: ObjectModel) -> Prediction:
-        """What the policy wants to do, given what the cameras see now."""
+    def _plan(self, target: ObjectModel, blind: str, seed: int) -> Prediction:
+        """What the policy wants to do, given what the cameras see now, or what is left of it."""
         world, box = self._world, (self._cloud.crop_min, self._cloud.crop_max)
         near = not self._config.whole_images
         depths = self._rig.render(world.q, [(target, world.T_world_object)], box=box, near_objects=near)
-        return self._engine.predict(self._builder.build(depths, world.q).points, world.q)
+        points = self._builder.build(depths, world.q).points
+        return self._engine.predict(BLIND[blind](points, seed) if blind else points, world.q)
 
     def _follower(self) -> ChunkFollower:
         limits = joint_limits()
@@ -173,12 +176,12 @@ def wilson_interval(successes: int, trials: int, z: float = 1.96) -> tuple[float
 class TrialBench:
     """Runs trials in a worker."""
 
-    def __init__(self, checkpoint: Path, config: RolloutConfig) -> None:
+    def __init__(self, checkpoint: Path, config: RolloutConfig, blind: str = "") -> None:
         torch.set_num_threads(1)
-        self._rollout = Rollout(PolicyEngine.load(checkpoint), config)
+        self._rollout, self._blind = Rollout(PolicyEngine.load(checkpoint), config), blind
 
     def __call__(self, task: tuple[str, int]) -> Trial:
-        return self._rollout.run(*task)
+        return self._rollout.run(*task, blind=self._blind)
 
 
 def run_trials(tasks: Sequence[tuple[str, int]], pool: Pool, progress: bool = True) -> tuple[list[Trial], list[str]]:
@@ -234,6 +237,15 @@ def summarise_trials(trials: Sequence[Trial], trained_on: Iterable[str] = ()) ->
     }
 
 
+def summarise_blind(trials: Sequence[Trial]) -> dict[str, Any]:
+    """Successes of trials in which the policy does not see where the object is."""
+    successes = sum(trial.success for trial in trials)
+    low, high = wilson_interval(successes, len(trials))
+    return {"trials": len(trials), "successes": successes,
+            "success_rate": round(successes / len(trials), 4) if trials else None,
+            "interval_95": [round(low, 3), round(high, 3)]}  # fmt: skip
+
+
 def run(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="Closed-loop success of a checkpoint in simulation, without ROS.")
     parser.add_argument("--checkpoint", type=user_path, required=True)
@@ -250,9 +262,14 @@ def run(arguments: Sequence[str] | None = None) -> None:
         help="file of one JSON line a trial; udg_datagen.paired compares two of them",
     )  # fmt: skip
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
+    parser.add_argument(
+        "--blind", default="", help="the same trials once more with an empty cloud, or the object's points moved by "
+        f"10 cm ({', '.join(BLIND)}, or both with a comma): success must fall, or the policy does not look",
+    )  # fmt: skip
     options = parser.parse_args(arguments)
     if options.trials < 1 or options.workers < 1:
         raise UdgError(f"--trials {options.trials} and --workers {options.workers} must be at least 1")
+    modes = blind_modes(options.blind)
     known = list(PolicyEngine.load(options.checkpoint).train_objects)
     objects = select(options.objects, ObjectLibrary()) if options.objects else known
     config = RolloutConfig(
@@ -261,15 +278,23 @@ def run(arguments: Sequence[str] | None = None) -> None:
     )
     tasks = [(objects[k % len(objects)], options.seed + k // len(objects)) for k in range(options.trials)]
     os.environ["OMP_NUM_THREADS"] = "1"  # one core a worker; inherited
-    with LocalPool(options.workers, partial(TrialBench, options.checkpoint, config), timeout_s=900.0) as pool:
-        trials, lines = run_trials(tasks, pool)
-    if options.out is not None:
-        write_atomically(options.out, "".join(json.dumps(asdict(trial)) + "\n" for trial in trials).encode())
-    for trial in trials:
-        print(trial)
-    for line in lines:
-        print(line, file=sys.stderr)
-    print(json.dumps({**summarise_trials(trials, known), "not_run": len(lines)}))
+    summary: dict[str, Any] = {}
+    for blind in ("", *modes):
+        bench = partial(TrialBench, options.checkpoint, config, blind)
+        with LocalPool(options.workers, bench, timeout_s=900.0) as pool:
+            trials, lines = run_trials(tasks, pool)
+        if options.out is not None:
+            out = options.out.with_name(f"{options.out.stem}.{blind}{options.out.suffix}") if blind else options.out
+            write_atomically(out, "".join(json.dumps(asdict(trial)) + "\n" for trial in trials).encode())
+        for trial in trials:
+            print(f"{blind} {trial}" if blind else trial)
+        for line in lines:
+            print(line, file=sys.stderr)
+        if not blind:
+            summary = {**summarise_trials(trials, known), "not_run": len(lines)}
+        else:
+            summary.setdefault("blind", {})[blind] = {**summarise_blind(trials), "not_run": len(lines)}
+    print(json.dumps(summary))
 
 
 def main() -> None:
