@@ -95,10 +95,10 @@ def test_a_run_leaves_film_sheet_report_and_result(checkpoint: Path, tmp_path: P
     assert len(list((out / "trials").glob("*.jsonl"))) == 2
     assert json.loads((out / "result.json").read_text(encoding="utf-8")) == summary
     assert OBJECT in (out / "report.html").read_text(encoding="utf-8")
-    before = {path.name: path.read_bytes() for path in out.iterdir()}
+    before = {path.name: path.read_bytes() for path in out.rglob("*.*")}
     with pytest.raises(PathError, match="sim: is there already"):
         run_trials(config)
-    assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+    assert {path.name: path.read_bytes() for path in out.rglob("*.*")} == before
 
 
 def test_a_command_that_is_terminated_leaves_nothing(checkpoint: Path, tmp_path: Path) -> None:

@@ -18,6 +18,12 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 SOFTWARE_GL = ("--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader")
 PATIENCE_MS = 120_000  # without a GPU, on a busy machine
 WIDTH_PX, HEIGHT_PX = 1280, 800
+COUNTED_S = 3.0
+COUNT_FRAMES = """(wanted_ms) => new Promise(resolve => {
+    let count = 0; const began = performance.now();
+    const frame = () => performance.now() - began > wanted_ms ? resolve(count) : (count++, requestAnimationFrame(frame));
+    requestAnimationFrame(frame);
+})"""
 
 
 class PictureError(UdgError):
@@ -95,6 +101,7 @@ def _main() -> None:
             fill(page, "Object", options.reset)
             click(page, RESET)
         page.wait_for_timeout(1e3 * options.wait)
+        rate_hz = page.evaluate(COUNT_FRAMES, 1e3 * COUNTED_S) / COUNTED_S
         for button in page.locator(".mantine-Notification-closeButton").all():
             button.click()
         page.wait_for_timeout(1e3)
@@ -102,7 +109,7 @@ def _main() -> None:
             path.write_bytes(page.screenshot(type="png"))
     if errors:
         raise PictureError(f"the page's console has errors: {errors[0]}")
-    print(options.out)
+    print(f"{options.out}; the browser drew {rate_hz:.1f} pictures a second")
 
 
 if __name__ == "__main__":
