@@ -21,7 +21,8 @@ WIDTH_PX, HEIGHT_PX = 1280, 800
 COUNTED_S = 3.0
 COUNT_FRAMES = """(wanted_ms) => new Promise(resolve => {
     let count = 0; const began = performance.now();
-    const frame = () => performance.now() - began > wanted_ms ? resolve(count) : (count++, requestAnimationFrame(frame));
+    const over = () => performance.now() - began > wanted_ms;
+    const frame = () => over() ? resolve(count) : (count++, requestAnimationFrame(frame));
     requestAnimationFrame(frame);
 })"""
 
