@@ -12,6 +12,8 @@ import shutil
 import tempfile
 import weakref
 from collections.abc import Callable, Iterable, Sequence
+from copy import copy
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -161,6 +163,19 @@ class FrameStore:
         self.grasps = Grasps(*(joined[f"grasp_{name}"] for name in Grasps._fields))
         self.n_frames = len(self.row)
 
+    @property
+    def bytes(self) -> int:
+        """Of all records."""
+        return self._frames.bytes + self._steps.bytes
+
+    def to(self, device: torch.device) -> FrameStore:
+        """The same frames in the memory of a device, which makes their batches; numbers of views go there, too."""
+        there = copy(self)
+        there._frames, there._steps = self._frames.to(device), self._steps.to(device)
+        there.episode, there.row, there.last_row = (x.to(device) for x in (self.episode, self.row, self.last_row))
+        there.dataset, there.grasps = self.dataset.to(device), Grasps(*(x.to(device) for x in self.grasps))
+        return there
+
     def views(self, episodes: Tensor, mirrored: bool) -> Tensor:
         """View numbers of the frames of the given episodes, with their mirror images if asked."""
         frames = torch.isin(self.episode, episodes).nonzero()[:, 0]
@@ -176,29 +191,26 @@ class FrameStore:
     def chunk_rows(self, views: Tensor) -> Tensor:
         """Steps (B, K) of the chunks; the last one repeats at the end of an episode."""
         frames = self._frame_numbers(views)
-        steps = self.row[frames][:, None] + torch.arange(self.config.decoder.chunk)
+        steps = self.row[frames][:, None] + torch.arange(self.config.decoder.chunk, device=frames.device)
         return torch.minimum(steps, self.last_row[self.episode[frames].long()][:, None])
 
     def actions(self, views: Tensor, T_now: Tensor | None = None) -> Tensor:
         """Actions (B, K, 36) in their own units, relative to T_now (B, 2, 4, 4), default the measured poses."""
-        image = (views >= self.n_frames).long().numpy()
         T_now = self._now(views)[1] if T_now is None else T_now
-        records = self._steps[self.chunk_rows(views).numpy()]
-        chosen = np.arange(len(views)), slice(None), image
-        return self.config.space.encode(T_now, torch.from_numpy(records["T_target"][chosen]),
-                                        torch.from_numpy(records["target"][chosen]))
+        T_targets, targets = self._steps.fields(self.chunk_rows(views), "T_target", "target")
+        chosen = torch.arange(len(views), device=views.device), slice(None), (views >= self.n_frames).long()
+        return self.config.space.encode(T_now, T_targets[chosen], targets[chosen])
 
     def _now(self, views: Tensor) -> tuple[Tensor, Tensor]:
         """Measured joints (B, 36) and grasp frames (B, 2, 4, 4)."""
-        image = (views >= self.n_frames).long().numpy()
-        records = self._steps[self.row[self._frame_numbers(views)].numpy()]
-        chosen = np.arange(len(views)), image
-        return torch.from_numpy(records["q"][chosen]), torch.from_numpy(records["T_grasp"][chosen])
+        q, T_grasp = self._steps.fields(self.row[self._frame_numbers(views)], "q", "T_grasp")
+        chosen = torch.arange(len(views), device=views.device), (views >= self.n_frames).long()
+        return q[chosen], T_grasp[chosen]
 
     def grasp(self, views: Tensor, T_now: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """The labels of the grasp, as the last fields of Batch, in T_now (B, 2, 4, 4), default the measured poses."""
         if not self.config.decoder.grasp_query:
-            empty = torch.zeros(len(views), 0)
+            empty = torch.zeros(len(views), 0, device=views.device)
             return empty, empty, empty, empty.long()
         image, frames = (views >= self.n_frames).long(), self._frame_numbers(views)
         episode, T_measured = self.episode[frames].long(), self._now(views)[1]
@@ -213,8 +225,8 @@ class FrameStore:
     def stages(self, views: Tensor) -> Tensor:
         """Stages (B, K) of the steps of the chunks, as in Batch."""
         if not self.config.decoder.stage_head:
-            return torch.zeros(len(views), 0).long()
-        stages = torch.from_numpy(self._steps[self.chunk_rows(views).numpy()]["stage"]).long()
+            return torch.zeros(len(views), 0, device=views.device).long()
+        stages = self._steps.fields(self.chunk_rows(views), "stage")[0].long()
         return torch.where(stages < len(Stage), stages, UNKNOWN)
 
     def weights(self, views: Tensor) -> Tensor | None:
@@ -247,7 +259,7 @@ class FrameStore:
         """(B,) index into SamplingConfig.weights."""
         image, frames = (views >= self.n_frames).long(), self._frame_numbers(views)
         episode, rows = self.episode[frames].long(), self.row[frames]
-        stage = torch.from_numpy(self._steps[rows.numpy()]["stage"]).long().clamp_max(Stage.HOLD)
+        stage = self._steps.fields(rows, "stage")[0].long().clamp_max(Stage.HOLD)
         gone = self._now(views)[1][..., :3, 3] - self.grasps.T_grasp[episode, image][..., :3, 3]
         counts = (self.grasps.acting[episode, image] > 0) & (self.grasps.closed[episode] >= 0)[:, None]
         near = (counts & (gone.norm(dim=-1) <= self.config.train.sampling.near_m)).any(dim=-1)
@@ -266,11 +278,11 @@ class FrameStore:
         """The batch of `views`; augmented when a generator is given."""
         observation, train = self.config.observation, self.config.train
         mirrored = views >= self.n_frames
-        records = self._frames[self._frame_numbers(views).numpy()]
-        points = _tensor(records, "points").transpose(1, 2).float().contiguous() / METRE  # x of all, then y, then z
+        stored, labels, neighbours_1, neighbours_2 = self._frames.fields(
+            self._frame_numbers(views), "points", "labels", "neighbours_1", "neighbours_2")
+        points = stored.transpose(1, 2).float().contiguous() / METRE  # x of all, then y, then z
         points[:, 1] *= torch.where(mirrored, -1.0, 1.0)[:, None]
         points = points.transpose(1, 2)
-        labels = _tensor(records, "labels")
         labels = torch.where(mirrored[:, None] & (labels > 0), 3 - labels, labels)
         q, T_grasp = self._now(views)
         if generator is not None:
@@ -283,18 +295,17 @@ class FrameStore:
             points, T_grasp = _move_scene(points, T_grasp, train, generator)
         features, beside = network_inputs(observation, points, labels, T_grasp, q)
         if generator is not None and train.state_dropout > 0.0:
-            kept = torch.rand((len(views), 1), generator=generator) >= train.state_dropout
+            kept = torch.rand((len(views), 1), generator=generator, device=views.device) >= train.state_dropout
             beside[:, : state_width(observation)] *= kept
-        return Batch(features, beside, _tensor(records, "neighbours_1").long(), _tensor(records, "neighbours_2").long(),
-                     actions, *grasp, self.stages(views))
+        return Batch(features, beside, neighbours_1.long(), neighbours_2.long(), actions, *grasp, self.stages(views))
 
     def _noisy_points(self, points: Tensor, labels: Tensor, generator: torch.Generator) -> Tensor:
         train = self.config.train
         if train.point_noise_m == 0.0 and train.cloud_noise_m == 0.0:
             return points
         seen = slice(0, self.config.observation.n_seen or None)  # no others can be
-        noise = train.point_noise_m * torch.randn((len(points), 3, points[:, seen].shape[1]), generator=generator)
-        noise += train.cloud_noise_m * torch.randn((len(points), 3, 1), generator=generator)
+        noise = train.point_noise_m * _randn((len(points), 3, points[:, seen].shape[1]), points, generator)
+        noise += train.cloud_noise_m * _randn((len(points), 3, 1), points, generator)
         points[:, seen] += (noise * (labels[:, None, seen] == LABEL_SEEN)).transpose(1, 2)
         return points
 
@@ -305,8 +316,8 @@ class FrameStore:
         if train.hand_noise_m == 0.0 and train.hand_noise_rad == 0.0:
             return points, T_grasp
         shape = (*T_grasp.shape[:2], 3)
-        shift = train.hand_noise_m * torch.randn(shape, generator=generator)
-        turn = train.hand_noise_rad * torch.randn(shape, generator=generator)
+        shift = train.hand_noise_m * _randn(shape, points, generator)
+        turn = train.hand_noise_rad * _randn(shape, points, generator)
         T_moved = T_grasp @ rotations.rigid(rotations.rotvec_to_matrix(turn), shift)
         motion = T_moved @ rotations.inverse(T_grasp)
         robot = slice(self.config.observation.n_seen, None)  # no others can be
@@ -321,10 +332,11 @@ def _move_scene(points: Tensor, T_grasp: Tensor, train: TrainConfig,
     """Points and hands elsewhere on the table; targets relative to the hands stay what they are."""
     if train.scene_shift_m == 0.0 and train.scene_turn_rad == 0.0:
         return points, T_grasp
-    along_table, vertical = torch.tensor([1.0, 1.0, 0.0]), torch.tensor([0.0, 0.0, 1.0])
-    shift = train.scene_shift_m * torch.randn((len(points), 3), generator=generator) * along_table
-    turn = train.scene_turn_rad * torch.randn((len(points), 1), generator=generator) * vertical
-    rotation, centre = rotations.rotvec_to_matrix(turn), torch.tensor(WORLD_ORIGIN)
+    along_table, vertical, centre = (_constant(values, points.device) for values in
+                                     ((1.0, 1.0, 0.0), (0.0, 0.0, 1.0), WORLD_ORIGIN))
+    shift = train.scene_shift_m * _randn((len(points), 3), points, generator) * along_table
+    turn = train.scene_turn_rad * _randn((len(points), 1), points, generator) * vertical
+    rotation = rotations.rotvec_to_matrix(turn)
     T_move = rotations.rigid(rotation, centre - rotation @ centre + shift)
     return rotations.transform_points(T_move, points), T_move[:, None] @ T_grasp
 
@@ -332,12 +344,17 @@ def _move_scene(points: Tensor, T_grasp: Tensor, train: TrainConfig,
 def _noisy_hand_joints(q: Tensor, train: TrainConfig, generator: torch.Generator) -> Tensor:
     if train.joint_noise_rad == 0.0:
         return q
-    noise = train.joint_noise_rad * torch.randn(q.shape, generator=generator)
-    mask = torch.zeros(q.shape[-1])
+    noise = train.joint_noise_rad * _randn(q.shape, q, generator)
+    mask = torch.zeros(q.shape[-1], device=q.device)
     for side in SIDES:
         mask[part_indices(f"{side}_hand")] = 1.0
     return q + noise * mask
 
 
-def _tensor(records: np.ndarray, name: str) -> Tensor:
-    return torch.from_numpy(np.ascontiguousarray(records[name]))
+def _randn(shape: Sequence[int], like: Tensor, generator: torch.Generator) -> Tensor:
+    return torch.randn(tuple(shape), generator=generator, device=like.device)
+
+
+@cache
+def _constant(values: tuple[float, ...], device: torch.device) -> Tensor:
+    return torch.tensor(values, device=device)

@@ -99,10 +99,15 @@ def proprioception(config: ObservationConfig, features: Tensor, labels: Tensor, 
     return torch.cat([position.flatten(1), rotation.flatten(1), *hands, mean_seen], dim=-1)
 
 
+@cache
+def _limits(dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor]:
+    limits = joint_limits()
+    return (torch.tensor(limits.lower, dtype=dtype, device=device),
+            torch.tensor(limits.upper, dtype=dtype, device=device))
+
+
 def joint_scale(q: Tensor) -> Tensor:
     """Joint angles (..., 36) [rad] scaled by their limits to [-1, 1]."""
-    limits = joint_limits()
-    lower = torch.tensor(limits.lower, dtype=q.dtype)
-    upper = torch.tensor(limits.upper, dtype=q.dtype)
+    lower, upper = _limits(q.dtype, q.device)
     assert q.shape[-1] == N_JOINTS
     return 2.0 * (q - lower) / (upper - lower) - 1.0

@@ -45,7 +45,7 @@ def rigid(rotation: Tensor, translation: Tensor) -> Tensor:
 
 def mirror_T(T: Tensor) -> Tensor:
     """Transforms (..., 4, 4) of the mirrored scene (y -> -y in both frames)."""
-    flip = torch.tensor([1.0, -1.0, 1.0, 1.0], dtype=T.dtype)
+    flip = torch.tensor([1.0, -1.0, 1.0, 1.0], dtype=T.dtype, device=T.device)
     return T * flip[:, None] * flip
 
 

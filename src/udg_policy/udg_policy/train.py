@@ -26,6 +26,7 @@ from torch import Tensor
 
 from udg_description.errors import cli
 from udg_description.files import check_folder, user_path, write_atomically
+from udg_policy.captured_step import CapturedStep
 from udg_policy.checkpoint import DESCRIPTION_NAME, WEIGHTS_NAME, Checkpoint, git_hash, save_checkpoint
 from udg_policy.config import PolicyConfig, load_yaml, preset, preset_names, to_dict
 from udg_policy.errors import CheckpointError, ConfigError
@@ -43,6 +44,7 @@ _LOG_EVERY = 50
 _VALIDATION_VIEWS = 1024
 _SAVE_EVERY_S = 120.0
 _MOMENTS = ("exp_avg", "exp_avg_sq")  # of AdamW
+_DEVICE_SHARE = 0.6  # of the free memory of a device that frames may take
 _MEAN_VIEWS = 4096  # for the mean action that the network starts from
 
 
@@ -113,7 +115,15 @@ class Trainer:
         train = config.train
         self.optimiser = torch.optim.AdamW([{"params": [self.flat.matrices], "weight_decay": train.weight_decay},
                                             {"params": [self.flat.others], "weight_decay": 0.0}],
-                                           lr=train.learning_rate, betas=(0.9, 0.98), fused=True)
+                                           lr=train.learning_rate, betas=(0.9, 0.98), fused=True,
+                                           capturable=self.device.type == "cuda")
+        self._keep: float | Tensor = 0.0  # share of the average that a step keeps
+        self._resident = self._store_on_device()
+        self._captured = CapturedStep(train.batch, self.device) if self._resident and parallel.size == 1 else None
+        if self.device.type == "cuda":  # what changes from step to step stays where it is
+            self._keep = torch.zeros((), device=self.device)
+            for group in self.optimiser.param_groups:
+                group["lr"] = torch.zeros((), device=self.device)
         self._flat_average = self.flat.values.clone()
         self.average = self.flat.views(self._flat_average)  # by name, as in the network's state
         self.average |= {name: tensor.clone() for name, tensor in self._buffers().items()}
@@ -139,36 +149,73 @@ class Trainer:
 
     def train_step(self, progress: float) -> Losses:
         """One optimisation step."""
-        train, parallel = self.config.train, self.parallel
         views = self._views(self.step)
-        self.store.prefetch(self._views(self.step + 1))
-        batch = self._on_device(self.store.batch(views, self.bounds, step_generator(self.run.seed, 2, self.step,
-                                                                                    parallel.rank)))
-        for group in self.optimiser.param_groups:
-            group["lr"] = self.learning_rate(progress)
+        generator = step_generator(self.run.seed, 2, self.step, self.parallel.rank)
+        self._set_rates(progress)
         self.network.train()
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=train.bf16):
+        if self._resident is None:
+            self.store.prefetch(self._views(self.step + 1))
+            losses = self._learn(self._on_device(self.store.batch(views, self.bounds, generator)), progress)
+        else:
+            losses = self._resident_step(self._resident, views, generator.initial_seed(), progress)
+        self.step += 1
+        return losses
+
+    def _set_rates(self, progress: float) -> None:
+        keep = min(self.config.train.ema_decay, (2 + self.step) / (11 + self.step))
+        rate = self.learning_rate(progress)
+        if isinstance(self._keep, Tensor):
+            self._keep.fill_(keep)
+        else:
+            self._keep = keep
+        for group in self.optimiser.param_groups:
+            if isinstance(group["lr"], Tensor):
+                group["lr"].fill_(rate)
+            else:
+                group["lr"] = rate
+
+    def _resident_step(self, store: FrameStore, views: Tensor, seed: int, progress: float) -> Losses:
+        """A step whose frames are on the device, where its batch is made; as a graph where that can be."""
+
+        def step(there: Tensor, generator: torch.Generator) -> Losses:
+            return self._learn(store.batch(there, self.bounds, generator), progress)
+
+        if self._captured is None:
+            return step(views.to(self.device), torch.Generator(self.device).manual_seed(seed))
+        return self._captured(step, views, seed, progress >= self.config.train.nll_start)
+
+    def _learn(self, batch: Batch, progress: float) -> Losses:
+        """What a batch changes: parameters, moments, average."""
+        train = self.config.train
+        # A graph must cast the weights in each step: no copy is kept from one to the next.
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=train.bf16, cache_enabled=self._captured is None):
             distribution = self.network(*batch[:4])
         losses = policy_loss(self.config, distribution, batch, self.weights, progress)
         self.flat.gradient.zero_()
         losses.total.backward()
-        parallel.average(self.flat.gradient)
+        self.parallel.average(self.flat.gradient)
         self.flat.clip_gradient(train.gradient_clip)
         self.optimiser.step()
-        self.step += 1
         self._update_average()
         return Losses(*(value.detach() for value in losses))
+
+    def _store_on_device(self) -> FrameStore | None:
+        """The frames in the device's memory, where there is one and they fit; else None, and the host makes batches."""
+        if self.device.type != "cuda" or self.config.observation.hand_surface:  # that is computed on the host
+            return None
+        free, _ = torch.cuda.mem_get_info(self.device)
+        return self.store.to(self.device) if self.store.bytes < _DEVICE_SHARE * free else None
 
     def _on_device(self, batch: Batch) -> Batch:
         return Batch(*(tensor.to(self.device, non_blocking=True) for tensor in batch))
 
     @torch.no_grad()
     def _update_average(self) -> None:
-        decay = min(self.config.train.ema_decay, (1 + self.step) / (10 + self.step))
-        self._flat_average.lerp_(self.flat.values, 1.0 - decay)
+        change = 1.0 - self._keep
+        self._flat_average.lerp_(self.flat.values, change)
         for name, tensor in self._buffers().items():
             if tensor.is_floating_point():
-                self.average[name].lerp_(tensor, 1.0 - decay)
+                self.average[name].lerp_(tensor, change)
             else:
                 self.average[name].copy_(tensor)
 
@@ -341,7 +388,7 @@ def train(config: PolicyConfig, store: FrameStore, run: Run, parallel: Parallel 
                                             for kind, (had, has) in shares.items()))
     start, first_step, first_s = time.monotonic() - trainer.elapsed_s, trainer.step, trainer.elapsed_s
     last_save_s, next_validation = trainer.elapsed_s, 0.0 if run.validations > 1 else 1.0
-    losses: list[float] = []
+    losses: list[Tensor] = []
     figures: dict[str, float] = {}
     while True:
         trainer.elapsed_s = time.monotonic() - start
@@ -355,10 +402,10 @@ def train(config: PolicyConfig, store: FrameStore, run: Run, parallel: Parallel 
         if done:
             break
         loss = trainer.train_step(progress)
-        losses.append(float(loss.total))
+        losses.append(loss.total)
         rate = (trainer.step - first_step) * config.train.batch / max(time.monotonic() - start - first_s, 1e-9)
         if trainer.step % _LOG_EVERY == 0:
-            mean = sum(losses[-_LOG_EVERY:]) / len(losses[-_LOG_EVERY:])
+            mean = float(torch.stack(losses[-_LOG_EVERY:]).mean())  # the first time that the host waits for the device
             journal.scalars("train", {"loss": mean, "l1": float(loss.l1), "nll": float(loss.nll), "samples_per_s": rate,
                                       "grasp": float(loss.grasp), "stage": float(loss.stage),
                                       "learning_rate": trainer.learning_rate(progress)},
@@ -370,7 +417,7 @@ def train(config: PolicyConfig, store: FrameStore, run: Run, parallel: Parallel 
     journal.close()
     if leader:
         trainer.save(figures, rate if losses else 0.0)
-    return losses
+    return torch.stack(losses).tolist() if losses else []
 
 
 def keep_large_blocks() -> None:

@@ -88,8 +88,15 @@ class ActionBounds:
 
     def normalise(self, actions: Tensor) -> Tensor:
         """(..., K, A) to [-1, 1]; not clipped."""
-        lower, upper = torch.from_numpy(self.lower), torch.from_numpy(self.upper)
+        lower, upper = self._tensors(actions.device)
         return 2.0 * (actions - lower) / (upper - lower) - 1.0
+
+    def _tensors(self, device: torch.device) -> tuple[Tensor, Tensor]:
+        """The bounds on a device, copied there once."""
+        kept = self.__dict__.setdefault("_kept", {})
+        if device not in kept:
+            kept[device] = torch.from_numpy(self.lower).to(device), torch.from_numpy(self.upper).to(device)
+        return kept[device]
 
     def denormalise(self, actions: np.ndarray) -> np.ndarray:
         """(..., K, A) from [-1, 1] to the action's units."""

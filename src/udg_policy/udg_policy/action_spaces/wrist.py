@@ -40,7 +40,7 @@ class WristSpace(ActionSpace):
     def encode(self, T_now: Tensor, T_targets: Tensor, q_targets: Tensor) -> Tensor:
         """Poses of T_targets relative to T_now or to home, and the joints of the hands."""
         if self._to_home:
-            T_now = torch.from_numpy(home_grasp_frames()).to(T_now.dtype).expand(len(T_targets), -1, -1, -1)
+            T_now = torch.from_numpy(home_grasp_frames()).to(T_now).expand(len(T_targets), -1, -1, -1)
         relative = rotations.inverse(T_now)[:, None] @ T_targets
         actions = q_targets.new_empty(*q_targets.shape[:-1], self.size)
         for index, side in enumerate(SIDES):
