@@ -33,7 +33,7 @@ from udg_description.errors import UdgError
 from udg_description.layout import HOME_Q, SIDES, Side, other_side
 from udg_sim.objects import ObjectModel
 
-VERSION = "4"
+VERSION = "5"
 """Of the expert: bumped when it chooses otherwise, so that cached choices are made again and data sets tell."""
 _OBJECTS_KEPT = 64  # about 4 MB each
 _THIN_M = 0.025  # height or width at rest below which small objects are pinched first
@@ -53,12 +53,20 @@ class ExpertConfig:
 
     near: SynthesisConfig = field(
         default_factory=lambda: SynthesisConfig(
-            n_candidates=64, screen_factor=1, qp_steps=52, refine_steps=20, screen_step=40, margin_table=0.012
+            n_candidates=64,
+            n_open=24,
+            screen_factor=1,
+            qp_steps=52,
+            refine_steps=20,
+            screen_step=40,
+            margin_table=0.012,
         )
     )
     weight_near_bimanual: float = 150.0  # [1/m] of two hands, whose grip the arms' give must not loosen
     wide: SynthesisConfig = field(  # all round the object, where nothing near the reference will do
-        default_factory=lambda: SynthesisConfig(n_candidates=64, qp_steps=150, refine_steps=50, margin_table=0.010)
+        default_factory=lambda: SynthesisConfig(
+            n_candidates=64, n_open=24, qp_steps=150, refine_steps=50, margin_table=0.010
+        )
     )
     table_wish_m: float = 0.010  # of the hands above the table at pregrasp and grasp
     table_weight: float = 4.0  # cost [m/m] of what is missing

@@ -17,6 +17,7 @@ class SynthesisConfig:
     strategy: str = AUTO  # "pinch" | "tripod" | "whole_hand" | "bimanual", or by the size of the object
     n_candidates: int = 500
     n_keep: int | None = None  # lowest energies kept; None keeps every candidate that passes the gates
+    n_open: int | None = None  # lowest energies of a batch that are finished: opened and squeezed; None: all
     batch: int = 250  # candidates optimised together
 
     # Upper level: gradient descent over hand pose and joints

@@ -57,6 +57,9 @@ def finish(
         & (between <= config.max_hands_penetration)
     )
     index = torch.nonzero(good)[:, 0]
+    if config.n_open is not None:
+        lowest = torch.argsort(result.energy[index], stable=True)[: config.n_open]
+        index = index[lowest.sort().values]
     origin, part = pose.origin(hands)[index], pose.take(index)
     opened = [
         open_hand(

@@ -75,5 +75,5 @@ class SdfGrid:
 
     def _index(self, node: Tensor) -> Tensor:
         """Row (B, k) of nodes (B, 3, k); a point that is not finite gets any row, and keeps its own values."""
-        index = torch.einsum("bxk,x->bk", node, self._strides).to(torch.int64)
-        return index.clamp_(0, self._count - 1)
+        row = torch.addcmul(node[:, 2], node[:, 1], self._strides[1]).addcmul_(node[:, 0], self._strides[0])
+        return row.to(torch.int64).clamp_(0, self._count - 1)
