@@ -49,7 +49,7 @@ class Records:
         """Fields of the records at index (...), each (..., shape of the field), where the records are."""
         if self._resident is None:
             records = self[index.numpy()]
-            return [torch.from_numpy(np.ascontiguousarray(records[name])) for name in names]
+            return [torch.from_numpy(records[name].copy()) for name in names]  # one record may have odd strides
         rows, found = self._resident[index], []
         assert self.dtype.fields is not None
         for name in names:
