@@ -39,7 +39,7 @@ def test_weights_mix_the_values_into_what_each_layer_puts_out(attention: str, gr
         mixed = (attended.weights[:, number] @ value).transpose(1, 2).flatten(2)
         torch.testing.assert_close(mixed, inputs[layer.out][:, -steps:], rtol=1e-4, atol=1e-5)
     expected = network(*batch[:4])
-    torch.testing.assert_close(attended.distribution.mu, expected.mu)
+    torch.testing.assert_close(attended.distribution, network.action_head.distribution(expected.actions))
 
 
 def test_afterwards_the_network_has_no_hook() -> None:

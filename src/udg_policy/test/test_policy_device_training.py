@@ -70,9 +70,9 @@ def test_a_step_asks_the_host_for_nothing(monkeypatch: pytest.MonkeyPatch) -> No
     batch = there.batch(views, bounds, torch.Generator())
     assert all(tensor.device == META for tensor in batch)
     network = PolicyNetwork(config).to(META).train()
-    losses = policy_loss(config, network(*batch[:4]), batch, l1_weights(config, bounds).to(META), 0.5)
+    losses = policy_loss(network, network(*batch[:4]), batch, l1_weights(config, bounds).to(META), 0.5)
     losses.total.backward()
-    assert all(value.device == META for value in losses)
+    assert all(value.device == META for value in (losses.total, *losses.actions.values(), losses.grasp, losses.stage))
 
 
 @pytest.mark.parametrize("alone", [True, False])
@@ -95,7 +95,8 @@ def test_what_cannot_be_captured_runs_operation_by_operation() -> None:
 
     def step(views: torch.Tensor, generator: torch.Generator) -> Losses:
         seen.append((views.tolist(), generator.initial_seed()))
-        return Losses(*(torch.tensor(float(len(seen))),) * 5)
+        value = torch.tensor(float(len(seen)))
+        return Losses(value, {"l1": value}, value, value)
 
     for number in range(6):
         losses = captured(step, torch.arange(3) + number, 10 + number, kind=number > 3)

@@ -160,13 +160,13 @@ def test_actions_attend_to_the_grasp_and_the_grasp_not_to_actions(batch: Batch, 
     with torch.no_grad():
         network.queries.add_(torch.randn_like(network.queries))
     other_actions = network(*batch[:4])
-    assert not torch.allclose(other_actions.mu, before.mu)
+    assert not torch.allclose(other_actions.actions, before.actions)
     for ours, theirs in zip(other_actions.grasp, before.grasp, strict=True):
         torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-6)
     with torch.no_grad():
         network.grasp_queries.add_(torch.randn_like(network.grasp_queries))
     other_grasp = network(*batch[:4])
-    assert not torch.allclose(other_grasp.mu, other_actions.mu)
+    assert not torch.allclose(other_grasp.actions, other_actions.actions)
     assert not torch.allclose(other_grasp.grasp.points, before.grasp.points)
 
 
@@ -181,20 +181,20 @@ def test_the_points_attend_to_no_query(batch: Batch) -> None:
 def test_the_actions_teach_the_grasp_queries_too(batch: Batch) -> None:
     torch.manual_seed(0)
     network = PolicyNetwork(with_grasp(preset("debug")))
-    (grad,) = torch.autograd.grad(network(*batch[:4]).mu.square().sum(), network.grasp_queries)
+    (grad,) = torch.autograd.grad(network(*batch[:4]).actions.square().sum(), network.grasp_queries)
     assert float(grad.abs().sum()) > 0.0
 
 
 # --- the switch -----------------------------------------------------------------------------------------------------
 
 
-def test_without_the_switch_there_is_nothing_of_it(batch: Batch, store: FrameStore) -> None:
+def test_without_the_switch_there_is_nothing_of_it(batch: Batch, episode: Episode) -> None:
     config = preset("debug")
     torch.manual_seed(0)
     network = PolicyNetwork(config).eval()
     assert not any("grasp" in name for name in network.state_dict())
     assert network(*batch[:4]).grasp is None
-    other = FrameStore(config, Path(store._frames_file.name).parent)
+    other = frames_of([episode], config)
     assert other.batch(torch.arange(2), other.bounds(torch.arange(2))).grasp_points.numel() == 0
     assert not preset("paper").decoder.grasp_query
 
@@ -228,11 +228,12 @@ def test_the_loss_by_hand(batch: Batch) -> None:
 
 def test_the_weight_scales_its_part_of_the_total(batch: Batch, store: FrameStore) -> None:
     bounds = store.bounds(torch.arange(store.n_frames))
-    torch.manual_seed(0)
-    network, totals = PolicyNetwork(store.config), []
+    totals = []
     for weight in (0.0, 1.0):
+        torch.manual_seed(0)
         config = with_grasp(preset("debug"), grasp_weight=weight)
-        losses = policy_loss(config, network(*batch[:4]), batch, l1_weights(config, bounds), 1.0)
+        network = PolicyNetwork(config)
+        losses = policy_loss(network, network(*batch[:4]), batch, l1_weights(config, bounds), 1.0)
         totals.append(losses.total.detach())
     assert float(totals[1] - totals[0]) == pytest.approx(float(losses.grasp.detach()), rel=1e-4)
 

@@ -11,9 +11,7 @@ from udg_policy.config import PolicyConfig, preset
 from udg_policy.errors import ConfigError
 from udg_policy.frame_store import Batch, frames_of
 from udg_policy.inference import InferenceConfig, InferenceNetwork, encoder_dtype, encoder_products
-from udg_policy.network import ActionDistribution
 from udg_policy.synthetic import make_episode
-from udg_policy.truncated_normal import truncated_normal_mode
 
 EXACT, ROUNDED = 2e-5, 1e-2  # [normalised action]
 
@@ -41,15 +39,13 @@ def errors(config: PolicyConfig, **options: object) -> tuple[float, Tensor]:
     quick = InferenceNetwork(config, checkpoint.weights, InferenceConfig(**options))
     ours = quick(*batch[:4])
     with torch.no_grad():
-        expected: ActionDistribution = checkpoint.network()(*batch[:4])
-    assert (ours.sigma is None) == (expected.sigma is None)
-    if ours.sigma is not None and expected.sigma is not None:
-        torch.testing.assert_close(ours.sigma, expected.sigma, atol=ROUNDED, rtol=ROUNDED)
+        expected = checkpoint.network()(*batch[:4])
+    torch.testing.assert_close(ours.actions, expected.actions, atol=ROUNDED, rtol=ROUNDED)
     assert (ours.grasp is None) == (expected.grasp is None) == (not config.decoder.grasp_query)
     for a, b in zip(ours.grasp or (), expected.grasp or (), strict=True):
         torch.testing.assert_close(a, b, atol=ROUNDED, rtol=ROUNDED)
-    mode = truncated_normal_mode(expected.mu)
-    return float((truncated_normal_mode(ours.mu) - mode).abs().max()), mode
+    executed = quick.action_head.act(expected.actions)
+    return float((quick.action_head.act(ours.actions) - executed).abs().max()), executed
 
 
 @pytest.mark.parametrize(("name", "batch_norm", "attention", "head", "widths_2", "grasp_query"), [
@@ -85,9 +81,9 @@ def test_threads_and_blocks_change_nothing() -> None:
     config = chosen("debug", True)
     checkpoint = random_checkpoint(config)
     inputs = batch_of(config)[:4]
-    one = InferenceNetwork(config, checkpoint.weights, InferenceConfig())(*inputs).mu
+    one = InferenceNetwork(config, checkpoint.weights, InferenceConfig())(*inputs).actions
     for options in (InferenceConfig(threads=2, block_rows=20), InferenceConfig(block_rows=1)):
-        torch.testing.assert_close(InferenceNetwork(config, checkpoint.weights, options)(*inputs).mu, one,
+        torch.testing.assert_close(InferenceNetwork(config, checkpoint.weights, options)(*inputs).actions, one,
                                    atol=1e-6, rtol=1e-5)
 
 

@@ -26,11 +26,11 @@ def batch(store: FrameStore) -> Batch:
 def test_changing_the_queries_does_not_change_the_point_tokens(batch: Batch) -> None:
     torch.manual_seed(0)
     network = PolicyNetwork(preset("debug")).eval()
-    memory, chunk = network.encode(*batch[:4]), network(*batch[:4]).mu
+    memory, chunk = network.encode(*batch[:4]), network(*batch[:4]).actions
     with torch.no_grad():
         network.queries.add_(torch.randn_like(network.queries))
     torch.testing.assert_close(network.encode(*batch[:4]), memory, rtol=0, atol=0)
-    assert not torch.allclose(network(*batch[:4]).mu, chunk)
+    assert not torch.allclose(network(*batch[:4]).actions, chunk)
 
 
 def test_each_query_depends_on_the_points(batch: Batch) -> None:
@@ -38,7 +38,7 @@ def test_each_query_depends_on_the_points(batch: Batch) -> None:
     network = PolicyNetwork(preset("debug"))
     features = batch.features.clone().requires_grad_(True)
     for step in range(preset("debug").decoder.chunk):
-        (grad,) = torch.autograd.grad(network(features, *batch[1:4]).mu[:, step].sum(), features)
+        (grad,) = torch.autograd.grad(network(features, *batch[1:4]).actions[:, step].sum(), features)
         assert grad.abs().sum() > 0
 
 
@@ -47,7 +47,7 @@ def test_row_norms_are_trained_and_used(batch: Batch) -> None:
     config = dataclasses.replace(config, encoder=dataclasses.replace(config.encoder, layer_norm=True))
     torch.manual_seed(0)
     network = PolicyNetwork(config)
-    network(*batch[:4]).mu.sum().backward()
+    network(*batch[:4]).actions.sum().backward()
     gains = [p for name, p in network.named_parameters() if "row_norms" in name and name.endswith("weight")]
     assert len(gains) == 3 and all(float(gain.grad.abs().sum()) > 0 for gain in gains)
 
@@ -56,14 +56,16 @@ def test_row_norms_are_trained_and_used(batch: Batch) -> None:
 def test_ablations_have_the_same_output_shape(batch: Batch, change: dict[str, str]) -> None:
     config = preset("debug")
     config = dataclasses.replace(config, decoder=dataclasses.replace(config.decoder, **change))
-    out = PolicyNetwork(config)(*batch[:4])
+    network = PolicyNetwork(config)
+    out = network.action_head.distribution(network(*batch[:4]).actions)
     assert out.mu.shape == batch.actions.shape
     assert (out.sigma is None) == (change.get("head") == "regression")
 
 
 def test_sigma_starts_at_its_initial_value(batch: Batch) -> None:
     config = preset("debug")
-    sigma = PolicyNetwork(config)(*batch[:4]).sigma
+    network = PolicyNetwork(config)
+    sigma = network.action_head.distribution(network(*batch[:4]).actions).sigma
     assert sigma.min() > config.decoder.sigma_least
     assert float(sigma.detach().mean()) == pytest.approx(config.decoder.sigma_initial, abs=0.05)
 
@@ -74,7 +76,8 @@ def test_presets_make_a_chunk(name: str) -> None:
     store = frames_of([make_episode(1, steps=2)], config)
     views = store.views(torch.arange(1), mirrored=False)
     batch = store.batch(views, store.bounds(views))
-    out = PolicyNetwork(config).eval()(*batch[:4])
+    network = PolicyNetwork(config).eval()
+    out = network.action_head.distribution(network(*batch[:4]).actions)
     assert out.mu.shape == (2, config.decoder.chunk, 36)
     assert torch.isfinite(out.mu).all()
 

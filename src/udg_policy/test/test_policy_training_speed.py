@@ -42,7 +42,7 @@ def test_loss_and_gradients_equal_the_plain_networks(batch_norm: bool, widths_2:
     plain.train()
     losses = []
     for network in (ours, plain):
-        loss = policy_loss(config, network(*batch[:4]), batch, l1_weights(config, bounds), 0.5).total
+        loss = policy_loss(network, network(*batch[:4]), batch, l1_weights(config, bounds), 0.5).total
         loss.backward()
         losses.append(loss.item())
     assert losses[0] == pytest.approx(losses[1], rel=1e-5)

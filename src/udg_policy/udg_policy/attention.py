@@ -7,11 +7,12 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from udg_policy.network import ActionDistribution, DecoderLayer, PolicyNetwork
+from udg_policy.heads import ActionDistribution
+from udg_policy.network import DecoderLayer, PolicyNetwork
 
 
 class Attended(NamedTuple):
-    """The network's output and what its queries attended to.
+    """The actions that the network predicts and what its queries attended to.
 
     weights (B, L, H, K, n): layer, head, query (= step of the chunk), token; they sum to 1 over the tokens. Tokens:
     the points' in the order of `token_points`, then, as far as there are any, those of the hand points, the state's,
@@ -35,13 +36,13 @@ def attend(network: PolicyNetwork, features: Tensor, proprioception: Tensor, nei
     layers = [layer for layer in network.layers if isinstance(layer, DecoderLayer)]
     handles = [layer.register_forward_pre_hook(inputs.__setitem__) for layer in layers]
     try:
-        distribution = network(features, proprioception, neighbours_1, neighbours_2)
+        output = network(features, proprioception, neighbours_1, neighbours_2)
     finally:
         for handle in handles:
             handle.remove()
     steps = network.config.decoder.chunk
     weights = [_weights(layer, *inputs[layer])[:, :, -steps:] for layer in layers]
-    return Attended(distribution, torch.stack(weights, dim=1))
+    return Attended(network.action_head.distribution(output.actions), torch.stack(weights, dim=1))
 
 
 def _weights(layer: DecoderLayer, tokens: Tensor, memory: Tensor | None, blocked: Tensor | None = None) -> Tensor:

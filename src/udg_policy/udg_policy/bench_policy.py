@@ -32,7 +32,6 @@ from udg_policy.network import PolicyNetwork
 from udg_policy.reference import PlainEngine, plain_network
 from udg_policy.synthetic import make_episode
 from udg_policy.train_bench import samples_per_s
-from udg_policy.truncated_normal import truncated_normal_mode
 
 PRESETS = ("paper", "edge")
 _WARM_UP = 3
@@ -156,7 +155,7 @@ def bench_inference(checkpoint: Checkpoint, config: BenchConfig) -> dict[str, fl
 
 
 def _difference(engine: PolicyEngine, plain: PlainEngine, scene: Observation) -> float:
-    ours, theirs = (truncated_normal_mode(one.distribution(*scene).mu) for one in (engine, plain))
+    ours, theirs = (one.distribution(*scene).mode for one in (engine, plain))
     return float((ours - theirs).abs().max())
 
 

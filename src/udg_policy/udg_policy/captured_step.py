@@ -44,7 +44,7 @@ class CapturedStep:
                 return self._one_by_one(step)
         graph, losses = self._graphs[kind]
         graph.replay()
-        return Losses(*(value.clone() for value in losses))
+        return losses.each(Tensor.clone)
 
     def _one_by_one(self, step: Step) -> Losses:
         if self._stream is None:

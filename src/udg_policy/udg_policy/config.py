@@ -11,6 +11,7 @@ import yaml
 
 from udg_policy.action_spaces import ACTION_SPACES, ActionSpace
 from udg_policy.errors import ConfigError
+from udg_policy.heads import HEADS
 
 
 def _require(ok: bool, message: str) -> None:
@@ -76,8 +77,9 @@ class DecoderConfig:
     mlp_ratio: int = 4
     chunk: int = 8  # action steps of 0.1 s
     attention: str = "unidirectional"  # or "full": point tokens attend to queries too (ablation)
-    head: str = "truncated_normal"  # or "regression" (ablation)
-    sigma_least: float = 0.01  # of the normalised range [-1, 1]
+    head: str = "truncated_normal"  # one of udg_policy.heads
+    head_settings: dict[str, Any] = field(default_factory=dict)  # of that head, as far as they are not its defaults
+    sigma_least: float = 0.01  # of the truncated normal, in the normalised range [-1, 1]
     sigma_initial: float = 0.25
     stage_head: bool = False  # the stage of each step of the chunk is predicted, too: it tells when the hands close
     grasp_query: bool = False  # a query a hand predicts the grasp of the episode; the action queries attend to both
@@ -85,9 +87,16 @@ class DecoderConfig:
     def __post_init__(self) -> None:
         _require(self.width % self.heads == 0, "decoder: width must be divisible by heads")
         _require(self.attention in ("unidirectional", "full"), f"decoder.attention: {self.attention!r}")
-        _require(self.head in ("truncated_normal", "regression"), f"decoder.head: {self.head!r}")
+        _require(self.head in HEADS, f"decoder.head: {self.head!r}; valid are {', '.join(HEADS)}")
+        _ = self.settings
         _require(0.0 < self.sigma_least < self.sigma_initial, "decoder: 0 < sigma_least < sigma_initial")
         _require(self.chunk >= 1 and self.layers >= 1, "decoder: chunk and layers must be at least 1")
+
+    @property
+    def settings(self) -> Any:  # noqa: ANN401 (each head has its own)
+        """The head's own settings; ConfigError for one that it does not have."""
+        settings = HEADS[self.head].Settings
+        return _build(settings, self.head_settings, settings(), f"decoder.head_settings of {self.head}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -179,12 +188,8 @@ class PolicyConfig:
     def __post_init__(self) -> None:
         _require(self.action_space in ACTION_SPACES,
                  f"action_space: {self.action_space!r}; valid are {', '.join(ACTION_SPACES)}")
-        train, head = self.train, self.decoder.head
-        _require(head == "regression" or train.nll_weight > 0.0,
-                 "train.nll_weight: 0 leaves the standard deviation of the truncated normal untrained; set it, or "
-                 "decoder.head to regression")
-        _require(head == "regression" or train.l1_weight > 0.0 or train.nll_start == 0.0,
-                 "train.nll_start: with l1_weight 0 nothing is trained before it; set it to 0 or l1_weight above 0")
+        HEADS[self.decoder.head].check(self)
+        train = self.train
         moving = [name for name, space in ACTION_SPACES.items() if space.moves_with_scene]
         moves = self.train.scene_shift_m > 0.0 or self.train.scene_turn_rad > 0.0
         _require(not moves or self.space.moves_with_scene,
@@ -263,7 +268,7 @@ def _build(cls: type, values: dict[str, Any], base: Any, where: str) -> Any:  # 
     fields = {f.name: f for f in dataclasses.fields(cls)}
     unknown = sorted(set(values) - set(fields))
     if unknown:
-        raise ConfigError(f"{where}: unknown key {unknown[0]!r}; valid are {', '.join(sorted(fields))}")
+        raise ConfigError(f"{where}: unknown key {unknown[0]!r}; valid are {', '.join(sorted(fields)) or 'none'}")
     changes: dict[str, Any] = {}
     for key, value in values.items():
         old = getattr(base, key)
@@ -272,6 +277,10 @@ def _build(cls: type, values: dict[str, Any], base: Any, where: str) -> Any:  # 
             if not isinstance(value, dict):
                 raise ConfigError(f"{place}: expected a mapping, got {value!r}")
             changes[key] = _build(type(old), value, old, place)
+        elif isinstance(old, dict):
+            if not isinstance(value, dict):
+                raise ConfigError(f"{place}: expected a mapping, got {value!r}")
+            changes[key] = {**old, **value}
         elif isinstance(old, tuple):
             if not isinstance(value, list | tuple):
                 raise ConfigError(f"{place}: expected a list, got {value!r}")

@@ -16,12 +16,12 @@ from udg_policy.episode import LABEL_RIGHT, LABEL_SEEN
 from udg_policy.errors import ObservationError
 from udg_policy.grasp import PredictedGrasp
 from udg_policy.hands import grasp_frames_np
+from udg_policy.heads import ActionDistribution
 from udg_policy.inference import InferenceConfig, InferenceNetwork
-from udg_policy.network import ActionDistribution, GraspOutput
+from udg_policy.network import GraspOutput, PolicyOutput
 from udg_policy.observation import network_inputs
 from udg_policy.point_set import PointSampler
-from udg_policy.threads import Team
-from udg_policy.truncated_normal import truncated_normal_mode
+from udg_policy.threads import Team, one_thread
 
 MAX_COORDINATE_M = 10.0  # of a point; what the cameras see is within 2 m
 MIN_SEEN_POINTS = 8  # fewer: there is no object to act on, the chunk holds the measured pose
@@ -43,6 +43,7 @@ class PolicyEngine:
         self.config = checkpoint.config
         self.checkpoint = checkpoint
         self._bounds = checkpoint.bounds
+        self._seed = inference.seed
         team = Team(inference.threads)
         self._network = InferenceNetwork(self.config, checkpoint.network().state_dict(), inference, team)
         self._sampler = PointSampler(self.config.observation, self.config.encoder, team)
@@ -92,22 +93,24 @@ class PolicyEngine:
         active = [i for i in range(len(q)) if self.sees_object(points[i])]
         if not active:
             return predictions
-        distribution = self._distribution(points[active], q[active])
-        actions = self._bounds.denormalise(truncated_normal_mode(distribution.mu).numpy())
+        output = self._output(points[active], q[active])
+        with one_thread():
+            normalised = self._network.action_head.act(output.actions, self._seed)
+        actions = self._bounds.denormalise(normalised.numpy())
         for row, i in enumerate(active):
             chunk = self.config.space.decode(actions[row], q[i])
             if np.isfinite(chunk).all():
-                predictions[i] = Prediction(chunk, _grasp(distribution.grasp, row, q[i]))
+                predictions[i] = Prediction(chunk, _grasp(output.grasp, row, q[i]))
         return predictions
 
     @torch.inference_mode()
     def distribution(self, points: np.ndarray, q: np.ndarray) -> ActionDistribution:
-        """Predicted distribution (1, K, 36) of the normalised actions for points (M, 4) and q (36,), as for `act`."""
+        """Predicted distribution (1, K, A) of the normalised actions for points (M, 4) and q (36,), as for `act`."""
         points, q = _numbers("scene cloud", points)[None], _numbers("joint angles", q).astype(np.float64)[None]
         self._check(points, q)
-        return self._distribution(points, q)
+        return self._network.action_head.distribution(self._output(points, q).actions)
 
-    def _distribution(self, points: np.ndarray, q: np.ndarray) -> ActionDistribution:
+    def _output(self, points: np.ndarray, q: np.ndarray) -> PolicyOutput:
         """Of checked observations: points (B, M, 4), q (B, 36)."""
         T_grasp = np.stack([grasp_frames_np(one) for one in q])
         sets = [self._sampler(cloud, T[:, :3, 3]) for cloud, T in zip(points, T_grasp, strict=True)]

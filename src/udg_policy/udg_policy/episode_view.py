@@ -17,7 +17,7 @@ from udg_policy.episode import Episode
 from udg_policy.fingertips import fingertip_paths
 from udg_policy.frame_store import FrameStore, frames_of
 from udg_policy.grasp import UNKNOWN, PredictedGrasp, grasp_label, key_points
-from udg_policy.network import ActionDistribution
+from udg_policy.heads import ActionDistribution
 from udg_policy.observation import WORLD_ORIGIN, WORLD_SCALE_M
 
 QUANTILES = (0.05, 0.25, 0.75, 0.95)

@@ -8,7 +8,6 @@ as integers; keys and values of the point tokens never formed; affine parts of t
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -21,7 +20,8 @@ from udg_description.layout import SIDES
 from udg_policy.config import PolicyConfig
 from udg_policy.errors import ConfigError
 from udg_policy.hand_surface import N_SURFACE_TOKENS, SURFACE_FEATURES
-from udg_policy.network import OFFSET_SCALE, ActionDistribution, blocked_attention, grasp_output
+from udg_policy.heads import make_head
+from udg_policy.network import OFFSET_SCALE, PolicyOutput, blocked_attention, grasp_output
 from udg_policy.observation import coordinate_width, state_width
 from udg_policy.point_set import PointSampler
 from udg_policy.threads import Team, one_thread
@@ -43,6 +43,7 @@ class InferenceConfig:
     precision: str = field(
         default="auto", metadata={"description": "of the encoder: float32, bfloat16, or auto: what is quicker here"}
     )
+    seed: int = field(default=0, metadata={"description": "of heads that draw their actions", "range": (0, 2**31 - 1)})
     block_rows: int = field(  # 4096 x 128 in bfloat16 fit into 1 MB of cache
         default=4096, metadata={"description": "neighbours computed at a time on a CPU", "range": (1, 1_000_000)}
     )
@@ -291,18 +292,20 @@ class InferenceNetwork:
         self._layers = [InferenceDecoderLayer(weights, f"layers.{i}", decoder.width, decoder.heads)
                         for i in range(decoder.layers)]
         self._head = (_single(_after_norm(weights, "norm", ["head.0"])), _linear(weights, "head.2"))
-        self._sigma_shift = math.log(math.expm1(decoder.sigma_initial - decoder.sigma_least))
+        self.action_head = make_head(config).eval().requires_grad_(False)  # works on the outputs, on the CPU
+        self.action_head.load_state_dict({name.removeprefix("action_head."): tensor for name, tensor in weights.items()
+                                          if name.startswith("action_head.")})
         self._team = team if team is not None else Team(inference.threads if on_cpu else 1)
 
     @torch.inference_mode()
     def __call__(self, features: Tensor, proprioception: Tensor, neighbours_1: Tensor,
-                 neighbours_2: Tensor) -> ActionDistribution:
+                 neighbours_2: Tensor) -> PolicyOutput:
         """features (B, N, f), proprioception (B, p), neighbours (B, C1, k1) and (B, C2, k2), any integers."""
         with one_thread():
             return self._predict(features, proprioception, neighbours_1, neighbours_2)
 
     def _predict(self, features: Tensor, proprioception: Tensor, neighbours_1: Tensor,
-                 neighbours_2: Tensor) -> ActionDistribution:
+                 neighbours_2: Tensor) -> PolicyOutput:
         features, proprioception, neighbours_1, neighbours_2 = (
             tensor.to(self._device) for tensor in (features, proprioception, neighbours_1, neighbours_2))
         memory, state = self._encode(features, proprioception, neighbours_1, neighbours_2)
@@ -324,11 +327,7 @@ class InferenceNetwork:
             first, last = self._grasp_head
             grasp = grasp_output(last(F.gelu(first(tokens[:, :len(SIDES)]))).cpu())
         first, last = self._head
-        out = last(F.gelu(first(tokens[:, -self.config.decoder.chunk:]))).cpu()
-        if self.config.decoder.head == "regression":
-            return ActionDistribution(out, None, grasp)
-        mu, raw = out.chunk(2, dim=-1)
-        return ActionDistribution(mu, F.softplus(raw + self._sigma_shift) + self.config.decoder.sigma_least, grasp)
+        return PolicyOutput(last(F.gelu(first(tokens[:, -self.config.decoder.chunk:]))).cpu(), grasp)
 
     def _encode(self, features: Tensor, proprioception: Tensor, neighbours_1: Tensor,
                 neighbours_2: Tensor) -> tuple[Tensor, Tensor | None]:

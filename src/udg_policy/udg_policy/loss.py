@@ -1,8 +1,9 @@
-"""The training loss: weighted L1 of the mean, likelihood of the truncated normal, and the grasp."""
+"""The training loss: that of the head, of the grasp and of the stages."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -13,8 +14,8 @@ from udg_policy.action_spaces import ActionBounds, ActionSpace, Kind
 from udg_policy.config import PolicyConfig
 from udg_policy.frame_store import Batch
 from udg_policy.grasp import UNKNOWN
-from udg_policy.network import ActionDistribution, GraspOutput
-from udg_policy.truncated_normal import truncated_normal_mode, truncated_normal_nll
+from udg_policy.heads import Head
+from udg_policy.network import GraspOutput, PolicyOutput
 
 _FIGURES = {"position": Kind.POSITION, "rotation": Kind.ROTATION, "arm_joints": Kind.ARM_JOINTS,
             "joints": Kind.HAND_JOINTS}
@@ -24,10 +25,27 @@ class Losses(NamedTuple):
     """Scalars of one batch: what is minimised and its parts."""
 
     total: Tensor
-    l1: Tensor
-    nll: Tensor
+    actions: dict[str, Tensor]  # of the head, by its own names
     grasp: Tensor  # 0 without a grasp query
     stage: Tensor  # 0 without a stage head
+
+    @property
+    def parts(self) -> dict[str, float]:
+        """All but the total."""
+        parts = self.actions | {"grasp": self.grasp, "stage": self.stage}
+        return {name: float(value) for name, value in parts.items()}
+
+    def each(self, change: Callable[[Tensor], Tensor]) -> Losses:
+        """All of them changed, for example detached."""
+        actions = {name: change(value) for name, value in self.actions.items()}
+        return Losses(change(self.total), actions, change(self.grasp), change(self.stage))
+
+
+class _Network(Protocol):
+    """PolicyNetwork, or another implementation of it."""
+
+    config: PolicyConfig
+    action_head: Head
 
 
 def l1_weights(config: PolicyConfig, bounds: ActionBounds) -> Tensor:
@@ -37,24 +55,22 @@ def l1_weights(config: PolicyConfig, bounds: ActionBounds) -> Tensor:
     return torch.from_numpy(0.5 * (bounds.upper - bounds.lower) / config.space.units(train) * decay[:, None])
 
 
-def policy_loss(config: PolicyConfig, distribution: ActionDistribution, batch: Batch, weights: Tensor,
-                progress: float) -> Losses:
-    """Losses of a batch; weights as from `l1_weights`; progress of the training in [0, 1]."""
-    train, actions = config.train, batch.actions
-    l1 = ((distribution.mu - actions).abs() * weights).mean()
-    if distribution.sigma is None:
-        total, nll = l1, l1.new_zeros(())
-    else:
-        nll = truncated_normal_nll(actions, distribution.mu, distribution.sigma).mean()
-        total = train.l1_weight * l1 + (train.nll_weight if progress >= train.nll_start else 0.0) * nll
-    grasp = stage = l1.new_zeros(())
-    if distribution.grasp is not None:
-        grasp = grasp_loss(distribution.grasp, batch, train.unit_grasp_m)
+def policy_loss(network: _Network, output: PolicyOutput, batch: Batch, weights: Tensor, progress: float,
+                generator: torch.Generator | None = None) -> Losses:
+    """Losses of the network's output for a batch.
+
+    weights as from `l1_weights`; progress of the training in [0, 1]; generator of what the head draws.
+    """
+    train = network.config.train
+    total, actions = network.action_head.loss(output.actions, batch.actions, weights, progress, generator)
+    grasp = stage = total.new_zeros(())
+    if output.grasp is not None:
+        grasp = grasp_loss(output.grasp, batch, train.unit_grasp_m)
         total = total + train.grasp_weight * grasp
-    if distribution.stage is not None:
-        stage = stage_loss(distribution.stage, batch)
+    if output.stage is not None:
+        stage = stage_loss(output.stage, batch)
         total = total + train.stage_weight * stage
-    return Losses(total, l1, nll, grasp, stage)
+    return Losses(total, actions, grasp, stage)
 
 
 def stage_loss(stage: Tensor, batch: Batch) -> Tensor:
@@ -83,11 +99,10 @@ def grasp_loss(grasp: GraspOutput, batch: Batch, unit_m: float) -> Tensor:
             + strategy / (batch.strategy != UNKNOWN).sum().clamp_min(1))
 
 
-def errors_by_kind(space: ActionSpace, distribution: ActionDistribution, actions: Tensor, bounds: ActionBounds
-                   ) -> dict[str, float]:
-    """Mean absolute errors of the executed actions by what they are, in their units, at the first and the last step."""
+def errors_by_kind(space: ActionSpace, executed: Tensor, actions: Tensor, bounds: ActionBounds) -> dict[str, float]:
+    """Mean absolute errors of executed actions by what they are, in their units, at the first and the last step."""
     half_width = torch.from_numpy(0.5 * (bounds.upper - bounds.lower)).to(actions.device)
-    error = (truncated_normal_mode(distribution.mu) - actions).abs() * half_width
+    error = (executed - actions).abs() * half_width
     by_kind = {name: error[..., space.columns(kind)] for name, kind in _FIGURES.items() if len(space.columns(kind)) > 0}
     return {f"{name}_{place}": float(values[:, step].mean()) for name, values in by_kind.items()
             for place, step in (("first", 0), ("last", -1))}

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import math
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from udg_description.layout import N_JOINTS, SIDES
+from udg_description.layout import SIDES
 from udg_policy.attend_rows import attend_rows
 from udg_policy.config import DecoderConfig, EncoderConfig, PolicyConfig
 from udg_policy.episode import Stage
 from udg_policy.gather_max import gather_maximum, gather_rows
 from udg_policy.grasp import N_KEY_POINTS, STRATEGIES
 from udg_policy.hand_surface import N_SURFACE_TOKENS, SURFACE_FEATURES
+from udg_policy.heads import make_head
 from udg_policy.observation import coordinate_width, feature_width, state_width
 from udg_policy.point_set import PointSampler
 from udg_policy.rows_mlp import RowLayer, grouped_mlp
@@ -32,15 +32,14 @@ class GraspOutput(NamedTuple):
     strategy: Tensor  # (B, 4) logits of STRATEGIES
 
 
-class ActionDistribution(NamedTuple):
-    """Truncated normal on [-1, 1] of each normalised action, mu and sigma (B, K, 36); sigma None for regression.
+class PolicyOutput(NamedTuple):
+    """What a network makes of a batch.
 
-    grasp: None without grasp queries. stage (B, K, 5): logits of the Stage of each step; None without a stage head, and
-    in inference, which has no use for it.
+    actions (B, K, outputs): numbers from which its head makes the actions. grasp: None without grasp queries. stage
+    (B, K, 5): logits of the Stage of each step; None without a stage head, and in inference, which has no use for it.
     """
 
-    mu: Tensor
-    sigma: Tensor | None
+    actions: Tensor
     grasp: GraspOutput | None = None
     stage: Tensor | None = None
 
@@ -216,7 +215,7 @@ class DecoderLayer(nn.Module):
 
 
 class PolicyNetwork(nn.Module):
-    """Points and proprioception -> distribution over a chunk of normalised actions."""
+    """Points and proprioception -> what its head makes a chunk of normalised actions of."""
 
     centres_1: Tensor
     centres_2: Tensor
@@ -241,8 +240,8 @@ class PolicyNetwork(nn.Module):
         self.layers = nn.ModuleList(DecoderLayer(decoder.width, decoder.heads, decoder.mlp_ratio)
                                     for _ in range(decoder.layers))
         self.norm = nn.LayerNorm(decoder.width)
-        self.has_sigma = decoder.head == "truncated_normal"
-        last = nn.Linear(decoder.width, N_JOINTS * (2 if self.has_sigma else 1))
+        self.action_head = make_head(config)
+        last = nn.Linear(decoder.width, self.action_head.outputs)
         nn.init.normal_(last.weight, std=0.01)
         nn.init.zeros_(last.bias)
         self.head = nn.Sequential(nn.Linear(decoder.width, decoder.width), nn.GELU(), last)
@@ -260,15 +259,13 @@ class PolicyNetwork(nn.Module):
             self.grasp_queries = nn.Parameter(torch.randn(len(SIDES), decoder.width) * 0.5)
             self.grasp_head = nn.Sequential(nn.Linear(decoder.width, decoder.width), nn.GELU(),
                                             nn.Linear(decoder.width, GRASP_OUTPUTS))
-        # softplus(raw + shift) + least = initial at raw = 0
-        self.sigma_shift = math.log(math.expm1(decoder.sigma_initial - decoder.sigma_least))
 
     @torch.no_grad()
     def start_from(self, mean: Tensor) -> None:
-        """Let an untrained head predict `mean` (36,), the mean normalised action of the data."""
+        """Let an untrained head predict `mean` (A,), the mean normalised action of the data."""
         last = self.head[-1]
-        assert isinstance(last, nn.Linear) and last.bias is not None
-        last.bias[:N_JOINTS] = mean
+        assert isinstance(last, nn.Linear)
+        self.action_head.start_from(last, mean)
 
     def encode(self, features: Tensor, proprioception: Tensor, neighbours_1: Tensor, neighbours_2: Tensor) -> Tensor:
         """Tokens (B, n, width): of the points, then of hand points and state if there are any; no query enters here."""
@@ -286,7 +283,7 @@ class PolicyNetwork(nn.Module):
         return memory
 
     def forward(self, features: Tensor, proprioception: Tensor, neighbours_1: Tensor,
-                neighbours_2: Tensor) -> ActionDistribution:
+                neighbours_2: Tensor) -> PolicyOutput:
         """features (B, N, f), proprioception (B, p), neighbours (B, C1, k1) and (B, C2, k2) int64."""
         memory = self.encode(features, proprioception, neighbours_1, neighbours_2)
         queries = self.queries if self.grasp_queries is None else torch.cat([self.grasp_queries, self.queries])
@@ -305,9 +302,4 @@ class PolicyNetwork(nn.Module):
         grasp = None if self.grasp_head is None else grasp_output(self.grasp_head(tokens[:, :len(SIDES)]).float())
         actions = tokens[:, -self.config.decoder.chunk:]
         stage = None if self.stage_head is None else self.stage_head(actions).float()
-        out = self.head(actions).float()
-        if not self.has_sigma:
-            return ActionDistribution(out, None, grasp, stage)
-        mu, raw = out.chunk(2, dim=-1)
-        sigma = F.softplus(raw + self.sigma_shift) + self.config.decoder.sigma_least
-        return ActionDistribution(mu, sigma, grasp, stage)
+        return PolicyOutput(self.head(actions).float(), grasp, stage)

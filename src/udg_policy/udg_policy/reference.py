@@ -6,7 +6,6 @@ PolicyNetwork computes and takes its weights; nothing here is slower than a stra
 
 from __future__ import annotations
 
-import math
 from collections import OrderedDict
 from collections.abc import Mapping
 
@@ -15,16 +14,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from udg_description.layout import N_JOINTS, SIDES
+from udg_description.layout import SIDES
 from udg_policy.checkpoint import Checkpoint
 from udg_policy.config import EncoderConfig, PolicyConfig
 from udg_policy.episode import Stage
 from udg_policy.hand_surface import N_SURFACE_TOKENS, SURFACE_FEATURES
 from udg_policy.hands import grasp_frames_np
-from udg_policy.network import GRASP_OUTPUTS, OFFSET_SCALE, ActionDistribution, blocked_attention, grasp_output
+from udg_policy.heads import ActionDistribution, make_head
+from udg_policy.network import GRASP_OUTPUTS, OFFSET_SCALE, PolicyOutput, blocked_attention, grasp_output
 from udg_policy.observation import coordinate_width, feature_width, network_inputs, state_width
 from udg_policy.point_set import PointSampler
-from udg_policy.truncated_normal import truncated_normal_mode
 
 
 def nearest_points(centres: Tensor, points: Tensor, k: int) -> Tensor:
@@ -129,17 +128,15 @@ class PlainPolicyNetwork(nn.Module):
         self.layers = nn.ModuleList(PlainDecoderLayer(decoder.width, decoder.heads, decoder.mlp_ratio)
                                     for _ in range(decoder.layers))
         self.norm = nn.LayerNorm(decoder.width)
-        self.has_sigma = decoder.head == "truncated_normal"
-        outputs = N_JOINTS * (2 if self.has_sigma else 1)
+        self.action_head = make_head(config)
         self.head = nn.Sequential(nn.Linear(decoder.width, decoder.width), nn.GELU(),
-                                  nn.Linear(decoder.width, outputs))
+                                  nn.Linear(decoder.width, self.action_head.outputs))
         self.register_buffer("blocked", blocked_attention(decoder), persistent=False)
         self.stage_head = nn.Linear(decoder.width, len(Stage)) if decoder.stage_head else None
         if decoder.grasp_query:
             self.grasp_queries = nn.Parameter(torch.randn(len(SIDES), decoder.width) * 0.5)
             self.grasp_head = nn.Sequential(nn.Linear(decoder.width, decoder.width), nn.GELU(),
                                             nn.Linear(decoder.width, GRASP_OUTPUTS))
-        self.sigma_shift = math.log(math.expm1(decoder.sigma_initial - decoder.sigma_least))
 
     def neighbours(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """Neighbours of both layers, (B, C1, k1) and (B, C2, k2), by the world coordinates in features (B, N, f)."""
@@ -150,7 +147,7 @@ class PlainPolicyNetwork(nn.Module):
                 nearest_points(first[:, self.centres_2], first, encoder.neighbours_2))
 
     def forward(self, features: Tensor, state: Tensor, neighbours_1: Tensor | None = None,
-                neighbours_2: Tensor | None = None) -> ActionDistribution:
+                neighbours_2: Tensor | None = None) -> PolicyOutput:
         """features (B, N, f), state (B, p): what is beside the points; neighbours are found if not given."""
         if neighbours_1 is None or neighbours_2 is None:
             neighbours_1, neighbours_2 = self.neighbours(features)
@@ -184,12 +181,7 @@ class PlainPolicyNetwork(nn.Module):
         grasp = grasp_output(self.grasp_head(tokens[:, :len(SIDES)])) if with_grasp else None
         actions = tokens[:, -self.config.decoder.chunk:]
         stage = None if self.stage_head is None else self.stage_head(actions)
-        out = self.head(actions)
-        if not self.has_sigma:
-            return ActionDistribution(out, None, grasp, stage)
-        mu, raw = out.chunk(2, dim=-1)
-        sigma = F.softplus(raw + self.sigma_shift) + self.config.decoder.sigma_least
-        return ActionDistribution(mu, sigma, grasp, stage)
+        return PolicyOutput(self.head(actions), grasp, stage)
 
 
 def plain_weights(weights: Mapping[str, Tensor]) -> OrderedDict[str, Tensor]:
@@ -229,15 +221,19 @@ class PlainEngine:
 
     @torch.inference_mode()
     def distribution(self, points: np.ndarray, q: np.ndarray) -> ActionDistribution:
-        """Predicted distribution (1, K, 36) of the normalised actions; points (M, 4), q (36,) as for PolicyEngine."""
+        """Predicted distribution (1, K, A) of the normalised actions; points (M, 4), q (36,) as for PolicyEngine."""
+        return self._network.action_head.distribution(self._numbers(points, q))
+
+    def _numbers(self, points: np.ndarray, q: np.ndarray) -> Tensor:
         T_grasp = grasp_frames_np(q)
         chosen = points[self._sampler.select(points, T_grasp[:, :3, 3])]
         xyz, labels = torch.from_numpy(chosen[None, :, :3]), torch.from_numpy(chosen[None, :, 3])
         frames = torch.from_numpy(T_grasp[None].astype(np.float32))
         q_now = torch.from_numpy(q[None].astype(np.float32))
-        return self._network(*network_inputs(self.config.observation, xyz, labels, frames, q_now))
+        return self._network(*network_inputs(self.config.observation, xyz, labels, frames, q_now)).actions
 
+    @torch.inference_mode()
     def act(self, points: np.ndarray, q: np.ndarray) -> np.ndarray:
         """Chunk (K, 36) of absolute joint targets [rad]."""
-        actions = truncated_normal_mode(self.distribution(points, q).mu)[0]
+        actions = self._network.action_head.act(self._numbers(points, q))[0]
         return self.config.space.decode(self._bounds.denormalise(actions.numpy()), q)

@@ -155,7 +155,7 @@ class Trainer:
         self.network.train()
         if self._resident is None:
             self.store.prefetch(self._views(self.step + 1))
-            losses = self._learn(self._on_device(self.store.batch(views, self.bounds, generator)), progress)
+            losses = self._learn(self._on_device(self.store.batch(views, self.bounds, generator)), progress, generator)
         else:
             losses = self._resident_step(self._resident, views, generator.initial_seed(), progress)
         self.step += 1
@@ -178,26 +178,26 @@ class Trainer:
         """A step whose frames are on the device, where its batch is made; as a graph where that can be."""
 
         def step(there: Tensor, generator: torch.Generator) -> Losses:
-            return self._learn(store.batch(there, self.bounds, generator), progress)
+            return self._learn(store.batch(there, self.bounds, generator), progress, generator)
 
         if self._captured is None:
             return step(views.to(self.device), torch.Generator(self.device).manual_seed(seed))
         return self._captured(step, views, seed, progress >= self.config.train.nll_start)
 
-    def _learn(self, batch: Batch, progress: float) -> Losses:
+    def _learn(self, batch: Batch, progress: float, generator: torch.Generator) -> Losses:
         """What a batch changes: parameters, moments, average."""
         train = self.config.train
         # A graph must cast the weights in each step: no copy is kept from one to the next.
         with torch.autocast(self.device.type, torch.bfloat16, enabled=train.bf16, cache_enabled=self._captured is None):
-            distribution = self.network(*batch[:4])
-        losses = policy_loss(self.config, distribution, batch, self.weights, progress)
+            output = self.network(*batch[:4])
+        losses = policy_loss(self.network, output, batch, self.weights, progress, generator)
         self.flat.gradient.zero_()
         losses.total.backward()
         self.parallel.average(self.flat.gradient)
         self.flat.clip_gradient(train.gradient_clip)
         self.optimiser.step()
         self._update_average()
-        return Losses(*(value.detach() for value in losses))
+        return losses.each(Tensor.detach)
 
     def _store_on_device(self) -> FrameStore | None:
         """The frames in the device's memory, where there is one and they fit; else None, and the host makes batches."""
@@ -237,16 +237,15 @@ class Trainer:
         sums: dict[str, float] = {}
         for part in views.split(self.config.train.batch):
             batch = self._on_device(self.store.batch(part, self.bounds))
-            distribution = network(*batch[:4])
-            losses = policy_loss(self.config, distribution, batch, self.weights, 1.0)
-            values = {"l1": float(losses.l1),
-                      **errors_by_kind(self.config.space, distribution, batch.actions, self.bounds)}
-            if distribution.sigma is not None:
-                values["nll"] = float(losses.nll)
-            if distribution.grasp is not None:
-                values |= grasp_errors(distribution.grasp, batch)
-            if distribution.stage is not None:
-                values["stage"] = stage_share(distribution.stage, batch)
+            output = network(*batch[:4])
+            losses = policy_loss(network, output, batch, self.weights, 1.0)
+            values = {name: float(value) for name, value in losses.actions.items()}
+            values |= errors_by_kind(self.config.space, network.action_head.act(output.actions), batch.actions,
+                                     self.bounds)
+            if output.grasp is not None:
+                values |= grasp_errors(output.grasp, batch)
+            if output.stage is not None:
+                values["stage"] = stage_share(output.stage, batch)
             for name, value in values.items():
                 sums[name] = sums.get(name, 0.0) + value * len(part) / len(views)
         return sums
@@ -406,10 +405,8 @@ def train(config: PolicyConfig, store: FrameStore, run: Run, parallel: Parallel 
         rate = (trainer.step - first_step) * config.train.batch / max(time.monotonic() - start - first_s, 1e-9)
         if trainer.step % _LOG_EVERY == 0:
             mean = float(torch.stack(losses[-_LOG_EVERY:]).mean())  # the first time that the host waits for the device
-            journal.scalars("train", {"loss": mean, "l1": float(loss.l1), "nll": float(loss.nll), "samples_per_s": rate,
-                                      "grasp": float(loss.grasp), "stage": float(loss.stage),
-                                      "learning_rate": trainer.learning_rate(progress)},
-                            trainer.step)
+            journal.scalars("train", {"loss": mean, **loss.parts, "samples_per_s": rate,
+                                      "learning_rate": trainer.learning_rate(progress)}, trainer.step)
             journal.progress(progress, f"step {trainer.step} loss {mean:.4f} {rate:.0f} samples/s")
         if leader and trainer.elapsed_s - last_save_s > _SAVE_EVERY_S:
             trainer.save(figures, rate)

@@ -78,7 +78,7 @@ def _plain_step(config: PolicyConfig, store: FrameStore, trainer: Trainer) -> Ca
 
     def step() -> None:
         batch = Batch(*(x.to(trainer.device) for x in store.batch(views, trainer.bounds, step_generator(0, 0))))
-        losses = policy_loss(config, network(*batch[:4]), batch, trainer.weights, _PROGRESS)
+        losses = policy_loss(network, network(*batch[:4]), batch, trainer.weights, _PROGRESS)
         optimiser.zero_grad()
         losses.total.backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), config.train.gradient_clip)
