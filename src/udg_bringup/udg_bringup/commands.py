@@ -38,6 +38,7 @@ COMMANDS: dict[str, tuple[Command, ...]] = {
         Command("agreement", "udg_datagen.agreement", "does the expert choose the same grasp again?"),
         Command("data-info", "udg_datagen.data_info", "what a data set holds, with pictures"),
         Command("export", "udg_policy.dataset_export", "a data set for other projects (DP3, LeRobot)"),
+        Command("import", "udg_policy.dataset_import", "episodes from bags and LeRobot data sets"),
         Command("convert", "udg_policy.dataset_convert", "a data set of an older schema"),
         Command("pack", "udg_policy.packed", "a data set or checkpoint in parts to move to another machine"),
     ),

@@ -1,4 +1,4 @@
-"""Grasp files of other projects, both ways: `python -m udg_datagen.grasp_exchange export|import`.
+"""Grasp files of other projects, both ways: `udg grasps-exchange export|import`.
 
     ... export out/grasps/mug_tripod_right.npz --format isaac_grasp --out out/exchange
     ... import grasps.yaml --object mug_003 --sides right --out mug_imported.npz

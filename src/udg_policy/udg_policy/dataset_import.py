@@ -1,4 +1,4 @@
-"""Episodes from recordings of others: `python -m udg_policy.dataset_import --from lerobot|bag PATHS --out NEW`."""
+"""Episodes from recordings of others: `udg import --from lerobot|bag PATHS --out NEW`."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def _episodes(kind: str, path: Path, alone: bool) -> Iterator[tuple[str, Episode
 
 def run_command(argv: Sequence[str] | None = None) -> int:
     """The command with its arguments; the exit code."""
-    parser = argparse.ArgumentParser(prog="udg_policy.dataset_import", description="Import recordings as episodes.")
+    parser = argparse.ArgumentParser(description="Import recordings as episodes.")
     parser.add_argument("paths", type=user_path, nargs="+", help="bags (folders, .mcap) or LeRobot datasets (folders)")
     parser.add_argument("--from", dest="kind", choices=KINDS, required=True, help="what they are")
     parser.add_argument("--out", type=user_path, required=True, help="folder that does not exist yet")

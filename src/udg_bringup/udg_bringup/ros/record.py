@@ -1,4 +1,4 @@
-"""Record a running graph as a rosbag2 bag (MCAP), without rosbag2: `python -m udg_bringup.ros.record OUT`."""
+"""Record a running graph as a rosbag2 bag (MCAP), without rosbag2: `udg record OUT`."""
 
 from __future__ import annotations
 

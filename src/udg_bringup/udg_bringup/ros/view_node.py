@@ -36,7 +36,8 @@ from udg_sim.objects import ObjectLibrary
 from udg_sim.ros.sim_node import TRIAL_STATUS
 from udg_sim.ros.status import TrialStatus
 
-REASONS = tuple(reason.value for reason in Reason)
+NO_REJECTION = (Reason.DISABLED, Reason.EMERGENCY_STOP)  # counted in each cycle that they last
+REASONS = tuple(reason.value for reason in Reason if reason not in NO_REJECTION)
 IMAGES_KEPT = 100  # stamps whose images' way is known
 NICE = 10  # the loop goes before who looks at it
 LOG_PERIOD_S = 5.0
@@ -134,10 +135,7 @@ class ViewNode(Node):
                 self.view.set_q(convert.joint_state_to_finite_q(message))
             except UdgError as error:
                 self._warn(topics.JOINT_STATES, error)
-        try:
-            self.view.draw(time.monotonic())
-        except UdgError as error:  # an object that this machine's library lacks
-            self.get_logger().warning(str(error), throttle_duration_sec=LOG_PERIOD_S)
+        self.view.draw(time.monotonic())
 
     def _warn(self, topic: topics.Topic, error: UdgError) -> None:
         self.get_logger().warning(f"{topic.name}: {error}", throttle_duration_sec=LOG_PERIOD_S)

@@ -14,6 +14,7 @@ import viser
 from udg_bringup.view.figures import Outcomes, Rejections, Series
 from udg_bringup.view.panel import Panel
 from udg_bringup.view.scene import Scene
+from udg_description.errors import UdgError
 from udg_sim.objects import ObjectLibrary
 from udg_sim.ros.status import TrialStatus
 
@@ -29,7 +30,7 @@ class Inputs:
     chunk: np.ndarray | None = None  # (K, 36) [rad]
     status: TrialStatus | None = None
     diagnosis: dict[str, str] = field(default_factory=dict)  # of the controller
-    complaints: str = ""  # of the supervisor
+    complaints: str | None = None  # of the supervisor
 
 
 class LiveView:
@@ -103,7 +104,7 @@ class LiveView:
             inputs, self._inputs = self._inputs, Inputs()
             stale = now_s - self._chunk_since_s > CHUNK_SHOWN_S
         self._diagnosis = inputs.diagnosis or self._diagnosis
-        self._complaints = inputs.complaints
+        self._complaints = self._complaints if inputs.complaints is None else inputs.complaints
         if inputs.q is not None:
             self._scene.set_q(inputs.q)
         if inputs.cloud is not None:
@@ -128,9 +129,16 @@ class LiveView:
     def _show_status(self, status: TrialStatus) -> None:
         self._status = status
         if status.object not in self._meshes:
-            self._meshes[status.object] = self._library.get(status.object).mesh
+            self._meshes[status.object] = self._mesh(status.object)
         self._scene.set_object(status.object, self._meshes[status.object], np.array(status.T_world_object))
         self._scene.set_contacts(np.array(status.contacts, dtype=float).reshape(-1, 4))
+
+    def _mesh(self, name: str) -> trimesh.Trimesh | None:
+        """The mesh of an object; None for one that this machine's library lacks."""
+        try:
+            return self._library.get(name).mesh
+        except UdgError:
+            return None
 
     def _text(self) -> str:
         lines = []
