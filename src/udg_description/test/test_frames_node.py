@@ -23,7 +23,16 @@ from udg_description.layout import HOME_Q
 from udg_description.model import RobotModel
 from udg_description.ros import convert, topics
 from udg_description.ros.frames_node import FramesNode
-from udg_description.ros.tf_message import _HASH, Frame, FrameMessageError, TFMessage, from_bytes, to_bytes
+from udg_description.ros.tf_message import (
+    _HASH,
+    Frame,
+    FrameMessageError,
+    ListType,
+    TFMessage,
+    from_bytes,
+    stand_in,
+    to_bytes,
+)
 from udg_description.transforms import make_transform, rotvec_to_matrix
 
 pytestmark = pytest.mark.ros
@@ -188,6 +197,38 @@ def test_the_hash_is_that_of_the_message_definition() -> None:
     first, *others = [{"type_name": name, "fields": fields} for name, fields in types.items()]
     text = json.dumps({"type_description": first, "referenced_type_descriptions": others})
     assert hashlib.sha256(text.encode()).digest() == _HASH
+
+
+def test_ros_itself_hears_a_stand_in_as_the_message_that_it_stands_for(context: Context) -> None:
+    """Tried on Polygon, which is a list of one kind of message, too: sent by a stand-in, heard as itself."""
+    from geometry_msgs.msg import Point32, Polygon
+    from rclpy.serialization import serialize_message
+
+    if TFMessage.__module__ != "tf2_msgs.msg":
+        pytest.skip("this ROS has tf2_msgs: nothing stands in")
+    probe = rclpy.create_node("probe", context=context)
+    genuine = probe.create_publisher(Polygon, "genuine", 1)
+    type_hash = bytes(probe.get_publishers_info_by_topic("/genuine")[0].topic_type_hash.value)
+    stand = stand_in(ListType("geometry_msgs", "Polygon", "points", ("geometry_msgs", "Point32"), type_hash))
+    elsewhere = Context()  # another participant, as another process has
+    rclpy.init(context=elsewhere, domain_id=28)
+    listener = rclpy.create_node("listener", context=elsewhere)
+    heard: list[Polygon] = []
+    listener.create_subscription(Polygon, "polygon", heard.append, 1)
+    sender = probe.create_publisher(stand, "polygon", 1)
+    executor = SingleThreadedExecutor(context=elsewhere)
+    executor.add_node(listener)
+    sent = Polygon(points=[Point32(x=1.0, y=2.0, z=3.0), Point32(x=-1.0)])
+    for _ in range(400):
+        if sender.get_subscription_count() and not heard:
+            sender.publish(serialize_message(sent))
+        executor.spin_once(timeout_sec=0.05)
+        if heard:
+            break
+    assert heard[0] == sent
+    (stood_for,) = listener.get_publishers_info_by_topic("/polygon")
+    assert stood_for.topic_type == "geometry_msgs/msg/Polygon" and genuine is not None
+    rclpy.try_shutdown(context=elsewhere)
 
 
 def test_the_type_is_that_of_ros_where_ros_has_it() -> None:

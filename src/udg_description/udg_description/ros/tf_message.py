@@ -153,10 +153,23 @@ def _copy(structure: type[Any], address: int | None) -> Any:  # noqa: ANN401 - a
     return structure.from_buffer_copy(ctypes.string_at(address or 0, ctypes.sizeof(structure)))
 
 
-def _own_support() -> tuple[object, list[Any]]:
-    """The capsule of the type support of tf2_msgs/TFMessage, and what has to live as long as it.
+class ListType(NamedTuple):
+    """A message that is one list of other messages."""
 
-    Made from MarkerArray, the other message that is one list of messages, with the list's name and element replaced.
+    package: str
+    name: str
+    field: str
+    element: tuple[str, str]  # package and name
+    type_hash: bytes
+
+
+TF_TYPE = ListType("tf2_msgs", "TFMessage", "transforms", ("geometry_msgs", "TransformStamped"), _HASH)
+
+
+def _own_support(kind: ListType) -> tuple[object, list[Any]]:
+    """The capsule of the type support of a message, and what has to live as long as it.
+
+    Made from MarkerArray, another message that is one list of messages, with the list's name and element replaced.
     """
     serialization, introspection = (
         _copy(_Support, ctypes.addressof(_support_of(implementation, "visualization_msgs", "MarkerArray")))
@@ -166,14 +179,14 @@ def _own_support() -> tuple[object, list[Any]]:
     members = _copy(_Members, introspection.data)
     member = _copy(_Member, ctypes.addressof(members.members.contents))
     for named in (callbacks, members):
-        named.namespace, named.name = b"tf2_msgs::msg", b"TFMessage"
-    members.namespace = b"tf2_msgs__msg"
-    member.name = b"transforms"
-    member.message = ctypes.pointer(_support_of(_INTROSPECTION, "geometry_msgs", "TransformStamped"))
+        named.namespace, named.name = f"{kind.package}::msg".encode(), kind.name.encode()
+    members.namespace = f"{kind.package}__msg".encode()
+    member.name = kind.field.encode()
+    member.message = ctypes.pointer(_support_of(_INTROSPECTION, *kind.element))
     members.members = ctypes.pointer(member)
     serialization.data, introspection.data = ctypes.addressof(callbacks), ctypes.addressof(members)
 
-    type_hash = _Hash(version=1, value=(ctypes.c_uint8 * 32)(*_HASH))
+    type_hash = _Hash(version=1, value=(ctypes.c_uint8 * 32)(*kind.type_hash))
     give_hash = ctypes.CFUNCTYPE(ctypes.c_void_p, ctypes.c_void_p)(lambda _: ctypes.addressof(type_hash))
     by_name = {_FASTRTPS.encode(): serialization, _INTROSPECTION.encode(): introspection}
     find = ctypes.CFUNCTYPE(ctypes.c_void_p, ctypes.c_void_p, ctypes.c_char_p)(
@@ -189,12 +202,13 @@ def _own_support() -> tuple[object, list[Any]]:
     return new(ctypes.addressof(either), None, None), kept
 
 
-def _stand_in() -> type:
+def stand_in(kind: ListType) -> type:
+    """A class that publishers and subscriptions take for the message's, as long as they send and hear bytes."""
     base = type(TransformStamped)
     base.__import_type_support__()
-    capsule, kept = _own_support()
+    capsule, kept = _own_support(kind)
 
-    class Metaclass_TFMessage(type):
+    class Metaclass(type):
         _CREATE_ROS_MESSAGE = base._CREATE_ROS_MESSAGE
         _CONVERT_FROM_PY = base._CONVERT_FROM_PY
         _CONVERT_TO_PY = base._CONVERT_TO_PY
@@ -206,14 +220,14 @@ def _stand_in() -> type:
         def __import_type_support__(cls) -> None:
             """All of it is there."""
 
-    return Metaclass_TFMessage("TFMessage", (), {"__module__": "tf2_msgs.msg._tf_message", "__slots__": ()})
+    return Metaclass(kind.name, (), {"__module__": f"{kind.package}.msg", "__slots__": ()})
 
 
 def _message_type() -> type:
     try:
         from tf2_msgs.msg import TFMessage
     except ImportError:
-        return _stand_in()
+        return stand_in(TF_TYPE)
     return TFMessage
 
 
