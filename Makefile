@@ -107,7 +107,7 @@ sim: setup  ## trials in lockstep through the ROS nodes; last line: JSON of the 
 
 view: setup  ## the simulated robot live in the browser, at 127.0.0.1:PORT=8080: OBJECT SEED CHECKPOINT (until Ctrl-C)
 	@$(ENV) exec python -m udg_bringup.compose --view --view-port $(PORT) --start --seed $(SEED) \
-		$(if $(call given,OBJECT),--object "$(OBJECT)") $(if $(CHECKPOINT),--checkpoint "$(CHECKPOINT)") $(ARGS)
+		$(if $(OBJECTS),--object "$(OBJECTS)") $(if $(CHECKPOINT),--checkpoint "$(CHECKPOINT)") $(ARGS)
 
 replay: setup  ## FILE in the browser, with a time slider: episode (.h5), trial of make sim (.jsonl), grasps (.npz), bag
 	@$(ENV) exec udg replay "$(FILE)" --port $(PORT) $(ARGS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -47,6 +48,11 @@ class OpenedPage(NamedTuple):
     errors: list[str]
 
 
+def _sandbox() -> list[str]:
+    """Chromium has none for root."""
+    return ["--no-sandbox"] if os.geteuid() == 0 else []
+
+
 @contextmanager
 def opened_page(address: str, waits_for: str = STOP) -> Iterator[OpenedPage]:
     """The page at an address, in a browser without a window, once a text is on it. Raises PictureError."""
@@ -56,7 +62,7 @@ def opened_page(address: str, waits_for: str = STOP) -> Iterator[OpenedPage]:
     except ImportError as error:
         raise PictureError("playwright is not installed: pip install -c constraints.txt playwright") from error
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox", *SOFTWARE_GL])
+        browser = playwright.chromium.launch(executable_path=path, args=[*SOFTWARE_GL, *_sandbox()])
         try:
             page: Any = browser.new_page(viewport={"width": WIDTH_PX, "height": HEIGHT_PX})
             page.set_default_timeout(PATIENCE_MS)
