@@ -143,7 +143,7 @@ class FrameStore:
 
     def __init__(self, config: PolicyConfig, *folders: Path, parts: Sequence[Part] = ()) -> None:
         """folders: prepared datasets (`cache_of`); parts: the place of each in the training, if there are several."""
-        self.config = config
+        self.config, self.folders = config, folders
         self.parts = tuple(parts) or (Part(None, False),) * len(folders)
         self.object_of_episode: list[str] = []
         indices: list[dict[str, np.ndarray]] = []
@@ -234,7 +234,8 @@ class FrameStore:
         trained on is drawn; None where all are alike."""
         sampling = self.config.train.sampling
         weights = torch.ones(len(views), dtype=torch.double)
-        if len(set(sampling.weights)) > 1:
+        alike = len(set(sampling.weights)) == 1
+        if not alike:
             of_kind = torch.tensor(sampling.weights, dtype=torch.double)
             weights = torch.cat([of_kind[self._kind_of_frame(part)] for part in views.split(_BOUNDS_VIEWS)])
         if len(self.parts) > 1:
@@ -242,8 +243,9 @@ class FrameStore:
             totals = torch.zeros(len(self.parts), dtype=torch.double).index_add_(0, dataset, weights)
             share = torch.tensor(shares(self.parts, totals.tolist()), dtype=torch.double)
             factor = share * totals.sum() / totals.clamp_min(1e-12)  # 1 where the share is that of its frames
+            alike = alike and bool(((factor - 1.0).abs() < 1e-9)[totals > 0.0].all())
             weights = weights * factor[dataset]
-        return None if bool(((weights - weights[:1]).abs() < 1e-9).all()) else weights
+        return None if alike else weights
 
     def shares(self, views: Tensor) -> dict[str, tuple[float, float]]:
         """Share of each kind of SamplingConfig among `views`, and after weighting; empty where all weigh alike."""
