@@ -86,9 +86,10 @@ def _ending_with_launcher() -> Iterator[None]:
     try:
         yield
     finally:
-        ended.set()
-        thread.join()
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        with _undisturbed():
+            ended.set()
+            thread.join()
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextmanager
