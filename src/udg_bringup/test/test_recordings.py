@@ -12,13 +12,13 @@ pytest.importorskip("pyk4a", reason="needs pyk4a-bundle")
 
 from udg_bringup.record_scene import main, record_scene  # noqa: E402
 from udg_description.camera import default_cameras  # noqa: E402
+from udg_description.cloud_labels import LABEL_SEEN  # noqa: E402
 from udg_description.errors import UdgError
 from udg_description.files import PathError
 from udg_description.layout import HOME_Q, SIDES  # noqa: E402
 from udg_description.model import RobotModel  # noqa: E402
 from udg_perception.kinect.intrinsics import with_intrinsics  # noqa: E402
 from udg_perception.kinect.playback import KinectPlayback  # noqa: E402
-from udg_perception.labels import LABEL_SEEN  # noqa: E402
 from udg_perception.scene_cloud import SceneCloudBuilder, SceneCloudConfig  # noqa: E402
 from udg_sim.depth import DepthRig  # noqa: E402
 from udg_sim.noise import KinectNoise  # noqa: E402

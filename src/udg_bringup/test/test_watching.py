@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 
 from udg_bringup.watching import Watch, Watched
-
-NS_PER_S = 1_000_000_000
+from udg_description.clock import NS_PER_S
 
 
 @pytest.fixture

@@ -39,11 +39,11 @@ from udg_control.ur import UrArm
 from udg_control.worker import ask_for_real_time
 from udg_control.xhand import XHand
 from udg_control.xhand.config import EMULATED_SDK
+from udg_description.clock import NS_PER_S
 from udg_description.errors import UdgError
 from udg_description.layout import HOME_Q, JOINT_NAMES, SIDES
 from udg_description.limits import joint_limits
 
-NS_PER_S = 1_000_000_000
 STILL_RAD_S = 0.02  # slower than this an emulated joint counts as standing
 NOTED_S = 0.006  # a beat later than this was held up by others or by the hypervisor; that can cost a control cycle
 SWITCH_S = 5e-4  # between Python threads, as in the control node

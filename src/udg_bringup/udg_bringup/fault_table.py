@@ -27,6 +27,7 @@ from udg_bringup.fault_cell import emulated_cell as emulated_cell
 from udg_bringup.robot_settings import RobotSettings, read_settings
 from udg_control.pace import LATE_S, RECENT_S
 from udg_control.safety import Reason
+from udg_description.clock import NS_PER_S
 from udg_description.errors import cli
 from udg_description.layout import HOME_Q, JOINT_NAMES
 
@@ -34,7 +35,6 @@ STANDS_WITHIN_S = 0.2  # of the detection
 DETECTED_WITHIN_S = 0.05  # beyond what the settings allow for the fault: cycles, the way through the processes
 CHUNK_S = 0.1  # between two chunks: how long one that is bad waits to be sent
 HAND_REPLIES = 2  # of a broken link, so that a garbled one is not taken for it
-NS_PER_S = 1_000_000_000
 ATTEMPTS = 5
 FAR_RAD = 3.0  # on the way to where the filter must stop it
 

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import imageio.v3 as iio
 import numpy as np
 
+from udg_description.physics import LIFT_RISE_M
+
 STYLE = """
 body{font:15px/1.45 system-ui,sans-serif;margin:2rem auto;max-width:70rem;padding:0 1rem;color:#222}
 table{border-collapse:collapse;margin:1rem 0}td,th{border:1px solid #ccc;padding:.3rem .6rem;text-align:right}
@@ -67,7 +69,7 @@ def html_page(
     parts = [
         f"<!doctype html><html lang=en><meta charset=utf-8><title>{html.escape(title)}</title><style>{STYLE}</style>",
         f"<h1>{html.escape(title)}</h1>",
-        f"<p><b>{successes} of {len(records)}</b> trials lifted the object by 0.17 m for one second.</p>",
+        f"<p><b>{successes} of {len(records)}</b> trials lifted the object by {LIFT_RISE_M} m for one second.</p>",
         f"<video src={html.escape(video)} width=640 controls muted loop></video>" if video else "",
         f"<p>Not lifted: {_causes(records)}.</p>" if successes < len(records) else "",
         "<h2>By object</h2>",

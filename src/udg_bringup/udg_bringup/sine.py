@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from udg_description.clock import STEP_S
 from udg_description.layout import HOME_Q, SIDES, part_indices
 
 
@@ -17,7 +18,7 @@ class Sine:
     frequency_hz: float = 0.5
     ramp_s: float = 2.0
     chunk_points: int = 16
-    step_s: float = 0.1
+    step_s: float = STEP_S
 
     def offset(self, time_s: np.ndarray) -> np.ndarray:
         """Offset from home [rad] at times (...,) [s] since the start; 0 before it."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-NS_PER_S = 1_000_000_000
+from udg_description.clock import NS_PER_S
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,12 +21,12 @@ import numpy as np
 
 from udg_control.errors import ControlError
 from udg_control.worker import ask_for_real_time
+from udg_description.clock import NS_PER_S
 
 PERIOD_NS = 3_000_000
 NOTED_NS = 5_000_000  # a beat that comes later than this is kept
 ROWS = 16384  # of the newest late beats of a core
 ANSWER_S = 60.0
-_NS = 1_000_000_000
 _COLUMNS = 2 + 2 * ROWS  # newest beat, number of late ones; due and came of each of these
 
 
@@ -37,7 +37,7 @@ class BeatsError(ControlError):
 def latest_s(due_ns: np.ndarray, came_ns: np.ndarray, from_ns: int, to_ns: int) -> float:
     """Return how late the latest beat was [s] of those that were waited for at some time between the two."""
     inside = (due_ns < to_ns) & (came_ns > from_ns)
-    return float((came_ns - due_ns)[inside].max(initial=0)) / _NS
+    return float((came_ns - due_ns)[inside].max(initial=0)) / NS_PER_S
 
 
 class Beats:
@@ -89,7 +89,7 @@ class Beats:
         while int(self._table[:, 0].min()) < time_ns:
             if self.process.poll() is not None or time.monotonic() > deadline_s:
                 raise BeatsError(f"no beat within {ANSWER_S} s, exit code {self.process.poll()}")
-            time.sleep(PERIOD_NS / _NS)
+            time.sleep(PERIOD_NS / NS_PER_S)
 
 
 def _beat(row: np.ndarray, core: int, parent: int, priority: int) -> None:
@@ -98,7 +98,7 @@ def _beat(row: np.ndarray, core: int, parent: int, priority: int) -> None:
     late = row[2:].reshape(ROWS, 2)
     due_ns = time.monotonic_ns() + PERIOD_NS
     while os.getppid() == parent:
-        time.sleep(max(0, due_ns - time.monotonic_ns()) / _NS)
+        time.sleep(max(0, due_ns - time.monotonic_ns()) / NS_PER_S)
         came_ns = time.monotonic_ns()
         if came_ns - due_ns > NOTED_NS:
             late[row[1] % ROWS] = due_ns, came_ns

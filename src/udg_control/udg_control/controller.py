@@ -9,12 +9,13 @@ from types import MappingProxyType
 import numpy as np
 
 from udg_control.errors import RefusedError
-from udg_control.follower import MAX_SUBSTEPS, NS_PER_S, ChunkFollower, FollowerConfig, SmoothMove
+from udg_control.follower import MAX_SUBSTEPS, ChunkFollower, FollowerConfig, SmoothMove
 from udg_control.pace import Pace
 from udg_control.ranges import check_ranges
 from udg_control.safety import Reason, SafetyConfig, SafetyFilter, Verdict
 from udg_control.states import Event, Mode, StateMachine
 from udg_control.streams import SOLE, Source, Streams
+from udg_description.clock import NS_PER_S
 from udg_description.layout import HOME_Q, JOINT_NAMES, N_JOINTS
 from udg_description.limits import JointLimits
 

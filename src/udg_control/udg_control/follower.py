@@ -10,9 +10,9 @@ import numpy as np
 from udg_control.errors import SafetyConfigError
 from udg_control.joint_motion import next_velocity, stopping_speed
 from udg_control.ranges import check_ranges
+from udg_description.clock import NS_PER_S
 from udg_description.layout import N_JOINTS, SIDES, part_indices
 
-NS_PER_S = 1_000_000_000
 MAX_SUBSTEPS = 5  # after a longer gap the command moves on as if only so many periods had passed
 _SLOWEST = 0.02  # pace of a chunk whose arms are waited for
 INSIDE = 1.0 - 1e-6  # share of the filter's limits that the follower uses, so that rounding never meets the filter

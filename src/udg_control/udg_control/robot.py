@@ -11,9 +11,8 @@ import numpy as np
 
 from udg_control.device import Device, DeviceState, DeviceStatus, Phase
 from udg_control.errors import ControlError, DeviceError
+from udg_description.clock import NS_PER_S
 from udg_description.layout import N_JOINTS, part_indices
-
-NS_PER_S = 1_000_000_000
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,8 +10,9 @@ import numpy as np
 from udg_control.controller import Controller, Cycle, CycleReport
 from udg_control.errors import RefusedError
 from udg_control.ranges import check_ranges
-from udg_control.robot import NS_PER_S, Robot, RobotState
+from udg_control.robot import Robot, RobotState
 from udg_control.safety import Reason
+from udg_description.clock import NS_PER_S
 
 
 @dataclass(frozen=True, kw_only=True)

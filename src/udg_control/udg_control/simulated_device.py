@@ -15,10 +15,9 @@ import numpy as np
 
 from udg_control.device import DeviceState, DeviceStatus, Fault, Phase
 from udg_control.ranges import check_ranges
+from udg_description.clock import NS_PER_S
 from udg_description.layout import HOME_Q, part_indices
 from udg_description.limits import joint_limits
-
-NS_PER_S = 1_000_000_000
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,8 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from typing import NamedTuple
 
-NS_PER_S = 1_000_000_000
+from udg_description.clock import NS_PER_S
+
 MOST_KEPT = 1000  # streams that are remembered
 
 

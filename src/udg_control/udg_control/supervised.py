@@ -19,12 +19,12 @@ from udg_control.device import DeviceState, DeviceStatus, Fault, Phase
 from udg_control.errors import DeviceError
 from udg_control.shared_memory import FAULTS, PHASES, DeviceReport, SharedMemory
 from udg_control.worker import Order, start_worker, wait_or_kill
+from udg_description.clock import NS_PER_S
 
 CLOSE_S = 2.0
 NOT_THERE = (Fault.NOT_CONNECTED, Fault.WRONG_DEVICE, Fault.WORKER_DIED)
 """With one of these nothing was connected; any other fault may be cleared by `rearm`."""
 _POLL_S = 0.002
-_NS = 1_000_000_000
 M = TypeVar("M", bound=SharedMemory[Any])
 R = TypeVar("R", bound=DeviceReport)
 
@@ -232,7 +232,7 @@ class SupervisedDevice(ABC, Generic[M, R]):
             self._death = self._cause_of_death(code)
         else:
             longest_s = self._connect_timeout_s if busy else self._worker_timeout_s
-            silent_s = now_s - (report.alive_ns / _NS if report.alive_ns else link.started_s)
+            silent_s = now_s - (report.alive_ns / NS_PER_S if report.alive_ns else link.started_s)
             if silent_s <= longest_s or since_check_s > 0.5 * self._worker_timeout_s:
                 return  # fine, or it was this process that slept
             link.process.kill()

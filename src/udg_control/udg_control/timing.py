@@ -8,7 +8,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-NS_PER_S = 1_000_000_000
+from udg_description.clock import NS_PER_S
+
 WINDOW = 200  # newest cycles that the figures are about
 
 

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from udg_datagen.bench import report
-from udg_datagen.bench.intervals import share
 from udg_datagen.bench.scenes import SceneOutcome, scene_tasks
 from udg_datagen.bench.settings import MAIN_TEST, TESTS, BenchConfig, BenchError, Cell, cells, pick_objects, quick
 from udg_datagen.bench.timing import Timing
@@ -33,16 +32,6 @@ def _result(cell: Cell, raw: list[bool], ranked: list[bool], method: str = "ours
         raw={test: raw for test in TESTS}, ranked={test: ranked for test in TESTS}, penetration_mm=[0.1, 0.3],
         tip_mm=[0.05], q1=[0.1], diversity_all=SPREAD, diversity_kept=SPREAD, diversity_ranked=SPREAD,
     )  # fmt: skip
-
-
-def test_wilson_interval_of_a_known_case() -> None:
-    # 8 of 10: centre (0.8 + 1.9207/10)/(1 + 3.8415/10) = 0.7167, half width 0.2266.
-    interval = share(8, 10)
-    assert (interval.lower, interval.upper) == pytest.approx((0.4902, 0.9433), abs=1e-3)
-    assert share(0, 5).lower == pytest.approx(0.0) and share(5, 5).upper == pytest.approx(1.0)
-    assert str(share(0, 0)) == "-"
-    with pytest.raises(ValueError, match="6 of 5"):
-        share(6, 5)
 
 
 def test_objects_are_three_sizes_that_nobody_tunes_on() -> None:

@@ -1,9 +1,8 @@
 import json
 
 import numpy as np
-import pytest
 
-from udg_datagen.rollout import Rollout, RolloutConfig, Trial, run_trials, summarise_trials, wilson_interval
+from udg_datagen.rollout import Rollout, RolloutConfig, Trial, run_trials, summarise_trials
 from udg_datagen.workers import Outcome
 from udg_description.arm_kinematics import hand_ik, hand_pose
 from udg_description.layout import HOME_Q, part_indices
@@ -15,14 +14,6 @@ def trial(name: str, size: str, success: bool) -> Trial:
         object=name, size_class=size, seed=0, success=success, raised_m=0.2, final_m=0.2, steps=50,
         position_xy=(0.6, 0.0), cause="" if success else "dropped",
     )  # fmt: skip
-
-
-def test_wilson_interval_by_hand() -> None:
-    # 8 of 10: centre (0.8 + 3.8416 / 20) / 1.38416 = 0.7168, half width 0.2267
-    low, high = wilson_interval(8, 10)
-    assert low == pytest.approx(0.4902, abs=1e-3)
-    assert high == pytest.approx(0.9433, abs=1e-3)
-    assert wilson_interval(0, 0) == (0.0, 1.0)
 
 
 def test_trials_are_counted_by_size_and_by_whether_the_object_was_trained_on() -> None:

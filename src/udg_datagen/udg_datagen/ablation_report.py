@@ -19,7 +19,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from scipy import stats
 
-from udg_datagen.rollout import wilson_interval
+from udg_datagen.intervals import wilson_interval
 from udg_description.files import write_atomically
 
 Task = tuple[str, int]

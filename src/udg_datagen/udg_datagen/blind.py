@@ -9,8 +9,8 @@ from collections.abc import Callable
 
 import numpy as np
 
+from udg_description.cloud_labels import LABEL_SEEN
 from udg_description.errors import UdgError
-from udg_policy.episode import LABEL_SEEN
 
 SHIFT_M = 0.1
 _NOWHERE = (0.6, 0.0, 0.0)  # [m] middle of the objects' area, on the table: networks want one seen point at least

@@ -18,6 +18,8 @@ from udg_datagen.planner import How, MotionPlanner, MotionProblem, OmplPlanner, 
 from udg_datagen.trajectory import merge_slow_steps, time_path
 from udg_datagen.vias import shifted, vias
 from udg_description.arm_kinematics import hand_pose
+from udg_description.clock import STEP_S
+from udg_description.errors import UdgError
 from udg_description.layout import HOME_Q, SIDES, Side, part_indices
 from udg_description.limits import joint_limits
 from udg_policy.episode import Stage
@@ -37,7 +39,7 @@ _CLOSING_SHARE = 0.3  # of the way from pregrasp to grasp, from which on fingers
 class DemoConfig:
     """How a demonstration is planned, executed and judged."""
 
-    step_s: float = 0.1  # one target a step, as on the robot
+    step_s: float = STEP_S  # one target a step, as on the robot
     arm_speed_rad_s: float = 1.2
     arm_acceleration_rad_s2: float = 4.0
     hand_speed_rad_s: float = 3.0
@@ -66,12 +68,12 @@ class DemoConfig:
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.noise_correlation < 1.0:
-            raise ValueError(f"noise_correlation is {self.noise_correlation}, valid: 0 <= x < 1")
+            raise UdgError(f"noise_correlation is {self.noise_correlation}, valid: 0 <= x < 1")
         positive = ("step_s", "arm_speed_rad_s", "arm_acceleration_rad_s2", "hand_speed_rad_s", "close_s", "squeeze_s",
                     "hand_acceleration_rad_s2", "approach_speed_m_s", "lift_speed_m_s", "corner_rad", "paths_tried")
         for name in positive:
             if getattr(self, name) <= 0:
-                raise ValueError(f"{name} is {getattr(self, name)}, valid: > 0")
+                raise UdgError(f"{name} is {getattr(self, name)}, valid: > 0")
 
 
 class Rejected(Exception):

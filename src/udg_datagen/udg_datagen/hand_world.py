@@ -11,13 +11,13 @@ import numpy as np
 
 from udg_description.frames import HAND_LINK
 from udg_description.layout import HAND_JOINTS, Side, part_indices
+from udg_description.physics import GRAVITY_M_S2
 from udg_description.urdf import load_urdf
 from udg_sim.build import FLOATING_JOINTS, Articulation, Drive, build_articulation, build_object, build_table
 from udg_sim.engine import from_pose, make_material, make_scene, to_pose
 from udg_sim.objects import ObjectModel
 from udg_sim.world import WorldConfig
 
-GRAVITY = 9.81  # [m/s^2]
 # The carrier stands for an arm that follows its targets well.
 _CARRIER_TRANSLATION = Drive(2.0e4, 8.0e2, 1.0e4, 0.0)
 _CARRIER_ROTATION = Drive(5.0e2, 2.0e1, 1.0e3, 0.0)
@@ -81,7 +81,7 @@ class HandWorld:
         config: WorldConfig,
     ) -> None:
         self._config = config
-        self._gravity = np.array([0.0, 0.0, -GRAVITY if gravity else 0.0])
+        self._gravity = np.array([0.0, 0.0, -GRAVITY_M_S2 if gravity else 0.0])
         self._floating = floating
         self._carrier = 6 if floating else 0
         self._scene = make_scene(config.physics_hz, self._gravity)

@@ -14,6 +14,7 @@ import trimesh
 from udg_datagen.demonstration import DemoConfig
 from udg_description.contacts import FINGERS
 from udg_description.layout import SIDES
+from udg_description.physics import GRAVITY_M_S2
 from udg_description.transforms import inverse, transform_points
 from udg_policy.grasp import KEY_POINTS, PredictedGrasp, key_points
 from udg_sim.world import World
@@ -27,7 +28,6 @@ FAILED_IN = ("reach", "close", "squeeze", "lift", "hold")
 _REACHED_M, _RISEN_M = 0.02, 0.02
 _TOUCH_N = DemoConfig().touch_n
 _SQUEEZE_WEIGHTS = 2.0
-_GRAVITY = 9.81
 _OPPOSING = frozenset({"thumb", "palm"})
 _HANDS = tuple(f"{side}_hand" for side in SIDES)
 _TOUCHING_POINTS = [index for index, name in enumerate(KEY_POINTS) if name != "wrist"]
@@ -39,7 +39,7 @@ class PhaseWatch:
     def __init__(self, world: World, mesh: trimesh.Trimesh, mass_kg: float) -> None:
         """mesh: of the object, in its own frame [m]."""
         self._world, self._start_s, self._placed_z = world, world.time_s, float(world.T_world_object[2, 3])
-        self._press_n = _SQUEEZE_WEIGHTS * mass_kg * _GRAVITY
+        self._press_n = _SQUEEZE_WEIGHTS * mass_kg * GRAVITY_M_S2
         self._surface = o3d.t.geometry.RaycastingScene(nthreads=1)
         self._surface.add_triangles(np.asarray(mesh.vertices, np.float32), np.asarray(mesh.faces, np.uint32))
         self._first: _Goal | None = None

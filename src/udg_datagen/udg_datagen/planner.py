@@ -12,6 +12,8 @@ from ompl import base as ob
 from ompl import geometric as og
 from ompl import util as ou
 
+from udg_description.errors import UdgError
+
 How = Literal["straight", "via", "search"]
 FreeCheck = Callable[[np.ndarray], np.ndarray]
 """Configurations (B, d) [rad] to (B,) bool: which are free of collision."""
@@ -30,9 +32,9 @@ class PlannerConfig:
     def __post_init__(self) -> None:
         for name in ("resolution_rad", "range_rad", "margin_rad", "checks"):
             if getattr(self, name) <= 0:
-                raise ValueError(f"PlannerConfig.{name} is {getattr(self, name)}, valid: > 0")
+                raise UdgError(f"PlannerConfig.{name} is {getattr(self, name)}, valid: > 0")
         if self.shortcuts < 0:
-            raise ValueError(f"PlannerConfig.shortcuts is {self.shortcuts}, valid: >= 0")
+            raise UdgError(f"PlannerConfig.shortcuts is {self.shortcuts}, valid: >= 0")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import os
 import sys
 from collections import Counter
@@ -26,6 +25,7 @@ from udg_control.offline import OfflineFilter
 from udg_control.safety import SafetyConfig
 from udg_datagen.attempt import task_rng
 from udg_datagen.blind import BLIND, blind_modes
+from udg_datagen.intervals import wilson_interval
 from udg_datagen.phases import PhaseWatch, summarise_phases
 from udg_datagen.trial_cause import TrialWatch
 from udg_datagen.workers import LocalPool, Pool
@@ -161,16 +161,6 @@ class Rollout:
         )
         follower.sync(HOME_Q)
         return follower
-
-
-def wilson_interval(successes: int, trials: int, z: float = 1.96) -> tuple[float, float]:
-    """95 % interval of a share (Wilson's score)."""
-    if trials == 0:
-        return (0.0, 1.0)
-    p, n = successes / trials, trials
-    centre = (p + z * z / (2 * n)) / (1 + z * z / n)
-    half = z / (1 + z * z / n) * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
-    return (max(0.0, centre - half), min(1.0, centre + half))
 
 
 class TrialBench:

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from udg_datagen.grasps import GraspSet
+from udg_description.physics import GRAVITY_M_S2
 from udg_sim.objects import ObjectModel
 
 LEAST_SHARE = 0.05
@@ -40,7 +41,7 @@ def torsion(grasps: GraspSet, model: ObjectModel, *, mass_kg: float | None = Non
     mass = model.mass_kg if mass_kg is None else mass_kg
     down_object = -np.asarray(grasps.T_table_object)[2, :3]
     levers = [
-        line_levers(points, np.linalg.norm(forces, axis=1), down_object, 9.81 * mass)
+        line_levers(points, np.linalg.norm(forces, axis=1), down_object, GRAVITY_M_S2 * mass)
         for points, forces in zip(grasps.contact_points_object, grasps.contact_forces_object, strict=True)
     ]
     table = np.array(levers, dtype=float).reshape(-1, 2)

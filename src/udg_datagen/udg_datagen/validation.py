@@ -25,6 +25,7 @@ from udg_datagen.mujoco_world import MujocoWorld, check_installed
 from udg_datagen.processes import worker_pool
 from udg_description.errors import UdgError
 from udg_description.layout import Side
+from udg_description.physics import LIFT_RISE_M
 from udg_sim.objects import ObjectModel
 from udg_sim.world import WorldConfig
 
@@ -55,7 +56,7 @@ class ValidationConfig:
     lift_s: float = 1.0
     hold_s: float = 1.0
     lift_height: float = 0.2  # [m]
-    rise: float = 0.17  # [m] of the object, throughout the hold
+    rise: float = LIFT_RISE_M  # [m] of the object, throughout the hold
     axis_s: float = 2.0  # pull along each of the six axes
     pull_per_kg: float = 10.0  # [N/kg]
     max_moved: float = 0.05  # [m]

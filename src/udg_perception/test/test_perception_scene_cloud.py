@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 
 from udg_description.camera import CameraModel, default_cameras
+from udg_description.cloud_labels import LABEL_LEFT, LABEL_RIGHT, LABEL_SEEN
 from udg_description.errors import UdgError
 from udg_description.layout import HOME_Q
 from udg_description.model import RobotModel
 from udg_description.surface import SurfacePoints
 from udg_perception.config import SceneCloudConfig
 from udg_perception.errors import CameraCountError, DepthImageError, JointStateError, PerceptionConfigError
-from udg_perception.labels import LABEL_LEFT, LABEL_RIGHT, LABEL_SEEN
 from udg_perception.scene_cloud import SceneCloudBuilder
 
 CAMERAS = default_cameras()

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from udg_description.camera import default_cameras
+from udg_description.cloud_labels import LABEL_SEEN
 from udg_description.frames import OBJECT_AREA
 from udg_description.layout import HOME_Q
 from udg_description.model import RobotModel
 from udg_description.transforms import rotvec_to_matrix
-from udg_perception.labels import LABEL_SEEN
 from udg_perception.scene_cloud import SceneCloudBuilder, SceneCloudConfig
 
 depth_module = pytest.importorskip("udg_sim.depth", reason="needs udg_sim for its depth cameras")

@@ -3,9 +3,9 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from udg_description.cloud_labels import LABEL_LEFT, LABEL_RIGHT
 from udg_description.model import RobotModel
 from udg_description.surface import SurfacePoints
-from udg_perception.labels import LABEL_LEFT, LABEL_RIGHT
 
 Float32 = NDArray[np.float32]
 

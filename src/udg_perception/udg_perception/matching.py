@@ -7,9 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from udg_description.clock import NS_PER_S
 from udg_perception.errors import PerceptionConfigError
-
-NS_PER_S = 1_000_000_000
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from udg_description.camera import CameraModel
+from udg_description.cloud_labels import LABEL_LEFT, LABEL_RIGHT, LABEL_SEEN
 from udg_description.layout import JOINT_NAMES, N_JOINTS
 from udg_description.model import RobotModel
 from udg_perception.config import SceneCloudConfig
 from udg_perception.errors import CameraCountError, JointStateError
 from udg_perception.imaged_robot import ImagedRobot
-from udg_perception.labels import LABEL_LEFT, LABEL_RIGHT, LABEL_SEEN
 from udg_perception.outliers import remove_statistical_outliers, thin_evenly
 from udg_perception.projection import CropProjector
 from udg_perception.sampling import farthest_points

@@ -16,8 +16,9 @@ from typing import Any
 import numpy as np
 
 from udg_description import topic_names
+from udg_description.clock import STEP_S
 from udg_description.layout import JOINT_NAMES, N_JOINTS
-from udg_policy.episode import CLOUD_POINTS, STEP_S, Episode
+from udg_policy.episode import CLOUD_POINTS, Episode
 from udg_policy.errors import DatasetError
 
 NS = 1_000_000_000

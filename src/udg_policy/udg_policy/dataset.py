@@ -9,9 +9,10 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
+from udg_description.clock import STEP_S
 from udg_description.files import DISK_FULL, TEMPORARY_PATTERN, write_atomically
 from udg_description.layout import JOINT_NAMES
-from udg_policy.episode import CLOUD_POINTS, LABEL_LEFT, LABEL_RIGHT, LABEL_SEEN, STEP_S, Episode
+from udg_policy.episode import CLOUD_POINTS, Episode
 from udg_policy.episode_file import (
     HEADER_BYTES,
     SCHEMA_VERSION,
@@ -25,8 +26,8 @@ from udg_policy.episode_file import (
 from udg_policy.errors import DatasetError
 from udg_policy.packed import PackedFolder, is_packed
 
-__all__ = ["CLOUD_POINTS", "LABEL_LEFT", "LABEL_RIGHT", "LABEL_SEEN", "MANIFEST_NAME", "SCHEMA_VERSION", "STEP_S",
-           "Episode", "EpisodeDataset", "EpisodeWriter", "read_episode", "write_atomically"]
+__all__ = ["CLOUD_POINTS", "MANIFEST_NAME", "SCHEMA_VERSION", "Episode", "EpisodeDataset", "EpisodeWriter",
+           "read_episode", "write_atomically"]
 
 MANIFEST_NAME = "manifest.json"
 SUFFIX = ".h5"

@@ -8,11 +8,11 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from udg_description.cloud_labels import LABEL_RIGHT, LABEL_SEEN, LABELS
 from udg_description.layout import N_JOINTS
 from udg_description.limits import joint_limits
 from udg_description.transforms import transform_points
 from udg_policy.checkpoint import Checkpoint, load_checkpoint
-from udg_policy.episode import LABEL_RIGHT, LABEL_SEEN
 from udg_policy.errors import ObservationError
 from udg_policy.grasp import PredictedGrasp
 from udg_policy.hands import grasp_frames_np
@@ -136,7 +136,7 @@ class PolicyEngine:
                                    f"{MAX_COORDINATE_M:g} m from the world's origin (are these millimetres?)")
         labels = points[..., 3]
         if not ((labels >= LABEL_SEEN) & (labels <= LABEL_RIGHT) & (labels == np.rint(labels))).all():
-            raise ObservationError("scene cloud: unknown labels; valid are 0 seen, 1 left robot, 2 right robot")
+            raise ObservationError(f"scene cloud: unknown labels; valid are {LABELS}")
 
 
 def _grasp(grasp: GraspOutput | None, row: int, q: np.ndarray) -> PredictedGrasp | None:

@@ -9,12 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from udg_description.cloud_labels import LABEL_RIGHT, LABELS
 from udg_description.layout import N_JOINTS
 from udg_policy.errors import DatasetError
 
-STEP_S = 0.1  # one step of an episode
 CLOUD_POINTS = 2048
-LABEL_SEEN, LABEL_LEFT, LABEL_RIGHT = 0, 1, 2
 
 
 class Stage(IntEnum):
@@ -76,7 +75,7 @@ class Episode:
                 raise DatasetError(f"episode: {name} has values that are not finite")
             object.__setattr__(self, name, array)
         if self.cloud_label.max() > LABEL_RIGHT:
-            raise DatasetError(f"episode: cloud_label has {self.cloud_label.max()}, valid are 0, 1, 2")
+            raise DatasetError(f"episode: cloud_label has {self.cloud_label.max()}; valid are {LABELS}")
         try:
             canonical_json(self.meta)
         except (TypeError, ValueError) as error:

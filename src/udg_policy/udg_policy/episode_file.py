@@ -19,8 +19,9 @@ from typing import NamedTuple
 import h5py
 import numpy as np
 
+from udg_description.clock import STEP_S
 from udg_description.layout import JOINT_NAMES
-from udg_policy.episode import EPISODE_ARRAYS, OPTIONAL_ARRAYS, STEP_S, Episode, canonical_json
+from udg_policy.episode import EPISODE_ARRAYS, OPTIONAL_ARRAYS, Episode, canonical_json
 from udg_policy.errors import DatasetError
 
 SCHEMA_VERSION = 2

@@ -20,6 +20,8 @@ import numpy as np
 import torch
 from scipy.spatial import cKDTree
 
+from udg_description.clock import STEP_S
+from udg_description.cloud_labels import LABEL_SEEN
 from udg_description.errors import cli
 from udg_description.files import check_folder, user_path, write_atomically
 from udg_description.layout import N_JOINTS, SIDES
@@ -30,7 +32,7 @@ from udg_policy.action_spaces import ActionSpace, Kind
 from udg_policy.checkpoint import WEIGHTS_NAME, Checkpoint, load_checkpoint
 from udg_policy.config import PolicyConfig
 from udg_policy.dataset import EpisodeDataset, read_episode
-from udg_policy.episode import LABEL_SEEN, STEP_S, Episode
+from udg_policy.episode import Episode
 from udg_policy.episode_file import METRE
 from udg_policy.episode_view import EpisodeView, view_episode
 from udg_policy.errors import DatasetError

@@ -20,9 +20,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
+from udg_description.clock import STEP_S
 from udg_description.layout import JOINT_NAMES, N_JOINTS
 from udg_policy.dataset import EpisodeDataset
-from udg_policy.episode import STEP_S, Episode, canonical_json
+from udg_policy.episode import Episode, canonical_json
 from udg_policy.thinning import thinned
 
 VERSION = "v3.0"

@@ -20,11 +20,12 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from udg_description.cloud_labels import LABEL_SEEN
 from udg_description.files import PathError, explain, whole_folder
 from udg_description.layout import N_JOINTS, mirror_q
 from udg_policy.config import PolicyConfig
 from udg_policy.dataset import EpisodeDataset
-from udg_policy.episode import LABEL_SEEN, Episode, canonical_json
+from udg_policy.episode import Episode, canonical_json
 from udg_policy.episode_file import METRE
 from udg_policy.errors import DatasetError
 from udg_policy.grasp import UNKNOWN, GraspLabel, grasp_label

@@ -22,13 +22,14 @@ import torch
 from torch import Tensor
 
 from udg_description.cache import cache_dir, say_once
+from udg_description.cloud_labels import LABEL_LEFT, LABEL_RIGHT, LABEL_SEEN
 from udg_description.files import PathError, check_folder
 from udg_description.layout import SIDES, part_indices
 from udg_policy import rotations
 from udg_policy.action_spaces import ActionBounds
 from udg_policy.config import PolicyConfig, SamplingConfig, TrainConfig
 from udg_policy.dataset import EpisodeDataset
-from udg_policy.episode import LABEL_LEFT, LABEL_SEEN, Episode, Stage
+from udg_policy.episode import Episode, Stage
 from udg_policy.episode_file import METRE
 from udg_policy.frame_cache import (
     FRAMES_NAME,
@@ -285,7 +286,7 @@ class FrameStore:
         points = stored.transpose(1, 2).float().contiguous() / METRE  # x of all, then y, then z
         points[:, 1] *= torch.where(mirrored, -1.0, 1.0)[:, None]
         points = points.transpose(1, 2)
-        labels = torch.where(mirrored[:, None] & (labels > 0), 3 - labels, labels)
+        labels = torch.where(mirrored[:, None] & (labels > 0), LABEL_LEFT + LABEL_RIGHT - labels, labels)
         q, T_grasp = self._now(views)
         if generator is not None:
             points = self._noisy_points(points, labels, generator)

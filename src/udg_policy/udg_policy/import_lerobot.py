@@ -15,8 +15,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from udg_description.clock import STEP_S
 from udg_description.layout import JOINT_NAMES
-from udg_policy.episode import CLOUD_POINTS, STEP_S, Episode
+from udg_policy.episode import CLOUD_POINTS, Episode
 from udg_policy.errors import DatasetError
 from udg_policy.export_lerobot import EXTRA, VERSION
 

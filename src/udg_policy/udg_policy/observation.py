@@ -7,11 +7,11 @@ from functools import cache
 import torch
 from torch import Tensor
 
+from udg_description.cloud_labels import LABEL_RIGHT, LABEL_SEEN
 from udg_description.layout import N_HAND_JOINTS, N_JOINTS, SIDES, part_indices
 from udg_description.limits import joint_limits
 from udg_policy import rotations
 from udg_policy.config import ObservationConfig
-from udg_policy.episode import LABEL_RIGHT, LABEL_SEEN
 from udg_policy.hand_surface import N_SURFACE_TOKENS, SURFACE_FEATURES, surface_features
 
 WORLD_ORIGIN = (0.6, 0.0, 0.0)  # [m] middle of the object area

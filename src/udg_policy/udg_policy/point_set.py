@@ -14,9 +14,9 @@ import fpsample
 import numpy as np
 from scipy.spatial import cKDTree
 
+from udg_description.cloud_labels import LABEL_LEFT, LABEL_RIGHT, LABEL_SEEN
 from udg_description.layout import SIDES
 from udg_policy.config import EncoderConfig, ObservationConfig
-from udg_policy.episode import LABEL_LEFT, LABEL_RIGHT, LABEL_SEEN
 from udg_policy.errors import ObservationError
 from udg_policy.threads import Team
 

@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import pytest
 
+from udg_description.clock import NS_PER_S
+
 rclpy = pytest.importorskip("rclpy", reason="needs rclpy")
 
 from rclpy.executors import SingleThreadedExecutor  # noqa: E402
@@ -29,7 +31,6 @@ from udg_sim.ros.status import TrialStatus  # noqa: E402
 
 pytestmark = pytest.mark.ros
 DEADLINE_S = 60.0  # of a busy machine
-NS = 1_000_000_000
 
 
 class ScriptedWorld:
@@ -211,8 +212,8 @@ def test_a_tick_is_24_physics_steps_and_10_commands_with_consecutive_stamps(make
     assert len(bench.world.steps) == 50
     assert [sum(bench.world.steps[i : i + 10]) for i in range(0, 50, 10)] == [24] * 5
     stamps = [convert.stamp_to_ns(state.header.stamp) for state in bench.neighbours.states]
-    assert stamps == [stamps[0] + i * NS // 100 for i in range(51)]
-    assert list(bench.neighbours.images) == [stamps[0] + i * NS // 10 for i in range(6)]
+    assert stamps == [stamps[0] + i * NS_PER_S // 100 for i in range(51)]
+    assert list(bench.neighbours.images) == [stamps[0] + i * NS_PER_S // 10 for i in range(6)]
     assert list(bench.neighbours.states[0].name) == list(JOINT_NAMES)
 
 
@@ -225,8 +226,8 @@ def test_the_world_stands_still_until_the_command_with_the_stamp_of_its_state_co
     assert neighbours.call_reset().success
     neighbours.wait_for(lambda: bool(neighbours.states))
     stamp_ns = convert.stamp_to_ns(neighbours.states[0].header.stamp)
-    neighbours.command(stamp_ns - NS // 100)
-    neighbours.command(stamp_ns + NS // 100)
+    neighbours.command(stamp_ns - NS_PER_S // 100)
+    neighbours.command(stamp_ns + NS_PER_S // 100)
     neighbours.wait_for(lambda: len(neighbours.states) >= 2)  # the state is repeated
     assert {convert.stamp_to_ns(state.header.stamp) for state in neighbours.states} == {stamp_ns}
     assert bench.world.steps == []
@@ -342,4 +343,4 @@ def test_in_real_time_the_world_goes_on_without_commands(make_bench: Callable[..
     bench.neighbours.wait_for(lambda: len(bench.neighbours.images) >= 3)
     assert sum(bench.world.steps) >= 48
     stamps = sorted(bench.neighbours.images)
-    assert set(np.diff(stamps)) == {NS // 10}
+    assert set(np.diff(stamps)) == {NS_PER_S // 10}

@@ -8,12 +8,12 @@ import numpy as np
 
 from udg_description.errors import UdgError
 from udg_description.frames import OBJECT_AREA, Area
+from udg_description.physics import GRAVITY_M_S2, LIFT_HELD_S, LIFT_RISE_M, PHYSICS_HZ
 from udg_description.transforms import make_transform, rotation_angle, rotvec_to_matrix
 from udg_sim.build import build_object, build_table
 from udg_sim.engine import from_pose, make_material, make_scene
 from udg_sim.objects import ObjectModel
 
-_SETTLE_HZ = 240.0
 _DROP_M = 0.001
 
 
@@ -34,8 +34,8 @@ class TrialResult(NamedTuple):
 class LiftRule:
     """Success (paper): the object rose by `rise_m` above its initial height and stayed so for `hold_s`."""
 
-    rise_m: float = 0.17
-    hold_s: float = 1.0
+    rise_m: float = LIFT_RISE_M
+    hold_s: float = LIFT_HELD_S
 
     def __post_init__(self) -> None:
         if not (self.rise_m > 0 and self.hold_s >= 0):
@@ -123,7 +123,7 @@ def sample_placement(
 
 def settle_on_table(model: ObjectModel, T_world_object: np.ndarray, max_s: float = 3.0) -> np.ndarray | None:
     """Pose (4, 4) in which an object let go 1 mm above the given pose comes to rest on the empty table; else None."""
-    scene = make_scene(_SETTLE_HZ, np.array([0.0, 0.0, -9.81]))
+    scene = make_scene(PHYSICS_HZ, np.array([0.0, 0.0, -GRAVITY_M_S2]))
     material = make_material(model.friction)
     build_table(scene, material)
     lifted = np.array(T_world_object, dtype=float)
@@ -131,7 +131,7 @@ def settle_on_table(model: ObjectModel, T_world_object: np.ndarray, max_s: float
     body = build_object(scene, model, material, lifted)
     before = lifted
     for _ in range(int(max_s / 0.2)):
-        for _ in range(int(0.2 * _SETTLE_HZ)):
+        for _ in range(int(0.2 * PHYSICS_HZ)):
             scene.physx_system.step()
         after = from_pose(body.entity_pose)
         shift = float(np.linalg.norm(after[:3, 3] - before[:3, 3]))

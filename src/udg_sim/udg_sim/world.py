@@ -13,6 +13,7 @@ from udg_description.errors import UdgError
 from udg_description.frames import BASE_LINK, T_world_base
 from udg_description.layout import HOME_Q, JOINT_NAMES, N_JOINTS, SIDES, Side, part_indices
 from udg_description.limits import joint_limits
+from udg_description.physics import GRAVITY_M_S2, PHYSICS_HZ
 from udg_description.transforms import rotation_angle
 from udg_sim.build import Drive, build_articulation, build_object, build_table
 from udg_sim.engine import from_pose, make_material, make_scene, to_pose
@@ -21,7 +22,6 @@ from udg_sim.objects import FRICTION, ObjectModel
 if TYPE_CHECKING:
     from sapien.physx import PhysxCollisionShape, PhysxRigidDynamicComponent
 
-GRAVITY = np.array([0.0, 0.0, -9.81])  # [m/s^2]
 _LINKS_ON_TABLE = ("base_link", "base_link_inertia", "shoulder_link")
 _WRIST_LINKS = ("wrist_1_link", "wrist_2_link", "wrist_3_link")
 _TABLE_BIT = 8  # of the third collision group
@@ -36,7 +36,7 @@ class SimError(UdgError):
 class WorldConfig:
     """Physics of the cell. The scale factors are for randomising the joints' impedance."""
 
-    physics_hz: float = 240.0
+    physics_hz: float = PHYSICS_HZ
     arm_stiffness: float = 8000.0  # [Nm/rad] shoulder and elbow
     wrist_stiffness: float = 2000.0  # [Nm/rad] the three wrist joints
     arm_damping_time_s: float = 0.04  # damping / stiffness of the arm joints
@@ -114,7 +114,7 @@ class World:
         config = self.config
         self.object_model = object
         self._steps = 0
-        self._scene = make_scene(config.physics_hz, GRAVITY)
+        self._scene = make_scene(config.physics_hz, np.array([0.0, 0.0, -GRAVITY_M_S2]))
         self._system = self._scene.physx_system
         material = make_material(friction)
         self._table = build_table(self._scene, material, (1, 1, 1 << _TABLE_BIT, 0))

@@ -27,6 +27,7 @@ from udg_bringup.view.scene import Scene
 from udg_bringup.view.server import open_server, url
 from udg_control.safety import Reason
 from udg_description.camera import default_cameras, read_cameras
+from udg_description.clock import NS_PER_S
 from udg_description.errors import UdgError
 from udg_description.ros import convert, topics
 from udg_description.ros.one_publisher import subscribe_one
@@ -117,7 +118,7 @@ class ViewNode(Node):
 
     def _on_status(self, message: String) -> None:
         status = TrialStatus.from_json(message.data)
-        self._images_s[round((status.start_s + status.time_s) * convert.NS_PER_S)] = status.image_sent_s
+        self._images_s[round((status.start_s + status.time_s) * NS_PER_S)] = status.image_sent_s
         while len(self._images_s) > IMAGES_KEPT:
             self._images_s.popitem(last=False)
         self.view.set_status(status)

@@ -12,11 +12,12 @@ import trimesh
 from udg_bringup.view.figures import Series
 from udg_bringup.view.scene import Scene
 from udg_datagen.grasps import GraspSet
+from udg_description.clock import STEP_S
 from udg_description.errors import UdgError
 from udg_description.layout import part_indices
 from udg_description.model import RobotModel
 from udg_policy.bag_episodes import NS, STATE_GAP_NS, read_bag
-from udg_policy.dataset import STEP_S, read_episode
+from udg_policy.dataset import read_episode
 from udg_sim.objects import ObjectLibrary
 from udg_sim.ros.status import TrialStatus
 

@@ -30,6 +30,7 @@ from udg_control.ur.shared import LATENESS_BIN_US, LATENESS_BINS, ArmMemory, Com
 from udg_control.ur.start import Start
 from udg_control.ur.watch import PLAYING, FaultReport, Sample, judge
 from udg_control.worker import Order, ask_for_real_time, serve
+from udg_description.clock import NS_PER_S
 from udg_description.layout import part_indices
 from udg_description.limits import joint_limits
 
@@ -47,7 +48,6 @@ EXIT_ENDED, EXIT_REFUSED, EXIT_LINK, EXIT_ERROR = 0, 3, 4, 5
 SERVO_SLACK_NS, LIBRARY_SLACK_NS = 1_000, 500_000  # how coarse the timers of a thread may be
 _PR_SET_TIMERSLACK = 29
 _MCL_CURRENT_AND_FUTURE = 3
-_NS = 1_000_000_000
 
 
 class ArmProcess:
@@ -187,7 +187,7 @@ class ArmProcess:
         self._measure(now_s)
         self._polled_s = now_s
         seen_s = self._start.seen_controller_s
-        expected_s = seen_s + (time.monotonic_ns() - self._start.seen_ns) / _NS - REBOOT_SLACK_S
+        expected_s = seen_s + (time.monotonic_ns() - self._start.seen_ns) / NS_PER_S - REBOOT_SLACK_S
         self._rebooted = seen_s >= 0.0 and self._sample.controller_s < max(seen_s, expected_s)
         self._phase = Phase.STOPPED
         self._report(now_s)
@@ -371,7 +371,7 @@ class ArmProcess:
                 return None
             self._worker = None
         if self._phase is Phase.READY and self._last is not None:
-            silence_s = now_s - self._last.written_ns / _NS
+            silence_s = now_s - self._last.written_ns / NS_PER_S
             if silence_s > self._config.command_timeout_s:
                 return FaultReport(Fault.COMMAND_TIMEOUT, f"no command for {silence_s:.3f} s: control died or hangs")
             return self._send()
@@ -400,7 +400,7 @@ class ArmProcess:
                 text = f"the first command is {step:.3f} rad from the joints ({self._config.start_step_rad} allowed)"
                 return FaultReport(Fault.COMMAND_REFUSED, text)
         else:
-            elapsed_s = (command.stamp_ns - self._last.stamp_ns) / _NS
+            elapsed_s = (command.stamp_ns - self._last.stamp_ns) / NS_PER_S
             periods = round(elapsed_s / self._config.command_period_s) if 0.0 <= elapsed_s < 1.0 else 1
             if periods == 0 and command.q == self._last.q:
                 self._last = command._replace(stamp_ns=self._last.stamp_ns)
@@ -486,8 +486,8 @@ class ArmProcess:
     def _report(self, now_s: float) -> None:
         sample = self._sample
         report = Report(
-            int(now_s * _NS),
-            int(self._state_s * _NS),
+            int(now_s * NS_PER_S),
+            int(self._state_s * NS_PER_S),
             self._fault_ns,
             PHASES.index(self._phase),
             -1 if self._fault is None else FAULTS.index(self._fault.fault),

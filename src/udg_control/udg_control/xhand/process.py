@@ -20,6 +20,7 @@ from udg_control.xhand.heat import MotorHeat
 from udg_control.xhand.sdk import Hand, SdkError, load_sdk
 from udg_control.xhand.shared import Command, HandMemory, Joints, Report
 from udg_control.xhand.start import Start
+from udg_description.clock import NS_PER_S
 from udg_description.layout import HAND_JOINTS, part_indices
 from udg_description.limits import joint_limits
 
@@ -28,7 +29,6 @@ DISTAL, THUMB_ROTA = (5, 7, 9, 11), (1, 2)  # places of these joints in the hand
 BROKEN_IN_A_ROW = 2  # replies of a broken link, so that one garbled answer does not end it
 RATE_WINDOW_S = 1.0
 EXIT_ENDED, EXIT_REFUSED, EXIT_LINK, EXIT_ERROR = 0, 3, 4, 5
-_NS = 1_000_000_000
 
 
 class HandProcess:
@@ -176,7 +176,7 @@ class HandProcess:
                 self._enter_fault(Fault.COMMAND_REFUSED, text)
                 return
             self._last, self._target = command, self._inside(q)
-        silence_s = (now_ns - command.written_ns) / _NS
+        silence_s = (now_ns - command.written_ns) / NS_PER_S
         if silence_s > self._config.command_timeout_s:
             self._enter_fault(Fault.COMMAND_TIMEOUT, f"no command for {silence_s:.3f} s: control died or hangs")
 
@@ -229,7 +229,7 @@ class HandProcess:
             return
         config, code = self._config, self._code
         text = f"code {code}: {self._message}"
-        age_s = (time.monotonic_ns() - self._heard_ns) / _NS
+        age_s = (time.monotonic_ns() - self._heard_ns) / NS_PER_S
         if self._broken >= BROKEN_IN_A_ROW:
             self._enter_fault(Fault.LINK_LOST, f"the link to the hand broke ({text}); check the adapter, then re-arm")
         elif code == codes.JOINT_OVERHEATED:
@@ -276,10 +276,10 @@ class HandProcess:
 
     def _report(self) -> None:
         now_ns = time.monotonic_ns()
-        since_s = now_ns / _NS - self._window[0]
+        since_s = now_ns / NS_PER_S - self._window[0]
         if since_s >= RATE_WINDOW_S:
             self._rate_hz = (self._clean - self._window[1]) / since_s
-            self._window = (now_ns / _NS, self._clean)
+            self._window = (now_ns / NS_PER_S, self._clean)
         self._shared.put_report(
             Report(
                 now_ns,

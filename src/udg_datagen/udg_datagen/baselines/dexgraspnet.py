@@ -25,6 +25,7 @@ from torch import Tensor
 
 from udg_datagen.synthesis.grasp_object import GraspObject
 from udg_datagen.synthesis.hand import HandModel
+from udg_description.errors import UdgError
 
 _PAD_CONE_DEG = 45.0
 _GOLDEN = np.pi * (3.0 - np.sqrt(5.0))
@@ -56,7 +57,7 @@ class DexGraspNetConfig:
 
     def __post_init__(self) -> None:
         if min(self.n_candidates, self.iterations, self.n_contacts, self.candidates_per_pad) < 1:
-            raise ValueError("n_candidates, iterations, n_contacts and candidates_per_pad must be at least 1")
+            raise UdgError("n_candidates, iterations, n_contacts and candidates_per_pad must be at least 1")
 
 
 class MalaResult(NamedTuple):

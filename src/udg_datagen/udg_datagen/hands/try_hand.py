@@ -14,10 +14,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from udg_datagen.bench.intervals import share
 from udg_datagen.grasps import GraspSet
 from udg_datagen.hands.body import load_body
 from udg_datagen.hands.description import load_hand
+from udg_datagen.intervals import share
 from udg_datagen.metrics import q1_of
 from udg_datagen.synthesis import STRATEGIES, GraspObject, SynthesisConfig, synthesize
 from udg_datagen.validation import ValidationConfig, validate

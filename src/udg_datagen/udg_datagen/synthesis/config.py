@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from udg_datagen.synthesis.strategies import AUTO, hands_needed
+from udg_description.errors import UdgError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,16 +88,16 @@ class SynthesisConfig:
         if self.strategy != AUTO:
             hands_needed(self.strategy)
         if self.n_candidates < 1 or self.batch < 1:
-            raise ValueError(f"n_candidates {self.n_candidates} and batch {self.batch} must be at least 1")
+            raise UdgError(f"n_candidates {self.n_candidates} and batch {self.batch} must be at least 1")
         if self.n_keep is not None and self.n_keep < 1:
-            raise ValueError(f"n_keep {self.n_keep} must be at least 1 or None")
+            raise UdgError(f"n_keep {self.n_keep} must be at least 1 or None")
         if self.cone_edges < 3 or self.friction <= 0.0:
-            raise ValueError(f"cone_edges {self.cone_edges} must be >= 3 and friction {self.friction} > 0")
+            raise UdgError(f"cone_edges {self.cone_edges} must be >= 3 and friction {self.friction} > 0")
         if self.start_oversampling < 1 or self.screen_factor < 1:
-            raise ValueError("start_oversampling and screen_factor must be at least 1")
+            raise UdgError("start_oversampling and screen_factor must be at least 1")
         if self.screen_step % self.qp_every or not 0 < self.screen_step <= self.qp_steps:
-            raise ValueError(
+            raise UdgError(
                 f"screen_step {self.screen_step} must be a multiple of qp_every {self.qp_every} within qp_steps"
             )
         if self.qp_every < 1 or self.qp_iterations < 1 or self.qp_steps < 1 or self.refine_steps < 0:
-            raise ValueError("qp_every, qp_iterations and qp_steps must be at least 1, refine_steps at least 0")
+            raise UdgError("qp_every, qp_iterations and qp_steps must be at least 1, refine_steps at least 0")

@@ -14,13 +14,13 @@ from sensor_msgs.msg import CameraInfo, Image, JointState, PointCloud2, PointFie
 from std_msgs.msg import Header
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
+from udg_description.clock import NS_PER_S, STEP_S
 from udg_description.errors import UdgError
 from udg_description.layout import JOINT_NAMES, N_JOINTS
 
 if TYPE_CHECKING:
     from udg_description.camera import CameraModel
 
-NS_PER_S = 1_000_000_000
 CLOUD_FIELDS = ("x", "y", "z", "label")
 
 
@@ -134,7 +134,7 @@ def _doubles(values: np.ndarray) -> array.array:
 
 
 def chunk_to_trajectory(
-    chunk: np.ndarray | None, stamp_ns: int, step_s: float = 0.1, run: str = ""
+    chunk: np.ndarray | None, stamp_ns: int, step_s: float = STEP_S, run: str = ""
 ) -> JointTrajectory:
     """Return the message of an action chunk (K, 36) [rad]: point i is to be reached at stamp + (i + 1) * step_s.
 
@@ -154,7 +154,7 @@ def chunk_to_trajectory(
     return message
 
 
-def trajectory_to_chunk(message: JointTrajectory, step_s: float = 0.1) -> np.ndarray:
+def trajectory_to_chunk(message: JointTrajectory, step_s: float = STEP_S) -> np.ndarray:
     """Return the action chunk (K, 36) [rad] in the layout's order, (0, 36) for a trajectory without points.
 
     Raises MessageError for wrong joint names, lengths or times. Values are not judged here.

@@ -10,8 +10,9 @@ from rclpy.callback_groups import CallbackGroup
 from rclpy.clock import Clock, ClockType  # type: ignore[attr-defined]  # its place in Humble and Jazzy
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 
+from udg_description.clock import NS_PER_S
+
 RETRY_S = 2.0
-_NS_PER_S = 1_000_000_000
 
 
 class SteadyLifecycleNode(LifecycleNode):
@@ -126,7 +127,7 @@ class SteadyLifecycleNode(LifecycleNode):
         self._starter = self.create_timer(0.0, self._try_to_start, callback_group=group, clock=steady)
 
     def _try_to_start(self) -> None:
-        self._starter.timer_period_ns = round(RETRY_S * _NS_PER_S)
+        self._starter.timer_period_ns = round(RETRY_S * NS_PER_S)
         try:
             if self.lifecycle_state != "unconfigured":
                 self._starter.cancel()

@@ -15,10 +15,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from geometry_msgs.msg import TransformStamped
 
+from udg_description.clock import NS_PER_S
 from udg_description.errors import UdgError
 from udg_description.transforms import make_transform, matrix_to_quat_wxyz, quat_wxyz_to_matrix
 
-NS_PER_S = 1_000_000_000
 _LITTLE_ENDIAN = b"\x00\x01\x00\x00"
 _HASH = bytes.fromhex("e369d0f05a23ae52508854b66f6aa0437f3449d652e8cbf22d5abe85d020f087")  # of the message's definition
 

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from udg_description.clock import NS_PER_S
 from udg_description.layout import part_indices
 from udg_perception.calibration.observations import Observation
 
 _ARMS = np.r_[part_indices("left_arm"), part_indices("right_arm")]
-_NS = 1_000_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +76,7 @@ class PoseCollector:
         if not self._joints:
             return False
         rested_ns = stamp_ns - self._joints[0][0]
-        return rested_ns > self.config.rest_s * _NS and self._joints[-1][0] > stamp_ns - _NS // 4
+        return rested_ns > self.config.rest_s * NS_PER_S and self._joints[-1][0] > stamp_ns - NS_PER_S // 4
 
     def _forget(self) -> None:
         for images in self._images.values():

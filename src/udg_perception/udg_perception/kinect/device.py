@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from udg_description.clock import NS_PER_S
 from udg_perception.errors import KinectError
 from udg_perception.kinect.intrinsics import intrinsics_of
 from udg_perception.kinect.library import load_pyk4a
@@ -17,7 +18,6 @@ from udg_perception.kinect.source import DepthFrame, KinectConfig
 _OPEN_S = 5.0  # longest search: another process may hold the camera while it looks for its own
 _RETRY_S = 0.2
 _NS_PER_US = 1000
-_NS_PER_S = 1_000_000_000
 _DRIFT_NS_PER_S = 100_000  # of a camera's clock against the host's: 100 parts in a million
 
 
@@ -34,7 +34,7 @@ class DeviceClock:
         """When an image of the camera's time device_us [us] that arrived at arrived_ns [ns, monotonic] was taken."""
         offset_ns = arrived_ns - _NS_PER_US * device_us
         if self._offset_ns is not None:
-            drift_ns = (arrived_ns - self._seen_ns) * _DRIFT_NS_PER_S // _NS_PER_S
+            drift_ns = (arrived_ns - self._seen_ns) * _DRIFT_NS_PER_S // NS_PER_S
             offset_ns = min(offset_ns, self._offset_ns + max(drift_ns, 0))
         self._offset_ns, self._seen_ns = offset_ns, arrived_ns
         return _NS_PER_US * device_us + offset_ns - self._latency_ns
@@ -54,7 +54,7 @@ class KinectDevice:
         """Find the camera, start it, read its intrinsics. Raises KinectError."""
         self._pyk4a = load_pyk4a() if pyk4a is None else pyk4a
         self._config, self._name, self._sleep = config, name, sleep
-        self._clock = DeviceClock(round(config.latency_s * _NS_PER_S))
+        self._clock = DeviceClock(round(config.latency_s * NS_PER_S))
         self._record: Any = None
         self._device = self._find()
         self.serial_number = self._device.serial

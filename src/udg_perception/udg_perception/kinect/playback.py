@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from udg_description.clock import NS_PER_S
 from udg_perception.errors import KinectError
 from udg_perception.kinect.intrinsics import intrinsics_of
 from udg_perception.kinect.library import load_pyk4a
@@ -15,7 +16,6 @@ from udg_perception.kinect.source import DepthFrame
 
 LATE_S = 0.5
 _NS_PER_US = 1000
-_NS_PER_S = 1_000_000_000
 
 
 class KinectPlayback:
@@ -63,12 +63,12 @@ class KinectPlayback:
         if frame is None:
             self._sleep(timeout_s)
             return None
-        wait_s = (frame.stamp_ns - self._clock_ns()) / _NS_PER_S
+        wait_s = (frame.stamp_ns - self._clock_ns()) / NS_PER_S
         if wait_s < -LATE_S:  # nobody has read for a while: go on from here
             shift_ns = self._next_beat_ns() - frame.stamp_ns
             self._start_ns += shift_ns
             frame = self._waiting = frame._replace(stamp_ns=frame.stamp_ns + shift_ns)
-            wait_s = (frame.stamp_ns - self._clock_ns()) / _NS_PER_S
+            wait_s = (frame.stamp_ns - self._clock_ns()) / NS_PER_S
         if wait_s > timeout_s:
             self._sleep(timeout_s)
             return None

@@ -16,6 +16,8 @@ from rclpy.parameter import Parameter
 from sensor_msgs.msg import JointState, PointCloud2
 from std_srvs.srv import Trigger
 
+from udg_description.clock import STEP_S
+from udg_description.cloud_labels import LABEL_SEEN
 from udg_description.errors import UdgError
 from udg_description.frames import WORLD
 from udg_description.ros import convert, topics
@@ -24,7 +26,6 @@ from udg_description.ros.one_publisher import subscribe_one
 from udg_description.ros.params import declare, refuse_unknown
 from udg_description.ros.spin import run_node
 from udg_policy.engine import MIN_SEEN_POINTS, PolicyEngine
-from udg_policy.episode import LABEL_SEEN, STEP_S
 from udg_policy.errors import CheckpointError, ObservationError
 from udg_policy.grasp import PredictedGrasp
 from udg_policy.inference import InferenceConfig

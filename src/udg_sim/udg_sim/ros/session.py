@@ -11,13 +11,13 @@ import numpy as np
 from udg_description.camera import CameraModel
 from udg_description.errors import UdgError
 from udg_description.layout import HOME_Q
+from udg_description.physics import PHYSICS_HZ
 from udg_sim.depth import DepthRig, KinectNoise
 from udg_sim.objects import ObjectLibrary, ObjectModel
 from udg_sim.ros.status import TrialStatus
 from udg_sim.trial import LiftTracker, sample_placement
 from udg_sim.world import Contact, World, WorldConfig
 
-PHYSICS_HZ = 240
 COMMAND_HZ = 100
 TICK_COMMANDS = 10  # commands per 0.1 s tick
 COMMAND_PERIOD_NS = 10_000_000
@@ -54,7 +54,7 @@ class View(NamedTuple):
 
 def physics_steps(command: int) -> int:
     """Physics steps between the start and command number `command`: floor(240 t), exactly."""
-    return command * PHYSICS_HZ // COMMAND_HZ
+    return command * round(PHYSICS_HZ) // COMMAND_HZ
 
 
 class SimSession:

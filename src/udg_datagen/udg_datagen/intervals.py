@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-_Z95 = 1.959964
+from scipy.stats import binomtest
 
 
 class Share(NamedTuple):
@@ -29,7 +29,11 @@ def share(count: int, total: int) -> Share:
         raise ValueError(f"count {count} of {total}: valid is 0 <= count <= total")
     if total == 0:
         return Share(0, 0, math.nan, math.nan, math.nan)
-    p, z2 = count / total, _Z95**2
-    centre = (p + z2 / (2 * total)) / (1 + z2 / total)
-    half = _Z95 / (1 + z2 / total) * math.sqrt(p * (1 - p) / total + z2 / (4 * total**2))
-    return Share(count, total, p, max(0.0, centre - half), min(1.0, centre + half))
+    lower, upper = binomtest(count, total).proportion_ci(method="wilson")
+    return Share(count, total, count / total, float(lower), float(upper))
+
+
+def wilson_interval(successes: int, trials: int) -> tuple[float, float]:
+    """95 % interval of a share, everything for none of none."""
+    found = share(successes, trials)
+    return (found.lower, found.upper) if trials else (0.0, 1.0)
