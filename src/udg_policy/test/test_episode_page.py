@@ -32,6 +32,7 @@ from udg_policy.fingertips import fingertip_paths
 from udg_policy.frame_store import frames_of
 from udg_policy.ghosts import hand_poses
 from udg_policy.grasp import grasp_label, key_points
+from udg_policy.heads import HEADS
 from udg_policy.network import PolicyNetwork
 from udg_policy.synthetic import make_episode
 
@@ -127,18 +128,18 @@ def test_quantiles_are_those_of_the_truncated_normal() -> None:
     np.testing.assert_allclose(quantiles[:, 0, 0], 0.2 * np.array([-1.645, -0.6745, 0.6745, 1.645]), atol=1e-3)
 
 
-@pytest.mark.parametrize("change", ["regression", "full", "joint_absolute"])
+@pytest.mark.parametrize("change", ["regression", "flow_matching", "full", "joint_absolute"])
 def test_other_networks_have_pages_too(episode: Episode, tmp_path: Path, change: str) -> None:
     config = preset("debug")
     if change == "joint_absolute":
         config = replace(config, action_space=change)
     else:
-        key = "head" if change == "regression" else "attention"
+        key = "head" if change in HEADS else "attention"
         config = replace(config, decoder=replace(config.decoder, **{key: change}))
     path = tmp_path / "page.html"
     view = write_page(make_checkpoint(config, episode), episode, "other", path)
     data = data_of(path)
-    assert (data["sigma"] is None) == (change == "regression") == (view.quantiles is None)
+    assert (data["sigma"] is None) == (change in HEADS) == (view.quantiles is None)
     assert data["action_names"] == list(config.space.names)
     assert all(0 <= chart < 36 for chart in data["default_charts"])
 

@@ -1,11 +1,14 @@
 """Training: overfits a small set, resumes to the same curve, splits, and refuses another run's state."""
 
 import dataclasses
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
 from udg_policy.checkpoint import load_checkpoint
 from udg_policy.config import PolicyConfig, preset
@@ -58,6 +61,16 @@ def test_state_of_another_run_is_refused(store: FrameStore, tmp_path: Path) -> N
     path.write_bytes(path.read_bytes()[:500])
     with pytest.raises(CheckpointError, match="not a readable training state"):
         train(store.config, store, run_of(tmp_path, resume=True))
+
+
+def test_a_state_of_before_an_option_is_resumed(store: FrameStore, tmp_path: Path) -> None:
+    train(store.config, store, run_of(tmp_path, stop_at_step=2))
+    path = tmp_path / "train_state.safetensors"
+    with safe_open(path, framework="pt") as file:
+        header = json.loads(file.metadata()["train"])
+    del header["config"]["decoder"]["head_settings"]
+    save_file(load_file(path), path, {"train": json.dumps(header)})
+    assert len(train(store.config, store, run_of(tmp_path, resume=True))) == 2
 
 
 def test_ten_episodes_are_overfitted(tmp_path: Path) -> None:

@@ -280,7 +280,7 @@ def _build(cls: type, values: dict[str, Any], base: Any, where: str) -> Any:  # 
         elif isinstance(old, dict):
             if not isinstance(value, dict):
                 raise ConfigError(f"{place}: expected a mapping, got {value!r}")
-            changes[key] = {**old, **value}
+            changes[key] = {**old, **value} if value else {}  # an empty one clears
         elif isinstance(old, tuple):
             if not isinstance(value, list | tuple):
                 raise ConfigError(f"{place}: expected a list, got {value!r}")

@@ -24,7 +24,7 @@ from udg_description.clock import STEP_S
 from udg_description.cloud_labels import LABEL_SEEN
 from udg_description.errors import cli
 from udg_description.files import check_folder, user_path, write_atomically
-from udg_description.layout import N_JOINTS, SIDES
+from udg_description.layout import SIDES
 from udg_description.shapes import merge_capsules
 from udg_description.transforms import matrix_to_quat_wxyz
 from udg_description.urdf import Primitive
@@ -83,7 +83,7 @@ def _bytes_of_frame(config: PolicyConfig, episode: Episode) -> float:
     tokens = encoder.centres_2[0] + 2 * encoder.centres_2[1] + 1 + len(SIDES) + decoder.chunk
     tokens += N_SURFACE_TOKENS if config.observation.hand_surface else 0
     attention = decoder.layers * decoder.heads * decoder.chunk * tokens
-    action = N_JOINTS * (4 * 4 + 4 * 2)  # mu, sigma, mode, demonstrated; quantiles
+    action = config.space.size * (4 * 4 + 4 * 2)  # mu, sigma, mode, demonstrated; quantiles
     hands = 2 * 7 * 2 * len(hand_hulls("left").links)
     cloud = 7 * episode.cloud_xyz.shape[1]
     return _BASE64 * (attention + decoder.chunk * (action + hands) + cloud + 7 * tokens + 2 * hands)

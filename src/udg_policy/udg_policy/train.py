@@ -28,7 +28,7 @@ from udg_description.errors import cli
 from udg_description.files import check_folder, user_path, write_atomically
 from udg_policy.captured_step import CapturedStep
 from udg_policy.checkpoint import DESCRIPTION_NAME, WEIGHTS_NAME, Checkpoint, git_hash, save_checkpoint
-from udg_policy.config import PolicyConfig, load_yaml, preset, preset_names, to_dict
+from udg_policy.config import PolicyConfig, from_dict, load_yaml, preset, preset_names, to_dict
 from udg_policy.errors import CheckpointError, ConfigError
 from udg_policy.flat_parameters import FlatParameters
 from udg_policy.frame_store import Batch, FrameStore, load_frames
@@ -330,11 +330,20 @@ def read_state_header(run: Run, config: PolicyConfig) -> dict[str, Any]:
         raise CheckpointError(f"{path}: not a readable training state: {error}") from error
     same = {"seed": run.seed, "split_seed": run.split_seed, "data_hash": run.data_hash,
             "config": json.loads(json.dumps(to_dict(config)))}
+    header["config"] = _with_defaults(header.get("config"))
     for key, value in same.items():
         if header.get(key) != value:
             raise CheckpointError(f"{path}: is of a run with another {key}; resume needs the same one"
                                   + _first_difference(header.get(key), value))
     return header
+
+
+def _with_defaults(config: object) -> object:
+    """What a state says of its configuration, with the options that came later: their defaults change nothing."""
+    try:
+        return json.loads(json.dumps(to_dict(from_dict(config)))) if isinstance(config, dict) else config
+    except ConfigError:
+        return config
 
 
 def _first_difference(before: object, now: object, name: str = "") -> str:

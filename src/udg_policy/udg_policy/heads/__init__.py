@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from udg_policy.heads.flow_matching import FlowMatchingHead
 from udg_policy.heads.head import ActionDistribution, Head, HeadLoss
 from udg_policy.heads.regression import RegressionHead
 from udg_policy.heads.truncated_normal import TruncatedNormalHead
@@ -16,6 +17,7 @@ __all__ = ["HEADS", "ActionDistribution", "Head", "HeadLoss", "make_head"]
 HEADS: dict[str, type[Head]] = {
     "truncated_normal": TruncatedNormalHead,
     "regression": RegressionHead,
+    "flow_matching": FlowMatchingHead,
 }
 
 
