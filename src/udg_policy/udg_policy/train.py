@@ -126,7 +126,8 @@ class Trainer:
                 group["lr"] = torch.zeros((), device=self.device)
         self._flat_average = self.flat.values.clone()
         self.average = self.flat.views(self._flat_average)  # by name, as in the network's state
-        self.average |= {name: tensor.clone() for name, tensor in self._buffers().items()}
+        self._buffers = self._network_buffers()
+        self.average |= {name: tensor.clone() for name, tensor in self._buffers.items()}
         self.step = 0
         self.elapsed_s = 0.0
 
@@ -213,14 +214,14 @@ class Trainer:
     def _update_average(self) -> None:
         change = 1.0 - self._keep
         self._flat_average.lerp_(self.flat.values, change)
-        for name, tensor in self._buffers().items():
+        for name, tensor in self._buffers.items():
             if tensor.is_floating_point():
                 self.average[name].lerp_(tensor, change)
             else:
                 self.average[name].copy_(tensor)
 
-    def _buffers(self) -> dict[str, Tensor]:
-        """What the network keeps besides parameters, by name."""
+    def _network_buffers(self) -> dict[str, Tensor]:
+        """What the network keeps besides parameters, by name; the same memory."""
         parameters = self.flat.views(self.flat.values)
         return {name: tensor for name, tensor in self.network.state_dict().items() if name not in parameters}
 
