@@ -11,6 +11,7 @@ import torch
 from udg_policy.captured_step import CapturedStep
 from udg_policy.config import PolicyConfig, preset
 from udg_policy.frame_store import FrameStore, frames_of
+from udg_policy.heads import HEADS
 from udg_policy.loss import Losses, l1_weights, policy_loss
 from udg_policy.network import PolicyNetwork
 from udg_policy.parallel import Parallel
@@ -59,11 +60,13 @@ def test_batches_of_frames_in_memory_are_the_same() -> None:
             assert torch.equal(a, b), name
 
 
-def test_a_step_asks_the_host_for_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("head", HEADS)
+def test_a_step_asks_the_host_for_nothing(head: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """On the device without memory whatever would read a number, or mixes devices, is an error."""
     monkeypatch.setattr(torch, "is_autocast_enabled", lambda *_: False)  # neither knows that device
     monkeypatch.setattr(torch, "autocast", lambda *_, **__: contextlib.nullcontext())
     config = config_of()
+    config = dataclasses.replace(config, decoder=dataclasses.replace(config.decoder, head=head))
     store = store_of(config)
     bounds = store.bounds(torch.arange(18))
     there, views = store.to(META), torch.zeros(4, dtype=torch.long, device=META)

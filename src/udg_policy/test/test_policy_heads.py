@@ -1,5 +1,6 @@
 """Heads: each does what the protocol says, alone and in all networks; what flow matching is for."""
 
+import ast
 import dataclasses
 from pathlib import Path
 
@@ -259,3 +260,16 @@ def test_a_new_head_and_a_new_action_space_go_all_the_way(tmp_path: Path, monkey
     np.testing.assert_allclose(PlainEngine(checkpoint).act(points, q), chunk, atol=1e-3)
     data = page_data(view_episode(checkpoint, episodes[0]), checkpoint, "new", 1)
     assert len(data["action_names"]) == 24 and all(chart < 24 for chart in data["default_charts"])
+
+
+def test_nothing_asks_for_a_head_or_an_action_space_by_its_name() -> None:
+    """The tables alone know the names, and those who choose one: presets and studies."""
+    asked = []
+    for path in Path(__file__).parents[2].glob("udg_*/udg_*/**/*.py"):
+        source = path.read_text(encoding="utf-8")
+        if not any(name in source for name in (*HEADS, *ACTION_SPACES)):
+            continue
+        for compared in (node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Compare | ast.Match)):
+            named = {node.value for node in ast.walk(compared) if isinstance(node, ast.Constant)}
+            asked += [f"{path.name}:{compared.lineno}: {name}" for name in named & {*HEADS, *ACTION_SPACES}]
+    assert asked == []

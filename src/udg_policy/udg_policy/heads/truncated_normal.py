@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from udg_policy.errors import ConfigError
 from udg_policy.heads.head import ActionDistribution, Head, HeadLoss, weighted_l1
-from udg_policy.truncated_normal import truncated_normal_nll
+from udg_policy.truncated_normal import truncated_normal_mode, truncated_normal_nll
 
 if TYPE_CHECKING:
     from udg_policy.config import PolicyConfig
@@ -50,7 +50,7 @@ class TruncatedNormalHead(Head):
 
     def act(self, numbers: Tensor, seed: int = 0) -> Tensor:
         """The mode; sigma is not needed for it."""
-        return numbers[..., : self.size].clamp(-1.0, 1.0)
+        return truncated_normal_mode(numbers[..., : self.size])
 
     def loss(self, numbers: Tensor, actions: Tensor, weights: Tensor, progress: float,
              generator: torch.Generator | None = None) -> HeadLoss:
