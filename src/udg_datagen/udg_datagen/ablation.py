@@ -43,8 +43,8 @@ from udg_sim.selection import in_turn
 VARIANTS: dict[str, dict[str, Any]] = {
     "full": {},
     "regression": {"decoder": {"head": "regression", "head_settings": {}}},
-    "flow_matching": {"decoder": {"head": "flow_matching"}},
     "full_attention": {"decoder": {"attention": "full"}},
+    "flow_matching": {"decoder": {"head": "flow_matching"}},
     "likelihood_only": {"train": {"l1_weight": 0.0, "nll_weight": 1.0, "nll_start": 0.0}},
     "no_state_token": {"observation": {"proprioception": False}, "train": {"state_dropout": 0.0}},
     "grasp_query": {"decoder": {"grasp_query": True}},
