@@ -300,3 +300,15 @@ def test_the_dataset_is_finished_with_a_manifest(tmp_path: Path) -> None:
     assert manifest["hash"] == EpisodeDataset(tmp_path / "out").hash()
     assert EpisodeWriter(tmp_path / "out").path("good_000000").exists()
     assert factory.TRY_AGAIN  # results that a resumed run tries again
+
+
+def test_settings_come_from_a_file_and_options_take_precedence(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text("poses: 3\nfriction: [0.4, 0.9]\ndemo: {hold_s: 1.0}\nchoice: {tried: 5}\n")
+    parse = factory.build_parser().parse_args
+    assert factory.settings(parse(["--out", "x"])) == AttemptConfig()
+    found = factory.settings(parse(["--out", "x", "--config", str(path), "--poses", "1"]))
+    assert (found.poses, found.friction, found.demo.hold_s, found.choice.tried) == (1, (0.4, 0.9), 1.0, 5)
+    path.write_text("demo: {hold: 1.0}\n")
+    with pytest.raises(UdgError, match=r"demos\.demo: unknown key 'hold'; valid are approach_speed_m_s"):
+        factory.settings(parse(["--out", "x", "--config", str(path)]))

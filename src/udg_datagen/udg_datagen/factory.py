@@ -11,7 +11,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
@@ -25,6 +25,7 @@ from udg_datagen.workers import LocalPool, Outcome, Pool, RayPool
 from udg_description.cache import say_if_not_writable
 from udg_description.errors import UdgError, cli
 from udg_description.files import DISK_FULL, check_folder, explain, user_path, write_atomically
+from udg_description.settings import load_overrides
 from udg_policy.dataset import Episode, EpisodeWriter
 from udg_policy.episode_file import encode_episode, verify
 from udg_policy.errors import DatasetError
@@ -370,11 +371,14 @@ def build_parser() -> argparse.ArgumentParser:
         help="processes (default: 1); with RAY_ADDRESS set: actors of the cluster (default: one for each core)",
     )  # fmt: skip
     parser.add_argument(
-        "--noisy-share", type=float, default=0.5, help="attempts with noise on the executed command (default: 0.5)"
-    )
-    parser.add_argument("--poses", type=int, default=2, help="resting poses used of each object (default: at most 2)")
+        "--config", type=user_path, default=None,
+        help="YAML file with what differs from AttemptConfig, e.g. {friction: [0.4, 1.0], demo: {hold_s: 1.0}}; "
+        "an option takes precedence",
+    )  # fmt: skip
+    parser.add_argument("--noisy-share", type=float, help="attempts with noise on the executed command (default: 0.5)")
+    parser.add_argument("--poses", type=int, help="resting poses used of each object (default: at most 2)")
     parser.add_argument(
-        "--expert", choices=("scene", "spread"), default="scene",
+        "--expert", choices=("scene", "spread"),
         help="scene: the same grasp in the same scene; spread: the nearest of few that differ (default: scene)",
     )  # fmt: skip
     parser.add_argument("--timeout", type=float, default=900.0, help="longest time for one job [s] (default: 900)")
@@ -391,13 +395,20 @@ def make_pool(config: AttemptConfig, workers: int | None, timeout_s: float) -> P
     return LocalPool(1 if workers is None else workers, start, timeout_s)
 
 
+def settings(options: argparse.Namespace) -> AttemptConfig:
+    """What is attempted: the defaults, then the file, then the options."""
+    config = AttemptConfig() if options.config is None else load_overrides(options.config, AttemptConfig(), "demos")
+    given = {name: getattr(options, name) for name in ("noisy_share", "poses", "expert")}
+    return replace(config, **{name: value for name, value in given.items() if value is not None})
+
+
 def run(arguments: Sequence[str] | None = None) -> None:
     options = build_parser().parse_args(arguments)
     if options.episodes < 1 or (options.workers is not None and options.workers < 1) or options.timeout <= 0:
         raise FactoryError(
             f"--episodes {options.episodes}, --workers {options.workers}, --timeout {options.timeout}: must be positive"
         )
-    config = AttemptConfig(noisy_share=options.noisy_share, poses=options.poses, expert=options.expert)
+    config = settings(options)
     tasks = tasks_of(select(options.objects, ObjectLibrary()), options.episodes, options.seed)
     check_folder(options.out)
     ledger = Ledger(options.out, config)

@@ -7,8 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from udg_description.settings import load_overrides, override
 from udg_policy.action_spaces import ACTION_SPACES, ActionSpace
 from udg_policy.errors import ConfigError
 from udg_policy.heads import HEADS
@@ -96,7 +95,7 @@ class DecoderConfig:
     def settings(self) -> Any:  # noqa: ANN401 (each head has its own)
         """The head's own settings; ConfigError for one that it does not have."""
         settings = HEADS[self.head].Settings
-        return _build(settings, self.head_settings, settings(), f"decoder.head_settings of {self.head}")
+        return override(settings(), self.head_settings, f"decoder.head_settings of {self.head}", ConfigError)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -264,56 +263,11 @@ def to_dict(config: PolicyConfig) -> dict[str, Any]:
     return dataclasses.asdict(config)
 
 
-def _build(cls: type, values: dict[str, Any], base: Any, where: str) -> Any:  # noqa: ANN401 (instances of cls)
-    fields = {f.name: f for f in dataclasses.fields(cls)}
-    unknown = sorted(set(values) - set(fields))
-    if unknown:
-        raise ConfigError(f"{where}: unknown key {unknown[0]!r}; valid are {', '.join(sorted(fields)) or 'none'}")
-    changes: dict[str, Any] = {}
-    for key, value in values.items():
-        old = getattr(base, key)
-        place = f"{where}.{key}"
-        if dataclasses.is_dataclass(old):
-            if not isinstance(value, dict):
-                raise ConfigError(f"{place}: expected a mapping, got {value!r}")
-            changes[key] = _build(type(old), value, old, place)
-        elif isinstance(old, dict):
-            if not isinstance(value, dict):
-                raise ConfigError(f"{place}: expected a mapping, got {value!r}")
-            changes[key] = {**old, **value} if value else {}  # an empty one clears
-        elif isinstance(old, tuple):
-            if not isinstance(value, list | tuple):
-                raise ConfigError(f"{place}: expected a list, got {value!r}")
-            changes[key] = tuple(value)
-        elif isinstance(old, bool) or isinstance(value, bool):
-            if not (isinstance(old, bool) and isinstance(value, bool)):
-                raise ConfigError(f"{place}: expected {type(old).__name__}, got {value!r}")
-            changes[key] = value
-        elif isinstance(old, float):
-            if not isinstance(value, int | float):
-                raise ConfigError(f"{place}: expected a number, got {value!r}")
-            changes[key] = float(value)
-        elif not isinstance(value, type(old)):
-            raise ConfigError(f"{place}: expected {type(old).__name__}, got {value!r}")
-        else:
-            changes[key] = value
-    return dataclasses.replace(base, **changes)
-
-
 def from_dict(values: dict[str, Any], base: PolicyConfig | None = None) -> PolicyConfig:
     """`base` (default: the defaults) with the values of a nested mapping; unknown keys are refused."""
-    return _build(PolicyConfig, values, base if base is not None else PolicyConfig(), "policy")
+    return override(PolicyConfig() if base is None else base, values, "policy", ConfigError)
 
 
 def load_yaml(path: str | Path, base: PolicyConfig) -> PolicyConfig:
     """`base` overridden by a YAML file (config/policy.yaml: only what differs)."""
-    path = Path(path)
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path}: not valid YAML: {error}") from error
-    if not isinstance(values, dict):
-        raise ConfigError(f"{path}: expected a mapping at the top")
-    return from_dict(values, base)
+    return load_overrides(path, base, "policy", ConfigError)

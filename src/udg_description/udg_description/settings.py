@@ -1,0 +1,68 @@
+"""Settings of a component from a file: a YAML file names what differs from the dataclass's own values."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+
+from udg_description.errors import UdgError
+
+C = TypeVar("C")
+
+
+def load_overrides(path: str | Path, base: C, name: str, error: type[UdgError] = UdgError) -> C:
+    """`base`, a dataclass, with what the YAML file says; `name` is what its keys are called in errors.
+
+    Raises `error` for a file that cannot be read and for what `override` refuses.
+    """
+    path = Path(path)
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except OSError as problem:
+        raise error(f"{path}: cannot be read: {problem.strerror}") from problem
+    except (yaml.YAMLError, UnicodeDecodeError) as problem:
+        raise error(f"{path}: not valid YAML: {problem}") from problem
+    if not isinstance(values, dict):
+        raise error(f"{path}: expected a mapping at the top")
+    return override(base, values, name, error)
+
+
+def override(base: C, values: Mapping[str, Any], name: str, error: type[UdgError] = UdgError) -> C:
+    """`base`, a dataclass, with the values of a nested mapping; the types are those of the values that are replaced.
+
+    Raises `error` for unknown keys and values of another type, and whatever the dataclass itself refuses.
+    """
+    fields = {f.name: f for f in dataclasses.fields(base)}  # type: ignore[arg-type]
+    unknown = sorted(set(values) - set(fields), key=str)
+    if unknown:
+        raise error(f"{name}: unknown key {unknown[0]!r}; valid are {', '.join(sorted(fields)) or 'none'}")
+    changes = {key: _value(getattr(base, key), value, f"{name}.{key}", error) for key, value in values.items()}
+    return dataclasses.replace(base, **changes)  # type: ignore[type-var]
+
+
+def _value(old: Any, value: Any, place: str, error: type[UdgError]) -> Any:  # noqa: ANN401 - of any type
+    if dataclasses.is_dataclass(old) or isinstance(old, dict):
+        if not isinstance(value, dict):
+            raise error(f"{place}: expected a mapping, got {value!r}")
+        if isinstance(old, dict):
+            return {**old, **value} if value else {}  # an empty one clears
+        return override(old, value, place, error)
+    if isinstance(old, tuple):
+        if not isinstance(value, list | tuple):
+            raise error(f"{place}: expected a list, got {value!r}")
+        return tuple(value)
+    if isinstance(old, bool) or isinstance(value, bool):
+        if not (isinstance(old, bool) and isinstance(value, bool)):
+            raise error(f"{place}: expected {type(old).__name__}, got {value!r}")
+        return value
+    if isinstance(old, float):
+        if not isinstance(value, int | float):
+            raise error(f"{place}: expected a number, got {value!r}")
+        return float(value)
+    if old is not None and not isinstance(value, type(old)):
+        raise error(f"{place}: expected {type(old).__name__}, got {value!r}")
+    return value
