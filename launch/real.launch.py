@@ -22,7 +22,7 @@ from launch_ros.actions import Node
 from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
 from udg_bringup.graph import DEFAULT_PORT, NodeDescription, ViewChoice, process_environment, rviz_graph
 from udg_bringup.launch_arguments import check_arguments, is_included, view_port
-from udg_bringup.real_graph import RealGraphConfig, real_graph
+from udg_bringup.real_graph import CAMERA_TOPICS, RealGraphConfig, real_graph
 
 PACKAGES = ("udg_bringup", "udg_sim")  # which install this folder
 BOOLEANS = ["true", "false"]
@@ -36,8 +36,12 @@ ARGUMENTS = [
     DeclareLaunchArgument(
         "cameras",
         default_value="",
-        choices=["", "kinect", "playback", "scene", "none"],
-        description="'': kinect, or with emulators the simulated scene",
+        choices=["", "kinect", "topics", "playback", "scene", "none"],
+        description="'': kinect, or with emulators the simulated scene; topics: any driver of depth cameras",
+    ),
+    *(
+        DeclareLaunchArgument(argument, default_value="", description=f"with cameras:=topics; '': {ours}")
+        for argument, ours in CAMERA_TOPICS.items()
     ),
     DeclareLaunchArgument("recordings", default_value="", description="for playback: folder of left.mkv and right.mkv"),
     DeclareLaunchArgument("checkpoint", default_value="", description="folder of the policy; '' = the shipped"),
@@ -76,6 +80,7 @@ def _actions(context: LaunchContext) -> list[LaunchDescriptionEntity]:
         dry_run=value["dry_run"] == "true",
         policy=value["policy"] == "true",
         cameras=value["cameras"],
+        camera_topics={ours: value[argument] for argument, ours in CAMERA_TOPICS.items()},
         recordings=Path(value["recordings"]) if value["recordings"] else None,
         checkpoint=value["checkpoint"],
         hosts={"left": value["left_host"], "right": value["right_host"]},

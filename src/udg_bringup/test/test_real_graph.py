@@ -73,6 +73,20 @@ def test_recordings_take_the_cameras_places(tmp_path: Path) -> None:
     assert "scene_cameras" not in nodes
 
 
+def test_any_driver_s_topics_take_the_cameras_places() -> None:
+    names = {"/left_camera/depth/image_raw": "/cam_a/depth/image", "/left_camera/depth/camera_info": "/cam_a/info"}
+    nodes = graph(cameras="topics", camera_topics={**names, "/right_camera/depth/image_raw": ""})
+    assert "left_camera" not in nodes and "scene_cameras" not in nodes
+    assert nodes["perception"].remaps == names and nodes["supervisor"].remaps == names
+    assert nodes["supervisor"].parameters["cameras"] is True
+    with pytest.raises(RealGraphError, match="cameras is ''; valid: topics"):
+        graph(camera_topics=names)
+    with pytest.raises(RealGraphError, match="no camera topic '/cam/depth'"):
+        graph(cameras="topics", camera_topics={"/cam/depth": "/x"})
+    with pytest.raises(RealGraphError, match="two camera topics have one name"):
+        graph(cameras="topics", camera_topics=dict.fromkeys(names, "/x"))
+
+
 def test_the_frames_are_those_of_the_calibrated_cameras() -> None:
     nodes = graph()
     assert nodes["frames"].parameters["camera_config"] == nodes["perception"].parameters["camera_config"]
@@ -109,7 +123,7 @@ def test_a_file_with_a_slip_is_refused_by_name(tmp_path: Path, content: str, mes
 
 
 def test_wrong_choices_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(RealGraphError, match="kinect, playback, scene, none"):
+    with pytest.raises(RealGraphError, match="kinect, topics, playback, scene, none"):
         RealGraphConfig(config=CONFIG, cameras="webcam")  # type: ignore[arg-type]
     with pytest.raises(RealGraphError, match="robot.yaml"):
         RealGraphConfig(config=tmp_path)

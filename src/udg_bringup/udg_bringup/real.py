@@ -10,7 +10,7 @@ from pathlib import Path
 
 from udg_bringup.compose import add_view_arguments, view_choice
 from udg_bringup.graph import process_environment
-from udg_bringup.real_graph import RealGraphConfig, real_graph
+from udg_bringup.real_graph import CAMERA_TOPICS, RealGraphConfig, real_graph
 from udg_bringup.ros.running import ENDS, running
 from udg_description.errors import cli
 from udg_description.files import user_path
@@ -27,7 +27,12 @@ def _main() -> None:
     parser.add_argument("--use-emulators", action="store_true", help="emulated devices instead of the hardware")
     parser.add_argument("--dry-run", action="store_true", help="do everything but send")
     parser.add_argument("--policy", action=argparse.BooleanOptionalAction, default=True, help="run the policy node")
-    parser.add_argument("--cameras", default="", help="kinect, playback, scene or none (default: kinect or scene)")
+    parser.add_argument(
+        "--cameras", default="", help="kinect, topics, playback, scene or none (default: kinect or scene)"
+    )
+    for argument, ours in CAMERA_TOPICS.items():
+        text = f"with --cameras topics: the driver's topic (default: {ours})"
+        parser.add_argument(f"--{argument.replace('_', '-')}", default="", help=text)
     parser.add_argument("--recordings", type=user_path, help="for playback: folder of left.mkv and right.mkv")
     parser.add_argument("--checkpoint", default="", help="folder of the policy (default: the shipped)")
     parser.add_argument("--left-host", default="", help="address of the left arm (default: that of robot.yaml)")
@@ -46,6 +51,7 @@ def _main() -> None:
         dry_run=options.dry_run,
         policy=options.policy,
         cameras=options.cameras,
+        camera_topics={ours: getattr(options, argument) for argument, ours in CAMERA_TOPICS.items()},
         recordings=options.recordings,
         checkpoint=options.checkpoint,
         hosts={"left": options.left_host, "right": options.right_host},

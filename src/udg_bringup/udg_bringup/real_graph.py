@@ -21,7 +21,13 @@ PARAMETER_FILES = ("robot.yaml", "safety.yaml")
 EMULATION_FILE = "emulation.yaml"  # on top of them when devices are emulated
 CAMERA_FILE = "cameras.yaml"
 EMULATED_HOST = {"left": "127.0.0.1", "right": "127.0.0.2"}
-Cameras = Literal["kinect", "playback", "scene", "none"]
+CAMERA_TOPICS = {
+    f"{side}_{argument}": f"/{side}_camera/depth/{name}"
+    for side in SIDES
+    for argument, name in (("depth_topic", "image_raw"), ("info_topic", "camera_info"))
+}
+"""Our names of what cameras publish, by the argument of the launch file that gives another."""
+Cameras = Literal["kinect", "topics", "playback", "scene", "none"]
 
 
 class RealGraphError(UdgError):
@@ -37,6 +43,7 @@ class RealGraphConfig:
     dry_run: bool = False  # everything but send
     policy: bool = True  # False: no policy node, for the first motions
     cameras: Cameras | Literal[""] = ""  # "": kinect, or with emulators the simulated scene
+    camera_topics: Mapping[str, str] = field(default_factory=dict)  # cameras "topics": other names by our own
     recordings: Path | None = None  # cameras "playback": folder of left.mkv and right.mkv
     checkpoint: str = ""  # folder of the policy's checkpoint, "" = the shipped one
     hosts: Mapping[str, str] = field(default_factory=dict)  # addresses of the arms by side, "" = those of robot.yaml
@@ -48,6 +55,14 @@ class RealGraphConfig:
         """Check the choices. Raises RealGraphError."""
         if self.cameras and self.cameras not in get_args(Cameras):
             raise RealGraphError(f"cameras is '{self.cameras}'; valid: {', '.join(get_args(Cameras))}")
+        given = {name: other for name, other in self.camera_topics.items() if other}
+        if given and self.cameras != "topics":
+            raise RealGraphError(f"topics of cameras are given, and cameras is '{self.cameras}'; valid: topics")
+        unknown = sorted(set(given) - set(CAMERA_TOPICS.values()))
+        if unknown:
+            raise RealGraphError(f"no camera topic '{unknown[0]}'; valid: {', '.join(CAMERA_TOPICS.values())}")
+        if len(set(given.values())) < len(given):
+            raise RealGraphError("two camera topics have one name; valid: depth and info of each camera")
         if self.cameras == "playback":
             for side in SIDES:
                 if self.recordings is None or not (self.recordings / f"{side}.mkv").is_file():
@@ -78,8 +93,13 @@ def real_graph(config: RealGraphConfig) -> tuple[NodeDescription, ...]:
     if config.policy:
         nodes.append(_policy(config))
     nodes.append(_supervisor(config))
+    nodes = [dataclasses.replace(node, remaps={**node.remaps, **_camera_remaps(config)}) for node in nodes]
     nodes += view_graph(config.view, str(config.config / CAMERA_FILE), simulated=False)
     return _with_files(tuple(nodes), [config.config / name for name in config.parameter_files])
+
+
+def _camera_remaps(config: RealGraphConfig) -> dict[str, str]:
+    return {name: other for name, other in config.camera_topics.items() if other}
 
 
 def _emulators(config: RealGraphConfig) -> list[NodeDescription]:

@@ -125,3 +125,21 @@ def test_a_bad_camera_file_is_one_clear_error(tmp_path: Path, text: str, message
         read_cameras(path)
     with pytest.raises(CameraError, match="cannot read"):
         read_cameras(tmp_path / "absent.yaml")
+
+
+def test_a_fisheye_sees_by_the_angle_and_sees_back_what_it_projects(tmp_path: Path) -> None:
+    camera = dataclasses.replace(
+        default_cameras()[0], fx=250.0, fy=250.0, cx=319.5, cy=287.5, lens="equidistant", distortion=(0.0,) * 8
+    )
+    angle = np.linspace(0.0, 1.1, 12)
+    points = np.stack([np.sin(angle), np.zeros(12), np.cos(angle)], axis=-1)
+    np.testing.assert_allclose(camera.project(points)[:, 0], 319.5 + 250.0 * angle, atol=1e-9)  # r = f theta
+    bent = dataclasses.replace(camera, distortion=(-0.03, 0.004, -0.001, 0.0002, 0.0, 0.0, 0.0, 0.0))
+    rays = bent.unproject(bent.project(points))
+    np.testing.assert_allclose(rays, points / points[:, 2:], atol=1e-7)
+    assert np.isnan(camera.unproject(np.array([319.5 + 250.0 * 1.6, 287.5]))[:2]).all()  # behind it
+    write_cameras(tmp_path / "cameras.yaml", [bent])
+    (read,) = read_cameras(tmp_path / "cameras.yaml")
+    assert read.lens == "equidistant" and read.distortion == bent.distortion
+    with pytest.raises(CameraError, match="lens 'wide', expected rational or equidistant"):
+        dataclasses.replace(camera, lens="wide")  # type: ignore[arg-type]

@@ -110,14 +110,45 @@ def test_padded_and_big_endian_images_are_read() -> None:
 
 def test_other_encodings_and_sizes_are_refused() -> None:
     message = convert.depth_to_image(np.zeros((4, 4), np.uint16), 0, "camera")
+    message.encoding = "rgb8"
+    with pytest.raises(convert.MessageError, match=r"'rgb8'; valid: '16UC1' in millimetres, '32FC1' in metres"):
+        convert.image_to_depth(message)
     message.encoding = "32FC1"
-    with pytest.raises(convert.MessageError, match="32FC1"):
+    with pytest.raises(convert.MessageError, match="32 bytes"):
         convert.image_to_depth(message)
     message.encoding, message.height = "16UC1", 5
     with pytest.raises(convert.MessageError, match="32 bytes"):
         convert.image_to_depth(message)
     with pytest.raises(convert.MessageError, match="float32"):
         convert.depth_to_image(np.zeros((4, 4), np.float32), 0, "camera")
+
+
+@pytest.mark.parametrize("big", [False, True])
+def test_depth_in_metres_is_read(big: bool) -> None:
+    depth_m = np.array([[0.5, 1.2344, np.nan, np.inf], [-1.0, 0.0, 65.535, 65.6]], dtype=">f4" if big else "<f4")
+    message = convert.depth_to_image(np.zeros((2, 4), np.uint16), STAMP_NS, "camera")
+    message.encoding, message.step, message.data = "32FC1", 16, depth_m.tobytes()
+    message.is_bigendian = int(big)
+    read = convert.image_to_depth(over_the_wire(message))
+    np.testing.assert_array_equal(read, [[500, 1234, 0, 0], [0, 0, 65535, 0]])
+    assert read.dtype == np.uint16
+
+
+def test_lens_models_of_other_drivers_are_read() -> None:
+    camera = default_cameras()[0]
+    message = convert.camera_to_info(camera, 0, "camera")
+    message.distortion_model, message.d = "plumb_bob", [0.1, 0.01, 1e-3, 2e-3, 0.001]
+    assert convert.info_to_camera(message, camera).distortion == (0.1, 0.01, 1e-3, 2e-3, 0.001, 0.0, 0.0, 0.0)
+    message.distortion_model, message.d = "", []
+    assert convert.info_to_camera(message, camera).distortion == (0.0,) * 8
+    message.distortion_model, message.d = "equidistant", [0.02, -0.01, 0.003, -0.0004]
+    fisheye = convert.info_to_camera(message, camera)
+    assert fisheye.lens == "equidistant"
+    again = convert.info_to_camera(over_the_wire(convert.camera_to_info(fisheye, 0, "camera")), camera)
+    assert (again.lens, again.distortion) == (fisheye.lens, fisheye.distortion)
+    message.d = [0.02, -0.01]
+    with pytest.raises(convert.MessageError, match="2 distortion coefficients; valid: 4 for equidistant"):
+        convert.info_to_camera(message, camera)
 
 
 def test_camera_info_round_trip() -> None:
@@ -131,14 +162,14 @@ def test_camera_info_round_trip() -> None:
     assert camera.name == right.name
 
 
-def test_uncalibrated_and_fisheye_cameras_are_refused() -> None:
+def test_uncalibrated_and_unknown_cameras_are_refused() -> None:
     camera = default_cameras()[0]
     message = convert.camera_to_info(camera, 0, "camera")
     message.k = [0.0] * 9
     with pytest.raises(convert.MessageError, match="calibrated"):
         convert.info_to_camera(message, camera)
-    message.distortion_model = "equidistant"
-    with pytest.raises(convert.MessageError, match="equidistant"):
+    message.distortion_model = "thin_prism"
+    with pytest.raises(convert.MessageError, match="'thin_prism'; valid: rational_polynomial, plumb_bob, equidistant"):
         convert.info_to_camera(message, camera)
 
 

@@ -1,4 +1,4 @@
-"""Depth cameras: OpenCV's rational lens model, rays of pixels, the two default cameras, YAML."""
+"""Depth cameras: OpenCV's rational and fisheye lens models, rays of pixels, the two default cameras, YAML."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import Literal, get_args
 
 import numpy as np
 import yaml
@@ -17,15 +18,18 @@ from udg_description.transforms import inverse, make_transform, transform_points
 
 # k1 k2 p1 p2 k3 k4 k5 k6, of the size that Azure Kinect depth cameras are calibrated to in their narrow mode.
 DEFAULT_DISTORTION = (0.45, 0.08, 2.0e-5, -4.0e-5, 0.004, 0.78, 0.18, 0.022)
+Lens = Literal["rational", "equidistant"]
 _NEWTON_STEPS = 20
+_WIDEST_RAD = 1.5  # from the optical axis, of rays with z = 1
 _NEWTON_TOLERANCE = 1e-12
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class CameraModel:
-    """A pinhole camera with OpenCV's rational distortion. Its frame is optical: z forward, x right, y down.
+    """A depth camera with one of OpenCV's lens models. Its frame is optical: z forward, x right, y down.
 
-    fx, fy, cx, cy [px] (pixel centres at integers), distortion (k1, k2, p1, p2, k3, k4, k5, k6), T_world_camera (4, 4).
+    fx, fy, cx, cy [px] (pixel centres at integers), T_world_camera (4, 4). Distortion of the `lens` "rational":
+    (k1, k2, p1, p2, k3, k4, k5, k6); "equidistant" (fisheye): (k1, k2, k3, k4, 0, 0, 0, 0).
     """
 
     name: str
@@ -37,6 +41,7 @@ class CameraModel:
     cy: float
     distortion: tuple[float, ...]
     T_world_camera: np.ndarray
+    lens: Lens = "rational"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "distortion", tuple(float(value) for value in self.distortion))
@@ -55,6 +60,8 @@ class CameraModel:
                 f"camera {self.name!r}: {len(self.distortion)} distortion coefficients, "
                 "expected 8 (k1 k2 p1 p2 k3 k4 k5 k6)"
             )
+        if self.lens not in get_args(Lens):
+            raise CameraError(f"camera {self.name!r}: lens {self.lens!r}, expected {' or '.join(get_args(Lens))}")
         if pose.shape != (4, 4) or not _is_rigid(pose):
             raise CameraError(f"camera {self.name!r}: T_world_camera is not a rigid transform (4, 4)")
 
@@ -80,9 +87,14 @@ class CameraModel:
         return self._rays
 
     def unproject(self, pixels: np.ndarray) -> np.ndarray:
-        """Rays (..., 3) with z = 1 of pixels (..., 2) [px], by Newton's method on the lens model."""
+        """Rays (..., 3) with z = 1 of pixels (..., 2) [px], by Newton's method on the lens model.
+
+        NaN where a fisheye's pixel sees nothing in front of it.
+        """
         pixels = np.asarray(pixels, dtype=float)
         target = np.stack([(pixels[..., 0] - self.cx) / self.fx, (pixels[..., 1] - self.cy) / self.fy], axis=-1)
+        if self.lens == "equidistant":
+            return np.concatenate([_unbent(target, self.distortion), np.ones((*target.shape[:-1], 1))], axis=-1)
         xy = target.copy()
         for _ in range(_NEWTON_STEPS):
             distorted, jacobian = self._distort(xy)
@@ -116,6 +128,8 @@ class CameraModel:
 
     def _distort(self, xy: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Distorted normalised coordinates (..., 2) and their Jacobian (..., 2, 2)."""
+        if self.lens == "equidistant":
+            return _fisheye(xy, self.distortion)
         k1, k2, p1, p2, k3, k4, k5, k6 = self.distortion
         x, y = xy[..., 0], xy[..., 1]
         r2 = x * x + y * y
@@ -132,6 +146,36 @@ class CameraModel:
         dyy = radial + 2 * y * y * d_radial + 6 * p1 * y + 2 * p2 * x
         jacobian = np.stack([np.stack([dxx, cross], axis=-1), np.stack([cross, dyy], axis=-1)], axis=-2)
         return np.stack([out_x, out_y], axis=-1), jacobian
+
+
+def _fisheye(xy: np.ndarray, distortion: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
+    """The same of OpenCV's fisheye: the radius r becomes `_bent` of atan(r)."""
+    r = np.maximum(np.linalg.norm(xy, axis=-1), 1e-9)
+    bent, slope = _bent(np.arctan(r), distortion)
+    scale, d_bent = bent / r, slope / (1.0 + np.square(r))
+    outer = xy[..., :, None] * xy[..., None, :] / np.square(r)[..., None, None]
+    jacobian = scale[..., None, None] * np.eye(2) + (d_bent - scale)[..., None, None] * outer
+    return xy * scale[..., None], jacobian
+
+
+def _bent(theta: np.ndarray, distortion: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
+    """theta (1 + k1 theta^2 + ... + k4 theta^8) of angles [rad] from the optical axis, and its derivative."""
+    k1, k2, k3, k4 = distortion[:4]
+    t2 = np.square(theta)
+    bent = theta * (1.0 + t2 * (k1 + t2 * (k2 + t2 * (k3 + t2 * k4))))
+    return bent, 1.0 + t2 * (3.0 * k1 + t2 * (5.0 * k2 + t2 * (7.0 * k3 + t2 * 9.0 * k4)))
+
+
+def _unbent(target: np.ndarray, distortion: Sequence[float]) -> np.ndarray:
+    """Undistorted normalised coordinates (..., 2) of a fisheye's; NaN where there are none in front of it."""
+    radius = np.maximum(np.linalg.norm(target, axis=-1), 1e-9)
+    theta = np.minimum(radius, _WIDEST_RAD)
+    for _ in range(_NEWTON_STEPS):
+        bent, slope = _bent(theta, distortion)
+        theta = np.clip(theta - (bent - radius) / np.where(slope > 0.0, slope, np.inf), 0.0, _WIDEST_RAD)
+    bent, slope = _bent(theta, distortion)
+    seen = (np.abs(bent - radius) < 1e-9) & (slope > 0.0)
+    return np.where(seen[..., None], target * (np.tan(theta) / radius)[..., None], np.nan)
 
 
 def _is_rigid(T: np.ndarray) -> bool:
@@ -181,10 +225,12 @@ def cameras_yaml(cameras: Sequence[CameraModel]) -> str:
     """The text of a camera file."""
     entries = {}
     for camera in cameras:
-        names = [field.name for field in dataclasses.fields(camera) if field.name != "name"]
+        names = [field.name for field in dataclasses.fields(camera) if field.name not in ("name", "lens")]
         entry = {name: getattr(camera, name) for name in names}
         entry["distortion"] = list(camera.distortion)
         entry["T_world_camera"] = (camera.T_world_camera + 0.0).tolist()  # + 0.0: no "-0.0"
+        if camera.lens != "rational":
+            entry["lens"] = camera.lens
         entries[camera.name] = entry
     return (
         "# Depth cameras. fx fy cx cy [px]; distortion k1 k2 p1 p2 k3 k4 k5 k6 (OpenCV rational);\n"
@@ -207,19 +253,23 @@ def read_cameras(path: Path) -> tuple[CameraModel, ...]:
 
 
 def _camera_from_yaml(path: Path, name: str, entry: object) -> CameraModel:
-    expected = {field.name for field in dataclasses.fields(CameraModel)} - {"name"}
-    if not isinstance(entry, dict) or set(entry) != expected:
+    expected = {field.name for field in dataclasses.fields(CameraModel)} - {"name", "lens"}
+    if not isinstance(entry, dict) or set(entry) - {"lens"} != expected:
         got = sorted(entry) if isinstance(entry, dict) else entry
         raise CameraError(f"{path}: camera {name!r} has {got}, expected {sorted(expected)}")
     try:
-        values = {key: float(entry[key]) for key in ("fx", "fy", "cx", "cy")}
+        fx, fy, cx, cy = (float(entry[key]) for key in ("fx", "fy", "cx", "cy"))
         return CameraModel(
             name=name,
             width=int(entry["width"]),
             height=int(entry["height"]),
             distortion=tuple(float(value) for value in entry["distortion"]),
             T_world_camera=np.asarray(entry["T_world_camera"], dtype=float),
-            **values,
+            lens=entry.get("lens", "rational"),
+            fx=fx,
+            fy=fy,
+            cx=cx,
+            cy=cy,
         )
     except (TypeError, ValueError) as error:
         raise CameraError(f"{path}: camera {name!r}: {error}") from None

@@ -19,7 +19,7 @@ from udg_description.errors import UdgError
 from udg_description.layout import JOINT_NAMES, N_JOINTS
 
 if TYPE_CHECKING:
-    from udg_description.camera import CameraModel
+    from udg_description.camera import CameraModel, Lens
 
 CLOUD_FIELDS = ("x", "y", "z", "label")
 
@@ -60,6 +60,10 @@ def seconds_to_ns(seconds: float) -> int:
 def make_header(stamp_ns: int, frame_id: str = "") -> Header:
     """Return a header with the stamp in nanoseconds and the frame."""
     return Header(stamp=ns_to_stamp(stamp_ns), frame_id=frame_id)
+
+
+_DEPTH_BYTES = {"16UC1": 2, "mono16": 2, "32FC1": 4}
+_COEFFICIENTS = {"rational_polynomial": 8, "plumb_bob": 5, "equidistant": 4, "": 0}
 
 
 # --- joints ---------------------------------------------------------------------------------------------------------
@@ -199,29 +203,42 @@ def depth_to_image(depth_mm: np.ndarray, stamp_ns: int, frame_id: str) -> Image:
 
 
 def image_to_depth(message: Image) -> np.ndarray:
-    """Return the depth (H, W) uint16 [mm], read-only, of a 16UC1 message (also `mono16`). Raises MessageError."""
-    if message.encoding not in ("16UC1", "mono16"):
-        raise MessageError(f"a depth image with encoding '{message.encoding}'; valid: '16UC1' in millimetres")
-    if message.step < 2 * message.width or len(message.data) != message.step * message.height:
+    """Return the depth (H, W) uint16 [mm], read-only, of a 16UC1 (or `mono16`, [mm]) or 32FC1 ([m]) message.
+
+    Of 32FC1 what is not finite, not in front of the camera or beyond 65.535 m is "no depth". Raises MessageError.
+    """
+    if message.encoding not in _DEPTH_BYTES:
+        valid = "'16UC1' in millimetres, '32FC1' in metres"
+        raise MessageError(f"a depth image with encoding '{message.encoding}'; valid: {valid}")
+    size = _DEPTH_BYTES[message.encoding]
+    if message.step < size * message.width or len(message.data) != message.step * message.height:
         raise MessageError(
             f"a depth image {message.width} x {message.height} with step {message.step} and {len(message.data)} bytes; "
-            "valid: step >= 2 * width, height * step bytes"
+            f"valid: step >= {size} * width, height * step bytes"
         )
-    rows = np.frombuffer(message.data, dtype=np.uint8).reshape(message.height, message.step)[:, : 2 * message.width]
-    depth = np.ascontiguousarray(rows).view(np.dtype(">u2" if message.is_bigendian else "<u2"))
-    depth = depth.astype(np.uint16, copy=False)
+    rows = np.frombuffer(message.data, dtype=np.uint8).reshape(message.height, message.step)[:, : size * message.width]
+    order = ">" if message.is_bigendian else "<"
+    values = np.ascontiguousarray(rows).view(np.dtype(f"{order}{'u2' if size == 2 else 'f4'}"))
+    depth = values.astype(np.uint16, copy=False) if size == 2 else _metres_to_mm(values)
     depth.flags.writeable = False
     return depth
 
 
+def _metres_to_mm(depth_m: np.ndarray) -> np.ndarray:
+    with np.errstate(invalid="ignore", over="ignore"):
+        depth_mm = np.rint(1000.0 * depth_m.astype(np.float32))
+        return np.where((depth_mm > 0.0) & (depth_mm <= np.iinfo(np.uint16).max), depth_mm, 0.0).astype(np.uint16)
+
+
 def camera_to_info(camera: CameraModel, stamp_ns: int, frame_id: str) -> CameraInfo:
-    """Return the intrinsics as a message (rational_polynomial, 8 coefficients k1 k2 p1 p2 k3 k4 k5 k6)."""
+    """Return the intrinsics as a message: rational_polynomial with 8 coefficients, or equidistant with 4."""
+    model = "rational_polynomial" if camera.lens == "rational" else camera.lens
     return CameraInfo(
         header=make_header(stamp_ns, frame_id),
         height=camera.height,
         width=camera.width,
-        distortion_model="rational_polynomial",
-        d=[float(c) for c in camera.distortion],
+        distortion_model=model,
+        d=[float(c) for c in camera.distortion[: _COEFFICIENTS[model]]],
         k=[camera.fx, 0.0, camera.cx, 0.0, camera.fy, camera.cy, 0.0, 0.0, 1.0],
         r=[1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0],
         p=[camera.fx, 0.0, camera.cx, 0.0, 0.0, camera.fy, camera.cy, 0.0, 0.0, 0.0, 1.0, 0.0],
@@ -229,24 +246,28 @@ def camera_to_info(camera: CameraModel, stamp_ns: int, frame_id: str) -> CameraI
 
 
 def info_to_camera(message: CameraInfo, camera: CameraModel) -> CameraModel:
-    """Return `camera` (name, extrinsics) with the intrinsics of the message. Raises MessageError."""
-    known = {"rational_polynomial": 8, "plumb_bob": 5}
-    if message.distortion_model not in known:
-        raise MessageError(f"distortion model '{message.distortion_model}'; valid: {', '.join(known)}")
-    if len(message.d) not in (0, known[message.distortion_model]):
+    """Return `camera` (name, extrinsics) with the intrinsics of the message.
+
+    Raises MessageError for lens models that are not known and for what is not finite or not calibrated.
+    """
+    if message.distortion_model not in _COEFFICIENTS:
+        known = ", ".join(name for name in _COEFFICIENTS if name)
+        raise MessageError(f"distortion model '{message.distortion_model}'; valid: {known}")
+    count = _COEFFICIENTS[message.distortion_model]
+    if len(message.d) not in (0, count):
         raise MessageError(
-            f"{len(message.d)} distortion coefficients; valid: {known[message.distortion_model]} for "
-            f"{message.distortion_model}"
+            f"{len(message.d)} distortion coefficients; valid: {count} for {message.distortion_model or 'no model'}"
         )
     for name, values in (("k", message.k), ("d", message.d)):
         if not np.isfinite(np.asarray(values, dtype=np.float64)).all():
             raise MessageError(f"a camera_info with {name} not finite: {[float(v) for v in values]}")
     if not (message.k[0] > 0.0 and message.k[4] > 0.0 and message.width > 0 and message.height > 0):
         raise MessageError("a camera_info without focal lengths or size: the camera isn't calibrated")
-    distortion = tuple(float(c) for c in message.d) + (0.0,) * (8 - len(message.d))
     fx, _, cx, _, fy, cy, *_ = (float(v) for v in message.k)
+    distortion = tuple(float(c) for c in message.d) + (0.0,) * (8 - len(message.d))
+    lens: Lens = "equidistant" if message.distortion_model == "equidistant" else "rational"
     return replace(
-        camera, width=message.width, height=message.height, fx=fx, fy=fy, cx=cx, cy=cy, distortion=distortion
+        camera, width=message.width, height=message.height, fx=fx, fy=fy, cx=cx, cy=cy, distortion=distortion, lens=lens
     )
 
 
