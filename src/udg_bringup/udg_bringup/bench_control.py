@@ -271,7 +271,7 @@ def _main() -> None:
     parser.add_argument("--config", type=user_path, default=default.config, help="folder of robot, safety, cameras")
     parser.add_argument("--amplitude", type=float, default=Sine().amplitude_rad, help="of the sine [rad]")
     parser.add_argument("--frequency", type=float, default=Sine().frequency_hz, help="of the sine [Hz]")
-    parser.add_argument("--cores", type=int, default=default.cores, help="all processes share so many (default: 2)")
+    parser.add_argument("--cores", type=int, default=default.cores, help="cores that all processes share (default: 2)")
     parser.add_argument("--load", action=argparse.BooleanOptionalAction, default=True, help="cameras and policy run")
     parser.add_argument(
         "--real-time", action=argparse.BooleanOptionalAction, default=True, help="real-time priority where permitted"

@@ -51,7 +51,7 @@ class Robot:
             raise DeviceError("; ".join(errors))
 
     def read(self) -> RobotState | None:
-        """Return the newest measured state, None as long as a device has none; see `missing`."""
+        """Return the newest measured state, None as long as a device has none."""
         states = {device.part: device.read() for device in self.devices}
         known = {part: state for part, state in states.items() if state is not None}
         if len(known) < len(states):

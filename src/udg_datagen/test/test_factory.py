@@ -209,7 +209,7 @@ def test_a_resumed_run_does_what_is_missing_and_makes_corrupt_episodes_anew(
     assert redone == {0, 1, 2}
     assert EpisodeDataset(out).hash() == before
     told = capsys.readouterr().err
-    assert "episode_good_000000.h5 is not sound" in told and "episode_good_000001.h5 is missing" in told
+    assert "episode_good_000000.h5 is damaged" in told and "episode_good_000001.h5 is missing" in told
 
 
 def test_a_full_disk_ends_the_run_with_what_to_do_and_resume_completes(

@@ -127,10 +127,10 @@ class Ledger:
                 try:
                     verify(path.read_bytes(), str(path))
                 except FileNotFoundError:
-                    lines.append(f"{path.name} is missing: made anew")
+                    lines.append(f"{path.name} is missing: will be generated again")
                     continue
                 except (DatasetError, OSError) as error:
-                    lines.append(f"{path.name} is not sound ({error}): made anew")
+                    lines.append(f"{path.name} is damaged ({error}): will be generated again")
                     path.unlink(missing_ok=True)
                     continue
             done[task] = account

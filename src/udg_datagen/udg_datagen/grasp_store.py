@@ -92,7 +92,7 @@ class GraspStore:
             paths = [self._folder / f"{key}-{side}.npz" for side in sides]
             try:
                 sets = [GraspSet.load(path) for path in paths]
-            except GraspFileError:  # absent or not whole: made anew
+            except GraspFileError:  # absent or damaged: generated again
                 sets = self._make(target, pose_index, strategy)
                 try:
                     for path, grasps in zip(paths, sets, strict=True):

@@ -9,7 +9,7 @@ from scipy.stats import binomtest
 
 
 class Share(NamedTuple):
-    """`held` of `total`, and the 95 % interval of Wilson; nan for none of none."""
+    """`held` of `total` with Wilson's 95 % interval; nan where `total` is 0."""
 
     held: int
     total: int
@@ -34,6 +34,6 @@ def share(count: int, total: int) -> Share:
 
 
 def wilson_interval(successes: int, trials: int) -> tuple[float, float]:
-    """95 % interval of a share, everything for none of none."""
+    """95 % interval of a share; (0, 1) where there were no trials."""
     found = share(successes, trials)
     return (found.lower, found.upper) if trials else (0.0, 1.0)

@@ -53,7 +53,7 @@ class GraspObject:
         self.sdf = self._grid(grid_nodes, padding, device)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Without the ray casting scene, which is made anew in another process."""
+        """Without the ray casting scene, which is built again in another process."""
         return {name: value for name, value in self.__dict__.items() if name != "_scene"}
 
     def __setstate__(self, state: dict[str, Any]) -> None:

@@ -137,7 +137,7 @@ class PerceptionNode(Node):
         self.get_logger().error(f"{topic.name}: {error}", throttle_duration_sec=_REPORT_PERIOD_S)
 
     def _status(self) -> Status:
-        """State of the output: an error tells of bad inputs, and names silent ones with their age."""
+        """State of the output: an error means bad inputs; it names silent ones with their age."""
         values: dict[str, object] = {}
         if self._stats is not None:
             values = {f"{stage}_ms": f"{ms:.2f}" for stage, ms in self._stats.ms.items()}
