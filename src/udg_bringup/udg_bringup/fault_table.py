@@ -22,14 +22,15 @@ from typing import NamedTuple
 
 import numpy as np
 
-from udg_bringup.fault_cell import Cell, FaultCellConfig, FaultCellError, Measured, cell_settings, differences
+from udg_bringup.fault_cell import WRISTS, Cell, FaultCellConfig, FaultCellError, Measured, cell_settings, differences
 from udg_bringup.fault_cell import emulated_cell as emulated_cell
 from udg_bringup.robot_settings import RobotSettings, read_settings
-from udg_control.pace import LATE_S, RECENT_S
+from udg_control.pace import LATE_FREE, LATE_S, RECENT_S
 from udg_control.safety import Reason
 from udg_description.clock import NS_PER_S
 from udg_description.errors import cli
 from udg_description.layout import HOME_Q, JOINT_NAMES
+from udg_description.limits import joint_limits
 
 STANDS_WITHIN_S = 0.2  # of the detection
 DETECTED_WITHIN_S = 0.05  # beyond what the settings allow for the fault: cycles, the way through the processes
@@ -121,8 +122,15 @@ def _remote_poll(settings: RobotSettings) -> float:
 
 
 def _lag(settings: RobotSettings) -> float:
-    del settings
-    return LATE_S + RECENT_S
+    """The command has to leave the joints by a share of the step, as it was RECENT_S ago, and stay away for LATE_S."""
+    safety = settings.control.controller.safety
+    speed_rad_s = FaultCellConfig.speed_share * safety.velocity_scale * float(joint_limits().velocity[WRISTS].min())
+    return (
+        LATE_FREE * safety.arm_step_rad / speed_rad_s
+        + RECENT_S
+        + LATE_S
+        + settings.control.controller.follower.period_s
+    )
 
 
 def _dashboard(settings: RobotSettings) -> float:
@@ -181,9 +189,7 @@ TABLE: dict[str, Row] = {
     "hand unplugged": Row(_hand("left", "unplug"), DEVICE, "left hand", _hand_exchanges),
     "hand's library aborts": Row(_hand("right", "abort"), DEVICE, "worker_died", _hand_exchanges),
     "CRC errors of a hand": Row(_hand("left", "crc"), STALE, "left hand", _hand_silence),
-    "camera unplugged": Row(
-        _world(cameras={"right camera": 0.0}), HEARTBEAT, "left camera: silent", _camera_silence
-    ),
+    "camera unplugged": Row(_world(cameras={"right camera": 0.0}), HEARTBEAT, "left camera: silent", _camera_silence),
     "one camera late": Row(
         _world(cameras={"left camera": 0.0, "right camera": 0.4}),
         HEARTBEAT,
