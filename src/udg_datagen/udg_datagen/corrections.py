@@ -14,8 +14,6 @@ import argparse
 import hashlib
 import json
 import os
-import signal
-import sys
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -28,13 +26,12 @@ from udg_datagen.attempt import AttemptConfig, Attempter, Scene, Stopwatch, task
 from udg_datagen.choice import Choice
 from udg_datagen.demonstration import Rejected
 from udg_datagen.execution import CommandDrive, execute
-from udg_datagen.factory import FactoryError, Ledger, account_of, run_factory
+from udg_datagen.factory import FactoryError, account_of, check_counts, make_dataset
 from udg_datagen.tasks import Made, Preparation, Task
 from udg_datagen.workers import LocalPool, Pool, RayPool
 from udg_description.arm_kinematics import hand_pose
-from udg_description.cache import say_if_not_writable
 from udg_description.errors import cli
-from udg_description.files import check_folder, user_path
+from udg_description.files import user_path
 from udg_description.layout import part_indices
 from udg_policy.checkpoint import WEIGHTS_NAME, Checkpoint, load_checkpoint
 from udg_policy.dataset import Episode, EpisodeDataset
@@ -231,30 +228,16 @@ def make_pool(config: CorrectionConfig, checkpoint: Checkpoint, workers: int | N
 def run(arguments: Sequence[str] | None = None) -> None:
     """The command with its arguments."""
     options = build_parser().parse_args(arguments)
-    if options.episodes < 1 or (options.workers is not None and options.workers < 1) or options.timeout <= 0:
-        raise FactoryError(
-            f"--episodes {options.episodes}, --workers {options.workers}, --timeout {options.timeout}: must be positive"
-        )
+    check_counts(options)
     checkpoint = load_checkpoint(options.checkpoint)
     digest = hashlib.sha256((options.checkpoint / WEIGHTS_NAME).read_bytes()).hexdigest()[:16]
     config = CorrectionConfig(attempt=AttemptConfig(noisy_share=0.0, poses=poses_of(options.data)), policy=digest,
                               near_share=options.near_share)  # fmt: skip
     tasks = correction_tasks(EpisodeDataset(options.data), options.episodes, options.seed)
-    check_folder(options.out)
-    ledger = Ledger(options.out, config)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as with Ctrl-C
-    say_if_not_writable()
-    pool = make_pool(config, checkpoint, options.workers, options.timeout)
-    try:
-        summary = run_factory(config.attempt, tasks, ledger, pool)
-    except KeyboardInterrupt:
-        print(f"\ninterrupted; the same command goes on with what is in {options.out}", file=sys.stderr)
-        raise
-    finally:
-        pool.close()
-    if summary["successes"]:
-        ledger.finish(config, summary)
-    print(json.dumps(summary))
+    make_dataset(
+        options.out, config, config.attempt, tasks,
+        lambda: make_pool(config, checkpoint, options.workers, options.timeout),
+    )  # fmt: skip
 
 
 def main() -> None:

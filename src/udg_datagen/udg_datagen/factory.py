@@ -403,27 +403,43 @@ def settings(options: argparse.Namespace) -> AttemptConfig:
 
 
 def run(arguments: Sequence[str] | None = None) -> None:
+    """The command with its arguments."""
     options = build_parser().parse_args(arguments)
+    check_counts(options)
+    config = settings(options)
+    tasks = tasks_of(select(options.objects, ObjectLibrary()), options.episodes, options.seed)
+    make_dataset(options.out, config, config, tasks, lambda: make_pool(config, options.workers, options.timeout))
+
+
+def check_counts(options: argparse.Namespace) -> None:
+    """Raises FactoryError for options that have to be positive and are not."""
     if options.episodes < 1 or (options.workers is not None and options.workers < 1) or options.timeout <= 0:
         raise FactoryError(
             f"--episodes {options.episodes}, --workers {options.workers}, --timeout {options.timeout}: must be positive"
         )
-    config = settings(options)
-    tasks = tasks_of(select(options.objects, ObjectLibrary()), options.episodes, options.seed)
-    check_folder(options.out)
-    ledger = Ledger(options.out, config)
+
+
+def make_dataset(
+    out: Path, described: Settings, config: AttemptConfig, tasks: Sequence[Task], start_pool: Callable[[], Pool]
+) -> None:
+    """Do the tasks with a pool into the folder, go on with what is there, print the summary; Ctrl-C says how to go on.
+
+    `described` are the settings that the data set is made with, of which `config` are those of the attempts.
+    """
+    check_folder(out)
+    ledger = Ledger(out, described)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as with Ctrl-C
     say_if_not_writable()
-    pool = make_pool(config, options.workers, options.timeout)
+    pool = start_pool()
     try:
         summary = run_factory(config, tasks, ledger, pool)
     except KeyboardInterrupt:
-        print(f"\ninterrupted; the same command goes on with what is in {options.out}", file=sys.stderr)
+        print(f"\ninterrupted; the same command goes on with what is in {out}", file=sys.stderr)
         raise
     finally:
         pool.close()
     if summary["successes"]:
-        ledger.finish(config, summary)
+        ledger.finish(described, summary)
     print(json.dumps(summary))
 
 
