@@ -77,9 +77,12 @@ def trial_file(folder: Path) -> Path:
     return path
 
 
+TITLE = "a view under test"  # stays on the page, where viser's own "Connected" gives way to it
+
+
 @pytest.fixture
 def server() -> Iterator[viser.ViserServer]:
-    made = open_server(0)
+    made = open_server(0, TITLE)
     yield made
     made.stop()
 
@@ -124,7 +127,7 @@ def test_a_page_of_another_origin_cannot_connect(server: viser.ViserServer) -> N
     })"""
     websocket = url(server).replace("http://", "ws://")
     try:
-        with opened_page(url(server), waits_for="Connected") as own:
+        with opened_page(url(server), waits_for=TITLE) as own:
             assert own.page.evaluate(connect, websocket) == "open"
         with opened_page(f"http://127.0.0.1:{other.server_port}", waits_for="") as foreign:
             assert foreign.page.evaluate(connect, websocket) == "refused"
