@@ -13,12 +13,13 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from udg_datagen import factory
-from udg_datagen.attempt import AttemptConfig, task_rng
+from udg_datagen.attempt import AttemptConfig, drawn_pose, task_rng
 from udg_datagen.factory import FactoryError, Ledger, run, run_factory, summarise
 from udg_datagen.tasks import Made, Preparation, Task, tasks_of
 from udg_datagen.workers import LocalPool, Outcome, run_job
 from udg_description.errors import UdgError
 from udg_policy.dataset import EpisodeDataset, EpisodeWriter
+from udg_sim.objects import ObjectLibrary
 
 # A worker whose episodes are made up, from (object, seed) alone; objects' names say what goes wrong.
 BENCH = """
@@ -166,6 +167,17 @@ def test_the_randomness_of_a_task_depends_on_object_and_seed_alone() -> None:
     np.testing.assert_array_equal(first, task_rng("can", 3).random(4))
     assert not np.allclose(first, task_rng("can", 4).random(4))
     assert not np.allclose(first, task_rng("box", 3).random(4))
+
+
+def test_resting_poses_come_as_often_as_the_object_falls_into_them() -> None:
+    """Binomial: 600 draws of probability p are within four standard deviations. Or the likeliest two in turn."""
+    can = ObjectLibrary().get("soda_can")
+    share = can.stable_probabilities
+    drawn = [drawn_pose(can, seed, 0) for seed in range(600)]
+    counts = np.bincount(drawn, minlength=len(share))
+    assert (np.abs(counts - 600 * share) <= 4 * np.sqrt(600 * share * (1 - share)) + 1e-9).all()
+    assert drawn == [drawn_pose(can, seed, 0) for seed in range(600)]
+    assert [drawn_pose(can, seed, 2) for seed in range(4)] == [0, 1, 0, 1]
 
 
 def test_a_worker_that_dies_costs_its_episode_only_and_the_task_is_tried_again(

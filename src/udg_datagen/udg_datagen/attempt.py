@@ -38,6 +38,7 @@ from udg_sim.world import World, WorldConfig
 STEPS = ("set_up", "object", "grasps", "place", "plan", "execute", "depth", "cloud", "write")
 """What the time of an attempt goes into."""
 _CAMERA_SEED = 7
+_POSE_STREAM = 1  # of a task's randomness, beside that of its scene
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +51,7 @@ class AttemptConfig:
     grasps: GraspStoreConfig = field(default_factory=GraspStoreConfig)  # of the expert "spread"
     expert_version: str = EXPERT_VERSION
     cloud: SceneCloudConfig = field(default_factory=SceneCloudConfig)
-    poses: int = 2  # resting poses of an object, likeliest first, that are used in turn
+    poses: int = 0  # how many resting poses are used, the likeliest, in turn; 0: all, each as likely as it is
     noisy_share: float = 0.5  # episodes with noise on the executed command
     noise_arm_rad: float = 0.012
     noise_hand_rad: float = 0.04
@@ -71,8 +72,8 @@ class AttemptConfig:
             low, high = getattr(self, name)
             if not 0.0 < low <= high:
                 raise UdgError(f"{name} is {(low, high)}, valid: 0 < lower <= upper")
-        if self.poses < 1 or self.camera_rigs < 1:
-            raise UdgError(f"poses {self.poses} and camera_rigs {self.camera_rigs} must be at least 1")
+        if self.poses < 0 or self.camera_rigs < 1:
+            raise UdgError(f"poses {self.poses} must be at least 0, camera_rigs {self.camera_rigs} at least 1")
 
     @property
     def noisy_demo(self) -> DemoConfig:
@@ -82,7 +83,19 @@ class AttemptConfig:
 
 def task_rng(object_id: str, seed: int) -> np.random.Generator:
     """The randomness of one task: depends on nothing but the object and the seed."""
-    return np.random.default_rng([zlib.crc32(object_id.encode()), seed])
+    return np.random.default_rng(_task_key(object_id, seed))
+
+
+def _task_key(object_id: str, seed: int) -> list[int]:
+    return [zlib.crc32(object_id.encode()), seed]
+
+
+def drawn_pose(target: ObjectModel, seed: int, poses: int) -> int:
+    """The resting pose of a task: of the `poses` likeliest in turn, or of all, each as likely as it is (0)."""
+    if poses:
+        return seed % poses % len(target.stable)
+    rng = np.random.default_rng([*_task_key(target.id, seed), _POSE_STREAM])
+    return int(rng.choice(len(target.stable), p=target.stable_probabilities))
 
 
 class Stopwatch:
@@ -149,7 +162,7 @@ class Attempter:
             target = self._library.get(object_id)
         if self._config.expert == "spread":
             with watch.time("grasps"):
-                self._store.get(target, self._pose(target, pose))
+                self._store.get(target, pose % len(target.stable))
         return target
 
     def attempt(self, object_id: str, seed: int, watch: Stopwatch) -> Episode:
@@ -177,7 +190,7 @@ class Attempter:
         start = starts(HOME_Q, demo, rng)
         mass_kg = float(np.clip(target.mass_kg * _log_uniform(rng, config.mass_factor), *config.mass_kg))
         friction = float(rng.uniform(*config.friction))
-        pose_index = self._pose(target, seed)
+        pose_index = drawn_pose(target, seed, config.poses)
         rig = int(rng.integers(config.camera_rigs))
         whole_images = bool(rng.random() < config.whole_images_share)
         with watch.time("place"):
@@ -255,9 +268,6 @@ class Attempter:
         else:
             reason = "no_reach" if counts["candidates"] else "no_grasp"
         raise Rejected(reason, counts=dict(counts))
-
-    def _pose(self, target: ObjectModel, seed: int) -> int:
-        return seed % self._config.poses % len(target.stable_poses)
 
     def _observer(self, index: int, watch: Stopwatch) -> Observer:
         if index not in self._observer_of_rig:

@@ -211,7 +211,7 @@ def run_factory(
     order = {task: index for index, task in enumerate(tasks)}
     waiting: dict[Preparation, list[Task]] = {}
     for task in left:
-        waiting.setdefault(Preparation(task.object, task.seed % config.poses), []).append(task)
+        waiting.setdefault(Preparation(task.object, task.seed % max(config.poses, 1)), []).append(task)
     queue: list[tuple[int, Task | Preparation]] = [(order[group[0]], job) for job, group in waiting.items()]
     heapq.heapify(queue)
     tries: Counter[Task | Preparation] = Counter()
@@ -376,7 +376,9 @@ def build_parser() -> argparse.ArgumentParser:
         "an option takes precedence",
     )  # fmt: skip
     parser.add_argument("--noisy-share", type=float, help="attempts with noise on the executed command (default: 0.5)")
-    parser.add_argument("--poses", type=int, help="resting poses used of each object (default: at most 2)")
+    parser.add_argument(
+        "--poses", type=int, help="resting poses used of each object, the likeliest (default: all, as in the trials)"
+    )
     parser.add_argument(
         "--expert", choices=("scene", "spread"),
         help="scene: the same grasp in the same scene; spread: the nearest of few that differ (default: scene)",
