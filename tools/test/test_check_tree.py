@@ -41,7 +41,7 @@ def test_declared_imports_and_those_of_the_description_pass(tree: Path) -> None:
 
 
 def test_siblings_may_not_import_each_other(tree: Path) -> None:
-    (found,) = problems_with(tree, "src/udg_sim/udg_sim/a.py", "def f():\n    import udg_policy.engine\n")
+    (found,) = problems_with(tree, "src/udg_sim/udg_sim/a.py", "def f():\n    import udg_policy.inference.engine\n")
     assert "src/udg_sim/udg_sim/a.py:2" in found and "udg_policy" in found
 
 

@@ -27,10 +27,10 @@ from udg_description.ros import convert, topics
 from udg_description.ros.spin import background_spin
 from udg_description.ros.tf_message import Frame, from_bytes, to_bytes
 from udg_description.waiting import wait_until
-from udg_policy.bag_episodes import episodes_of, read_bag
-from udg_policy.dataset import CLOUD_POINTS, EpisodeDataset
-from udg_policy.dataset_import import import_episodes, run_command
+from udg_policy.episodes.dataset import CLOUD_POINTS, EpisodeDataset
 from udg_policy.errors import DatasetError
+from udg_policy.exchange.bag_episodes import episodes_of, read_bag
+from udg_policy.exchange.import_ import import_episodes, run_command
 from udg_sim.ros.sim_node import TRIAL_STATUS
 from udg_sim.ros.status import TrialStatus
 
@@ -153,7 +153,7 @@ def test_each_topic_of_the_table_can_be_recorded(tmp_path: Path) -> None:
 
 def test_a_bag_becomes_an_episode_a_trial_and_frames_of_training(context: Context, tmp_path: Path) -> None:
     from udg_policy.config import preset
-    from udg_policy.frame_store import frames_of
+    from udg_policy.frames.frame_store import frames_of
 
     record(context, tmp_path / "bag")
     assert import_episodes("bag", [tmp_path / "bag"], tmp_path / "data") == 2

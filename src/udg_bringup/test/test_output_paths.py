@@ -23,8 +23,8 @@ pytest.importorskip("rclpy", reason="needs ROS 2")
 from udg_description.errors import UdgError, cli  # noqa: E402
 from udg_description.layout import HOME_Q  # noqa: E402
 from udg_perception.calibration.observations import Observation, write_observation  # noqa: E402
-from udg_policy.dataset import EpisodeWriter  # noqa: E402
-from udg_policy.synthetic import make_episode  # noqa: E402
+from udg_policy.episodes.dataset import EpisodeWriter  # noqa: E402
+from udg_policy.episodes.synthetic import make_episode  # noqa: E402
 
 LONGEST_S = 20.0  # of a refusal: none has begun to work
 CHECKPOINT = Path(__file__).resolve().parents[2] / "udg_policy" / "udg_policy" / "data" / "edge"
@@ -77,18 +77,18 @@ COMMANDS = {
     ),
     "describe": Command("udg_datagen.hands.describe", "main", _describe, is_file=True),
     "train": Command(
-        "udg_policy.train", "run_command",
+        "udg_policy.training.train", "run_command",
         lambda g, o: ["--data", str(g.data), "--preset", "debug", "--steps", "2", "--out", str(o)],
     ),
     "episode_page": Command(
-        "udg_policy.episode_page", "run",
+        "udg_policy.pages.episode_page", "run",
         lambda g, o: ["--data", str(g.data), "--checkpoint", str(CHECKPOINT), "--out", str(o)],
     ),
     "dataset_export": Command(
-        "udg_policy.dataset_export", "run_command",
+        "udg_policy.exchange.export", "run_command",
         lambda g, o: ["--data", str(g.data), "--to", "lerobot", "--out", str(o / "new")],
     ),
-    "dataset_convert": Command("udg_policy.dataset_convert", "run_command", lambda g, o: [str(g.old_data), str(o)]),
+    "convert": Command("udg_policy.episodes.convert", "run_command", lambda g, o: [str(g.old_data), str(o)]),
     "objects": Command("udg_sim.objects", "main", lambda g, o: ["cube_60", "--picture", str(o)], is_file=True),
     "prepare": Command(
         "udg_sim.prepare", "main", lambda g, o: ["--objects", "cube_60", "--picture", str(o)], is_file=True
@@ -201,7 +201,7 @@ WITHOUT_A_CACHE = {
     "prepare": Quick("udg_sim.prepare", "main", ["--objects", "cube_60"]),
     "record_scene": Quick("udg_bringup.record_scene", "main", ["OUT", "--object", "cube_60", "--frames", "1"]),
     "train": Quick(
-        "udg_policy.train", "run_command",
+        "udg_policy.training.train", "run_command",
         ["--data", "DATA", "--out", "OUT", "--preset", "debug", "--steps", "1", "--processes", "1"],
     ),
 }

@@ -26,9 +26,9 @@ from udg_bringup.sim_trials import TrialsConfig, TrialsError, run_trials, sizes_
 from udg_description.errors import UdgError  # noqa: E402
 from udg_description.files import PathError, whole_folder  # noqa: E402
 from udg_policy.action_spaces import ActionBounds  # noqa: E402
-from udg_policy.checkpoint import Checkpoint, save_checkpoint  # noqa: E402
 from udg_policy.config import preset  # noqa: E402
-from udg_policy.network import PolicyNetwork  # noqa: E402
+from udg_policy.network.checkpoint import Checkpoint, save_checkpoint  # noqa: E402
+from udg_policy.network.network import PolicyNetwork  # noqa: E402
 from udg_sim.objects import ObjectLibrary  # noqa: E402
 from udg_sim.ros.session import TrialSpec  # noqa: E402
 from udg_sim.ros.status import TrialStatus  # noqa: E402

@@ -17,7 +17,7 @@ from udg_datagen.handmade import made_grasps
 from udg_description.camera import default_cameras
 from udg_description.layout import HOME_Q
 from udg_description.transforms import make_transform
-from udg_policy.dataset import CLOUD_POINTS, Episode, EpisodeWriter
+from udg_policy.episodes.dataset import CLOUD_POINTS, Episode, EpisodeWriter
 from udg_sim.objects import ObjectLibrary
 from udg_sim.ros.status import TrialStatus
 

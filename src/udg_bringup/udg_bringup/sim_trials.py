@@ -24,7 +24,7 @@ from udg_datagen.trial_cause import cause_of_states
 from udg_description.errors import UdgError, cli
 from udg_description.files import next_free, user_path, whole_folder, write_atomically
 from udg_description.names import safe_name
-from udg_policy.checkpoint import load_checkpoint
+from udg_policy.network.checkpoint import load_checkpoint
 from udg_sim.objects import SIZES, ObjectLibrary
 from udg_sim.ros.session import TrialSpec
 from udg_sim.ros.status import TrialStatus

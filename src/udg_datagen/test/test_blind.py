@@ -12,7 +12,7 @@ from udg_datagen.blind import blind_modes, empty, shifted
 from udg_datagen.rollout import Rollout, RolloutConfig, Trial, summarise_blind
 from udg_description.errors import UdgError
 from udg_description.layout import HOME_Q
-from udg_policy.engine import Prediction
+from udg_policy.inference.engine import Prediction
 
 CLOUD = np.array(
     [[0.5, 0.1, 0.05, 0.0], [0.5, 0.2, 0.05, 0.0], [0.3, 0.3, 0.4, 1.0], [0.3, -0.3, 0.4, 2.0]], np.float32

@@ -19,11 +19,11 @@ from udg_datagen.spread import spread_choices
 from udg_datagen.synthesis import GraspObject, SynthesisConfig, synthesize, xhand
 from udg_description.arm_kinematics import hand_ik, hand_pose
 from udg_description.layout import HOME_Q, part_indices
-from udg_policy.bench_policy import random_checkpoint
-from udg_policy.checkpoint import load_checkpoint, save_checkpoint
+from udg_policy.bench.bench_policy import random_checkpoint
 from udg_policy.config import preset
-from udg_policy.dataset import EpisodeDataset, EpisodeWriter
-from udg_policy.episode import Episode, Stage
+from udg_policy.episodes.dataset import EpisodeDataset, EpisodeWriter
+from udg_policy.episodes.episode import Episode, Stage
+from udg_policy.network.checkpoint import load_checkpoint, save_checkpoint
 from udg_sim.objects import ObjectLibrary, ObjectModel
 
 ARM, HAND = part_indices("left_arm"), part_indices("left_hand")

@@ -10,8 +10,8 @@ import pytest
 from udg_datagen.data_info import group, run, spread, summarise_attempts, was_executed
 from udg_datagen.episode_picture import EpisodeRenderer, cloud_mesh
 from udg_description.errors import UdgError
-from udg_policy.dataset import Episode, EpisodeWriter
-from udg_policy.synthetic import make_episode
+from udg_policy.episodes.dataset import Episode, EpisodeWriter
+from udg_policy.episodes.synthetic import make_episode
 
 
 def episode_of(seed: int, object_id: str, size: str) -> Episode:

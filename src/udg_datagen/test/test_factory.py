@@ -18,7 +18,7 @@ from udg_datagen.factory import FactoryError, Ledger, run, run_factory, summaris
 from udg_datagen.tasks import Made, Preparation, Task, tasks_of
 from udg_datagen.workers import LocalPool, Outcome, run_job
 from udg_description.errors import UdgError
-from udg_policy.dataset import EpisodeDataset, EpisodeWriter
+from udg_policy.episodes.dataset import EpisodeDataset, EpisodeWriter
 from udg_sim.objects import ObjectLibrary
 
 # A worker whose episodes are made up, from (object, seed) alone; objects' names say what goes wrong.
@@ -27,8 +27,8 @@ import os, signal
 from pathlib import Path
 import numpy as np
 from udg_datagen.tasks import Made, Preparation
-from udg_policy.episode_file import encode_episode
-from udg_policy.episode import Episode
+from udg_policy.episodes.episode_file import encode_episode
+from udg_policy.episodes.episode import Episode
 
 class MeshError(Exception):
     pass

@@ -13,7 +13,7 @@ from udg_datagen.phases import FAILED_IN, PHASES, PhaseWatch, is_closed, summari
 from udg_datagen.rollout import Trial
 from udg_description.layout import HOME_Q
 from udg_description.transforms import make_transform
-from udg_policy.grasp import PredictedGrasp, key_points
+from udg_policy.episodes.grasp import PredictedGrasp, key_points
 from udg_sim.objects import SIZES
 from udg_sim.world import Contact, World
 

@@ -6,7 +6,7 @@ from udg_datagen.rollout import Rollout, RolloutConfig, Trial, run_trials, summa
 from udg_datagen.workers import Outcome
 from udg_description.arm_kinematics import hand_ik, hand_pose
 from udg_description.layout import HOME_Q, part_indices
-from udg_policy.engine import Prediction
+from udg_policy.inference.engine import Prediction
 
 
 def trial(name: str, size: str, success: bool) -> Trial:

@@ -30,13 +30,13 @@ from udg_datagen.workers import LocalPool, Pool
 from udg_description.cache import say_if_not_writable
 from udg_description.errors import UdgError, cli
 from udg_description.files import check_folder, user_path, write_atomically
-from udg_policy.checkpoint import DESCRIPTION_NAME, load_checkpoint
 from udg_policy.config import PolicyConfig, from_dict, load_yaml, preset, preset_names, to_dict
-from udg_policy.dataset import EpisodeDataset
-from udg_policy.engine import PolicyEngine
-from udg_policy.frame_store import FrameStore, load_frames
+from udg_policy.episodes.dataset import EpisodeDataset
+from udg_policy.frames.frame_store import FrameStore, load_frames
+from udg_policy.inference.engine import PolicyEngine
+from udg_policy.network.checkpoint import DESCRIPTION_NAME, load_checkpoint
 from udg_policy.parallel import Parallel
-from udg_policy.train import STATE_NAME, Run, Trainer, keep_large_blocks, split_views, train
+from udg_policy.training.train import STATE_NAME, Run, Trainer, keep_large_blocks, split_views, train
 from udg_sim.objects import SIZES
 from udg_sim.selection import in_turn
 

@@ -29,7 +29,7 @@ from udg_description.layout import HOME_Q
 from udg_description.model import RobotModel
 from udg_description.transforms import make_transform, rotvec_to_matrix
 from udg_perception.scene_cloud import SceneCloudBuilder, SceneCloudConfig
-from udg_policy.dataset import Episode
+from udg_policy.episodes.dataset import Episode
 from udg_sim.depth import DepthRig, KinectNoise
 from udg_sim.objects import ObjectLibrary, ObjectModel
 from udg_sim.trial import TrialError, sample_placement

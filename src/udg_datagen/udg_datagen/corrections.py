@@ -33,10 +33,10 @@ from udg_description.arm_kinematics import hand_pose
 from udg_description.errors import cli
 from udg_description.files import user_path
 from udg_description.layout import part_indices
-from udg_policy.checkpoint import WEIGHTS_NAME, Checkpoint, load_checkpoint
-from udg_policy.dataset import Episode, EpisodeDataset
-from udg_policy.engine import PolicyEngine
-from udg_policy.player import ChunkPlayer
+from udg_policy.episodes.dataset import Episode, EpisodeDataset
+from udg_policy.inference.engine import PolicyEngine
+from udg_policy.inference.player import ChunkPlayer
+from udg_policy.network.checkpoint import WEIGHTS_NAME, Checkpoint, load_checkpoint
 
 NOT_NEEDED = "not_needed"
 """Result of an attempt in which the policy had lifted the object before the expert's turn."""

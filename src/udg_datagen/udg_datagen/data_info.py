@@ -20,8 +20,8 @@ from udg_datagen.episode_picture import EpisodeRenderer
 from udg_description.cloud_labels import LABEL_SEEN
 from udg_description.errors import UdgError, cli
 from udg_description.files import check_folder, user_path
-from udg_policy.dataset import Episode, EpisodeDataset
-from udg_policy.episode_file import content_hash
+from udg_policy.episodes.dataset import Episode, EpisodeDataset
+from udg_policy.episodes.episode_file import content_hash
 from udg_policy.errors import DatasetError
 from udg_sim.video import contact_sheet, write_png
 

@@ -22,7 +22,7 @@ from udg_description.clock import STEP_S
 from udg_description.errors import UdgError
 from udg_description.layout import HOME_Q, SIDES, Side, part_indices
 from udg_description.limits import joint_limits
-from udg_policy.episode import Stage
+from udg_policy.episodes.episode import Stage
 from udg_sim.objects import ObjectModel
 
 _RUN_UP_RAD = 0.2  # in which an arm has come to its speed

@@ -11,8 +11,8 @@ import trimesh
 from udg_description.clock import STEP_S
 from udg_description.cloud_labels import LABEL_LEFT, LABEL_RIGHT, LABEL_SEEN
 from udg_description.errors import UdgError
-from udg_policy.dataset import Episode
-from udg_policy.episode import Stage
+from udg_policy.episodes.dataset import Episode
+from udg_policy.episodes.episode import Stage
 from udg_sim.objects import ObjectLibrary, ObjectModel
 from udg_sim.video import OBJECT_COLOUR, SceneRenderer, Viewpoint, captioned, video_writer
 

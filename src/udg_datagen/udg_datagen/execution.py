@@ -12,7 +12,7 @@ from udg_control.offline import OfflineFilter
 from udg_datagen.demonstration import DemoConfig, Plan, Rejected
 from udg_description.layout import Side, part_indices
 from udg_description.limits import joint_limits
-from udg_policy.episode import Stage
+from udg_policy.episodes.episode import Stage
 from udg_sim.trial import LiftTracker
 from udg_sim.world import World
 

@@ -26,8 +26,8 @@ from udg_description.cache import say_if_not_writable
 from udg_description.errors import UdgError, cli
 from udg_description.files import DISK_FULL, check_folder, explain, user_path, write_atomically
 from udg_description.settings import load_overrides
-from udg_policy.dataset import Episode, EpisodeWriter
-from udg_policy.episode_file import encode_episode, verify
+from udg_policy.episodes.dataset import Episode, EpisodeWriter
+from udg_policy.episodes.episode_file import encode_episode, verify
 from udg_policy.errors import DatasetError
 from udg_sim.objects import SIZES, ObjectLibrary
 from udg_sim.selection import HELP, select

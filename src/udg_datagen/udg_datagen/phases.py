@@ -16,7 +16,7 @@ from udg_description.contacts import FINGERS
 from udg_description.layout import SIDES
 from udg_description.physics import GRAVITY_M_S2
 from udg_description.transforms import inverse, transform_points
-from udg_policy.grasp import KEY_POINTS, PredictedGrasp, key_points
+from udg_policy.episodes.grasp import KEY_POINTS, PredictedGrasp, key_points
 from udg_sim.world import World
 
 PHASES = ("reached", "closed", "squeezed", "lifted")

@@ -36,8 +36,8 @@ from udg_description.layout import HOME_Q
 from udg_description.limits import joint_limits
 from udg_description.model import RobotModel
 from udg_perception.scene_cloud import SceneCloudBuilder, SceneCloudConfig
-from udg_policy.engine import PolicyEngine, Prediction
-from udg_policy.player import ChunkPlayer, PlayerConfig
+from udg_policy.inference.engine import PolicyEngine, Prediction
+from udg_policy.inference.player import ChunkPlayer, PlayerConfig
 from udg_sim.depth import DepthRig, KinectNoise
 from udg_sim.objects import SIZES, ObjectLibrary, ObjectModel
 from udg_sim.selection import HELP, select

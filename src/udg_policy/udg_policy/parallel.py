@@ -1,7 +1,7 @@
 """Data-parallel training: processes of this machine, or of many by torchrun; gradients are averaged over all.
 
 Every process takes an equal share of each batch, so that n processes do what one does with the same batch. Batch
-normalisation uses the statistics of the whole batch (`udg_policy.rows_mlp` sums them over the processes).
+normalisation uses the statistics of the whole batch (`udg_policy.network.rows_mlp` sums them over the processes).
 """
 
 from __future__ import annotations

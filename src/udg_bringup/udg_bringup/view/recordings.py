@@ -16,8 +16,8 @@ from udg_description.clock import STEP_S
 from udg_description.errors import UdgError
 from udg_description.layout import part_indices
 from udg_description.model import RobotModel
-from udg_policy.bag_episodes import NS, STATE_GAP_NS, read_bag
-from udg_policy.dataset import read_episode
+from udg_policy.episodes.dataset import read_episode
+from udg_policy.exchange.bag_episodes import NS, STATE_GAP_NS, read_bag
 from udg_sim.objects import ObjectLibrary
 from udg_sim.ros.status import TrialStatus
 

@@ -15,8 +15,8 @@ from udg_description.frames import OBJECT_AREA, TABLE, Area
 from udg_description.layout import HOME_Q, SIDES, Side
 from udg_description.model import RobotModel
 from udg_description.transforms import matrix_to_quat_wxyz
-from udg_policy.fingertips import fingertip_paths
-from udg_policy.ghosts import SIDE_RGB, hand_hulls, hand_poses
+from udg_policy.hands.fingertips import fingertip_paths
+from udg_policy.hands.ghosts import SIDE_RGB, hand_hulls, hand_poses
 from udg_sim.scene_mesh import primitive_meshes
 from udg_sim.video import OBJECT_COLOUR, TABLE_COLOUR, link_colour
 

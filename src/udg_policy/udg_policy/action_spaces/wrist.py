@@ -15,10 +15,10 @@ from torch import Tensor
 from udg_description.layout import HOME_Q, N_JOINTS, SIDES, other_side, part_indices
 from udg_description.limits import joint_limits
 from udg_description.transforms import make_transform, rotvec_to_matrix
-from udg_policy import rotations
 from udg_policy.action_spaces.follow_pose import follow_pose
 from udg_policy.action_spaces.space import ActionSpace, Kind, joint_slot, lay_out, pose_slots
-from udg_policy.hands import T_grasp_hand, grasp_frames_np
+from udg_policy.hands import rotations
+from udg_policy.hands.poses import T_grasp_hand, grasp_frames_np
 
 _MIRROR_SIGNS = {Kind.POSITION: (1.0, -1.0, 1.0), Kind.ROTATION: (-1.0, 1.0, -1.0)}  # of x, y, z
 

@@ -10,8 +10,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from udg_policy.errors import ConfigError
+from udg_policy.heads.distribution import truncated_normal_mode, truncated_normal_nll
 from udg_policy.heads.head import ActionDistribution, Head, HeadLoss, weighted_l1
-from udg_policy.truncated_normal import truncated_normal_mode, truncated_normal_nll
 
 if TYPE_CHECKING:
     from udg_policy.config import PolicyConfig

@@ -10,9 +10,9 @@ from visualization_msgs.msg import Marker, MarkerArray
 from udg_description.layout import SIDES, Side
 from udg_description.ros import convert
 from udg_description.ros.markers import colour, points, poses
-from udg_policy.fingertips import fingertip_paths
-from udg_policy.ghosts import SIDE_RGB, Hull, hand_hulls, hand_poses, shown_steps
-from udg_policy.grasp import KEY_POINTS, PredictedGrasp, grasp_lines
+from udg_policy.episodes.grasp import KEY_POINTS, PredictedGrasp, grasp_lines
+from udg_policy.hands.fingertips import fingertip_paths
+from udg_policy.hands.ghosts import SIDE_RGB, Hull, hand_hulls, hand_poses, shown_steps
 
 _ALPHA_NEAR, _ALPHA_FAR = 0.45, 0.15  # opacity of the ghosts: the sooner, the clearer
 _PATH_ALPHA_NEAR, _PATH_ALPHA_FAR = 1.0, 0.3

@@ -25,11 +25,11 @@ from udg_description.ros.diagnostics import Diagnostics, Level, Status
 from udg_description.ros.one_publisher import subscribe_one
 from udg_description.ros.params import declare, refuse_unknown
 from udg_description.ros.spin import run_node
-from udg_policy.engine import MIN_SEEN_POINTS, PolicyEngine
+from udg_policy.episodes.grasp import PredictedGrasp
 from udg_policy.errors import CheckpointError, ObservationError
-from udg_policy.grasp import PredictedGrasp
-from udg_policy.inference import InferenceConfig
-from udg_policy.player import ChunkPlayer, PlayerConfig
+from udg_policy.inference.engine import MIN_SEEN_POINTS, PolicyEngine
+from udg_policy.inference.player import ChunkPlayer, PlayerConfig
+from udg_policy.inference.prepared import InferenceConfig
 from udg_policy.ros.chunk_markers import ChunkMarkers
 
 _REPORT_PERIOD_S = 5.0

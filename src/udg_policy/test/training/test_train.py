@@ -1,0 +1,144 @@
+"""Training: overfits a small set, resumes to the same curve, splits, and refuses another run's state."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+
+from udg_policy.config import PolicyConfig, preset
+from udg_policy.episodes.dataset import EpisodeDataset, EpisodeWriter
+from udg_policy.episodes.synthetic import make_episode
+from udg_policy.errors import CheckpointError, ConfigError, DatasetError
+from udg_policy.frames.frame_store import FrameStore, frames_of
+from udg_policy.inference.engine import PolicyEngine
+from udg_policy.network.checkpoint import load_checkpoint
+from udg_policy.parallel import Parallel
+from udg_policy.training.train import Run, run_command, split_views, train
+
+
+def config_of(**changes: object) -> PolicyConfig:
+    config = preset("debug")
+    return dataclasses.replace(config, train=dataclasses.replace(config.train, **changes))
+
+
+@pytest.fixture(scope="module")
+def store() -> FrameStore:
+    return frames_of([make_episode(i, steps=5) for i in range(4)], config_of(steps=4))
+
+
+def run_of(out: Path, **changes: object) -> Run:
+    return Run(out=out, quiet=True, **changes)
+
+
+def test_two_steps_and_two_resumed_equal_four(store: FrameStore, tmp_path: Path) -> None:
+    config = store.config
+    whole = train(config, store, run_of(tmp_path / "whole"))
+    first = train(config, store, run_of(tmp_path / "parts", stop_at_step=2))
+    second = train(config, store, run_of(tmp_path / "parts", resume=True))
+    assert first + second == whole and len(whole) == 4
+    weights = [(tmp_path / name / "weights.safetensors").read_bytes() for name in ("whole", "parts")]
+    assert weights[0] == weights[1]
+
+
+def test_the_seed_decides_the_curve(store: FrameStore, tmp_path: Path) -> None:
+    first, second, other = (train(store.config, store, run_of(tmp_path / str(i), seed=seed))
+                            for i, seed in enumerate((0, 0, 1)))
+    assert first == second != other
+
+
+def test_state_of_another_run_is_refused(store: FrameStore, tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="nothing to resume"):
+        train(store.config, store, run_of(tmp_path, resume=True))
+    train(store.config, store, run_of(tmp_path))
+    with pytest.raises(CheckpointError, match="another seed"):
+        train(store.config, store, run_of(tmp_path, resume=True, seed=3))
+    path = tmp_path / "train_state.safetensors"
+    path.write_bytes(path.read_bytes()[:500])
+    with pytest.raises(CheckpointError, match="not a readable training state"):
+        train(store.config, store, run_of(tmp_path, resume=True))
+
+
+def test_a_state_of_before_an_option_is_resumed(store: FrameStore, tmp_path: Path) -> None:
+    train(store.config, store, run_of(tmp_path, stop_at_step=2))
+    path = tmp_path / "train_state.safetensors"
+    with safe_open(path, framework="pt") as file:
+        header = json.loads(file.metadata()["train"])
+    del header["config"]["decoder"]["head_settings"]
+    save_file(load_file(path), path, {"train": json.dumps(header)})
+    assert len(train(store.config, store, run_of(tmp_path, resume=True))) == 2
+
+
+def test_ten_episodes_are_overfitted(tmp_path: Path) -> None:
+    config = config_of(steps=500, batch=16, mirror=False, validation_share=0.0, ema_decay=0.9, warmup_steps=10,
+                       learning_rate=4e-3, weight_decay=0.0, point_noise_m=0.0, cloud_noise_m=0.0, hand_noise_m=0.0,
+                       hand_noise_rad=0.0, joint_noise_rad=0.0)
+    config = dataclasses.replace(
+        config, decoder=dataclasses.replace(config.decoder, width=64, layers=2, heads=4),
+        encoder=dataclasses.replace(config.encoder, widths_1=(32, 32), widths_2=(64,)))
+    episodes = [make_episode(i, steps=8) for i in range(10)]
+    torch.set_num_threads(1)
+    train(config, frames_of(episodes, config), run_of(tmp_path))
+    engine = PolicyEngine.load(tmp_path)
+    errors = []
+    for episode in episodes:
+        cloud = np.concatenate([episode.cloud_xyz.astype(np.float32), episode.cloud_label[..., None]], axis=-1)
+        errors.append(np.abs(engine.act_batch(cloud, episode.q)[:, 0] - episode.target).mean())
+    assert np.mean(errors) < 0.01
+
+
+def test_splits_keep_episodes_and_objects_apart() -> None:
+    episodes = []
+    for i in range(6):
+        episode = make_episode(i, steps=2)
+        episodes.append(dataclasses.replace(episode, meta={**episode.meta, "object": f"object_{i // 2}"}))
+    for kind in ("episode", "object"):
+        config = config_of(validation_share=0.34, validation_split=kind)
+        store = frames_of(episodes, config)
+        split = split_views(store, seed=0)
+        def episodes_of(views: torch.Tensor, store: FrameStore = store) -> set[int]:
+            return set(store.episode[views % store.n_frames].tolist())
+
+        assert not episodes_of(split.train) & episodes_of(split.validation)
+        assert len(episodes_of(split.validation)) == 2
+        if kind == "object":
+            held = {store.object_of_episode[e] for e in episodes_of(split.validation)}
+            assert not held & set(split.train_objects)
+
+
+def test_a_split_seed_fixes_the_split_and_is_part_of_the_run(store: FrameStore, tmp_path: Path) -> None:
+    train(store.config, store, run_of(tmp_path, split_seed=3, validations=1))
+    with pytest.raises(CheckpointError, match="another split_seed"):
+        train(store.config, store, run_of(tmp_path, resume=True))
+
+
+def test_a_batch_that_cannot_be_shared_is_named(store: FrameStore, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="must be a multiple of the 3 processes"):
+        train(store.config, store, run_of(tmp_path), Parallel(rank=0, size=3))
+
+
+def test_bad_arguments_are_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="valid are paper, edge, debug"):
+        run_command(["--data", str(tmp_path), "--out", str(tmp_path), "--preset", "huge"])
+    with pytest.raises(ConfigError, match="must be positive"):
+        Run(out=tmp_path, minutes=0.0)
+
+
+def test_a_corrupt_episode_stops_or_is_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    writer = EpisodeWriter(tmp_path / "data")
+    paths = [writer.write(str(i), make_episode(i, steps=3)) for i in range(3)]
+    paths[1].write_bytes(paths[1].read_bytes()[:-5])
+    arguments = ["--data", str(tmp_path / "data"), "--out", str(tmp_path / "out"), "--preset", "debug", "--steps", "2",
+                 "--processes", "1", "--cache", str(tmp_path / "cache")]
+    with pytest.raises(DatasetError, match="episode_1.h5: corrupt"):
+        run_command(arguments)
+    assert not (tmp_path / "out").exists()
+    assert run_command([*arguments, "--skip-corrupt"]) == 0
+    assert "left out" in capsys.readouterr().out
+    checkpoint = load_checkpoint(tmp_path / "out")
+    assert checkpoint.figures["episodes"] == 2
+    assert checkpoint.data_hash == EpisodeDataset(tmp_path / "data", skip_corrupt=True).hash()

@@ -1,0 +1,1 @@
+"""Measurements of time: inference, training, choices, data sets."""

@@ -1,0 +1,1 @@
+"""Demonstrations: in memory, in files, as a data set."""

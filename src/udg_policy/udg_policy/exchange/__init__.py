@@ -1,0 +1,1 @@
+"""Data sets and recordings of other programs, both ways."""

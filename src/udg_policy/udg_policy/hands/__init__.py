@@ -1,0 +1,1 @@
+"""Where the hands are: poses, surfaces and fingertips from joint angles."""

@@ -1,0 +1,1 @@
+"""From a scene cloud to the chunk that is executed."""

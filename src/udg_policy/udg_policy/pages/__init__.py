@@ -1,0 +1,1 @@
+"""What a policy sees, attends to and predicts, on a web page."""

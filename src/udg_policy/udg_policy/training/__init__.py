@@ -1,0 +1,1 @@
+"""Training: steps, losses, and what is told of a run."""
