@@ -3,31 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from udg_description.clock import NS_PER_S
+from udg_description.settings import setting
 
 
 @dataclass(frozen=True, kw_only=True)
 class SupervisorConfig:
     """What the supervisor watches, and how patiently."""
 
-    cameras: bool = field(default=True, metadata={"description": "both cameras and the cloud have to be there"})
-    policy: bool = field(default=True, metadata={"description": "the policy has to be there"})
-    period_s: float = field(default=0.05, metadata={"description": "time between heartbeats [s]", "range": (0.01, 0.5)})
-    camera_silence_s: float = field(
-        default=0.3, metadata={"description": "longest pause between images of a camera [s]", "range": (0.05, 5.0)}
-    )
-    camera_delay_s: float = field(
-        default=0.25, metadata={"description": "an image this long after its stamp is late [s]", "range": (0.01, 5.0)}
-    )
-    state_silence_s: float = field(
-        default=0.2, metadata={"description": "longest pause between joint states [s]", "range": (0.02, 5.0)}
-    )
-    cloud_silence_s: float = field(
-        default=0.5,
-        metadata={"description": "longest pause between clouds, and between chunks [s]", "range": (0.1, 5.0)},
-    )
+    cameras: bool = setting(True, "both cameras and the cloud have to be there")
+    policy: bool = setting(True, "the policy has to be there")
+    period_s: float = setting(0.05, "time between heartbeats [s]", 0.01, 0.5)
+    camera_silence_s: float = setting(0.3, "longest pause between images of a camera [s]", 0.05, 5.0)
+    camera_delay_s: float = setting(0.25, "an image this long after its stamp is late [s]", 0.01, 5.0)
+    state_silence_s: float = setting(0.2, "longest pause between joint states [s]", 0.02, 5.0)
+    cloud_silence_s: float = setting(0.5, "longest pause between clouds, and between chunks [s]", 0.1, 5.0)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,16 +6,16 @@ Quick enough for each command: all gaps of one configuration take one product of
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import IntEnum
 from typing import NamedTuple
 
 import numpy as np
 
 from udg_control.errors import SafetyConfigError
-from udg_control.ranges import check_ranges
 from udg_description.layout import SIDES, Side
 from udg_description.model import RobotModel
+from udg_description.settings import check_ranges, setting
 from udg_description.spheres import CollisionSpheres
 
 _STANDING = ("base_link_inertia", "shoulder_link")  # mounted on the table: they neither reach it nor leave
@@ -41,48 +41,28 @@ class CollisionConfig:
     against each other. One set of numbers for the robot, for trials in simulation and for what demonstrations plan.
     """
 
-    enabled: bool = field(default=True, metadata={"description": "check commands for collisions"})
-    self_margin_m: float = field(
-        default=0.005, metadata={"description": "gap between links of one side [m]", "range": (0.0, 0.2)}
+    enabled: bool = setting(True, "check commands for collisions")
+    self_margin_m: float = setting(0.005, "gap between links of one side [m]", 0.0, 0.2)
+    arms_margin_m: float = setting(0.03, "gap between the sides, but for fingers [m]", 0.0, 0.3)
+    arms_finger_margin_m: float = setting(0.0, "gap of fingers from the other side [m]", -0.02, 0.3)
+    table_margin_m: float = setting(0.02, "gap of forearms and wrists from the table [m]", 0.0, 0.3)
+    table_palm_margin_m: float = setting(0.01, "gap of the palms from the table [m]", -0.02, 0.3)
+    table_finger_margin_m: float = setting(
+        -0.01, "gap of commanded fingers from the table [m]; negative, because grasping presses on it", -0.05, 0.3
     )
-    arms_margin_m: float = field(
-        default=0.03, metadata={"description": "gap between the sides, but for fingers [m]", "range": (0.0, 0.3)}
+    lag_margin_m: float = setting(
+        0.005, "gap that the arms keep wherever each is between its joints and where it can stop [m]", 0.0, 0.1
     )
-    arms_finger_margin_m: float = field(
-        default=0.0, metadata={"description": "gap of fingers from the other side [m]", "range": (-0.02, 0.3)}
+    workspace_min_m: tuple[float, float, float] = setting(
+        (-0.35, -1.0, -0.05), "lowest x, y, z of forearms, wrists and hands in the world [m]"
     )
-    table_margin_m: float = field(
-        default=0.02, metadata={"description": "gap of forearms and wrists from the table [m]", "range": (0.0, 0.3)}
-    )
-    table_palm_margin_m: float = field(
-        default=0.01, metadata={"description": "gap of the palms from the table [m]", "range": (-0.02, 0.3)}
-    )
-    table_finger_margin_m: float = field(
-        default=-0.01,
-        metadata={
-            "description": "gap of commanded fingers from the table [m]; negative, because grasping presses on it",
-            "range": (-0.05, 0.3),
-        },
-    )
-    lag_margin_m: float = field(
-        default=0.005,
-        metadata={
-            "description": "gap that the arms keep wherever each is between its joints and where it can stop [m]",
-            "range": (0.0, 0.1),
-        },
-    )
-    workspace_min_m: tuple[float, float, float] = field(
-        default=(-0.35, -1.0, -0.05),
-        metadata={"description": "lowest x, y, z of forearms, wrists and hands in the world [m]"},
-    )
-    workspace_max_m: tuple[float, float, float] = field(
-        default=(1.1, 1.0, 1.1),
-        metadata={"description": "highest x, y, z of forearms, wrists and hands in the world [m]"},
+    workspace_max_m: tuple[float, float, float] = setting(
+        (1.1, 1.0, 1.1), "highest x, y, z of forearms, wrists and hands in the world [m]"
     )
 
     def __post_init__(self) -> None:
         """Check the numbers. Raises SafetyConfigError."""
-        check_ranges(self)
+        check_ranges(self, SafetyConfigError)
         low, high = np.array(self.workspace_min_m), np.array(self.workspace_max_m)
         if low.shape != (3,) or high.shape != (3,) or not np.isfinite([low, high]).all() or not (low < high).all():
             raise SafetyConfigError(

@@ -8,16 +8,16 @@ from types import MappingProxyType
 
 import numpy as np
 
-from udg_control.errors import RefusedError
+from udg_control.errors import RefusedError, SafetyConfigError
 from udg_control.follower import MAX_SUBSTEPS, ChunkFollower, FollowerConfig, SmoothMove
 from udg_control.pace import Pace
-from udg_control.ranges import check_ranges
 from udg_control.safety import Reason, SafetyConfig, SafetyFilter, Verdict
 from udg_control.states import Event, Mode, StateMachine
 from udg_control.streams import SOLE, Source, Streams
 from udg_description.clock import NS_PER_S
 from udg_description.layout import HOME_Q, JOINT_NAMES, N_JOINTS
 from udg_description.limits import JointLimits
+from udg_description.settings import check_ranges, setting
 
 __all__ = ["Controller", "ControllerConfig", "Cycle", "CycleReport", "FaultReport", "Mode"]
 
@@ -28,60 +28,27 @@ class ControllerConfig:
 
     safety: SafetyConfig = field(default_factory=SafetyConfig)
     follower: FollowerConfig = field(default_factory=FollowerConfig)
-    max_chunk_age_s: float = field(
-        default=0.4,
-        metadata={"description": "a chunk older than this is stale: the arms brake and hold [s]", "range": (0.1, 5.0)},
+    max_chunk_age_s: float = setting(0.4, "a chunk older than this is stale: the arms brake and hold [s]", 0.1, 5.0)
+    max_gap_s: float = setting(
+        0.5, "a longer pause between states is a leap of the clock: re-synchronise [s]", 0.05, 10.0
     )
-    max_gap_s: float = field(
-        default=0.5,
-        metadata={
-            "description": "a longer pause between states is a leap of the clock: re-synchronise [s]",
-            "range": (0.05, 10.0),
-        },
+    max_chunk_points: int = setting(200, "a longer chunk is rejected", 1, 10_000)
+    chunk_position_slack_rad: float = setting(
+        0.2, "chunk points further outside the position limits reject the chunk [rad]", 0.0, 1.0
     )
-    max_chunk_points: int = field(
-        default=200, metadata={"description": "a longer chunk is rejected", "range": (1, 10_000)}
+    chunk_speed_slack: float = setting(
+        3.0, "a chunk that needs more than this multiple of a velocity limit is rejected", 1.0, 20.0
     )
-    chunk_position_slack_rad: float = field(
-        default=0.2,
-        metadata={
-            "description": "chunk points further outside the position limits reject the chunk [rad]",
-            "range": (0.0, 1.0),
-        },
+    speed_scale: float = setting(1.0, "chunks are followed at this share of their speed", 0.02, 1.0, dynamic=True)
+    heartbeat_timeout_s: float = setting(
+        0.0, "no heartbeat for this long stops the arms; 0: none is asked for [s]", 0, 5
     )
-    chunk_speed_slack: float = field(
-        default=3.0,
-        metadata={
-            "description": "a chunk that needs more than this multiple of a velocity limit is rejected",
-            "range": (1.0, 20.0),
-        },
-    )
-    speed_scale: float = field(
-        default=1.0,
-        metadata={
-            "description": "chunks are followed at this share of their speed",
-            "range": (0.02, 1.0),
-            "dynamic": True,
-        },
-    )
-    heartbeat_timeout_s: float = field(
-        default=0.0,
-        metadata={
-            "description": "no heartbeat for this long stops the arms; 0: none is asked for [s]",
-            "range": (0, 5),
-        },
-    )
-    latch: bool = field(
-        default=False,
-        metadata={"description": "whatever holds the robot is a fault that only /control/enable clears"},
-    )
-    home_speed: float = field(
-        default=0.2, metadata={"description": "share of the velocity limits used to move home", "range": (0.01, 1.0)}
-    )
+    latch: bool = setting(False, "whatever holds the robot is a fault that only /control/enable clears")
+    home_speed: float = setting(0.2, "share of the velocity limits used to move home", 0.01, 1.0)
 
     def __post_init__(self) -> None:
         """Check the numbers. Raises SafetyConfigError."""
-        check_ranges(self)
+        check_ranges(self, SafetyConfigError)
 
     @property
     def stream_pause_s(self) -> float:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 
 from udg_control.errors import SafetyConfigError
 from udg_control.joint_motion import next_velocity, stopping_speed
-from udg_control.ranges import check_ranges
 from udg_description.clock import NS_PER_S
 from udg_description.layout import N_JOINTS, SIDES, part_indices
+from udg_description.settings import check_ranges, setting
 
 MAX_SUBSTEPS = 5  # after a longer gap the command moves on as if only so many periods had passed
 _SLOWEST = 0.02  # pace of a chunk whose arms are waited for
@@ -89,22 +89,16 @@ class SmoothMove:
 class FollowerConfig:
     """Times of the command stream."""
 
-    period_s: float = field(default=0.01, metadata={"description": "time between commands [s]", "range": (0.001, 0.1)})
-    step_s: float = field(
-        default=0.1, metadata={"description": "time between the points of a chunk [s]", "range": (0.01, 1.0)}
+    period_s: float = setting(0.01, "time between commands [s]", 0.001, 0.1)
+    step_s: float = setting(0.1, "time between the points of a chunk [s]", 0.01, 1.0)
+    arm_lead_s: float = setting(
+        0.0, "chunks are followed so much earlier by the arms: what they lag behind commands [s]", 0.0, 0.2
     )
-    arm_lead_s: float = field(
-        default=0.0,
-        metadata={
-            "description": "chunks are followed so much earlier by the arms: what they lag behind commands [s]",
-            "range": (0.0, 0.2),
-        },
-    )
-    hand_lead_s: float = field(default=0.0, metadata={"description": "the same for the hands [s]", "range": (0.0, 0.2)})
+    hand_lead_s: float = setting(0.0, "the same for the hands [s]", 0.0, 0.2)
 
     def __post_init__(self) -> None:
         """Check the numbers. Raises SafetyConfigError."""
-        check_ranges(self)
+        check_ranges(self, SafetyConfigError)
         if self.period_s > self.step_s:
             raise SafetyConfigError(f"FollowerConfig: period_s is {self.period_s}; valid: at most step_s")
 

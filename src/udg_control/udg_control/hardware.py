@@ -12,18 +12,16 @@ from udg_control.simulated_device import SimulatedDevice, SimulatedDeviceConfig
 from udg_control.ur import UrArm, UrArmConfig
 from udg_control.xhand import XHand, XHandConfig
 from udg_description.layout import SIDES, Side
+from udg_description.settings import setting
 
 
 @dataclass(frozen=True, kw_only=True)
 class HardwareConfig:
     """Which devices the robot is made of, and the settings of each."""
 
-    arms: Literal["ur", "simulated"] = field(
-        default="ur", metadata={"description": "ur: UR5e over RTDE; simulated: stand-ins inside the control node"}
-    )
-    hands: Literal["xhand", "simulated"] = field(
-        default="xhand",
-        metadata={"description": "xhand: XHand over its SDK; simulated: stand-ins in the control node"},
+    arms: Literal["ur", "simulated"] = setting("ur", "ur: UR5e over RTDE; simulated: stand-ins inside the control node")
+    hands: Literal["xhand", "simulated"] = setting(
+        "xhand", "xhand: XHand over its SDK; simulated: stand-ins in the control node"
     )
     left_arm: UrArmConfig = field(default_factory=UrArmConfig)
     right_arm: UrArmConfig = field(default_factory=lambda: UrArmConfig(host="127.0.0.2"))

@@ -2,38 +2,32 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum
 
 import numpy as np
 
 from udg_control.controller import Controller, Cycle, CycleReport
-from udg_control.errors import RefusedError
-from udg_control.ranges import check_ranges
+from udg_control.errors import RefusedError, SafetyConfigError
 from udg_control.robot import Robot, RobotState
 from udg_control.safety import Reason
 from udg_description.clock import NS_PER_S
+from udg_description.settings import check_ranges, setting
 
 
 @dataclass(frozen=True, kw_only=True)
 class RobotLoopConfig:
     """Parameters of the cycle."""
 
-    dry_run: bool = field(default=False, metadata={"description": "do everything but send: no device is ever armed"})
-    arm_timeout_s: float = field(
-        default=10.0, metadata={"description": "longest wait for all devices to get ready [s]", "range": (0.1, 120.0)}
-    )
-    clock_step_s: float = field(
-        default=0.05,
-        metadata={
-            "description": "a larger leap of the host's clock against its monotonic one stops [s]",
-            "range": (0.001, 10.0),
-        },
+    dry_run: bool = setting(False, "do everything but send: no device is ever armed")
+    arm_timeout_s: float = setting(10.0, "longest wait for all devices to get ready [s]", 0.1, 120.0)
+    clock_step_s: float = setting(
+        0.05, "a larger leap of the host's clock against its monotonic one stops [s]", 0.001, 10.0
     )
 
     def __post_init__(self) -> None:
         """Check the numbers. Raises SafetyConfigError."""
-        check_ranges(self)
+        check_ranges(self, SafetyConfigError)
 
 
 class Arming(Enum):

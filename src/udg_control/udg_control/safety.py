@@ -11,9 +11,10 @@ import numpy as np
 
 from udg_control.collision import CollisionConfig, Hazard
 from udg_control.collision_watch import CollisionWatch
-from udg_control.ranges import check_ranges
+from udg_control.errors import SafetyConfigError
 from udg_description.layout import JOINT_NAMES, N_JOINTS, SIDES, part_indices
 from udg_description.limits import JointLimits
+from udg_description.settings import check_ranges, setting
 
 
 class Reason(Enum):
@@ -55,43 +56,23 @@ _REASON_OF_HAZARD = {
 class SafetyConfig:
     """Limits of ours that come on top of the robot's."""
 
-    velocity_scale: float = field(
-        default=1.0,
-        metadata={"description": "share of the joints' velocity limits that may be used", "range": (0.01, 1.0)},
+    velocity_scale: float = setting(1.0, "share of the joints' velocity limits that may be used", 0.01, 1.0)
+    acceleration_scale: float = setting(1.0, "share of the joints' acceleration limits that may be used", 0.01, 1.0)
+    arm_step_rad: float = setting(
+        0.3, "largest distance of an arm joint's command from its measured position [rad]", 0.01, 1.0
     )
-    acceleration_scale: float = field(
-        default=1.0,
-        metadata={"description": "share of the joints' acceleration limits that may be used", "range": (0.01, 1.0)},
+    hand_step_rad: float = setting(
+        1.2, "the same of a hand joint [rad]; wide, because squeezing commands beyond the contact", 0.01, 3.0
     )
-    arm_step_rad: float = field(
-        default=0.3,
-        metadata={
-            "description": "largest distance of an arm joint's command from its measured position [rad]",
-            "range": (0.01, 1.0),
-        },
-    )
-    hand_step_rad: float = field(
-        default=1.2,
-        metadata={
-            "description": "the same of a hand joint [rad]; wide, because squeezing commands beyond the contact",
-            "range": (0.01, 3.0),
-        },
-    )
-    max_state_age_s: float = field(
-        default=0.1, metadata={"description": "a measured state older than this is stale [s]", "range": (0.01, 1.0)}
-    )
-    max_hand_state_age_s: float = field(
-        default=0.3,
-        metadata={
-            "description": "the same of a hand, whose exchanges sometimes stall for 0.1 s, if it is more [s]",
-            "range": (0.01, 1.0),
-        },
+    max_state_age_s: float = setting(0.1, "a measured state older than this is stale [s]", 0.01, 1.0)
+    max_hand_state_age_s: float = setting(
+        0.3, "the same of a hand, whose exchanges sometimes stall for 0.1 s, if it is more [s]", 0.01, 1.0
     )
     collision: CollisionConfig = field(default_factory=CollisionConfig)
 
     def __post_init__(self) -> None:
         """Check the numbers. Raises SafetyConfigError."""
-        check_ranges(self)
+        check_ranges(self, SafetyConfigError)
 
 
 @dataclass(frozen=True, kw_only=True)

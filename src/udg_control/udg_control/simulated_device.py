@@ -8,33 +8,29 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
 from udg_control.device import DeviceState, DeviceStatus, Fault, Phase
-from udg_control.ranges import check_ranges
+from udg_control.errors import SafetyConfigError
 from udg_description.clock import NS_PER_S
 from udg_description.layout import HOME_Q, part_indices
 from udg_description.limits import joint_limits
+from udg_description.settings import check_ranges, setting
 
 
 @dataclass(frozen=True, kw_only=True)
 class SimulatedDeviceConfig:
     """Dynamics and watchdog of a simulated device."""
 
-    time_constant_s: float = field(
-        default=0.02, metadata={"description": "lag of the joints behind their commands [s]", "range": (0.001, 1.0)}
-    )
-    command_timeout_s: float = field(
-        default=0.1,
-        metadata={"description": "without a command for this long the device stops by itself [s]", "range": (0.02, 2)},
-    )
+    time_constant_s: float = setting(0.02, "lag of the joints behind their commands [s]", 0.001, 1.0)
+    command_timeout_s: float = setting(0.1, "without a command for this long the device stops by itself [s]", 0.02, 2)
 
     def __post_init__(self) -> None:
         """Check the numbers. Raises SafetyConfigError."""
-        check_ranges(self)
+        check_ranges(self, SafetyConfigError)
 
 
 class Record(NamedTuple):

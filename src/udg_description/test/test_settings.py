@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 import pytest
 
 from udg_description.errors import UdgError
-from udg_description.settings import load_overrides, override
+from udg_description.settings import check_ranges, load_overrides, override, setting
 
 
 @dataclass(frozen=True)
@@ -67,3 +67,32 @@ def test_a_file_that_is_no_mapping_is_named(tmp_path: Path, text: str) -> None:
         load_overrides(path, Outer(), "outer")
     with pytest.raises(UdgError, match="nowhere.yaml: cannot be read"):
         load_overrides(tmp_path / "nowhere.yaml", Outer(), "outer")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gripper:
+    speed: float = setting(0.5, "how fast it closes [rad/s]", 0.1, 2.0)
+    name: str = setting("", "as the user calls it")
+    rate_hz: int = setting(15, "states a second", choices=(5, 15, 30), dynamic=True)
+
+    def __post_init__(self) -> None:
+        check_ranges(self)
+
+
+def test_a_setting_is_its_default_and_tells_what_it_is() -> None:
+    speed, name, rate = fields(Gripper)
+    assert (Gripper().speed, Gripper().name, Gripper().rate_hz) == (0.5, "", 15)
+    assert dict(speed.metadata) == {"description": "how fast it closes [rad/s]", "range": (0.1, 2.0)}
+    assert dict(name.metadata) == {"description": "as the user calls it"}
+    assert rate.metadata["choices"] == (5, 15, 30) and rate.metadata["dynamic"]
+
+
+@pytest.mark.parametrize("speed", [0.1, 2.0])
+def test_the_ends_of_a_range_are_valid(speed: float) -> None:
+    assert Gripper(speed=speed).speed == speed
+
+
+@pytest.mark.parametrize("speed", [0.099, 2.001, float("nan"), float("inf")])
+def test_what_is_outside_its_range_is_named(speed: float) -> None:
+    with pytest.raises(UdgError, match=rf"Gripper: speed is {speed}; valid: 0.1 to 2.0"):
+        Gripper(speed=speed)

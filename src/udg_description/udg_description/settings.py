@@ -1,9 +1,12 @@
-"""Settings of a component from a file: a YAML file names what differs from the dataclass's own values."""
+"""Settings of a component: a frozen dataclass of `setting`s, their ranges, and what a YAML file overrides.
+
+One description and range for each, next to its default; ROS parameters (`udg_description.ros.params`) show the same.
+"""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -12,6 +15,39 @@ import yaml
 from udg_description.errors import UdgError
 
 C = TypeVar("C")
+T = TypeVar("T")
+
+
+def setting(
+    default: T,
+    description: str,
+    low: float | None = None,
+    high: float | None = None,
+    *,
+    choices: Sequence[object] | None = None,
+    dynamic: bool = False,
+) -> T:
+    """A field of a dataclass of settings: what it is, with its unit, and what is valid.
+
+    `low` and `high` are both valid; `choices` are all that is; `dynamic`: a running node takes another value.
+    """
+    metadata: dict[str, Any] = {"description": description}
+    if low is not None or high is not None:
+        metadata["range"] = (low, high)
+    if choices is not None:
+        metadata["choices"] = tuple(choices)
+    if dynamic:
+        metadata["dynamic"] = True
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+def check_ranges(settings: object, error: type[UdgError] = UdgError) -> None:
+    """Raises `error` that names the first setting outside its range; NaN is outside each."""
+    for field in dataclasses.fields(settings):  # type: ignore[arg-type]
+        value = getattr(settings, field.name)
+        low, high = field.metadata.get("range", (None, None))
+        if low is not None and not low <= value <= high:
+            raise error(f"{type(settings).__name__}: {field.name} is {value}; valid: {low} to {high}")
 
 
 def load_overrides(path: str | Path, base: C, name: str, error: type[UdgError] = UdgError) -> C:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +24,7 @@ from udg_description.ros.diagnostics import Diagnostics, Status
 from udg_description.ros.one_publisher import subscribe_one
 from udg_description.ros.params import declare, refuse_unknown
 from udg_description.ros.spin import run_node
+from udg_description.settings import setting
 from udg_sim.depth import DepthRig
 from udg_sim.noise import KinectNoise
 from udg_sim.objects import ObjectLibrary
@@ -35,11 +36,11 @@ from udg_sim.trial import sample_placement
 class SceneCameraConfig:
     """What the stand-in shows."""
 
-    object: str = field(default="soda_can", metadata={"description": "library id or path.obj@0.1; empty: none"})
-    seed: int = field(default=0, metadata={"description": "seed of the placement and the noise", "range": (0, 2**31)})
-    noise: bool = field(default=True, metadata={"description": "Kinect-like noise on the depth"})
-    rate_hz: float = field(default=10.0, metadata={"description": "images a second", "range": (1.0, 30.0)})
-    camera_config: str = field(default="", metadata={"description": "file of the cameras; empty: the default cameras"})
+    object: str = setting("soda_can", "library id or path.obj@0.1; empty: none")
+    seed: int = setting(0, "seed of the placement and the noise", 0, 2**31)
+    noise: bool = setting(True, "Kinect-like noise on the depth")
+    rate_hz: float = setting(10.0, "images a second", 1.0, 30.0)
+    camera_config: str = setting("", "file of the cameras; empty: the default cameras")
 
 
 class SceneCameraNode(Node):

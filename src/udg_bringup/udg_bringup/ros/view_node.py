@@ -7,7 +7,7 @@ import os
 import sys
 import time
 from collections import OrderedDict
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from diagnostic_msgs.msg import DiagnosticArray
@@ -33,6 +33,7 @@ from udg_description.ros import convert, topics
 from udg_description.ros.one_publisher import subscribe_one
 from udg_description.ros.params import declare, refuse_unknown
 from udg_description.ros.spin import run_node
+from udg_description.settings import setting
 from udg_sim.objects import ObjectLibrary
 from udg_sim.ros.sim_node import TRIAL_STATUS
 from udg_sim.ros.status import TrialStatus
@@ -48,17 +49,13 @@ LOG_PERIOD_S = 5.0
 class ViewConfig:
     """Parameters of the node."""
 
-    port: int = field(
-        default=DEFAULT_PORT, metadata={"description": "of the page at 127.0.0.1; 0: any free one", "range": (0, 65535)}
-    )
-    simulated: bool = field(default=False, metadata={"description": "there is a simulated trial to see and to reset"})
-    allow_commands: bool = field(
-        default=False, metadata={"description": "buttons that start and stop; the emergency stop is always there"}
-    )
-    object: str = field(default="soda_can", metadata={"description": "that the button of a reset names first"})
-    seed: int = field(default=0, metadata={"description": "the same, of the seed", "range": (0, 2**31)})
-    camera_config: str = field(default="", metadata={"description": "file of the cameras; empty: the default cameras"})
-    rate_hz: float = field(default=15.0, metadata={"description": "pictures, at most [1/s]", "range": (1.0, 60.0)})
+    port: int = setting(DEFAULT_PORT, "of the page at 127.0.0.1; 0: any free one", 0, 65535)
+    simulated: bool = setting(False, "there is a simulated trial to see and to reset")
+    allow_commands: bool = setting(False, "buttons that start and stop; the emergency stop is always there")
+    object: str = setting("soda_can", "that the button of a reset names first")
+    seed: int = setting(0, "the same, of the seed", 0, 2**31)
+    camera_config: str = setting("", "file of the cameras; empty: the default cameras")
+    rate_hz: float = setting(15.0, "pictures, at most [1/s]", 1.0, 60.0)
 
 
 class ViewNode(Node):

@@ -30,6 +30,7 @@ from udg_description.ros.diagnostics import Diagnostics, Level, Status
 from udg_description.ros.one_publisher import subscribe_apart
 from udg_description.ros.params import declare, refuse_unknown
 from udg_description.ros.spin import run_node
+from udg_description.settings import setting
 
 WATCH_PERIOD_S = 0.05
 LOG_PERIOD_S = 1.0
@@ -40,17 +41,9 @@ CHUNKS_WAITING = 5  # so that each beginning of a run is noticed
 class ControlNodeConfig:
     """Parameters of the control node."""
 
-    lockstep: bool = field(
-        default=False, metadata={"description": "at each tick wait for the chunk of the same stamp before commanding"}
-    )
-    chunk_deadline_s: float = field(
-        default=5.0,
-        metadata={"description": "lockstep: longest wait for a chunk, by the wall clock [s]", "range": (0.01, 600.0)},
-    )
-    state_deadline_s: float = field(
-        default=0.15,
-        metadata={"description": "real time: no state for this long stops the arms [s]", "range": (0.02, 10.0)},
-    )
+    lockstep: bool = setting(False, "at each tick wait for the chunk of the same stamp before commanding")
+    chunk_deadline_s: float = setting(5.0, "lockstep: longest wait for a chunk, by the wall clock [s]", 0.01, 600.0)
+    state_deadline_s: float = setting(0.15, "real time: no state for this long stops the arms [s]", 0.02, 10.0)
     controller: ControllerConfig = field(default_factory=ControllerConfig)
 
 

@@ -41,6 +41,7 @@ from udg_description.ros.lifecycle import SteadyLifecycleNode
 from udg_description.ros.one_publisher import names_of_publishers, subscribe_apart
 from udg_description.ros.params import declare, refuse_unknown
 from udg_description.ros.spin import run_node
+from udg_description.settings import setting
 
 SWITCH_S = 5e-4  # between Python threads: the cycle must not wait for callbacks
 CLOCK_READING_NS = 1_000_000  # longest time that two readings of clocks may take
@@ -56,17 +57,12 @@ SPEED_SCALE = "controller.speed_scale"
 class RobotNodeConfig:
     """Parameters of the node. Defaults are careful; config/*.yaml says what this cell uses."""
 
-    autostart: bool = field(
-        default=True,
-        metadata={
-            "description": "configure and activate at the start, again and again until the devices are there; "
-            "control still waits for /control/enable"
-        },
+    autostart: bool = setting(
+        True,
+        "configure and activate at the start, again and again until the devices are there; "
+        "control still waits for /control/enable",
     )
-    real_time_priority: int = field(
-        default=0,
-        metadata={"description": "SCHED_FIFO priority of the cycle's thread if permitted; 0: none", "range": (0, 90)},
-    )
+    real_time_priority: int = setting(0, "SCHED_FIFO priority of the cycle's thread if permitted; 0: none", 0, 90)
     hardware: HardwareConfig = field(default_factory=HardwareConfig)
     loop: RobotLoopConfig = field(default_factory=RobotLoopConfig)
     controller: ControllerConfig = field(

@@ -2,102 +2,49 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from udg_control.errors import SafetyConfigError
-from udg_control.ranges import check_ranges
+from udg_description.settings import check_ranges, setting
 
 
 @dataclass(frozen=True, kw_only=True)
 class UrArmConfig:
     """One UR5e: where it is, how it is streamed to, when it is given up. The defaults reach no real arm."""
 
-    host: str = field(default="127.0.0.1", metadata={"description": "address of the controller"})
-    serial_number: str = field(
-        default="", metadata={"description": "refuse any other controller; empty: take the one that answers"}
+    host: str = setting("127.0.0.1", "address of the controller")
+    serial_number: str = setting("", "refuse any other controller; empty: take the one that answers")
+    servo_rate_hz: float = setting(500.0, "servo targets and states a second; an e-Series has 500", 50, 500)
+    command_period_s: float = setting(0.01, "time between the commands of control [s]", 0.002, 0.1)
+    jitter_s: float = setting(0.006, "commands may come this much late without any effect [s]", 0.0, 0.1)
+    lookahead_s: float = setting(0.05, "servoJ: smooths the targets [s]", 0.03, 0.2)
+    gain: float = setting(500.0, "servoJ: stiffness", 100.0, 2000.0)
+    velocity_scale: float = setting(
+        1.0, "share of the joints' velocity limits that the driver passes; no more than the filter's", 0.01, 1.0
     )
-    servo_rate_hz: float = field(
-        default=500.0,
-        metadata={"description": "servo targets and states a second; an e-Series has 500", "range": (50, 500)},
+    acceleration_scale: float = setting(
+        1.0, "share of the acceleration limits for targets and stops; no more than the filter's", 0.01, 1.0
     )
-    command_period_s: float = field(
-        default=0.01, metadata={"description": "time between the commands of control [s]", "range": (0.002, 0.1)}
+    start_step_rad: float = setting(0.1, "largest distance of the first command from the joints [rad]", 0.001, 0.5)
+    tracking_error_rad: float = setting(0.3, "targets and joints further apart than this: fault [rad]", 0.02, 1.5)
+    command_timeout_s: float = setting(0.15, "no command for this long stops the arm [s]", 0.03, 1.0)
+    state_timeout_s: float = setting(0.1, "no fresh state for this long stops the arm [s]", 0.02, 1.0)
+    worker_timeout_s: float = setting(0.15, "the arm's process silent for this long is given up [s]", 0.03, 2.0)
+    watchdog_hz: float = setting(
+        10.0, "the controller stops its program when inputs come more rarely than this", 1.0, 100.0
     )
-    jitter_s: float = field(
-        default=0.006,
-        metadata={"description": "commands may come this much late without any effect [s]", "range": (0.0, 0.1)},
-    )
-    lookahead_s: float = field(
-        default=0.05, metadata={"description": "servoJ: smooths the targets [s]", "range": (0.03, 0.2)}
-    )
-    gain: float = field(default=500.0, metadata={"description": "servoJ: stiffness", "range": (100.0, 2000.0)})
-    velocity_scale: float = field(
-        default=1.0,
-        metadata={
-            "description": "share of the joints' velocity limits that the driver passes; no more than the filter's",
-            "range": (0.01, 1.0),
-        },
-    )
-    acceleration_scale: float = field(
-        default=1.0,
-        metadata={
-            "description": "share of the acceleration limits for targets and stops; no more than the filter's",
-            "range": (0.01, 1.0),
-        },
-    )
-    start_step_rad: float = field(
-        default=0.1,
-        metadata={"description": "largest distance of the first command from the joints [rad]", "range": (0.001, 0.5)},
-    )
-    tracking_error_rad: float = field(
-        default=0.3,
-        metadata={"description": "targets and joints further apart than this: fault [rad]", "range": (0.02, 1.5)},
-    )
-    command_timeout_s: float = field(
-        default=0.15, metadata={"description": "no command for this long stops the arm [s]", "range": (0.03, 1.0)}
-    )
-    state_timeout_s: float = field(
-        default=0.1, metadata={"description": "no fresh state for this long stops the arm [s]", "range": (0.02, 1.0)}
-    )
-    worker_timeout_s: float = field(
-        default=0.15,
-        metadata={"description": "the arm's process silent for this long is given up [s]", "range": (0.03, 2.0)},
-    )
-    watchdog_hz: float = field(
-        default=10.0,
-        metadata={
-            "description": "the controller stops its program when inputs come more rarely than this",
-            "range": (1.0, 100.0),
-        },
-    )
-    remote_poll_s: float = field(
-        default=0.05, metadata={"description": "time between questions for remote control [s]", "range": (0.01, 1.0)}
-    )
-    dashboard_timeout_s: float = field(
-        default=0.4, metadata={"description": "no answer of the dashboard for this long: fault [s]", "range": (0.1, 10)}
-    )
-    connect_timeout_s: float = field(
-        default=10.0, metadata={"description": "longest wait for connecting or arming [s]", "range": (1.0, 300.0)}
-    )
-    unlock_protective_stop: bool = field(
-        default=True, metadata={"description": "rearm releases a protective stop; else it needs the pendant"}
-    )
-    payload_kg: float = field(
-        default=0.0,
-        metadata={"description": "hand and connector, told to the controller; 0: leave its own", "range": (0.0, 5.0)},
-    )
-    payload_centre_m: tuple[float, ...] = field(
-        default=(0.0, 0.0, 0.08), metadata={"description": "centre of that mass from the flange [m]"}
-    )
-    real_time_priority: int = field(
-        default=0,
-        metadata={"description": "SCHED_FIFO priority of the arm's process where permitted; 0: none", "range": (0, 90)},
-    )
-    dry_run: bool = field(default=False, metadata={"description": "measure and judge, but send nothing to the arm"})
+    remote_poll_s: float = setting(0.05, "time between questions for remote control [s]", 0.01, 1.0)
+    dashboard_timeout_s: float = setting(0.4, "no answer of the dashboard for this long: fault [s]", 0.1, 10)
+    connect_timeout_s: float = setting(10.0, "longest wait for connecting or arming [s]", 1.0, 300.0)
+    unlock_protective_stop: bool = setting(True, "rearm releases a protective stop; else it needs the pendant")
+    payload_kg: float = setting(0.0, "hand and connector, told to the controller; 0: leave its own", 0.0, 5.0)
+    payload_centre_m: tuple[float, ...] = setting((0.0, 0.0, 0.08), "centre of that mass from the flange [m]")
+    real_time_priority: int = setting(0, "SCHED_FIFO priority of the arm's process where permitted; 0: none", 0, 90)
+    dry_run: bool = setting(False, "measure and judge, but send nothing to the arm")
 
     def __post_init__(self) -> None:
         """Check the numbers. Raises SafetyConfigError."""
-        check_ranges(self)
+        check_ranges(self, SafetyConfigError)
         if not self.host:
             raise SafetyConfigError("UrArmConfig: host is empty; valid: the address of a controller")
         if len(self.payload_centre_m) != 3:

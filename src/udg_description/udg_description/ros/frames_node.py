@@ -6,7 +6,7 @@ Where robot_state_publisher runs, `robot` is false and this node publishes the c
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from rclpy.context import Context
@@ -23,6 +23,7 @@ from udg_description.ros.one_publisher import subscribe_one
 from udg_description.ros.params import declare, refuse_unknown
 from udg_description.ros.spin import run_node
 from udg_description.ros.tf_message import Frame, to_bytes
+from udg_description.settings import setting
 from udg_description.urdf import load_urdf, urdf_path
 
 
@@ -30,11 +31,9 @@ from udg_description.urdf import load_urdf, urdf_path
 class FramesConfig:
     """Parameters of the node."""
 
-    camera_config: str = field(default="", metadata={"description": "file of the cameras; empty: the default cameras"})
-    robot: bool = field(
-        default=True, metadata={"description": "publish the robot's frames and description; false: somebody else does"}
-    )
-    rate_hz: float = field(default=20.0, metadata={"description": "of /tf, at most [1/s]", "range": (1.0, 200.0)})
+    camera_config: str = setting("", "file of the cameras; empty: the default cameras")
+    robot: bool = setting(True, "publish the robot's frames and description; false: somebody else does")
+    rate_hz: float = setting(20.0, "of /tf, at most [1/s]", 1.0, 200.0)
 
 
 class FramesNode(Node):

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
 
 from udg_description.camera import CameraModel
+from udg_description.settings import setting
 from udg_perception.errors import PerceptionConfigError
 
 WiredSync = Literal["standalone", "master", "subordinate"]
@@ -38,45 +39,20 @@ class DepthSource(Protocol):
 class KinectConfig:
     """One camera: which one it is, and how it works."""
 
-    serial_number: str = field(
-        default="", metadata={"description": "on the camera's base; empty: the first one that is free"}
+    serial_number: str = setting("", "on the camera's base; empty: the first one that is free")
+    depth_mode: Literal["NFOV_UNBINNED", "NFOV_2X2BINNED", "WFOV_2X2BINNED"] = setting(
+        "NFOV_UNBINNED", "resolution and field of view"
     )
-    depth_mode: Literal["NFOV_UNBINNED", "NFOV_2X2BINNED", "WFOV_2X2BINNED"] = field(
-        default="NFOV_UNBINNED", metadata={"description": "resolution and field of view"}
-    )
-    rate_hz: int = field(default=15, metadata={"description": "images a second", "choices": (5, 15, 30)})
-    wired_sync: WiredSync = field(
-        default="standalone", metadata={"description": "standalone, master or subordinate on the sync cable"}
-    )
-    subordinate_delay_us: int = field(
-        default=160,
-        metadata={"description": "of a subordinate, so that the lasers alternate [us]", "range": (0, 20000)},
-    )
-    master_delay_s: float = field(
-        default=3.0,
-        metadata={"description": "the master starts so much later: subordinates go first [s]", "range": (0.0, 60.0)},
-    )
-    exposure_us: int = field(
-        default=0,
-        metadata={
-            "description": "master: colour exposure [us]; steady ones keep the rate; 0: auto",
-            "range": (0, 130000),
-        },
-    )
-    latency_s: float = field(
-        default=0.0,
-        metadata={"description": "from exposure to arrival of the quickest image [s]", "range": (0.0, 0.5)},
-    )
-    infrared: bool = field(
-        default=False, metadata={"description": "infrared images as well, which calibration by a board needs"}
-    )
-    playback: str = field(
-        default="", metadata={"description": "a recording (.mkv) in place of the camera; empty: live"}
-    )
-    loop: bool = field(default=True, metadata={"description": "play the recording again and again"})
-    record: str = field(
-        default="", metadata={"description": "write what the camera sees to this file (.mkv); empty: no"}
-    )
+    rate_hz: int = setting(15, "images a second", choices=(5, 15, 30))
+    wired_sync: WiredSync = setting("standalone", "standalone, master or subordinate on the sync cable")
+    subordinate_delay_us: int = setting(160, "of a subordinate, so that the lasers alternate [us]", 0, 20000)
+    master_delay_s: float = setting(3.0, "the master starts so much later: subordinates go first [s]", 0.0, 60.0)
+    exposure_us: int = setting(0, "master: colour exposure [us]; steady ones keep the rate; 0: auto", 0, 130000)
+    latency_s: float = setting(0.0, "from exposure to arrival of the quickest image [s]", 0.0, 0.5)
+    infrared: bool = setting(False, "infrared images as well, which calibration by a board needs")
+    playback: str = setting("", "a recording (.mkv) in place of the camera; empty: live")
+    loop: bool = setting(True, "play the recording again and again")
+    record: str = setting("", "write what the camera sees to this file (.mkv); empty: no")
 
     def __post_init__(self) -> None:
         """Check what can't be. Raises PerceptionConfigError."""

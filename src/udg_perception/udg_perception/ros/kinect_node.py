@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 from rclpy.context import Context
@@ -19,6 +19,7 @@ from udg_description.ros.diagnostics import Diagnostics, InputMonitor, Level, St
 from udg_description.ros.lifecycle import RETRY_S, SteadyLifecycleNode
 from udg_description.ros.params import declare, refuse_unknown
 from udg_description.ros.spin import run_node
+from udg_description.settings import setting
 from udg_perception.errors import KinectError
 from udg_perception.kinect.open_source import open_source
 from udg_perception.kinect.source import DepthFrame, DepthSource, KinectConfig
@@ -33,15 +34,9 @@ READ_S = 0.2  # longest wait for an image in one go
 class KinectNodeConfig(KinectConfig):
     """Parameters of the node."""
 
-    side: Literal["left", "right"] = field(default="left", metadata={"description": "whose topics: left or right"})
-    autostart: bool = field(
-        default=True,
-        metadata={"description": "configure and activate at the start, again and again until the camera is there"},
-    )
-    stale_after_s: float = field(
-        default=0.5,
-        metadata={"description": "a camera without an image for this long is silent [s]", "range": (0.05, 60)},
-    )
+    side: Literal["left", "right"] = setting("left", "whose topics: left or right")
+    autostart: bool = setting(True, "configure and activate at the start, again and again until the camera is there")
+    stale_after_s: float = setting(0.5, "a camera without an image for this long is silent [s]", 0.05, 60)
 
 
 class KinectNode(SteadyLifecycleNode):

@@ -16,6 +16,7 @@ from udg_description.ros.diagnostics import Diagnostics, InputMonitor, Level, St
 from udg_description.ros.one_publisher import subscribe_one
 from udg_description.ros.params import declare, refuse_unknown
 from udg_description.ros.spin import run_node
+from udg_description.settings import setting
 from udg_perception.errors import PerceptionConfigError
 from udg_perception.matching import FrameMatcher, MatchedFrame, MatcherConfig
 from udg_perception.scene_cloud import SceneCloudBuilder, SceneCloudConfig, SceneCloudStats
@@ -28,15 +29,9 @@ _REPORT_PERIOD_S = 5.0
 class PerceptionNodeConfig:
     """Parameters of the perception node."""
 
-    lockstep: bool = field(
-        default=False, metadata={"description": "inputs of one moment have equal stamps and none is lost"}
-    )
-    camera_config: str | None = field(
-        default=None, metadata={"description": "file of the cameras' poses and intrinsics; empty = the default cameras"}
-    )
-    stale_after_s: float = field(
-        default=1.0, metadata={"description": "an input older than this is silent [s]", "range": (0.05, 60.0)}
-    )
+    lockstep: bool = setting(False, "inputs of one moment have equal stamps and none is lost")
+    camera_config: str | None = setting(None, "file of the cameras' poses and intrinsics; empty = the default cameras")
+    stale_after_s: float = setting(1.0, "an input older than this is silent [s]", 0.05, 60.0)
     scene_cloud: SceneCloudConfig = field(default_factory=SceneCloudConfig)
     matcher: MatcherConfig = field(default_factory=MatcherConfig)
 
