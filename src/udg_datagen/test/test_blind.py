@@ -8,6 +8,7 @@ import pytest
 
 import udg_policy
 from udg_datagen import rollout
+from udg_datagen.benchmark.engine_policy import EnginePolicy
 from udg_datagen.blind import blind_modes, empty, shifted
 from udg_datagen.rollout import Rollout, RolloutConfig, Trial, summarise_blind
 from udg_description.errors import UdgError
@@ -49,14 +50,15 @@ class Watching:
     def __init__(self) -> None:
         self.clouds: list[np.ndarray] = []
 
-    def predict(self, cloud: np.ndarray, q: np.ndarray) -> Prediction:
+    def predict(self, cloud: np.ndarray, q: np.ndarray, steps: int | None = None) -> Prediction:
         self.clouds.append(cloud)
         return Prediction(np.tile(HOME_Q, (8, 1)), None)
 
 
 def test_the_policy_of_a_blind_trial_sees_what_is_left() -> None:
     engine = Watching()
-    runner = Rollout(engine, RolloutConfig(limit_s=0.1, whole_images=False))  # type: ignore[arg-type]
+    policy = EnginePolicy(engine)  # type: ignore[arg-type]
+    runner = Rollout(policy, RolloutConfig(limit_s=0.1, whole_images=False))
     for blind in ("", "empty", "shifted"):
         runner.run("cube_60", 1, blind)
     whole, none, moved = engine.clouds

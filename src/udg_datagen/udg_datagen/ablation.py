@@ -25,6 +25,7 @@ import torch
 
 from udg_datagen.ablation_report import Run as MeasuredRun
 from udg_datagen.ablation_report import report_of, write_report
+from udg_datagen.benchmark.engine_policy import EnginePolicy
 from udg_datagen.rollout import Rollout, RolloutConfig, Trial
 from udg_datagen.workers import LocalPool, Pool
 from udg_description.cache import say_if_not_writable
@@ -183,7 +184,7 @@ class RunBench:
         left = [task for task in (*self.plan.known, *self.plan.unseen) if task not in done]
         if not left:
             return
-        rollout = Rollout(PolicyEngine.load(folder), RolloutConfig())
+        rollout = Rollout(EnginePolicy(PolicyEngine.load(folder)), RolloutConfig())
         with open(folder / TRIALS_NAME, "a", encoding="utf-8") as stream:
             for task in left:
                 stream.write(json.dumps(asdict(rollout.run(*task))) + "\n")

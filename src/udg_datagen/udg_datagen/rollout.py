@@ -17,32 +17,34 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from tqdm import tqdm
 
-from udg_control.follower import ChunkFollower, FollowerConfig
-from udg_control.offline import OfflineFilter
+from udg_control.follower import FollowerConfig
 from udg_control.safety import SafetyConfig
 from udg_datagen.attempt import task_rng
+from udg_datagen.benchmark.cell import Cell
+from udg_datagen.benchmark.engine_policy import EnginePolicy
+from udg_datagen.benchmark.policy import Observation, Policy, PolicyFault, Start, act, reset
+from udg_datagen.benchmark.rules import Rules
 from udg_datagen.blind import BLIND, blind_modes
+from udg_datagen.execution import CommandDrive
 from udg_datagen.intervals import wilson_interval
 from udg_datagen.phases import PhaseWatch, summarise_phases
 from udg_datagen.trial_cause import TrialWatch
 from udg_datagen.workers import LocalPool, Pool
-from udg_description.camera import default_cameras
 from udg_description.errors import UdgError, cli
 from udg_description.files import user_path, write_atomically
 from udg_description.layout import HOME_Q
-from udg_description.limits import joint_limits
-from udg_description.model import RobotModel
-from udg_perception.scene_cloud import SceneCloudBuilder, SceneCloudConfig
-from udg_policy.inference.engine import PolicyEngine, Prediction
-from udg_policy.inference.player import ChunkPlayer, PlayerConfig
-from udg_sim.depth import DepthRig, KinectNoise
+from udg_policy.inference.engine import PolicyEngine
+from udg_policy.inference.player import PlayerConfig
 from udg_sim.objects import SIZES, ObjectLibrary, ObjectModel
 from udg_sim.selection import HELP, select
 from udg_sim.trial import LiftTracker, sample_placement
-from udg_sim.world import World, WorldConfig
+
+_FALLEN_M = -0.3  # [m, world] centre of an object that has fallen off the table: no hand gets below it
+_ROUNDING_S = 1e-6
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +77,8 @@ class RolloutConfig:
 
     limit_s: float = 12.0
     whole_images: bool = True
-    player: PlayerConfig = field(default_factory=PlayerConfig)
+    end_decided: bool = False  # do not go on with a trial that can no longer succeed
+    rules: Rules = field(default_factory=Rules)
     follower: FollowerConfig = field(default_factory=FollowerConfig)
     safety: SafetyConfig = field(default_factory=SafetyConfig)
 
@@ -84,91 +87,87 @@ class RolloutConfig:
             raise UdgError(f"limit_s is {self.limit_s}, valid: > 0")
 
 
+class LostTrial(UdgError):
+    """A trial that the policy itself ended: `trial` is the account of it, its cause the fault's."""
+
+    def __init__(self, trial: Trial, fault: PolicyFault) -> None:
+        super().__init__(f"{fault.cause}: {fault}")
+        self.trial, self.fault = trial, fault
+
+
 class Rollout:
     """Runs trials of one policy."""
 
-    def __init__(self, engine: PolicyEngine, config: RolloutConfig) -> None:
-        self._engine, self._config = engine, config
-        self._cameras = default_cameras()
-        self._cloud = SceneCloudConfig()
-        self._builder = SceneCloudBuilder(self._cloud, self._cameras, RobotModel())
-        self._library = ObjectLibrary()
-        self._world = World(WorldConfig())
-        self._rig = DepthRig(self._cameras, noise=KinectNoise())
-        self._gate = OfflineFilter(config.safety)
+    def __init__(self, policy: Policy, config: RolloutConfig, cell: Cell | None = None) -> None:
+        """`cell`: of another rollout, so that several policies share what is costly to build."""
+        self._policy, self._config = policy, config
+        self._cell = Cell(config.safety) if cell is None else cell
 
     def run(self, object_id: str, seed: int, blind: str = "") -> Trial:
-        """One trial; `blind`: one of blind.BLIND, the policy does not see where the object is."""
-        config, world = self._config, self._world
-        target = self._library.get(object_id)
-        rng = task_rng(object_id, seed)
-        world.reset(q=HOME_Q, object=target, T_world_object=sample_placement(target, rng))
+        """One trial; `blind`: one of blind.BLIND, the policy does not see where the object is. Raises LostTrial."""
+        config, world, target = self._config, self._cell.world, self._cell.library.get(object_id)
+        rules = config.rules
+        world.reset(
+            q=HOME_Q, object=target, T_world_object=sample_placement(target, task_rng(object_id, seed)),
+            mass_kg=rules.mass_kg(target), friction=rules.friction, damping=rules.damping,
+        )  # fmt: skip
         world.settle()
-        self._rig.reset(seed)
-        placed = world.T_world_object[:3, 3].copy()
-        rule, watch, phases = LiftTracker(), TrialWatch(world), PhaseWatch(world, target.mesh, target.mass_kg)
-        rule.update(world.time_s, float(placed[2]))
-        player, follower = ChunkPlayer(config.player), self._follower()
-        step_ns, period_ns = config.follower.step_ns, config.follower.period_ns
-        self._gate.start(HOME_Q)
-        start_s, steps, refused = world.time_s, 0, 0
-        while steps * step_ns * 1e-9 < config.limit_s and not rule.success:
-            chunk = None
-            if player.wants_chunk:
-                chunk, grasp = self._plan(target, blind, seed)
-                phases.plan(grasp)
-            now_ns = steps * step_ns
-            follower.follow(player.step(chunk), now_ns, now_ns)
-            while now_ns < (steps + 1) * step_ns:
-                now_ns += period_ns
-                verdict = self._gate.judge(follower.advance(now_ns), world.q)
-                if not verdict.accepted:
-                    refused += 1
-                    command, velocity = self._gate.filter.command, self._gate.filter.command_velocity
-                    assert command is not None
-                    follower.hold_at(command, velocity)
-                world.set_target(verdict.command)
-                world.step_until(start_s + now_ns * 1e-9)
-            steps += 1
-            watch.look()
-            phases.look()
-            rule.update(world.time_s, float(world.T_world_object[2, 3]))
-        failed_in = phases.conclude(rule.success)
-        return Trial(
-            object=object_id, size_class=target.size_class, seed=seed, success=rule.success,
+        self._cell.rig.reset(seed)
+        placed = world.T_world_object
+        lift, watch = LiftTracker(rules.lift), TrialWatch(world)
+        phases = PhaseWatch(world, target.mesh, rules.mass_kg(target))
+        lift.update(world.time_s, float(placed[2, 3]))
+        drive = CommandDrive(world, HOME_Q, config.follower, self._cell.gate)
+        start_s, steps, refused, fault = world.time_s, 0, 0, None
+        step_s = config.follower.step_ns * 1e-9
+        try:
+            reset(self._policy, Start(target=target, T_world_object=placed, q=HOME_Q.copy(), seed=seed))
+            while steps * step_s < config.limit_s and not lift.success:
+                look = partial(self._look, target, blind, seed)
+                targets = act(self._policy, Observation(look, world.q, steps * step_s))
+                phases.plan(getattr(self._policy, "predicted_grasp", None))
+                refused += drive.play(targets)
+                steps += 1
+                watch.look()
+                phases.look()
+                lift.update(world.time_s, float(world.T_world_object[2, 3]))
+                if config.end_decided and self._is_decided(lift, start_s, step_s):
+                    break
+        except PolicyFault as error:
+            fault = error
+        failed_in = phases.conclude(lift.success)
+        trial = Trial(
+            object=object_id, size_class=target.size_class, seed=seed, success=lift.success,
             raised_m=round(watch.raised_m, 3), final_m=round(watch.height_m, 3), steps=steps,
-            position_xy=(round(float(placed[0]), 3), round(float(placed[1]), 3)),
-            cause="" if rule.success else watch.cause(), touched=watch.touched,
+            position_xy=(round(float(placed[0, 3]), 3), round(float(placed[1, 3]), 3)),
+            cause=fault.cause if fault else "" if lift.success else watch.cause(), touched=watch.touched,
             refused=refused, phases=phases.phases, failed_in=failed_in, grasp=phases.grasp,
         )  # fmt: skip
+        if fault is not None:
+            raise LostTrial(trial, fault)
+        return trial
 
-    def _plan(self, target: ObjectModel, blind: str, seed: int) -> Prediction:
-        """What the policy wants to do, given what the cameras see now, or what is left of it."""
-        world, box = self._world, (self._cloud.crop_min, self._cloud.crop_max)
-        near = not self._config.whole_images
-        depths = self._rig.render(world.q, [(target, world.T_world_object)], box=box, near_objects=near)
-        points = self._builder.build(depths, world.q).points
-        return self._engine.predict(BLIND[blind](points, seed) if blind else points, world.q)
+    def _is_decided(self, lift: LiftTracker, start_s: float, step_s: float) -> bool:
+        """Whether the trial fails whatever happens: the object has fallen off the table, or time is too short."""
+        world = self._cell.world
+        if float(world.T_world_object[2, 3]) < _FALLEN_M:
+            return True
+        return not lift.success and lift.soonest_s(world.time_s + step_s) > start_s + self._config.limit_s + _ROUNDING_S
 
-    def _follower(self) -> ChunkFollower:
-        limits = joint_limits()
-        follower = ChunkFollower(
-            self._config.follower,
-            lower=limits.lower,
-            upper=limits.upper,
-            velocity=limits.velocity,
-            acceleration=limits.acceleration,
-        )
-        follower.sync(HOME_Q)
-        return follower
+    def _look(self, target: ObjectModel, blind: str, seed: int) -> np.ndarray:
+        """What the policy sees now: the cloud that the cameras give, or what is left of it."""
+        points = self._cell.cloud(target, whole_images=self._config.whole_images)
+        return BLIND[blind](points, seed) if blind else points
 
 
 class TrialBench:
     """Runs trials in a worker."""
 
-    def __init__(self, checkpoint: Path, config: RolloutConfig, blind: str = "") -> None:
+    def __init__(
+        self, checkpoint: Path, config: RolloutConfig, blind: str = "", player: PlayerConfig | None = None
+    ) -> None:
         torch.set_num_threads(1)
-        self._rollout, self._blind = Rollout(PolicyEngine.load(checkpoint), config), blind
+        self._rollout, self._blind = Rollout(EnginePolicy(PolicyEngine.load(checkpoint), player), config), blind
 
     def __call__(self, task: tuple[str, int]) -> Trial:
         return self._rollout.run(*task, blind=self._blind)
@@ -262,15 +261,13 @@ def run(arguments: Sequence[str] | None = None) -> None:
     modes = blind_modes(options.blind)
     known = list(PolicyEngine.load(options.checkpoint).train_objects)
     objects = select(options.objects, ObjectLibrary()) if options.objects else known
-    config = RolloutConfig(
-        player=PlayerConfig(replan_every=options.replan_every, blend=options.blend),
-        whole_images=not options.near_images,
-    )
+    player = PlayerConfig(replan_every=options.replan_every, blend=options.blend)
+    config = RolloutConfig(whole_images=not options.near_images)
     tasks = [(objects[k % len(objects)], options.seed + k // len(objects)) for k in range(options.trials)]
     os.environ["OMP_NUM_THREADS"] = "1"  # one core a worker; inherited
     summary: dict[str, Any] = {}
     for blind in ("", *modes):
-        bench = partial(TrialBench, options.checkpoint, config, blind)
+        bench = partial(TrialBench, options.checkpoint, config, blind, player)
         with LocalPool(options.workers, bench, timeout_s=900.0) as pool:
             trials, lines = run_trials(tasks, pool)
         if options.out is not None:

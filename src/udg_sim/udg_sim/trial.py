@@ -77,6 +77,10 @@ class LiftTracker:
             self._success_s = time_s
         return self.success
 
+    def soonest_s(self, next_s: float) -> float:
+        """The soonest time of a success that is still possible if the next update is at `next_s`."""
+        return max(next_s, (next_s if self._up_since_s is None else self._up_since_s) + self.rule.hold_s)
+
     @property
     def success(self) -> bool:
         """Whether the object has been up long enough at some time."""

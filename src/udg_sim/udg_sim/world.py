@@ -97,10 +97,12 @@ class World:
         T_world_object: np.ndarray | None = None,
         mass_kg: float | None = None,
         friction: float | None = None,
+        damping: float = 0.0,
     ) -> None:
         """Starts anew at time 0: robot at rest at q (36,) [rad] and holding it, the object at rest at its pose.
 
-        mass_kg and friction replace the object's own; friction is the coefficient of every pair. Raises SimError.
+        mass_kg and friction replace the object's own; friction is the coefficient of every pair. damping [1/s] slows
+        the object's translation and rotation, as nothing real does. Raises SimError.
         """
         q = _checked_q(q)
         if object is not None and T_world_object is None:
@@ -111,6 +113,8 @@ class World:
             friction = self.config.friction if object is None else object.friction
         if not friction >= 0:
             raise SimError(f"World.reset: friction is {friction}, must be >= 0")
+        if not damping >= 0:
+            raise SimError(f"World.reset: damping is {damping}, must be >= 0")
         config = self.config
         self.object_model = object
         self._steps = 0
@@ -147,6 +151,7 @@ class World:
                 mass_kg=mass_kg,
                 position_iterations=config.position_iterations,
             )
+            self._object.linear_damping = self._object.angular_damping = damping
             self._shape_names.update({shape: "object" for shape in self._object.collision_shapes})
         self._target = q.copy()
 

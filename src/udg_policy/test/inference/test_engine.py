@@ -59,6 +59,15 @@ def test_a_chunk_is_finite_within_limits_and_repeatable(engine: PolicyEngine) ->
     np.testing.assert_array_equal(chunk, engine.act(points, q))
 
 
+def test_fewer_steps_are_the_first_of_the_chunk(engine: PolicyEngine) -> None:
+    points, q = observation()
+    chunk = engine.act(points, q)
+    np.testing.assert_array_equal(engine.predict(points, q, 2).chunk, chunk[:2])
+    np.testing.assert_array_equal(engine.predict(points, q, 9).chunk, chunk)
+    nothing = points[points[:, 3] != 0]
+    assert engine.predict(nothing, q, 2).chunk.shape == (2, 36)
+
+
 def test_a_batch_equals_its_members(engine: PolicyEngine) -> None:
     observations = [observation(seed) for seed in range(3)]
     points, q = (np.stack(values) for values in zip(*observations, strict=True))

@@ -102,3 +102,10 @@ def test_bad_settings_are_named() -> None:
         PlayerConfig(replan_every=0)
     with pytest.raises(ConfigError, match="blend"):
         PlayerConfig(blend=2.0)
+
+
+def test_what_is_not_looked_at_before_the_next_chunk_is_told() -> None:
+    """The step executed last heads for the next one."""
+    assert PlayerConfig().steps_needed == 2
+    assert PlayerConfig(replan_every=3).steps_needed == 4
+    assert PlayerConfig(blend=0.5).steps_needed is None

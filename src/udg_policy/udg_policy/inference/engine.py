@@ -76,19 +76,21 @@ class PolicyEngine:
         """
         return self.predict(points, q).chunk
 
-    def predict(self, points: np.ndarray, q: np.ndarray) -> Prediction:
-        """The chunk of `act`, and the predicted grasp."""
-        return self._predict(_numbers("scene cloud", points)[None], _numbers("joint angles", q)[None])[0]
+    def predict(self, points: np.ndarray, q: np.ndarray, steps: int | None = None) -> Prediction:
+        """The chunk of `act`, and the predicted grasp. `steps`: no more than the first so many are wanted, for whoever
+        plans again before the others: a step costs inverse kinematics of both arms."""
+        return self._predict(_numbers("scene cloud", points)[None], _numbers("joint angles", q)[None], steps)[0]
 
     def act_batch(self, points: np.ndarray, q: np.ndarray) -> np.ndarray:
         """Chunks (B, K, 36) for several observations: points (B, M, 4), q (B, 36)."""
         return np.stack([one.chunk for one in self._predict(points, q)])
 
     @torch.inference_mode()
-    def _predict(self, points: np.ndarray, q: np.ndarray) -> list[Prediction]:
+    def _predict(self, points: np.ndarray, q: np.ndarray, steps: int | None = None) -> list[Prediction]:
         points, q = _numbers("scene cloud", points), _numbers("joint angles", q).astype(np.float64)
         self._check(points, q)
-        held = np.repeat(joint_limits().clip(q)[:, None], self.chunk, axis=1)
+        wanted = self.chunk if steps is None else min(steps, self.chunk)
+        held = np.repeat(joint_limits().clip(q)[:, None], wanted, axis=1)
         predictions = [Prediction(chunk, None) for chunk in held]
         active = [i for i in range(len(q)) if self.sees_object(points[i])]
         if not active:
@@ -98,8 +100,8 @@ class PolicyEngine:
             normalised = self._network.action_head.act(output.actions, self._seed)
         actions = self._bounds.denormalise(normalised.numpy())
         for row, i in enumerate(active):
-            chunk = self.config.space.decode(actions[row], q[i])
-            if np.isfinite(chunk).all():
+            chunk = self.config.space.decode(actions[row, :wanted], q[i])
+            if np.isfinite(actions[row]).all() and np.isfinite(chunk).all():
                 predictions[i] = Prediction(chunk, _grasp(output.grasp, row, q[i]))
         return predictions
 

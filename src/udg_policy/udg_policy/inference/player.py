@@ -33,6 +33,12 @@ class PlayerConfig:
         if not 0.0 <= self.blend <= 1.0:
             raise ConfigError(f"player.blend: {self.blend}, must be in [0, 1]")
 
+    @property
+    def steps_needed(self) -> int | None:
+        """Steps of a chunk that are looked at before the next one, played a step at a time: those executed and the one
+        that they head for. None: all."""
+        return self.replan_every + 1 if self.blend == 0.0 else None
+
 
 class ChunkPlayer:
     """Keeps the recent chunks of one robot, and its own time in steps of a chunk.
