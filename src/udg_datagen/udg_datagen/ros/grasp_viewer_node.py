@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -23,6 +23,7 @@ from udg_description.ros import convert, topics
 from udg_description.ros.markers import colour, point, points
 from udg_description.ros.params import declare, refuse_unknown
 from udg_description.ros.spin import run_node
+from udg_description.settings import setting
 from udg_sim.objects import ObjectLibrary
 
 _SHAFT_M, _HEAD_M = 0.004, 0.009  # diameters of a force's arrow
@@ -32,19 +33,13 @@ _SHAFT_M, _HEAD_M = 0.004, 0.009  # diameters of a force's arrow
 class GraspViewerConfig:
     """Parameters of the grasp viewer."""
 
-    file: Path | None = field(default=None, metadata={"description": "grasp file (.npz; needed)"})
-    object: str = field(default="", metadata={"description": "library id or path.obj@size; empty: the file's own"})
-    grasp: int = field(
-        default=0, metadata={"description": "which grasp, best first", "range": (0, None), "dynamic": True}
-    )
-    every_s: float = field(
-        default=0.0, metadata={"description": "show the next grasp after this time [s]; 0: stay", "range": (0.0, 60.0)}
-    )
-    stage: Literal["pregrasp", "open", "grasp"] = field(default="grasp", metadata={"description": "what the hands do"})
-    position: tuple[float, float, float] = field(
-        default=(0.6, 0.0, 0.0), metadata={"description": "of the object's resting place in the world [m]"}
-    )
-    period_s: float = field(default=1.0, metadata={"description": "between two messages [s]", "range": (0.05, 10.0)})
+    file: Path | None = setting(None, "grasp file (.npz; needed)")
+    object: str = setting("", "library id or path.obj@size; empty: the file's own")
+    grasp: int = setting(0, "which grasp, best first", 0, None, dynamic=True)
+    every_s: float = setting(0.0, "show the next grasp after this time [s]; 0: stay", 0.0, 60.0)
+    stage: Literal["pregrasp", "open", "grasp"] = setting("grasp", "what the hands do")
+    position: tuple[float, float, float] = setting((0.6, 0.0, 0.0), "of the object's resting place in the world [m]")
+    period_s: float = setting(1.0, "between two messages [s]", 0.05, 10.0)
 
 
 class GraspViewerNode(Node):

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
+from udg_description.settings import setting
 from udg_policy.errors import ConfigError
 
 _SAME_STEPS = 1e-6  # moments that differ by less are one
@@ -18,14 +19,8 @@ _EARLY_STEPS = 0.5  # in real time a moment may come this much before its period
 class PlayerConfig:
     """How chunks are executed."""
 
-    replan_every: int = field(
-        default=1, metadata={"description": "steps of 0.1 s from one inference to the next", "range": (1, 100)}
-    )
-    blend: float = field(
-        default=0.0,
-        metadata={"description": "weight of a chunk relative to one planned a step later; 0 = newest alone",
-                  "range": (0.0, 1.0)},
-    )
+    replan_every: int = setting(1, "steps of 0.1 s from one inference to the next", 1, 100)
+    blend: float = setting(0.0, "weight of a chunk relative to one planned a step later; 0 = newest alone", 0.0, 1.0)
 
     def __post_init__(self) -> None:
         if self.replan_every < 1:

@@ -9,7 +9,7 @@ as integers; keys and values of the point tokens never formed; affine parts of t
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from udg_description.layout import SIDES
+from udg_description.settings import setting
 from udg_policy.config import PolicyConfig
 from udg_policy.errors import ConfigError
 from udg_policy.hands.hand_surface import N_SURFACE_TOKENS, SURFACE_FEATURES
@@ -36,17 +37,11 @@ _BFLOAT16_FROM = 1e8  # multiply-adds of the encoder from which bfloat16 is quic
 class InferenceConfig:
     """How an engine computes; the results differ by rounding alone."""
 
-    device: str = field(default="cpu", metadata={"description": "of the network: cpu, cuda, cuda:1, ..."})
-    threads: int = field(
-        default=1, metadata={"description": "on a CPU; more are quicker where cores are idle", "range": (1, 64)}
-    )
-    precision: str = field(
-        default="auto", metadata={"description": "of the encoder: float32, bfloat16, or auto: what is quicker here"}
-    )
-    seed: int = field(default=0, metadata={"description": "of heads that draw their actions", "range": (0, 2**31 - 1)})
-    block_rows: int = field(  # 4096 x 128 in bfloat16 fit into 1 MB of cache
-        default=4096, metadata={"description": "neighbours computed at a time on a CPU", "range": (1, 1_000_000)}
-    )
+    device: str = setting("cpu", "of the network: cpu, cuda, cuda:1, ...")
+    threads: int = setting(1, "on a CPU; more are quicker where cores are idle", 1, 64)
+    precision: str = setting("auto", "of the encoder: float32, bfloat16, or auto: what is quicker here")
+    seed: int = setting(0, "of heads that draw their actions", 0, 2**31 - 1)
+    block_rows: int = setting(4096, "neighbours computed at a time on a CPU", 1, 1_000_000)  # fits into 1 MB of cache
 
     def __post_init__(self) -> None:
         if self.precision not in PRECISIONS:

@@ -25,6 +25,7 @@ from udg_description.ros.diagnostics import Diagnostics, Level, Status
 from udg_description.ros.one_publisher import subscribe_one
 from udg_description.ros.params import declare, refuse_unknown
 from udg_description.ros.spin import run_node
+from udg_description.settings import setting
 from udg_policy.episodes.grasp import PredictedGrasp
 from udg_policy.errors import CheckpointError, ObservationError
 from udg_policy.inference.engine import MIN_SEEN_POINTS, PolicyEngine
@@ -40,21 +41,14 @@ _KEPT_STATES = 200  # 2 s of joint states
 class PolicyNodeConfig:
     """Parameters of the policy node."""
 
-    checkpoint: Path | None = field(default=None, metadata={"description": "folder of the checkpoint (needed)"})
-    lockstep: bool = field(
-        default=False, metadata={"description": "cloud and joint state of one moment have equal stamps, none is lost"}
-    )
-    start: bool = field(default=False, metadata={"description": "act from the beginning, without /policy/start"})
-    max_stamp_gap_s: float = field(
-        default=0.05,
-        metadata={"description": "real time: a cloud and its joint state may differ by this [s]", "range": (0.0, 1.0)},
-    )
-    stale_after_s: float = field(
-        default=1.0, metadata={"description": "an input older than this is silent [s]", "range": (0.05, 60.0)}
-    )
+    checkpoint: Path | None = setting(None, "folder of the checkpoint (needed)")
+    lockstep: bool = setting(False, "cloud and joint state of one moment have equal stamps, none is lost")
+    start: bool = setting(False, "act from the beginning, without /policy/start")
+    max_stamp_gap_s: float = setting(0.05, "real time: a cloud and its joint state may differ by this [s]", 0.0, 1.0)
+    stale_after_s: float = setting(1.0, "an input older than this is silent [s]", 0.05, 60.0)
     player: PlayerConfig = field(default_factory=PlayerConfig)
     inference: InferenceConfig = field(default_factory=InferenceConfig)
-    markers: bool = field(default=True, metadata={"description": "publish the predicted hands and fingertip paths"})
+    markers: bool = setting(True, "publish the predicted hands and fingertip paths")
 
 
 class PolicyNode(Node):

@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +23,7 @@ from udg_description.errors import UdgError
 from udg_description.ros import convert, diagnostics, topics
 from udg_description.ros.params import declare
 from udg_description.ros.spin import run_node
+from udg_description.settings import setting
 from udg_sim.ros.camera_output import CameraOutput
 from udg_sim.ros.session import COMMAND_HZ, SimSession, TrialSpec
 from udg_sim.ros.status import TrialStatus
@@ -36,26 +37,13 @@ MAX_LAG_S = 0.25  # further behind than this, real time is given up and the lag 
 class SimNodeConfig:
     """Parameters of the sim node that are fixed at its start."""
 
-    lockstep: bool = field(default=True, metadata={"description": "step only when the command for the time has come"})
-    noise: bool = field(default=True, metadata={"description": "Kinect-like noise on the depth images"})
-    image_hz: int = field(
-        default=10,
-        metadata={"description": "rate of the depth images in real time [1/s]", "choices": (10, 20, 25)},
-    )
-    autostart: bool = field(
-        default=True, metadata={"description": "begin the first trial at once; else stand still until /sim/reset"}
-    )
-    trial_time_s: float = field(
-        default=0.0,
-        metadata={"description": "in lockstep, halt so long after the start [s]; 0 = never", "range": (0.0, 90.0)},
-    )
-    command_deadline_s: float = field(
-        default=5.0,
-        metadata={"description": "lockstep: report a command that is later than this [s]", "range": (0.5, 600.0)},
-    )
-    camera_config: str = field(
-        default="", metadata={"description": "file of the cameras to simulate; empty: the default cameras"}
-    )
+    lockstep: bool = setting(True, "step only when the command for the time has come")
+    noise: bool = setting(True, "Kinect-like noise on the depth images")
+    image_hz: int = setting(10, "rate of the depth images in real time [1/s]", choices=(10, 20, 25))
+    autostart: bool = setting(True, "begin the first trial at once; else stand still until /sim/reset")
+    trial_time_s: float = setting(0.0, "in lockstep, halt so long after the start [s]; 0 = never", 0.0, 90.0)
+    command_deadline_s: float = setting(5.0, "lockstep: report a command that is later than this [s]", 0.5, 600.0)
+    camera_config: str = setting("", "file of the cameras to simulate; empty: the default cameras")
 
 
 class SimNode(Node):
