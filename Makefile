@@ -25,6 +25,10 @@ RUN ?= out/train
 # episode-page; empty: the first one
 EPISODE ?=
 PRESET ?= edge
+# benchmark
+PROTOCOL ?= quick
+POLICIES ?= ours
+RULES ?= paper
 # pack
 PART_MB ?= 60
 # calibrate
@@ -62,6 +66,7 @@ VARS_unpack := DATA OUT
 VARS_train := DATA RUN PRESET SEED ARGS
 VARS_episode-page := EPISODE DATA CHECKPOINT OUT ARGS
 VARS_trials := CHECKPOINT OBJECTS OBJECT TRIALS SEED WORKERS ARGS
+VARS_benchmark := PROTOCOL POLICIES RULES OBJECTS OBJECT OUT WORKERS ARGS
 VARS_agreement := OBJECTS OBJECT SCENES WORKERS OUT ARGS
 VARS_ablations := DATA OUT PRESET WORKERS ARGS
 VARS_objects := OBJECTS OBJECT WORKERS FETCH ADD SIZE UNIT ARGS
@@ -86,7 +91,7 @@ else ifneq ($(call given,OBJECTS),)
 override OBJECT := $(OBJECTS)
 endif
 
-.PHONY: help rehearse setup sim bench-tick bench-control bench-policy bench-synthesis test fault-table lint colcon-test grasps demos agreement trials data-info corrections pack unpack train ablations episode-page objects calibrate rviz view replay record view-picture clean distclean
+.PHONY: help rehearse setup sim bench-tick bench-control bench-policy bench-synthesis test fault-table lint colcon-test grasps demos agreement trials benchmark data-info corrections pack unpack train ablations episode-page objects calibrate rviz view replay record view-picture clean distclean
 
 help:  ## list the targets and their variables
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -161,6 +166,11 @@ agreement: setup  ## does the expert choose the same grasp again? OBJECTS SCENES
 trials: setup  ## closed-loop TRIALS of CHECKPOINT on OBJECTS without ROS, through the safety filter; last line: JSON (ARGS="--out a.jsonl")
 	@$(ENV) exec udg trials --trials $(TRIALS) --seed $(if $(call given,SEED),$(SEED),100000) \
 		--checkpoint "$(or $(CHECKPOINT),src/udg_policy/udg_policy/data/edge)" \
+		$(if $(OBJECTS),--objects "$(OBJECTS)") $(if $(WORKERS),--workers $(WORKERS)) $(ARGS)
+
+benchmark: setup  ## POLICIES=ours,planner on the trials of PROTOCOL=quick (paper, smoke) into OUT: table, page (resumes; WORKERS=n or RAY_ADDRESS); last line: JSON
+	@$(ENV) exec udg benchmark --protocol $(PROTOCOL) --policies "$(POLICIES)" --rules $(RULES) \
+		--out "$(if $(filter command% environment,$(origin OUT)),$(OUT),out/benchmark)" \
 		$(if $(OBJECTS),--objects "$(OBJECTS)") $(if $(WORKERS),--workers $(WORKERS)) $(ARGS)
 
 data-info: setup  ## what the dataset DATA holds, with pictures in DATA/info; last line: JSON (ARGS=--verify)

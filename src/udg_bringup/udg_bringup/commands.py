@@ -45,6 +45,7 @@ COMMANDS: dict[str, tuple[Command, ...]] = {
     "Policy": (
         Command("train", "udg_policy.training.train", "train a policy"),
         Command("trials", "udg_datagen.rollout", "closed-loop trials without ROS, through the safety filter"),
+        Command("benchmark", "udg_datagen.benchmark.run", "policies on the same trials: tables, intervals, a page"),
         Command("paired", "udg_datagen.paired", "compare two policies on the same trials (McNemar)"),
         Command("ablations", "udg_datagen.ablation", "train and measure variants of a preset"),
         Command("episode-page", "udg_policy.pages.episode_page", "play an episode with a checkpoint on a web page"),

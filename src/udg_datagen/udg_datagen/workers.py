@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import multiprocessing
+import os
 import signal
 import time
 import traceback
@@ -284,6 +285,15 @@ class _Actor:
             return self._runner(job)
 
         return run_job(first, job)
+
+
+def open_pool(start: Start, workers: int | None, timeout_s: float) -> Pool:
+    """Workers of one thread each: of this machine (default: one), or of the Ray cluster at RAY_ADDRESS (its cores)."""
+    os.environ["OMP_NUM_THREADS"] = "1"  # inherited
+    address = os.environ.get("RAY_ADDRESS")
+    if address:
+        return RayPool(address, workers, start, timeout_s)
+    return LocalPool(1 if workers is None else workers, start, timeout_s)
 
 
 def _import_ray() -> ModuleType:

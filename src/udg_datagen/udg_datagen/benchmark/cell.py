@@ -25,10 +25,13 @@ class Cell:
         self.world = World(WorldConfig())
         self.rig = DepthRig(cameras, noise=KinectNoise())
         self.gate = OfflineFilter(safety)
+        self.clouds = 0
+        """How many clouds were made."""
 
     def cloud(self, target: ObjectModel, *, whole_images: bool) -> np.ndarray:
         """The scene cloud (N, 4) of this moment, with the camera noise of one more frame."""
         world = self.world
+        self.clouds += 1
         objects = [(target, world.T_world_object)]
         depths = self.rig.render(world.q, objects, box=self._box, near_objects=not whole_images)
         return self._builder.build(depths, world.q).points

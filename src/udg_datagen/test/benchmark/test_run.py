@@ -1,0 +1,109 @@
+"""The command: any policy, any number of workers, any interruption."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from udg_datagen.benchmark import run as benchmark
+from udg_datagen.benchmark.policies import entrants
+from udg_datagen.benchmark.protocol import PROTOCOLS, Protocol, facts_of, seen_of
+from udg_datagen.benchmark.rows import ROWS_NAME, read
+from udg_description.errors import UdgError
+from udg_sim.objects import HELD_OUT, ObjectLibrary
+
+
+@pytest.fixture(autouse=True)
+def importable(monkeypatch: pytest.MonkeyPatch) -> None:
+    here = str(Path(__file__).parent)
+    monkeypatch.syspath_prepend(here)
+    monkeypatch.setenv("PYTHONPATH", ":".join([here, *sys.path]))  # of the workers
+
+
+def command(out: Path, *options: str) -> None:
+    benchmark.run(["--protocol", "smoke", "--objects", "cube_60", "--out", str(out), *options])
+
+
+def test_policies_that_fail_lose_their_trials_and_never_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    smoke = Protocol(name="smoke", objects="cube_60", trials=7, first_seed=0)
+    monkeypatch.setitem(PROTOCOLS, "smoke", smoke)
+    command(tmp_path / "a", "--policies", "bad_policies:Bad,bad_policies:Unmade", "--timeout", "40", "--workers", "2")
+    said = capsys.readouterr()
+    rows = read(tmp_path / "a" / ROWS_NAME)
+    bad = {row.seed: row.cause for row in rows if row.policy.endswith("Bad")}
+    assert bad == {0: "stalled", 1: "policy_raised", 2: "policy_invalid", 3: "policy_invalid", 4: "no_plan",
+                   5: "policy_hung", 6: "policy_died"}  # fmt: skip
+    assert {row.cause for row in rows if row.policy.endswith("Unmade")} == {"policy_raised"}
+    assert "1 x bad_policies:Bad: policy_raised: RuntimeError: lost the thread" in said.err
+    assert "7 x bad_policies:Unmade: policy_raised: FileNotFoundError: weights.bin" in said.err
+    raised = next(row for row in rows if row.seed == 1)
+    assert (raised.time_s, raised.frames, raised.mass_kg > 0) == (0.2, 0, True)
+    last = json.loads(said.out.splitlines()[-1])
+    assert last["policies"]["bad_policies:Bad"]["successes"] == 0 and last["not_run"] == 0
+
+
+def test_one_worker_and_two_give_the_same_rows_and_the_command_goes_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ("--policies", "bad_policies:Bad", "--trials", "3")
+    command(tmp_path / "one", *options)
+    command(tmp_path / "two", *options, "--workers", "2")
+    one, two = ((tmp_path / name / ROWS_NAME).read_bytes() for name in ("one", "two"))
+    assert one == two
+    (tmp_path / "one" / ROWS_NAME).write_bytes(one[: one.rfind(b"bad_policies") + 30])  # killed in the last row
+    command(tmp_path / "one", *options)
+    assert (tmp_path / "one" / ROWS_NAME).read_bytes() == two
+    assert (tmp_path / "one" / "index.html").read_text().count("<table>") == 5
+    with pytest.raises(UdgError, match="holds trials with another protocol; give another --out"):
+        command(tmp_path / "one", "--policies", "bad_policies:Bad", "--trials", "4")
+    with pytest.raises(UdgError, match="another rules"):
+        command(tmp_path / "one", *options, "--rules", "reference")
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [(("--policies", "nobody"), "policy 'nobody' does not exist; valid: .*ours"),
+     (("--policies", "nowhere:Policy"), "ModuleNotFoundError"),
+     (("--policies", "bad_policies:Nobody"), "has no attribute 'Nobody'"),
+     (("--policies", "bad_policies:Half"), "has no method act"),
+     (("--policies", "ours:/nowhere"), "no such checkpoint"),
+     (("--policies", ","), "no policy in"),
+     (("--objects", "cube_61"), "not in the library"),
+     (("--objects", "nowhere.obj@0.1"), "is no file"),
+     (("--protocol", "long"), "protocol 'long' does not exist; valid: paper, quick, smoke"),
+     (("--rules", "mine"), "rules 'mine' do not exist; valid: paper, reference"),
+     (("--trials", "0"), "trials 0 must be at least 1"),
+     (("--workers", "0"), "--workers at least 1")],
+)  # fmt: skip
+def test_what_cannot_be_run_is_named_before_the_first_trial(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: tuple[str, str], says: str
+) -> None:
+    monkeypatch.setattr(benchmark, "open_pool", None)
+    with pytest.raises(UdgError, match=says):
+        command(tmp_path / "out", *options)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_source_that_is_not_here_is_named_before_the_first_trial(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from udg_sim import sources
+
+    monkeypatch.setattr(sources, "is_present", lambda name: False)
+    with pytest.raises(UdgError, match="`make objects FETCH="):
+        benchmark.run(["--protocol", "paper", "--out", str(tmp_path / "out")])
+
+
+def test_the_papers_protocol_has_600_objects_of_three_sizes_that_nobody_trains_on() -> None:
+    library = ObjectLibrary()
+    ids = library.ids(source=HELD_OUT)
+    facts = facts_of(ids, library)
+    assert len(ids) == 600 and len(PROTOCOLS["paper"].seeds) == 10
+    assert [sum(one.size == size for one in facts.values()) for size in ("small", "medium", "large")] == [201, 200, 199]
+    assert sum(one.seen for one in facts.values()) == 272
+    trained_on = entrants("ours")[0].trained_on
+    assert len(trained_on) > 100 and not set(ids) & set(trained_on)
+    assert seen_of(trained_on[0], facts[ids[0]], trained_on) == "trained"

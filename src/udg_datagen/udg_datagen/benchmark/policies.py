@@ -1,0 +1,115 @@
+"""Policies by name: `ours`, `planner`, `dexgraspnet`, `dp3`, or `module:Class` of anybody's.
+
+A name may have an argument: ours:FOLDER and dp3:FOLDER of a checkpoint, dexgraspnet:CANDIDATESxITERATIONS.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from udg_datagen.benchmark.policy import Policy
+from udg_description.errors import UdgError
+from udg_description.files import user_path
+from udg_policy.network.checkpoint import WEIGHTS_NAME, load_checkpoint
+from udg_sim.objects import SIZES
+
+if TYPE_CHECKING:
+    from udg_datagen.benchmark.cell import Cell
+
+HELP = (
+    "comma-separated: ours[:CHECKPOINT] (default: the shipped one), planner (the generator, which knows the mesh), "
+    "module:Class of your own"
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entrant:
+    """A policy that takes part. `make` is called in the worker, with the cell that its trials take place in."""
+
+    name: str  # in the tables: as it was asked for
+    make: Callable[[Cell], Policy]
+    sizes: tuple[str, ...] = tuple(SIZES)  # of the objects that it can handle
+    digest: str = ""  # of what it was made from
+    data_hash: str = ""  # of the data that it was trained on
+    trained_on: tuple[str, ...] = ()  # objects
+
+
+def entrants(text: str) -> list[Entrant]:
+    """The policies of a comma-separated text, each checked here, before any trial. Raises UdgError."""
+    names = list(dict.fromkeys(word.strip() for word in text.split(",") if word.strip()))
+    if not names:
+        raise UdgError(f"no policy in {text!r}; valid: {HELP}")
+    return [entrant(name) for name in names]
+
+
+def entrant(name: str) -> Entrant:
+    """The policy of a name. Raises UdgError."""
+    kind, _, argument = name.partition(":")
+    if kind in _KINDS:
+        return _KINDS[kind](name, argument)
+    if argument.isidentifier() and all(part.isidentifier() for part in kind.split(".")):
+        return _foreign(name, kind, argument)
+    raise UdgError(f"policy {name!r} does not exist; valid: {HELP}")
+
+
+def _ours(name: str, argument: str) -> Entrant:
+    folder = user_path(argument) if argument else Path(str(resources.files("udg_policy") / "data" / "edge"))
+    checkpoint = load_checkpoint(folder)
+    return Entrant(
+        name=name, make=partial(_make_ours, folder), digest=_sha256(folder / WEIGHTS_NAME),
+        data_hash=checkpoint.data_hash, trained_on=checkpoint.train_objects,
+    )  # fmt: skip
+
+
+def _make_ours(folder: Path, cell: Cell) -> Policy:
+    from udg_datagen.benchmark.engine_policy import EnginePolicy
+    from udg_policy.inference.engine import PolicyEngine
+
+    return EnginePolicy(PolicyEngine.load(folder))
+
+
+def _planner(name: str, argument: str) -> Entrant:
+    if argument:
+        raise UdgError(f"policy {name!r}: planner takes no argument")
+    from udg_datagen.expert import VERSION
+
+    return Entrant(name=name, make=_make_planner, digest=f"expert {VERSION}")
+
+
+def _make_planner(cell: Cell) -> Policy:
+    from udg_datagen.benchmark.planner_policy import PlannerPolicy
+
+    return PlannerPolicy()
+
+
+def _foreign(name: str, module: str, attribute: str) -> Entrant:
+    try:
+        found = importlib.import_module(module)
+        kind = getattr(found, attribute)
+    except Exception as error:  # whatever a module does when it is imported
+        raise UdgError(f"policy {name!r}: {type(error).__name__}: {error}; valid: an importable module:Class (PYTHONPATH)"
+                       ) from error  # fmt: skip
+    missing = [method for method in ("reset", "act") if not callable(getattr(kind, method, None))]
+    if missing:
+        raise UdgError(f"policy {name!r}: has no method {missing[0]}; valid: reset(start) and act(observation)")
+    path = getattr(found, "__file__", None)
+    digest = _sha256(Path(path)) if path else ""
+    return Entrant(name=name, make=partial(_make_foreign, module, attribute), digest=digest)
+
+
+def _make_foreign(module: str, attribute: str, cell: Cell) -> Policy:
+    return getattr(importlib.import_module(module), attribute)()
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+
+
+_KINDS: dict[str, Callable[[str, str], Entrant]] = {"ours": _ours, "planner": _planner}

@@ -1,0 +1,199 @@
+"""The benchmark: policies on the same trials, into a folder with one row a trial, tables and a page.
+
+    make benchmark PROTOCOL=quick POLICIES=ours,planner OUT=out/benchmark WORKERS=2
+
+The same command goes on where it was interrupted. The result does not depend on the number of workers. Last line: JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from udg_datagen.benchmark.bench import Bench, Done, Task
+from udg_datagen.benchmark.policies import HELP as POLICIES_HELP
+from udg_datagen.benchmark.policies import Entrant, entrants
+from udg_datagen.benchmark.policy import DIED, HUNG
+from udg_datagen.benchmark.protocol import PROTOCOLS, Protocol, facts_of, protocol_of
+from udg_datagen.benchmark.report import summary, write_report
+from udg_datagen.benchmark.rows import NOT_RUN, Key, Row, Rows
+from udg_datagen.benchmark.rules import RULES, rules_of
+from udg_datagen.rollout import RolloutConfig
+from udg_datagen.workers import Outcome, Pool, open_pool
+from udg_description.cache import say_if_not_writable
+from udg_description.errors import UdgError, cli
+from udg_description.files import check_folder, user_path, write_atomically
+from udg_policy.network.checkpoint import git_hash
+from udg_sim.objects import ObjectLibrary
+from udg_sim.selection import HELP as OBJECTS_HELP
+from udg_sim.selection import select
+
+SETTINGS_NAME = "benchmark.json"
+_TRIES = 2  # of a trial whose worker dies
+_CAUSE_OF = {"timed_out": HUNG, "worker_died": DIED}
+
+
+@dataclass
+class Cost:
+    """What the trials of this run took; those of earlier ones are not known."""
+
+    cpu_s: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
+    trials: Counter[str] = field(default_factory=Counter)
+    steps: Counter[str] = field(default_factory=Counter)
+
+    def add(self, policy: str, done: Done) -> None:
+        """One more trial."""
+        self.cpu_s[policy] += done.cpu_s
+        self.trials[policy] += 1
+        self.steps[policy] += done.steps
+
+    def per_trial(self) -> dict[str, float]:
+        """CPU seconds of a trial, by policy."""
+        return {policy: round(self.cpu_s[policy] / count, 3) for policy, count in self.trials.items()}
+
+
+def tasks_of(protocol: Protocol, policies: Sequence[Entrant], library: ObjectLibrary) -> list[Task]:
+    """All trials, so ordered that any beginning is balanced: every object by every policy, then with the next seed.
+
+    Raises UdgError for objects that do not exist or are not on this machine.
+    """
+    objects = select(protocol.objects, library)
+    facts = facts_of(objects, library)
+    return [
+        Task(key=Key(one.name, name, seed), entrant=one, facts=facts[name])
+        for seed in protocol.seeds
+        for name in objects
+        for one in policies
+        if facts[name].size in one.sizes
+    ]
+
+
+def run_tasks(tasks: Sequence[Task], rows: Rows, pool: Pool, progress: bool = True) -> tuple[Cost, dict[str, int]]:
+    """Do the trials that have no row yet; what they cost, and what policies and workers said, with how often."""
+    cost, said, tries = Cost(), Counter[str](), Counter[Key]()
+    left = [task for task in tasks if task.key not in rows]
+    left.reverse()
+    by_key = {task.key: task for task in left}
+    interval_s = 0.5 if sys.stderr.isatty() else 30.0
+    with tqdm(total=len(left), unit="trial", disable=not progress, mininterval=interval_s) as bar:
+        while left or pool.busy:
+            while left and pool.idle:
+                task = left.pop()
+                tries[task.key] += 1
+                pool.submit(task.key, task)
+            for key, outcome in pool.wait(1.0):
+                task = by_key[key]  # type: ignore[index]
+                if outcome.failure == "worker_died" and tries[task.key] < _TRIES:
+                    left.append(task)
+                    continue
+                row = _row(task, outcome, cost)
+                rows.add(row)
+                if row.note:
+                    said[f"{row.policy}: {row.cause}: {row.note}"] += 1
+                bar.update()
+    return cost, dict(said)
+
+
+def _row(task: Task, outcome: Outcome, cost: Cost) -> Row:
+    """The row of a trial that has ended, or could not be run."""
+    if not outcome.failure:
+        cost.add(task.key.policy, outcome.value)
+        return outcome.value.row
+    return task.row(cause=_CAUSE_OF.get(outcome.failure, NOT_RUN), note=outcome.message)
+
+
+def settings(protocol: Protocol, rules: str, policies: Sequence[Entrant], limit_s: float) -> dict[str, Any]:
+    """What the results follow from, apart from the code."""
+    return {
+        "protocol": asdict(protocol), "rules": rules, "limit_s": limit_s,
+        "policies": {one.name: {"digest": one.digest, "data_hash": one.data_hash} for one in policies},
+        "code": git_hash(),
+    }  # fmt: skip
+
+
+def agree(folder: Path, now: dict[str, Any]) -> dict[str, Any]:
+    """Settings of the folder with the policies of this run; they are kept there. Raises UdgError for others."""
+    path = folder / SETTINGS_NAME
+    if path.exists():
+        try:
+            before = json.loads(path.read_text(encoding="utf-8"))
+            policies: Mapping[str, Any] = before["policies"]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise UdgError(f"{path}: not the settings of a benchmark ({error!r}); give another --out") from error
+        differ = [name for name in ("protocol", "rules", "limit_s") if before.get(name) != now[name]]
+        differ += [name for name, what in now["policies"].items() if policies.get(name, what) != what]
+        if differ:
+            raise UdgError(f"{folder}: holds trials with another {', '.join(differ)}; give another --out")
+        if before.get("code") != now["code"]:
+            print(f"{folder}: begun by the code of {before.get('code')}, goes on with {now['code']}", file=sys.stderr)
+        now = {**now, "policies": {**policies, **now["policies"]}}
+    write_atomically(path, json.dumps(now, indent=1) + "\n")
+    return now
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Options of the command."""
+    parser = argparse.ArgumentParser(prog="udg benchmark", description="Policies on the same trials: tables, a page.")
+    parser.add_argument("--protocol", default="quick", help=f"one of {', '.join(PROTOCOLS)} (default: quick)")
+    parser.add_argument("--policies", default="ours", help=f"{POLICIES_HELP} (default: ours)")
+    parser.add_argument("--objects", help=f"instead of the protocol's: {OBJECTS_HELP}")
+    parser.add_argument("--trials", type=int, help="of each object, instead of the protocol's")
+    parser.add_argument("--rules", default="paper", help=f"one of {', '.join(RULES)} (default: paper)")
+    parser.add_argument("--out", type=user_path, required=True, help="folder; the same command goes on with it")
+    parser.add_argument("--workers", type=int, help="processes (default: 1); with RAY_ADDRESS set: actors of the "
+                        "cluster (default: one for each core)")  # fmt: skip
+    parser.add_argument("--timeout", type=float, default=600.0,
+                        help="longest time for one trial, with what its policy builds once [s] (default: 600)")
+    parser.add_argument("--films", type=int, default=0, help="films of so many failed trials of each policy")
+    return parser
+
+
+def run(arguments: Sequence[str] | None = None) -> None:
+    """The command with its arguments."""
+    options = build_parser().parse_args(arguments)
+    if options.timeout <= 0 or options.films < 0 or (options.workers is not None and options.workers < 1):
+        raise UdgError("--timeout must be positive, --workers at least 1, --films at least 0")
+    protocol = protocol_of(options.protocol)
+    changes = {name: getattr(options, name) for name in ("objects", "trials") if getattr(options, name) is not None}
+    protocol = replace(protocol, **changes)
+    config = RolloutConfig(whole_images=False, end_decided=True, rules=rules_of(options.rules))
+    policies = entrants(options.policies)
+    check_folder(options.out)
+    tasks = tasks_of(protocol, policies, ObjectLibrary())
+    options.out.mkdir(parents=True, exist_ok=True)
+    told = agree(options.out, settings(protocol, options.rules, policies, config.limit_s))
+    say_if_not_writable()
+    rows = Rows(options.out)
+    start = partial(Bench, {one.name: one for one in policies}, config)
+    pool = open_pool(start, options.workers, options.timeout)
+    try:
+        cost, said = run_tasks(tasks, rows, pool)
+    except KeyboardInterrupt:
+        print(f"\ninterrupted; the same command goes on with what is in {options.out}", file=sys.stderr)
+        raise
+    finally:
+        pool.close()
+    for line, count in said.items():
+        print(f"{count} x {line}", file=sys.stderr)
+    done = rows.finish()
+    write_report(options.out, done, told)
+    print(f"page: {options.out / 'index.html'}")
+    print(json.dumps({**summary(done), "cpu_s_per_trial": cost.per_trial()}))
+
+
+def main() -> None:
+    """Command line: errors of the user are printed as one line."""
+    cli(run)
+
+
+if __name__ == "__main__":
+    main()
