@@ -100,7 +100,7 @@ def _interval(found: _Estimate, freedom: int) -> tuple[float, float]:
 
 
 class Difference(NamedTuple):
-    """B - A on the same trials, with its 95 % interval, and p: how likely a difference as large is if both were alike."""
+    """B - A on the same trials, with its 95 % interval, and p: how likely one as large is if both are alike."""
 
     trials: int
     objects: int

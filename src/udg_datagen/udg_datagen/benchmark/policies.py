@@ -94,8 +94,8 @@ def _foreign(name: str, module: str, attribute: str) -> Entrant:
         found = importlib.import_module(module)
         kind = getattr(found, attribute)
     except Exception as error:  # whatever a module does when it is imported
-        raise UdgError(f"policy {name!r}: {type(error).__name__}: {error}; valid: an importable module:Class (PYTHONPATH)"
-                       ) from error  # fmt: skip
+        why = f"{type(error).__name__}: {error}"
+        raise UdgError(f"policy {name!r}: {why}; valid: module:Class that can be imported (PYTHONPATH)") from error
     missing = [method for method in ("reset", "act") if not callable(getattr(kind, method, None))]
     if missing:
         raise UdgError(f"policy {name!r}: has no method {missing[0]}; valid: reset(start) and act(observation)")
