@@ -60,32 +60,41 @@ COMMANDS = {
         "udg_bringup.sim_trials", "_main", lambda g, o: ["--trials", "1", "--objects", "cube_60", "--out", str(o)]
     ),
     "record_scene": Command("udg_bringup.record_scene", "main", lambda g, o: [str(o), "--frames", "1"]),
-    "grasp_command": Command(
-        "udg_datagen.grasp_command", "main", lambda g, o: ["--object", "cube_60", "--n", "4", "--out", str(o)]
+    "grasps": Command(
+        "udg_datagen.grasps.grasps", "main", lambda g, o: ["--object", "cube_60", "--n", "4", "--out", str(o)]
     ),
-    "factory": Command(
-        "udg_datagen.factory", "run", lambda g, o: ["--objects", "cube_60", "--episodes", "1", "--out", str(o)]
+    "demos": Command(
+        "udg_datagen.demonstrations.demos",
+        "run",
+        lambda g, o: ["--objects", "cube_60", "--episodes", "1", "--out", str(o)],
     ),
-    "data_info": Command("udg_datagen.data_info", "run", lambda g, o: ["--data", str(g.data), "--out", str(o)]),
-    "ablation": Command(
-        "udg_datagen.ablation", "run", lambda g, o: ["--data", str(g.data), "--preset", "debug", "--out", str(o)]
+    "data_info": Command(
+        "udg_datagen.demonstrations.data_info", "run", lambda g, o: ["--data", str(g.data), "--out", str(o)]
     ),
-    "agreement": Command("udg_datagen.agreement", "run", lambda g, o: ["--objects", "cube_60", "--out", str(o)]),
-    "bench_synthesis": Command("udg_datagen.bench_synthesis", "main", lambda g, o: ["--quick", "--out", str(o)]),
-    "try_hand": Command(
-        "udg_datagen.hands.try_hand", "main", lambda g, o: ["--hand", str(g.urdf), "--out", str(o)]
+    "ablations": Command(
+        "udg_datagen.evaluation.ablations",
+        "run",
+        lambda g, o: ["--data", str(g.data), "--preset", "debug", "--out", str(o)],
     ),
-    "describe": Command("udg_datagen.hands.describe", "main", _describe, is_file=True),
+    "agreement": Command(
+        "udg_datagen.demonstrations.agreement", "run", lambda g, o: ["--objects", "cube_60", "--out", str(o)]
+    ),
+    "bench_synthesis": Command("udg_datagen.bench.bench_synthesis", "main", lambda g, o: ["--quick", "--out", str(o)]),
+    "try_hand": Command("udg_datagen.grasps.try_hand", "main", lambda g, o: ["--hand", str(g.urdf), "--out", str(o)]),
+    "hand": Command("udg_datagen.hands.hand", "main", _describe, is_file=True),
     "train": Command(
-        "udg_policy.training.train", "run_command",
+        "udg_policy.training.train",
+        "run_command",
         lambda g, o: ["--data", str(g.data), "--preset", "debug", "--steps", "2", "--out", str(o)],
     ),
     "episode_page": Command(
-        "udg_policy.pages.episode_page", "run",
+        "udg_policy.pages.episode_page",
+        "run",
         lambda g, o: ["--data", str(g.data), "--checkpoint", str(CHECKPOINT), "--out", str(o)],
     ),
     "dataset_export": Command(
-        "udg_policy.exchange.export", "run_command",
+        "udg_policy.exchange.export",
+        "run_command",
         lambda g, o: ["--data", str(g.data), "--to", "lerobot", "--out", str(o / "new")],
     ),
     "convert": Command("udg_policy.episodes.convert", "run_command", lambda g, o: [str(g.old_data), str(o)]),
@@ -95,7 +104,9 @@ COMMANDS = {
     ),
     "held_out": Command("udg_sim.held_out", "main", lambda g, o: ["--out", str(o)], is_file=True),
     "calibration": Command(
-        "udg_perception.calibration.__main__", "main", lambda g, o: ["robot", str(g.observations), "--cameras", str(o)],
+        "udg_perception.calibration.__main__",
+        "main",
+        lambda g, o: ["robot", str(g.observations), "--cameras", str(o)],
         is_file=True,
     ),
     "kinect_capture": Command("udg_perception.ros.kinect_capture", "main", lambda g, o: [str(o), "--poses", "1"]),
@@ -201,7 +212,8 @@ WITHOUT_A_CACHE = {
     "prepare": Quick("udg_sim.prepare", "main", ["--objects", "cube_60"]),
     "record_scene": Quick("udg_bringup.record_scene", "main", ["OUT", "--object", "cube_60", "--frames", "1"]),
     "train": Quick(
-        "udg_policy.training.train", "run_command",
+        "udg_policy.training.train",
+        "run_command",
         ["--data", "DATA", "--out", "OUT", "--preset", "debug", "--steps", "1", "--processes", "1"],
     ),
 }

@@ -13,7 +13,7 @@ from udg_bringup.replay import Player
 from udg_bringup.view.recordings import RecordingError, open_recording
 from udg_bringup.view.scene import Scene
 from udg_bringup.view.server import open_server
-from udg_datagen.handmade import made_grasps
+from udg_datagen.grasps.handmade import made_grasps
 from udg_description.camera import default_cameras
 from udg_description.layout import HOME_Q
 from udg_description.transforms import make_transform

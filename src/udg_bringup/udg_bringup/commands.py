@@ -27,16 +27,16 @@ COMMANDS: dict[str, tuple[Command, ...]] = {
     "Objects and grasps": (
         Command("objects", "udg_sim.prepare", "prepare objects, fetch the held-out ones, add folders of meshes"),
         Command("objects-table", "udg_sim.objects", "list the object library"),
-        Command("grasps", "udg_datagen.grasp_command", "grasps of one object: file, picture, web page"),
-        Command("grasps-exchange", "udg_datagen.grasp_exchange", "grasp files in other projects' formats, both ways"),
-        Command("hand", "udg_datagen.hands.describe", "describe another hand from its URDF"),
-        Command("try-hand", "udg_datagen.hands.try_hand", "try a described hand on an object"),
+        Command("grasps", "udg_datagen.grasps.grasps", "grasps of one object: file, picture, web page"),
+        Command("grasps-exchange", "udg_datagen.exchange.grasps_exchange", "other projects' grasp files, both ways"),
+        Command("hand", "udg_datagen.hands.hand", "describe another hand from its URDF"),
+        Command("try-hand", "udg_datagen.grasps.try_hand", "try a described hand on an object"),
     ),
     "Data": (
-        Command("demos", "udg_datagen.factory", "attempt demonstrations; goes on where it was interrupted"),
-        Command("corrections", "udg_datagen.corrections", "the expert takes over where a policy has come to"),
-        Command("agreement", "udg_datagen.agreement", "does the expert choose the same grasp again?"),
-        Command("data-info", "udg_datagen.data_info", "what a data set holds, with pictures"),
+        Command("demos", "udg_datagen.demonstrations.demos", "attempt demonstrations; resumes where it stopped"),
+        Command("corrections", "udg_datagen.demonstrations.corrections", "the expert takes over from a policy"),
+        Command("agreement", "udg_datagen.demonstrations.agreement", "does the expert choose the same grasp again?"),
+        Command("data-info", "udg_datagen.demonstrations.data_info", "what a data set holds, with pictures"),
         Command("export", "udg_policy.exchange.export", "a data set for other projects (DP3, LeRobot)"),
         Command("import", "udg_policy.exchange.import_", "episodes from bags and LeRobot data sets"),
         Command("convert", "udg_policy.episodes.convert", "a data set of an older schema"),
@@ -44,10 +44,10 @@ COMMANDS: dict[str, tuple[Command, ...]] = {
     ),
     "Policy": (
         Command("train", "udg_policy.training.train", "train a policy"),
-        Command("trials", "udg_datagen.rollout", "closed-loop trials without ROS, through the safety filter"),
+        Command("trials", "udg_datagen.evaluation.trials", "closed-loop trials without ROS, through the safety filter"),
         Command("benchmark", "udg_datagen.benchmark.run", "policies on the same trials: tables, intervals, a page"),
-        Command("paired", "udg_datagen.paired", "compare two policies on the same trials (McNemar)"),
-        Command("ablations", "udg_datagen.ablation", "train and measure variants of a preset"),
+        Command("paired", "udg_datagen.evaluation.paired", "compare two policies on the same trials (McNemar)"),
+        Command("ablations", "udg_datagen.evaluation.ablations", "train and measure variants of a preset"),
         Command("episode-page", "udg_policy.pages.episode_page", "play an episode with a checkpoint on a web page"),
     ),
     "Robot": (
@@ -65,7 +65,7 @@ COMMANDS: dict[str, tuple[Command, ...]] = {
         Command("bench-choice", "udg_policy.bench.bench_choice", "what a choice of the policy's settings costs"),
         Command("bench-train", "udg_policy.bench.bench_train", "samples a second in training, beside plain float32"),
         Command("bench-dataset", "udg_policy.bench.bench_dataset", "how fast a data set is written and read"),
-        Command("bench-synthesis", "udg_datagen.bench_synthesis", "grasp synthesis against baselines"),
+        Command("bench-synthesis", "udg_datagen.bench.bench_synthesis", "grasp synthesis against baselines"),
     ),
 }
 COMPLETION = {

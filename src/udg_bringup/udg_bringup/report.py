@@ -35,7 +35,7 @@ class TrialRecord:
     wall_s: float  # wall-clock time of the whole trial
     tick_ms: np.ndarray  # (N,) depth images out -> command in
     pictures: tuple[np.ndarray, ...] = ()  # (H, W, 3) uint8: start, middle, end
-    cause: str = ""  # why it failed, one of udg_datagen.trial_cause's; "" where it did not
+    cause: str = ""  # why it failed, one of udg_datagen.evaluation.trial_cause's; "" where it did not
 
 
 def by_object(records: Sequence[TrialRecord]) -> dict[str, dict[str, int]]:

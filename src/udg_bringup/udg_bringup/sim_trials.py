@@ -20,7 +20,7 @@ from udg_bringup.graph import LOCKSTEP_DEADLINE_S, SimGraphConfig, ViewChoice, s
 from udg_bringup.report import TrialRecord, by_cause, by_object, html_page, percentiles_ms
 from udg_bringup.ros.running import RunningGraph, isolate, running
 from udg_bringup.ros.trial_client import TrialClient, trial_client
-from udg_datagen.trial_cause import cause_of_states
+from udg_datagen.evaluation.trial_cause import cause_of_states
 from udg_description.errors import UdgError, cli
 from udg_description.files import next_free, user_path, whole_folder, write_atomically
 from udg_description.names import safe_name

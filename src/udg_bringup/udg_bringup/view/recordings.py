@@ -11,7 +11,7 @@ import trimesh
 
 from udg_bringup.view.figures import Series
 from udg_bringup.view.scene import Scene
-from udg_datagen.grasps import GraspSet
+from udg_datagen.grasp_set import GraspSet
 from udg_description.clock import STEP_S
 from udg_description.errors import UdgError
 from udg_description.layout import part_indices

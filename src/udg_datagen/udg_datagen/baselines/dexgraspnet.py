@@ -23,8 +23,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from udg_datagen.synthesis.grasp_object import GraspObject
-from udg_datagen.synthesis.hand import HandModel
+from udg_datagen.hands.model import HandModel
+from udg_datagen.objects.grasp_object import GraspObject
 from udg_description.errors import UdgError
 
 _PAD_CONE_DEG = 45.0

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from udg_datagen.baselines.dexgraspnet import MalaResult
-from udg_datagen.grasps import GraspSet
+from udg_datagen.grasp_set import GraspSet
 from udg_datagen.synthesis import GraspObject, HandModel, SynthesisConfig
 from udg_datagen.synthesis.finish import finish
 from udg_datagen.synthesis.initial import HandPose, TablePlane

@@ -7,9 +7,9 @@ import time
 import torch
 
 from udg_datagen.baselines import DexGraspNetConfig, optimise, to_grasps
+from udg_datagen.bench.cell import CellResult, cell_seed, grasp_object, hand_model, judge, library, open_gates
+from udg_datagen.bench.cell import within_gates as gates_of
 from udg_datagen.bench.settings import BenchConfig, Cell
-from udg_datagen.bench.trials import CellResult, cell_seed, grasp_object, hand_model, judge, library, open_gates
-from udg_datagen.bench.trials import within_gates as gates_of
 from udg_datagen.synthesis import SynthesisConfig
 
 

@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
+from udg_datagen.bench.cell import CellResult
 from udg_datagen.bench.published import PUBLISHED
 from udg_datagen.bench.scenes import SceneOutcome
 from udg_datagen.bench.settings import MAIN_TEST, ROUND, SIZES, TESTS, BenchConfig, BenchError
 from udg_datagen.bench.timing import KEPT, Timing
-from udg_datagen.bench.trials import CellResult
 from udg_datagen.intervals import Share, share
 
 _SINGLE = ("pinch", "tripod", "whole_hand")

@@ -12,12 +12,12 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from udg_datagen.bench.cell import library
 from udg_datagen.bench.settings import BenchConfig
-from udg_datagen.bench.trials import library
-from udg_datagen.collision import CollisionScene
-from udg_datagen.demonstration import UNPLANNED, DemoConfig, DemoPlanner, Rejected, starts
-from udg_datagen.execution import execute
-from udg_datagen.expert import Expert
+from udg_datagen.demonstrations.demonstration import UNPLANNED, DemoConfig, DemoPlanner, Rejected, starts
+from udg_datagen.demonstrations.execution import execute
+from udg_datagen.expert.expert import Expert
+from udg_datagen.planning.collision import CollisionScene
 from udg_description.layout import HOME_Q
 from udg_sim.trial import TrialError, sample_placement
 from udg_sim.world import World

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from udg_datagen.validation import ValidationConfig
+from udg_datagen.validation.validation import ValidationConfig
 from udg_description.errors import UdgError
 from udg_description.layout import Side
 from udg_sim.objects import ObjectLibrary

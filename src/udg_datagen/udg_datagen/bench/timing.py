@@ -6,7 +6,8 @@ import time
 from typing import NamedTuple
 
 from udg_datagen.bench.settings import Cell
-from udg_datagen.synthesis import GraspObject, SynthesisConfig, synthesize, xhand
+from udg_datagen.hands.xhand import xhand
+from udg_datagen.synthesis import GraspObject, SynthesisConfig, synthesize
 from udg_sim.objects import ObjectLibrary
 
 CANDIDATES = 800

@@ -14,8 +14,8 @@ from udg_datagen.benchmark.policies import Entrant
 from udg_datagen.benchmark.policy import Policy, Start
 from udg_datagen.benchmark.protocol import ObjectFacts, seen_of
 from udg_datagen.benchmark.rows import Key, Row
-from udg_datagen.phases import PHASES
-from udg_datagen.rollout import LostTrial, Rollout, RolloutConfig, Trial
+from udg_datagen.evaluation.phases import PHASES
+from udg_datagen.evaluation.trials import LostTrial, Rollout, RolloutConfig, Trial
 from udg_description.clock import STEP_S
 
 _NOTE_CHARACTERS = 160

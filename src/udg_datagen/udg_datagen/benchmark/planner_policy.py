@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from udg_datagen.benchmark.policy import Observation, PolicyFault, Start
-from udg_datagen.choice import Choice
-from udg_datagen.collision import CollisionScene
-from udg_datagen.demonstration import DemoConfig, DemoPlanner
-from udg_datagen.expert import Expert
+from udg_datagen.demonstrations.demonstration import DemoConfig, DemoPlanner
+from udg_datagen.expert.choice import Choice
+from udg_datagen.expert.expert import Expert
+from udg_datagen.planning.collision import CollisionScene
 from udg_description.model import RobotModel
 
 Choices = Callable[[Start, CollisionScene], Iterator[Choice]]

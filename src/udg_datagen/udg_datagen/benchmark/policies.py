@@ -78,7 +78,7 @@ def _make_ours(folder: Path, cell: Cell) -> Policy:
 def _planner(name: str, argument: str) -> Entrant:
     if argument:
         raise UdgError(f"policy {name!r}: planner takes no argument")
-    from udg_datagen.expert import VERSION
+    from udg_datagen.expert.expert import VERSION
 
     return Entrant(name=name, make=_make_planner, digest=f"expert {VERSION}")
 

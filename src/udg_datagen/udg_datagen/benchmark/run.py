@@ -27,7 +27,7 @@ from udg_datagen.benchmark.protocol import PROTOCOLS, Protocol, facts_of, protoc
 from udg_datagen.benchmark.report import summary, write_report
 from udg_datagen.benchmark.rows import NOT_RUN, Key, Row, Rows
 from udg_datagen.benchmark.rules import RULES, rules_of
-from udg_datagen.rollout import RolloutConfig
+from udg_datagen.evaluation.trials import RolloutConfig
 from udg_datagen.workers import Outcome, Pool, open_pool
 from udg_description.cache import say_if_not_writable
 from udg_description.errors import UdgError, cli

@@ -15,9 +15,9 @@ import numpy as np
 import torch
 
 from udg_datagen.exchange.plain_grasps import ExchangeError, PlainGrasps
-from udg_datagen.grasps import GraspSet
+from udg_datagen.grasp_set import GraspSet
+from udg_datagen.hands.model import HandModel
 from udg_datagen.synthesis import GraspObject, SynthesisConfig
-from udg_datagen.synthesis.hand import HandModel
 from udg_sim.mesh_io import read_solid
 from udg_sim.objects import ObjectModel
 

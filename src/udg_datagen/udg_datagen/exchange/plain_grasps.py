@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from udg_datagen.grasps import GraspSet
+from udg_datagen.grasp_set import GraspSet
 from udg_description.errors import UdgError
 from udg_description.layout import Side
 

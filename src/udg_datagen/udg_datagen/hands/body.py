@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from udg_datagen.hand_world import HandBody, urdf_body
 from udg_datagen.hands.description import read_description
 from udg_datagen.hands.tree import hand_tree
+from udg_datagen.validation.hand_world import HandBody, urdf_body
 from udg_sim.world import WorldConfig
 
 

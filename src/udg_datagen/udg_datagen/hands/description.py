@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 import yaml
 
+from udg_datagen.errors import HandModelError
+from udg_datagen.hands.model import HandModel, HandSpec
+from udg_datagen.hands.sphere_cover import cover_with_spheres
 from udg_datagen.hands.tree import HandTree, hand_tree
-from udg_datagen.synthesis.errors import HandModelError
-from udg_datagen.synthesis.hand import HandModel, HandSpec
-from udg_datagen.synthesis.sphere_cover import cover_with_spheres
 from udg_description.layout import Side
 from udg_description.shapes import area, sample_union
 

@@ -10,7 +10,7 @@ import numpy as np
 import open3d as o3d
 import trimesh
 
-from udg_datagen.synthesis.errors import HandModelError
+from udg_datagen.errors import HandModelError
 from udg_sim.mesh_io import read_bodies
 from udg_sim.solid import MeshError
 

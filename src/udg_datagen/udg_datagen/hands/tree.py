@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
+from udg_datagen.errors import HandModelError
 from udg_datagen.hands.mesh_spheres import MAX_LINK_M
-from udg_datagen.synthesis.errors import HandModelError
 from udg_description.shapes import bounding_radius
 from udg_description.urdf import Joint, Primitive, Urdf, load_urdf, read_urdf_xml
 

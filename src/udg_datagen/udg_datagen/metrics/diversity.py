@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from udg_datagen.grasps import GraspSet
+    from udg_datagen.grasp_set import GraspSet
 
 POSITION_SCALE_M = 0.1
 """Position that counts like one radian: the weight of eq. 10."""

@@ -16,7 +16,7 @@ import numpy as np
 from scipy.spatial import ConvexHull, QhullError
 
 if TYPE_CHECKING:
-    from udg_datagen.grasps import GraspSet
+    from udg_datagen.grasp_set import GraspSet
     from udg_datagen.synthesis import GraspObject
 
 _NORMAL_STEP = 3e-4  # [m] for the surface's normal, by differences of the exact distance

@@ -17,8 +17,8 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 from visualization_msgs.msg import Marker, MarkerArray
 
-from udg_datagen.grasp_scene import ARROW_M_PER_N, FORCE_RGB, GraspScene, Triangles
-from udg_datagen.grasps import GraspFileError, GraspSet
+from udg_datagen.grasp_set import GraspFileError, GraspSet
+from udg_datagen.grasps.grasp_scene import ARROW_M_PER_N, FORCE_RGB, GraspScene, Triangles
 from udg_description.ros import convert, topics
 from udg_description.ros.markers import colour, point, points
 from udg_description.ros.params import declare, refuse_unknown

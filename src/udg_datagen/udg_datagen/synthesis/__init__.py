@@ -1,13 +1,13 @@
 """Grasp synthesis: three nouns (GraspObject, HandModel, SynthesisConfig) and a verb (synthesize)."""
 
+from udg_datagen.errors import DeviceError, GraspObjectError, HandModelError, StrategyError
+from udg_datagen.hands.model import HandModel, HandSpec
+from udg_datagen.hands.xhand import xhand, xhand_spec
+from udg_datagen.objects.grasp_object import GraspObject
 from udg_datagen.processes import worker_pool
 from udg_datagen.synthesis.config import SynthesisConfig
-from udg_datagen.synthesis.errors import DeviceError, GraspObjectError, HandModelError, StrategyError
-from udg_datagen.synthesis.grasp_object import GraspObject
-from udg_datagen.synthesis.hand import HandModel, HandSpec
 from udg_datagen.synthesis.strategies import AUTO, STRATEGIES, choose
 from udg_datagen.synthesis.synthesize import synthesize
-from udg_datagen.synthesis.xhand import xhand, xhand_spec
 
 __all__ = [
     "AUTO",

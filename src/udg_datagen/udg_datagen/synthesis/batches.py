@@ -10,11 +10,11 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from udg_datagen.hands.model import HandModel, HandSpec
+from udg_datagen.objects.grasp_object import GraspObject
 from udg_datagen.processes import worker_pool
 from udg_datagen.synthesis.config import SynthesisConfig
 from udg_datagen.synthesis.finish import finish
-from udg_datagen.synthesis.grasp_object import GraspObject
-from udg_datagen.synthesis.hand import HandModel, HandSpec
 from udg_datagen.synthesis.initial import TablePlane, sample_starts
 from udg_datagen.synthesis.near import Near, starts_near
 from udg_datagen.synthesis.optimise import Optimiser

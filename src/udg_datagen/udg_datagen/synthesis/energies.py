@@ -10,8 +10,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from udg_datagen.synthesis.hand import HandModel
-from udg_datagen.synthesis.sdf import SdfGrid
+from udg_datagen.hands.model import HandModel
+from udg_datagen.objects.sdf import SdfGrid
 
 _PER_CM2 = 1e4  # 1/cm^2 in 1/m^2
 

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
+from udg_datagen.hands.model import HandModel
+from udg_datagen.objects.grasp_object import GraspObject
 from udg_datagen.synthesis.config import SynthesisConfig
 from udg_datagen.synthesis.energies import hand_hand_penetration, self_penetration
-from udg_datagen.synthesis.grasp_object import GraspObject
-from udg_datagen.synthesis.hand import HandModel
 from udg_datagen.synthesis.initial import TablePlane
 from udg_datagen.synthesis.optimise import Optimised
 from udg_datagen.synthesis.pregrasp import open_hand

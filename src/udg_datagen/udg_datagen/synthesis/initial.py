@@ -13,10 +13,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from udg_datagen.errors import NoApproachError
+from udg_datagen.hands.model import HandModel, HandState
+from udg_datagen.objects.grasp_object import GraspObject
 from udg_datagen.synthesis.config import SynthesisConfig
-from udg_datagen.synthesis.errors import NoApproachError
-from udg_datagen.synthesis.grasp_object import GraspObject
-from udg_datagen.synthesis.hand import HandModel, HandState
 
 _MAX_DRAWS = 50
 _TILT_STD_RAD = 0.2  # spread of the palm normal about the hull's normal

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from udg_datagen.hands.model import HandModel
 from udg_datagen.synthesis.config import SynthesisConfig
-from udg_datagen.synthesis.hand import HandModel
 from udg_datagen.synthesis.initial import HandPose
 from udg_description.transforms import inverse, rotvec_to_matrix
 

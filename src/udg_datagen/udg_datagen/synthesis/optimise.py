@@ -12,10 +12,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from udg_datagen.hands.model import HandModel, HandState
+from udg_datagen.objects.grasp_object import GraspObject
 from udg_datagen.synthesis import energies, wrench
 from udg_datagen.synthesis.config import SynthesisConfig
-from udg_datagen.synthesis.grasp_object import GraspObject
-from udg_datagen.synthesis.hand import HandModel, HandState
 from udg_datagen.synthesis.initial import HandPose, TablePlane
 from udg_datagen.synthesis.near import Near, Nearness
 

@@ -7,9 +7,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from udg_datagen.hands.model import HandModel, HandState
+from udg_datagen.objects.sdf import SdfGrid
 from udg_datagen.synthesis.config import SynthesisConfig
-from udg_datagen.synthesis.hand import HandModel, HandState
-from udg_datagen.synthesis.sdf import SdfGrid
 
 _RETREATS = (0.0, 0.02, 0.045, 0.075)  # [m] where the path is looked at
 _LEARNING_RATE = 0.05  # [rad]

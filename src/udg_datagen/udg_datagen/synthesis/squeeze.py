@@ -10,9 +10,9 @@ import torch
 from scipy.optimize import nnls
 from torch import Tensor
 
+from udg_datagen.hands.model import HandModel, HandState
 from udg_datagen.synthesis import wrench
 from udg_datagen.synthesis.config import SynthesisConfig
-from udg_datagen.synthesis.hand import HandModel, HandState
 
 _BALANCE_WEIGHT = 10.0
 _SPREAD_WEIGHT = 0.1

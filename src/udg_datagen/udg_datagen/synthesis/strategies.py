@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from udg_datagen.synthesis.errors import StrategyError
+from udg_datagen.errors import StrategyError
 
 if TYPE_CHECKING:
-    from udg_datagen.synthesis.grasp_object import GraspObject
-    from udg_datagen.synthesis.hand import HandModel
+    from udg_datagen.hands.model import HandModel
+    from udg_datagen.objects.grasp_object import GraspObject
 
 STRATEGIES: dict[str, int | None] = {"pinch": 2, "tripod": 3, "whole_hand": None, "bimanual": None}
 """Contacts of each hand that carry the object, the first of its description (thumb, index, ...); None: all."""

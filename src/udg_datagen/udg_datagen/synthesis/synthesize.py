@@ -9,19 +9,19 @@ from dataclasses import asdict, replace
 
 import numpy as np
 
-from udg_datagen.grasps import GraspSet, no_grasps
-from udg_datagen.offers import taken_by, thin_parts
-from udg_datagen.synthesis.batches import Problem, solve_batches
-from udg_datagen.synthesis.config import SynthesisConfig
-from udg_datagen.synthesis.errors import (
+from udg_datagen.errors import (
     DeviceError,
     GraspObjectError,
     HandModelError,
     NoApproachError,
     StrategyError,
 )
-from udg_datagen.synthesis.grasp_object import GraspObject
-from udg_datagen.synthesis.hand import HandModel
+from udg_datagen.grasp_set import GraspSet, no_grasps
+from udg_datagen.hands.model import HandModel
+from udg_datagen.objects.grasp_object import GraspObject
+from udg_datagen.objects.offers import taken_by, thin_parts
+from udg_datagen.synthesis.batches import Problem, solve_batches
+from udg_datagen.synthesis.config import SynthesisConfig
 from udg_datagen.synthesis.initial import TablePlane
 from udg_datagen.synthesis.near import Near
 from udg_datagen.synthesis.strategies import AUTO, active_contacts, choose, hands_needed

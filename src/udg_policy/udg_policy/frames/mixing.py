@@ -1,7 +1,7 @@
 """Several data sets in one training: DATA=out/demos,out/corrections or, with a share, out/corrections=0.3.
 
 The share of a data set is that of the samples that are drawn from it. Data sets without a share have the rest, each in
-proportion to its frames; corrections (udg_datagen.corrections) among them no more than half of all samples.
+proportion to its frames; corrections (`udg corrections`) among them no more than half of all samples.
 """
 
 from __future__ import annotations

@@ -1,0 +1,94 @@
+"""The study of variants: fair trials, intervals by hand, differences of the same trials, a report that can be read."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from udg_datagen.evaluation.ablation_report import Run, difference, report_of, student_interval, success, write_report
+from udg_datagen.evaluation.ablations import VARIANTS, Plan, choose_trials, read_trials, run, variant_config
+from udg_description.errors import UdgError
+from udg_policy.config import preset
+
+PLAN = {"steps": 10, "known": [("a", 1), ("a", 2)], "unseen": [("b", 1)]}
+
+
+def measured(variant: str, seed: int, known: tuple[bool, bool], unseen: bool) -> Run:
+    return Run(variant=variant, seed=seed, validation={"l1": 0.1 * (seed + 1), "nll": -1.0},
+               known={("a", 1): known[0], ("a", 2): known[1]}, unseen={("b", 1): unseen})
+
+
+RUNS = [measured("full", 0, (True, True), True), measured("full", 1, (True, False), True),
+        measured("regression", 0, (True, False), False), measured("regression", 1, (False, True), True)]
+
+
+def test_students_interval_by_hand() -> None:
+    # mean 2, standard deviation 1, t(0.975, 2) = 4.3027: 4.3027 / sqrt(3) = 2.4841
+    assert student_interval([1.0, 2.0, 3.0]) == {"mean": 2.0, "half_width_95": 2.4841, "n": 3}
+    assert student_interval([0.5])["half_width_95"] is None
+    assert student_interval([])["mean"] is None
+
+
+def test_success_counts_trials_and_seeds() -> None:
+    values = success(RUNS[:2], "all")
+    assert (values["successes"], values["trials"]) == (5, 6)
+    assert values["by_seed"] == [1.0, 0.6667]
+    assert success(RUNS[:2], "unseen")["rate"] == 1.0
+
+
+def test_differences_are_of_the_same_trials() -> None:
+    values = difference(RUNS[2:], RUNS[:2], "all")
+    assert (values["won"], values["lost"]) == (1, 3)  # seed 0 lost two; seed 1 won one and lost one
+    assert values["seeds"]["mean"] == pytest.approx((-2 / 3 + 0.0) / 2, abs=1e-4)
+    missing = [Run(variant="regression", seed=0, validation={}, known={("a", 1): True}, unseen={})]
+    assert difference(missing, RUNS[:2], "all")["seeds"]["mean"] == 0.0  # only what both have
+
+
+def test_the_report_is_complete_also_while_runs_are_missing(tmp_path: Path) -> None:
+    for runs in (RUNS, RUNS[:1]):
+        write_report(tmp_path, report_of(runs, ["full", "regression"], PLAN, ["('regression', 1): error: why"]))
+        report = json.loads((tmp_path / "report.json").read_text())
+        assert set(report["summary"]["variants"]) == {"full", "regression"}
+        assert "| regression |" in (tmp_path / "report.md").read_text()
+        assert (tmp_path / "success.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_trials_are_half_on_unseen_objects_and_take_the_sizes_in_turn() -> None:
+    size_of = {f"{size}_{i}": size for size in ("small", "medium", "large") for i in range(4)}
+    names = [name for name in size_of if not name.endswith("_3")]
+    known, unseen = choose_trials(size_of, names, 18)
+    assert len(known) == len(unseen) == 9
+    assert {name for name, _ in known} == set(names)
+    assert {name for name, _ in unseen} == {"small_3", "medium_3", "large_3"}
+    assert len(set(unseen)) == 9  # other seeds where there are fewer objects than trials
+    assert (known, unseen) == choose_trials(size_of, names, 18)
+
+
+def test_every_variant_is_a_valid_configuration_for_edge() -> None:
+    for name in VARIANTS:
+        assert name in ("full", "still_scene", "width_128") or variant_config(preset("edge"), name) != preset("edge")
+    with pytest.raises(UdgError, match="valid are full, regression, full_attention"):
+        variant_config(preset("edge"), "fool")
+
+
+def test_a_trial_that_was_cut_short_does_not_count(tmp_path: Path) -> None:
+    line = json.dumps({"object": "a", "size_class": "small", "seed": 1, "success": True, "raised_m": 0.2,
+                       "final_m": 0.2, "steps": 9, "position_xy": [0.5, 0.1]})
+    (tmp_path / "trials.jsonl").write_text(line + "\n" + line[:30])
+    assert list(read_trials(tmp_path)) == [("a", 1)]
+    assert read_trials(tmp_path / "absent") == {}
+
+
+def test_a_plan_is_kept_and_a_wrong_one_named(tmp_path: Path) -> None:
+    plan = Plan(data_hash="x", steps=3, base={}, known=(("a", 1),), unseen=())
+    plan.save(tmp_path)
+    assert Plan.load(tmp_path) == plan
+    assert Plan.load(tmp_path / "absent") is None
+    (tmp_path / "plan.json").write_text("{}")
+    with pytest.raises(UdgError, match="not a plan of a study"):
+        Plan.load(tmp_path)
+
+
+def test_bad_arguments_are_named(tmp_path: Path) -> None:
+    with pytest.raises(UdgError, match="at least 1"):
+        run(["--data", str(tmp_path), "--out", str(tmp_path), "--seeds", "0"])

@@ -1,0 +1,249 @@
+"""On-policy corrections: what the expert does where a policy has come to (DAgger), as a data set like any other.
+
+    make corrections CHECKPOINT=out/train DATA=out/demos OUT=out/corrections EPISODES=500 WORKERS=2
+
+The policy acts in the scene of a demonstration, as in `make trials`. At a random moment the expert takes over: straight
+from there to the grasp that it has chosen for that scene, then it closes, squeezes, lifts. What the expert does is
+executed and recorded; it is kept only if the object is lifted. The policy's own steps are not recorded: they have no
+label.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from udg_datagen.demonstrations.attempt import AttemptConfig, Attempter, Scene, Stopwatch, task_rng
+from udg_datagen.demonstrations.demonstration import Rejected
+from udg_datagen.demonstrations.demos import FactoryError, account_of, check_counts, make_dataset
+from udg_datagen.demonstrations.execution import CommandDrive, execute
+from udg_datagen.demonstrations.tasks import Made, Preparation, Task
+from udg_datagen.expert.choice import Choice
+from udg_datagen.workers import LocalPool, Pool, RayPool
+from udg_description.arm_kinematics import hand_pose
+from udg_description.errors import cli
+from udg_description.files import user_path
+from udg_description.layout import part_indices
+from udg_policy.episodes.dataset import Episode, EpisodeDataset
+from udg_policy.inference.engine import PolicyEngine
+from udg_policy.inference.player import ChunkPlayer
+from udg_policy.network.checkpoint import WEIGHTS_NAME, Checkpoint, load_checkpoint
+
+NOT_NEEDED = "not_needed"
+"""Result of an attempt in which the policy had lifted the object before the expert's turn."""
+_DRAW_SEED = 1_000_003
+_SETTINGS_NAME = "factory.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class CorrectionConfig:
+    """When the expert takes over, and the scenes."""
+
+    attempt: AttemptConfig = field(default_factory=AttemptConfig)
+    policy: str = ""  # SHA-256 of its weights
+    near_share: float = 0.6  # of the attempts: taken over near the grasp, the others at any moment
+    near_m: float = 0.1  # of a hand from its grasp
+    near_steps: int = 10  # at most, after a hand has come near
+    steps: int = 20  # at most, of the others
+    limit_steps: int = 40  # at most, for a hand to come near
+    lifted_m: float = 0.03  # the object is up already
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.near_share <= 1.0:
+            raise FactoryError(f"near_share is {self.near_share}, valid: 0 to 1")
+        if self.near_steps < 0 or self.steps < 1 or self.limit_steps < 1:
+            raise FactoryError("near_steps must be at least 0, steps and limit_steps at least 1")
+
+
+@dataclass(frozen=True)
+class CorrectionTask(Task):
+    """One take-over in the scene of a demonstration."""
+
+    draw: int  # of the moment
+
+    @property
+    def name(self) -> str:
+        """Name of its files."""
+        return f"{super().name}-{self.draw}"
+
+    @property
+    def noise_seed(self) -> int:
+        """Of the depth images: take-overs at the same moment differ by that."""
+        return self.seed + _DRAW_SEED * self.draw
+
+
+class Corrector(Attempter):
+    """Makes the correction of a task."""
+
+    def __init__(self, config: CorrectionConfig, checkpoint: Checkpoint) -> None:
+        super().__init__(config.attempt)
+        self._corrections = config
+        self._engine = PolicyEngine(checkpoint)
+
+    def correct(self, task: CorrectionTask, watch: Stopwatch) -> Episode:
+        """The expert's part of an attempt of the policy's. Raises Rejected."""
+        config, world = self._corrections, self._world
+        scene = self.place(task.object, task.seed, watch)
+        choice = self._choice(scene, watch)
+        rng = np.random.default_rng([task_rng(task.object, task.seed).integers(1 << 31), task.draw])
+        drive = CommandDrive(world, scene.start, gate=self._gate)
+        steps, refused = self._act(scene, choice, drive, task, rng, watch)
+        if world.T_world_object[2, 3] - scene.T_world_object[2, 3] > config.lifted_m:
+            raise Rejected(NOT_NEEDED, policy_steps=steps)
+        what = {"sides": list(choice.reach.sides), "strategy": choice.grasps.strategy, "noisy": False,
+                "policy_steps": steps}
+        with watch.time("plan"):
+            now = self._expert.again(choice, scene.target, world.T_world_object)
+            if now is None:
+                raise Rejected("no_reach", **what)
+            plan = self._planner.plan_on(now, scene.target, world.T_world_object, world.q, task.seed)
+        if plan is None:
+            raise Rejected("no_path", **what)
+        try:
+            with watch.time("execute"):
+                execution = execute(plan, world, config.attempt.demo, rng, self._gate, drive)
+        except Rejected as rejected:
+            raise Rejected(rejected.reason, **rejected.facts, **what, motion=plan.motion) from None
+        correction = {"policy": config.policy, "steps": steps, "draw": task.draw, "refused": refused}
+        return self.episode(scene, plan, execution, task.noise_seed, watch, seed=task.seed, correction=correction)
+
+    def _choice(self, scene: Scene, watch: Stopwatch) -> Choice:
+        """The expert's grasp of the scene, from the cache where the demonstration was made with it."""
+        counts: Counter[str] = Counter()
+        with watch.time("grasps"):
+            choice = next(self._expert.choices(scene.target, scene.T_world_object, counts), None)
+        if choice is None:
+            raise Rejected("no_hold" if counts["lifted"] else "no_reach", counts=dict(counts))
+        return choice
+
+    def _act(
+        self, scene: Scene, choice: Choice, drive: CommandDrive, task: CorrectionTask, rng: np.random.Generator,
+        watch: Stopwatch,
+    ) -> tuple[int, int]:  # fmt: skip
+        """Let the policy act until the expert's turn; its steps, and how many commands the filter held back."""
+        config, world = self._corrections, self._world
+        near = bool(rng.random() < config.near_share)
+        left = int(rng.integers(config.near_steps + 1) if near else rng.integers(1, config.steps + 1))
+        player, steps, refused, came_near = ChunkPlayer(), 0, 0, not near
+        scene.observer.reset(task.noise_seed)
+        while steps < config.limit_steps:
+            came_near = came_near or _distance_m(choice, world.q) < config.near_m
+            if came_near:
+                left -= 1
+                if left < 0:
+                    break
+            chunk = None
+            if player.wants_chunk:
+                cloud = scene.observer.look(world.q, world.T_world_object, scene.target, watch, scene.whole_images)
+                with watch.time("policy"):
+                    chunk = self._engine.act(cloud, world.q)
+            with watch.time("execute"):
+                refused += drive.play(player.step(chunk))
+            steps += 1
+        return steps, refused
+
+
+def _distance_m(choice: Choice, q: np.ndarray) -> float:
+    """Distance of the acting hand that is nearest to its grasp."""
+    return min(
+        float(np.linalg.norm(hand_pose(side, q[part_indices(f"{side}_arm")])[:3, 3] - T[:3, 3]))
+        for side, T in choice.reach.Ts_world_hand.items()
+    )
+
+
+class CorrectionBench:
+    """Does the jobs of a worker."""
+
+    def __init__(self, config: CorrectionConfig, checkpoint: Checkpoint) -> None:
+        self._corrector = Corrector(config, checkpoint)
+
+    def __call__(self, job: CorrectionTask | Preparation) -> Made:
+        watch = Stopwatch()
+        if isinstance(job, Preparation):
+            with watch.time("object"):
+                size_class = self._corrector.prepare(job.object, job.pose, watch).size_class
+            return Made(account={"size_class": size_class, "seconds_by_stage": watch.seconds})
+        return account_of(job, partial(self._corrector.correct, job, watch), watch)
+
+
+def correction_tasks(data: EpisodeDataset, attempts: int, seed: int) -> list[CorrectionTask]:
+    """Take-overs spread evenly over the demonstrations of a data set: each once with the first draw, then the next, ...
+
+    In an order of their own that follows from the seed, which is also the first draw.
+    """
+    scenes = sorted({(str(meta["object"]), int(meta["seed"])) for meta in map(data.meta, range(len(data)))
+                     if "correction" not in meta})  # fmt: skip
+    if not scenes:
+        raise FactoryError(f"{data.folder}: holds no demonstrations; valid: a data set of `make demos`")
+    order = np.random.default_rng(seed).permutation(len(scenes))
+    chosen = [(scenes[order[k % len(scenes)]], seed + k // len(scenes)) for k in range(attempts)]
+    return [CorrectionTask(object_id, scene_seed, draw) for (object_id, scene_seed), draw in chosen]
+
+
+def poses_of(data: Path) -> int:
+    """Resting poses that a data set was made with, so that its scenes come again."""
+    try:
+        return int(json.loads((data / _SETTINGS_NAME).read_text(encoding="utf-8"))["poses"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return AttemptConfig().poses
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Options of the command."""
+    parser = argparse.ArgumentParser(description="The expert takes over where a policy has come; what lifts is kept.")
+    parser.add_argument("--checkpoint", type=user_path, required=True)
+    parser.add_argument("--data", type=user_path, required=True, help="demonstrations whose scenes are used")
+    parser.add_argument("--out", type=user_path, required=True, help="folder of the data set; resumed when it exists")
+    parser.add_argument("--episodes", type=int, default=90, help="attempts in all, over the scenes (default: 90)")
+    parser.add_argument("--seed", type=int, default=0, help="of the moments; another one adds others (default: 0)")
+    parser.add_argument(
+        "--workers", type=int, default=None,
+        help="processes (default: 1); with RAY_ADDRESS set: actors of the cluster (default: one for each core)",
+    )  # fmt: skip
+    parser.add_argument("--near-share", type=float, default=CorrectionConfig.near_share,
+                        help="attempts that are taken over near the grasp (default: %(default)s)")  # fmt: skip
+    parser.add_argument("--timeout", type=float, default=900.0, help="longest time for one job [s] (default: 900)")
+    return parser
+
+
+def make_pool(config: CorrectionConfig, checkpoint: Checkpoint, workers: int | None, timeout_s: float) -> Pool:
+    """Workers of this machine, or of the Ray cluster at RAY_ADDRESS."""
+    os.environ["OMP_NUM_THREADS"] = "1"  # one core a worker; inherited
+    start = partial(CorrectionBench, config, checkpoint)
+    address = os.environ.get("RAY_ADDRESS")
+    if address:
+        return RayPool(address, workers, start, timeout_s)
+    return LocalPool(1 if workers is None else workers, start, timeout_s)
+
+
+def run(arguments: Sequence[str] | None = None) -> None:
+    """The command with its arguments."""
+    options = build_parser().parse_args(arguments)
+    check_counts(options)
+    checkpoint = load_checkpoint(options.checkpoint)
+    digest = hashlib.sha256((options.checkpoint / WEIGHTS_NAME).read_bytes()).hexdigest()[:16]
+    config = CorrectionConfig(attempt=AttemptConfig(noisy_share=0.0, poses=poses_of(options.data)), policy=digest,
+                              near_share=options.near_share)  # fmt: skip
+    tasks = correction_tasks(EpisodeDataset(options.data), options.episodes, options.seed)
+    make_dataset(
+        options.out, config, config.attempt, tasks,
+        lambda: make_pool(config, checkpoint, options.workers, options.timeout),
+    )  # fmt: skip
+
+
+def main() -> None:
+    """Command line: errors of the user are printed as one line."""
+    cli(run)
+
+
+if __name__ == "__main__":
+    main()

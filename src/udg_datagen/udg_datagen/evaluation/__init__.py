@@ -1,0 +1,1 @@
+"""How good a policy is: closed-loop trials, why they fail, comparisons, ablations."""

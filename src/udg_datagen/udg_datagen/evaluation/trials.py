@@ -1,0 +1,292 @@
+"""Closed-loop trials of a policy without ROS: for measuring during development and training.
+
+The reference is the ROS graph (udg_bringup.sim_trials); this loop has the same world, cameras, cloud, engine, chunk
+player, follower and safety filter, but no messages.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from udg_control.follower import FollowerConfig
+from udg_control.safety import SafetyConfig
+from udg_datagen.benchmark.cell import Cell
+from udg_datagen.benchmark.engine_policy import EnginePolicy
+from udg_datagen.benchmark.policy import Observation, Policy, PolicyFault, Start, act, reset
+from udg_datagen.benchmark.rules import Rules
+from udg_datagen.demonstrations.attempt import task_rng
+from udg_datagen.demonstrations.execution import CommandDrive
+from udg_datagen.evaluation.blind import BLIND, blind_modes
+from udg_datagen.evaluation.phases import PhaseWatch, summarise_phases
+from udg_datagen.evaluation.trial_cause import TrialWatch
+from udg_datagen.intervals import wilson_interval
+from udg_datagen.workers import LocalPool, Pool
+from udg_description.errors import UdgError, cli
+from udg_description.files import user_path, write_atomically
+from udg_description.layout import HOME_Q
+from udg_policy.inference.engine import PolicyEngine
+from udg_policy.inference.player import PlayerConfig
+from udg_sim.objects import SIZES, ObjectLibrary, ObjectModel
+from udg_sim.selection import HELP, select
+from udg_sim.trial import LiftTracker, sample_placement
+
+_FALLEN_M = -0.3  # [m, world] centre of an object that has fallen off the table: no hand gets below it
+_ROUNDING_S = 1e-6
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trial:
+    """One closed-loop trial: the object rose by ``raised_m`` at most and by ``final_m`` at the end.
+
+    ``cause``: why it failed (trial_cause.CAUSES), empty after a success; ``touched``: whether a hand ever touched it.
+    """
+
+    object: str
+    size_class: str
+    seed: int
+    success: bool
+    raised_m: float
+    final_m: float
+    steps: int
+    position_xy: tuple[float, float]
+    cause: str = ""
+    touched: bool = True
+    refused: int = 0  # commands that the safety filter held back
+    phases: dict[str, dict[str, float]] = field(default_factory=dict)  # of phases.PHASES, those that it got to
+    failed_in: str = ""  # one of phases.FAILED_IN; empty after a success
+    grasp: dict[str, Any] | None = None  # predicted at the start, and how often it changed until the hands closed
+
+
+@dataclass(frozen=True, kw_only=True)
+class RolloutConfig:
+    """How trials are run. Without whole images the cameras render only what is near the object: quicker, the same
+    clouds but for about one stray point each (as in most demonstrations); the ROS graph renders all."""
+
+    limit_s: float = 12.0
+    whole_images: bool = True
+    end_decided: bool = False  # do not go on with a trial that can no longer succeed
+    rules: Rules = field(default_factory=Rules)
+    follower: FollowerConfig = field(default_factory=FollowerConfig)
+    safety: SafetyConfig = field(default_factory=SafetyConfig)
+
+    def __post_init__(self) -> None:
+        if self.limit_s <= 0:
+            raise UdgError(f"limit_s is {self.limit_s}, valid: > 0")
+
+
+class LostTrial(UdgError):
+    """A trial that the policy itself ended: `trial` is the account of it, its cause the fault's."""
+
+    def __init__(self, trial: Trial, fault: PolicyFault) -> None:
+        super().__init__(f"{fault.cause}: {fault}")
+        self.trial, self.fault = trial, fault
+
+
+class Rollout:
+    """Runs trials of one policy."""
+
+    def __init__(self, policy: Policy, config: RolloutConfig, cell: Cell | None = None) -> None:
+        """`cell`: of another rollout, so that several policies share what is costly to build."""
+        self._policy, self._config = policy, config
+        self._cell = Cell(config.safety) if cell is None else cell
+
+    def run(self, object_id: str, seed: int, blind: str = "") -> Trial:
+        """One trial; `blind`: one of blind.BLIND, the policy does not see where the object is. Raises LostTrial."""
+        config, world, target = self._config, self._cell.world, self._cell.library.get(object_id)
+        rules = config.rules
+        world.reset(
+            q=HOME_Q, object=target, T_world_object=sample_placement(target, task_rng(object_id, seed)),
+            mass_kg=rules.mass_kg(target), friction=rules.friction, damping=rules.damping,
+        )  # fmt: skip
+        world.settle()
+        self._cell.rig.reset(seed)
+        placed = world.T_world_object
+        lift, watch = LiftTracker(rules.lift), TrialWatch(world)
+        phases = PhaseWatch(world, target.mesh, rules.mass_kg(target))
+        lift.update(world.time_s, float(placed[2, 3]))
+        drive = CommandDrive(world, HOME_Q, config.follower, self._cell.gate)
+        start_s, steps, refused, fault = world.time_s, 0, 0, None
+        step_s = config.follower.step_ns * 1e-9
+        try:
+            reset(self._policy, Start(target=target, T_world_object=placed, q=HOME_Q.copy(), seed=seed))
+            while steps * step_s < config.limit_s and not lift.success:
+                look = partial(self._look, target, blind, seed)
+                targets = act(self._policy, Observation(look, world.q, steps * step_s))
+                phases.plan(getattr(self._policy, "predicted_grasp", None))
+                refused += drive.play(targets)
+                steps += 1
+                watch.look()
+                phases.look()
+                lift.update(world.time_s, float(world.T_world_object[2, 3]))
+                if config.end_decided and self._is_decided(lift, start_s, step_s):
+                    break
+        except PolicyFault as error:
+            fault = error
+        failed_in = phases.conclude(lift.success)
+        trial = Trial(
+            object=object_id, size_class=target.size_class, seed=seed, success=lift.success,
+            raised_m=round(watch.raised_m, 3), final_m=round(watch.height_m, 3), steps=steps,
+            position_xy=(round(float(placed[0, 3]), 3), round(float(placed[1, 3]), 3)),
+            cause=fault.cause if fault else "" if lift.success else watch.cause(), touched=watch.touched,
+            refused=refused, phases=phases.phases, failed_in=failed_in, grasp=phases.grasp,
+        )  # fmt: skip
+        if fault is not None:
+            raise LostTrial(trial, fault)
+        return trial
+
+    def _is_decided(self, lift: LiftTracker, start_s: float, step_s: float) -> bool:
+        """Whether the trial fails whatever happens: the object has fallen off the table, or time is too short."""
+        world = self._cell.world
+        if float(world.T_world_object[2, 3]) < _FALLEN_M:
+            return True
+        return not lift.success and lift.soonest_s(world.time_s + step_s) > start_s + self._config.limit_s + _ROUNDING_S
+
+    def _look(self, target: ObjectModel, blind: str, seed: int) -> np.ndarray:
+        """What the policy sees now: the cloud that the cameras give, or what is left of it."""
+        points = self._cell.cloud(target, whole_images=self._config.whole_images)
+        return BLIND[blind](points, seed) if blind else points
+
+
+class TrialBench:
+    """Runs trials in a worker."""
+
+    def __init__(
+        self, checkpoint: Path, config: RolloutConfig, blind: str = "", player: PlayerConfig | None = None
+    ) -> None:
+        torch.set_num_threads(1)
+        self._rollout, self._blind = Rollout(EnginePolicy(PolicyEngine.load(checkpoint), player), config), blind
+
+    def __call__(self, task: tuple[str, int]) -> Trial:
+        return self._rollout.run(*task, blind=self._blind)
+
+
+def run_trials(tasks: Sequence[tuple[str, int]], pool: Pool, progress: bool = True) -> tuple[list[Trial], list[str]]:
+    """Trials of (object, seed) in the order of the tasks, and a line for each that could not be run."""
+    trials: dict[int, Trial] = {}
+    lines: list[str] = []
+    left = list(enumerate(tasks))
+    left.reverse()
+    with tqdm(total=len(tasks), unit="trial", disable=not progress) as bar:
+        while left or pool.busy:
+            while left and pool.idle:
+                pool.submit(*left.pop())
+            for key, outcome in pool.wait(1.0):
+                index = int(str(key))
+                if outcome.failure:
+                    lines.append(f"{tasks[index]}: {outcome.failure}: {outcome.message}")
+                else:
+                    trials[index] = outcome.value
+                bar.update()
+    return [trials[index] for index in sorted(trials)], lines
+
+
+def summarise_trials(trials: Sequence[Trial], trained_on: Iterable[str] = ()) -> dict[str, Any]:
+    """Successes in all, by size, by whether the policy was trained on the object, by object; 95 % intervals.
+
+    Failures are counted by their cause and by the phase that they did not get to, also for each size.
+    """
+    known = set(trained_on)
+
+    def row(chosen: Sequence[Trial]) -> dict[str, Any]:
+        successes = sum(trial.success for trial in chosen)
+        low, high = wilson_interval(successes, len(chosen))
+        rate = round(successes / len(chosen), 4) if chosen else None
+        return {"trials": len(chosen), "successes": successes, "success_rate": rate,
+                "interval_95": [round(low, 3), round(high, 3)]}  # fmt: skip
+
+    def causes(chosen: Sequence[Trial]) -> dict[str, int]:
+        return dict(Counter(trial.cause for trial in chosen if not trial.success).most_common())
+
+    by_object: dict[str, list[bool]] = {}
+    for trial in trials:
+        by_object.setdefault(trial.object, []).append(trial.success)
+    return {
+        **row(trials),
+        "by_size": {size: row([trial for trial in trials if trial.size_class == size]) for size in SIZES},
+        "trained_on": row([trial for trial in trials if trial.object in known]),
+        "never_seen": row([trial for trial in trials if trial.object not in known]),
+        "causes": causes(trials),
+        "trials_with_refusals": sum(trial.refused > 0 for trial in trials),
+        "causes_by_size": {size: causes([trial for trial in trials if trial.size_class == size]) for size in SIZES},
+        **summarise_phases(trials, SIZES),
+        "by_object": {name: f"{sum(taken)}/{len(taken)}" for name, taken in sorted(by_object.items())},
+    }
+
+
+def summarise_blind(trials: Sequence[Trial]) -> dict[str, Any]:
+    """Successes of trials in which the policy does not see where the object is."""
+    successes = sum(trial.success for trial in trials)
+    low, high = wilson_interval(successes, len(trials))
+    return {"trials": len(trials), "successes": successes,
+            "success_rate": round(successes / len(trials), 4) if trials else None,
+            "interval_95": [round(low, 3), round(high, 3)]}  # fmt: skip
+
+
+def run(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description="Closed-loop success of a checkpoint in simulation, without ROS.")
+    parser.add_argument("--checkpoint", type=user_path, required=True)
+    parser.add_argument("--objects", default="", help=f"{HELP}; default: the objects it was trained on")
+    parser.add_argument("--trials", type=int, default=20, help="trials in all, spread over the objects (default: 20)")
+    parser.add_argument("--seed", type=int, default=100_000, help="first seed (default: 100000, outside training)")
+    parser.add_argument("--replan-every", type=int, default=1, help="ticks between two inferences (default: 1)")
+    parser.add_argument("--blend", type=float, default=0.0, help="weight of a chunk relative to the next newer one")
+    parser.add_argument(
+        "--near-images", action="store_true", help="render only what is near the object: about twice as quick"
+    )
+    parser.add_argument(
+        "--out", type=user_path, default=None,
+        help="file of one JSON line a trial; udg_datagen.evaluation.paired compares two of them",
+    )  # fmt: skip
+    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
+    parser.add_argument(
+        "--blind", default="", help="the same trials once more with an empty cloud, or the object's points moved by "
+        f"10 cm ({', '.join(BLIND)}, or both with a comma): success must fall, or the policy does not look",
+    )  # fmt: skip
+    options = parser.parse_args(arguments)
+    if options.trials < 1 or options.workers < 1:
+        raise UdgError(f"--trials {options.trials} and --workers {options.workers} must be at least 1")
+    modes = blind_modes(options.blind)
+    known = list(PolicyEngine.load(options.checkpoint).train_objects)
+    objects = select(options.objects, ObjectLibrary()) if options.objects else known
+    player = PlayerConfig(replan_every=options.replan_every, blend=options.blend)
+    config = RolloutConfig(whole_images=not options.near_images)
+    tasks = [(objects[k % len(objects)], options.seed + k // len(objects)) for k in range(options.trials)]
+    os.environ["OMP_NUM_THREADS"] = "1"  # one core a worker; inherited
+    summary: dict[str, Any] = {}
+    for blind in ("", *modes):
+        bench = partial(TrialBench, options.checkpoint, config, blind, player)
+        with LocalPool(options.workers, bench, timeout_s=900.0) as pool:
+            trials, lines = run_trials(tasks, pool)
+        if options.out is not None:
+            out = options.out.with_name(f"{options.out.stem}.{blind}{options.out.suffix}") if blind else options.out
+            write_atomically(out, "".join(json.dumps(asdict(trial)) + "\n" for trial in trials).encode())
+        for trial in trials:
+            print(f"{blind} {trial}" if blind else trial)
+        for line in lines:
+            print(line, file=sys.stderr)
+        if not blind:
+            summary = {**summarise_trials(trials, known), "not_run": len(lines)}
+        else:
+            summary.setdefault("blind", {})[blind] = {**summarise_blind(trials), "not_run": len(lines)}
+    print(json.dumps(summary))
+
+
+def main() -> None:
+    cli(run)
+
+
+if __name__ == "__main__":
+    main()

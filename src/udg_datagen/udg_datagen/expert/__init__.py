@@ -1,0 +1,1 @@
+"""Which grasp of a scene the expert takes."""

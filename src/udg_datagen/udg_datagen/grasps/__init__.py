@@ -1,0 +1,1 @@
+"""Grasps of one object: made, kept, shown."""

@@ -1,0 +1,1 @@
+"""Motions of the arms: free of collision, within limits of speed and acceleration."""

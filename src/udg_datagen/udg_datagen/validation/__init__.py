@@ -1,0 +1,1 @@
+"""Grasps tried in physics: floating hands lift the object or hold it."""
