@@ -20,6 +20,7 @@ from udg_control.controller import Controller, ControllerConfig
 from udg_control.emulators.ur_log import COMMANDS, SERVO_S, greatest
 from udg_control.emulators.ur_process import UrEmulators, loopback_pair
 from udg_control.errors import ControlError, RefusedError
+from udg_control.playout import Playout
 from udg_control.robot import Robot
 from udg_control.robot_loop import Arming, RobotLoop, RobotLoopConfig
 from udg_control.safety import SafetyConfig
@@ -27,7 +28,6 @@ from udg_control.simulated_device import SimulatedDevice, SimulatedDeviceConfig
 from udg_control.streams import Source
 from udg_control.timing import LoopTimer
 from udg_control.ur import UrArm, UrArmConfig
-from udg_control.ur.playout import Playout
 from udg_control.ur.process import MOST_PERIODS
 from udg_control.worker import ask_for_real_time
 from udg_description.errors import cli

@@ -20,11 +20,11 @@ from typing import Any, NoReturn
 import numpy as np
 
 from udg_control.device import Fault, Phase
+from udg_control.playout import Playout
 from udg_control.shared_memory import FAULTS, PHASES
 from udg_control.ur.config import UrArmConfig
 from udg_control.ur.dashboard import REMOTE, Dashboard, DashboardError
 from udg_control.ur.identity import QUESTIONS, identify, wrong_serial, wrong_version
-from udg_control.ur.playout import Playout
 from udg_control.ur.receive import ReceiveError, Receiver
 from udg_control.ur.shared import LATENESS_BIN_US, LATENESS_BINS, ArmMemory, Command, Report
 from udg_control.ur.start import Start

@@ -21,9 +21,12 @@ from udg_description.ros.environment import prepare_environment
 LOOK_S = 0.05  # how often it is looked whether the process that started this one is still there
 
 
-def run_node(make_node: Callable[[], Node], args: Sequence[str] | None = None, threads: int = 1) -> int:
-    """Run one node until SIGINT, SIGTERM, SIGHUP, shutdown or the end of its launcher; return the process's exit code.
+def run_node(
+    make_node: Callable[[], Node | Sequence[Node]], args: Sequence[str] | None = None, threads: int = 1
+) -> int:
+    """Run a node, or several together, until SIGINT, SIGTERM, SIGHUP, shutdown or the end of its launcher.
 
+    Returns the process's exit code.
     `threads` > 1 spins callback groups side by side. A UdgError, when the node is made or while it runs, is printed as
     one line `error: ...` and gives code 2. A process under nohup outlives its terminal and whoever started it.
     """
@@ -31,18 +34,20 @@ def run_node(make_node: Callable[[], Node], args: Sequence[str] | None = None, t
         return _run_node(make_node, args, threads)
 
 
-def _run_node(make_node: Callable[[], Node], args: Sequence[str] | None, threads: int) -> int:
+def _run_node(make_node: Callable[[], Node | Sequence[Node]], args: Sequence[str] | None, threads: int) -> int:
     try:
         prepare_environment()
     except UdgError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     rclpy.init(args=None if args is None else list(args))
-    node: Node | None = None
+    nodes: Sequence[Node] = ()
     executor: Executor = SingleThreadedExecutor() if threads == 1 else MultiThreadedExecutor(threads)
     try:
-        node = make_node()
-        executor.add_node(node)
+        made = make_node()
+        nodes = [made] if isinstance(made, Node) else made
+        for node in nodes:
+            executor.add_node(node)
         executor.spin()
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
@@ -55,7 +60,7 @@ def _run_node(make_node: Callable[[], Node], args: Sequence[str] | None, threads
     finally:
         with _undisturbed():
             executor.shutdown()
-            if node is not None:
+            for node in nodes:
                 node.destroy_node()
             rclpy.utilities.try_shutdown()
     return 0

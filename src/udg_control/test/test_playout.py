@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from udg_control.joint_motion import next_velocity
-from udg_control.ur.playout import Playout
+from udg_control.playout import Playout
 
 PERIOD_S, TICKS, TICK_S = 0.01, 5, 0.002
 LOWER, UPPER = np.full(6, -2.0), np.full(6, 2.0)
