@@ -34,6 +34,12 @@ ARGUMENTS = [
     DeclareLaunchArgument("dry_run", default_value="false", choices=BOOLEANS, description="do everything but send"),
     DeclareLaunchArgument("policy", default_value="true", choices=BOOLEANS, description="false: no policy node"),
     DeclareLaunchArgument(
+        "arms",
+        default_value="",
+        choices=["", "ur", "ros2_control", "simulated"],
+        description="ur: ur_rtde; ros2_control: controllers that another launch file runs; '': as robot.yaml says",
+    ),
+    DeclareLaunchArgument(
         "cameras",
         default_value="",
         choices=["", "kinect", "topics", "playback", "scene", "none"],
@@ -79,6 +85,7 @@ def _actions(context: LaunchContext) -> list[LaunchDescriptionEntity]:
         use_emulators=value["use_emulators"] == "true",
         dry_run=value["dry_run"] == "true",
         policy=value["policy"] == "true",
+        arms=value["arms"],
         cameras=value["cameras"],
         camera_topics={ours: value[argument] for argument, ours in CAMERA_TOPICS.items()},
         recordings=Path(value["recordings"]) if value["recordings"] else None,

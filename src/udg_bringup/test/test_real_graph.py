@@ -87,6 +87,25 @@ def test_any_driver_s_topics_take_the_cameras_places() -> None:
         graph(cameras="topics", camera_topics=dict.fromkeys(names, "/x"))
 
 
+def test_controllers_of_ros2_control_take_the_arms_places(tmp_path: Path) -> None:
+    nodes = graph(arms="ros2_control")
+    assert nodes["control"].parameters["hardware.arms"] == "ros2_control"
+    assert nodes["control"].parameters["hardware.left_arm_controller.controller"] == "/left_forward_position_controller"
+    rehearsed = graph(arms="ros2_control", use_emulators=True)
+    assert "fake_controllers" in rehearsed and "ur_emulators" not in rehearsed
+    assert "ur_emulators" not in graph(arms="simulated", use_emulators=True)
+    with pytest.raises(RealGraphError, match="right_host is given, and arms is 'ros2_control'"):
+        graph(arms="ros2_control", hosts={"right": "10.0.0.5"})
+    with pytest.raises(RealGraphError, match="arms is 'ur10'; valid: ur, ros2_control, simulated"):
+        graph(arms="ur10")
+    for path in CONFIG.glob("*.yaml"):
+        shutil.copy(path, tmp_path)
+    said = (CONFIG / "robot.yaml").read_text()
+    assert "arms: ur  " in said
+    (tmp_path / "robot.yaml").write_text(said.replace("arms: ur  ", "arms: ros2_control  "))
+    assert "fake_controllers" in graph(config=tmp_path, use_emulators=True)
+
+
 def test_the_frames_are_those_of_the_calibrated_cameras() -> None:
     nodes = graph()
     assert nodes["frames"].parameters["camera_config"] == nodes["perception"].parameters["camera_config"]

@@ -53,6 +53,7 @@ def test_it_starts_the_described_nodes_and_processes(monkeypatch: pytest.MonkeyP
         ({"use_emulator": "true"}, "unknown argument use_emulator:=...; valid: use_emulators"),
         ({"config": "/nowhere"}, "there is no /nowhere"),
         ({"cameras": "webcam"}, "valid: kinect"),
+        ({"arms": "ros2_control", "left_host": "10.0.0.5"}, "left_host is given, and arms is 'ros2_control'"),
     ],
 )
 def test_what_it_does_not_know_is_refused(

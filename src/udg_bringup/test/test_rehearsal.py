@@ -193,8 +193,8 @@ def rehearsal(make: Callable[[dict[str, str]], Sequence[str]], folder: Path, **w
     """Start the graph on emulators of its own, in a ROS domain of its own."""
     left, right = loopback_pair()
     log, output = folder / "arms.jsonl", folder / "output.txt"
-    own = {"use_emulators": "true", "left_host": left, "right_host": right, "emulator_log": str(log)}
-    command = make({**own, **words})
+    emulated = {} if "arms" in words else {"left_host": left, "right_host": right, "emulator_log": str(log)}
+    command = make({"use_emulators": "true", **emulated, **words})
     domain_id = free_domain(os.getpid())
     os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
     paths = os.pathsep.join(path for path in sys.path if path)
@@ -255,6 +255,34 @@ def test_ctrl_c_in_the_middle_of_a_motion_ends_the_programs_in_order(
         run.enable_and_move(run.turn)
         run.process.send_signal(signal.SIGINT)
         assert_clean(run, run.wait())
+
+
+@both_ways
+def test_arms_of_ros2_control_move_behind_the_same_filter_and_end_clean(
+    make: Callable[[dict[str, str]], Sequence[str]], tmp_path: Path
+) -> None:
+    with rehearsal(make, tmp_path, arms="ros2_control", **LIGHT) as run:
+        run.until(lambda: run.engineer.q is not None)
+        assert np.abs(run.engineer.q - HOME_Q).max() < 0.05
+        run.enable_and_move(run.turn)
+        assert len(run.pids_of("controller_client")) == len(SIDES)
+        assert run.engineer.call(topics.CONTROL_DISABLE)
+        run.process.send_signal(signal.SIGINT)
+        assert run.wait() == 0, run.text
+        for word in ("Traceback", "has died", "SIGKILL", "SIGTERM", "exit code"):
+            assert word not in run.text, run.text
+
+
+@both_ways
+def test_when_control_is_killed_the_arms_of_ros2_control_brake_by_themselves(
+    make: Callable[[dict[str, str]], Sequence[str]], tmp_path: Path
+) -> None:
+    with rehearsal(make, tmp_path, arms="ros2_control", **LIGHT) as run:
+        run.enable_and_move(run.turn)
+        (control,) = run.pids_of("robot_node")
+        os.kill(control, signal.SIGKILL)
+        wait_until(lambda: not run.pids_of("controller_client"), STOPPED_WITHIN_S, lambda: run.text)
+        assert run.wait() != 0 or "has died" in run.text
 
 
 def assert_stopped(run: Rehearsal, since_s: float) -> None:

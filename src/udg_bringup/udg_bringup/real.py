@@ -28,6 +28,9 @@ def _main() -> None:
     parser.add_argument("--dry-run", action="store_true", help="do everything but send")
     parser.add_argument("--policy", action=argparse.BooleanOptionalAction, default=True, help="run the policy node")
     parser.add_argument(
+        "--arms", default="", help="ur, ros2_control or simulated (default: what robot.yaml says): docs/ros2_control.md"
+    )
+    parser.add_argument(
         "--cameras", default="", help="kinect, topics, playback, scene or none (default: kinect or scene)"
     )
     for argument, ours in CAMERA_TOPICS.items():
@@ -50,6 +53,7 @@ def _main() -> None:
         use_emulators=options.use_emulators,
         dry_run=options.dry_run,
         policy=options.policy,
+        arms=options.arms,
         cameras=options.cameras,
         camera_topics={ours: getattr(options, argument) for argument, ours in CAMERA_TOPICS.items()},
         recordings=options.recordings,

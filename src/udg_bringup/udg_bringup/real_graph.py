@@ -13,6 +13,7 @@ import yaml
 
 from udg_bringup.checkpoints import checkpoint_folder
 from udg_bringup.graph import NodeDescription, Value, ViewChoice, frames_graph, view_graph
+from udg_control.hardware import Arms
 from udg_control.xhand.config import EMULATED_SDK
 from udg_description.errors import UdgError
 from udg_description.layout import SIDES
@@ -42,6 +43,7 @@ class RealGraphConfig:
     use_emulators: bool = False  # emulated controllers, hands and cameras instead of the hardware
     dry_run: bool = False  # everything but send
     policy: bool = True  # False: no policy node, for the first motions
+    arms: Arms | Literal[""] = ""  # "": what robot.yaml says
     cameras: Cameras | Literal[""] = ""  # "": kinect, or with emulators the simulated scene
     camera_topics: Mapping[str, str] = field(default_factory=dict)  # cameras "topics": other names by our own
     recordings: Path | None = None  # cameras "playback": folder of left.mkv and right.mkv
@@ -55,6 +57,8 @@ class RealGraphConfig:
         """Check the choices. Raises RealGraphError."""
         if self.cameras and self.cameras not in get_args(Cameras):
             raise RealGraphError(f"cameras is '{self.cameras}'; valid: {', '.join(get_args(Cameras))}")
+        if self.arms and self.arms not in get_args(Arms):
+            raise RealGraphError(f"arms is '{self.arms}'; valid: {', '.join(get_args(Arms))}")
         given = {name: other for name, other in self.camera_topics.items() if other}
         if given and self.cameras != "topics":
             raise RealGraphError(f"topics of cameras are given, and cameras is '{self.cameras}'; valid: topics")
@@ -84,6 +88,18 @@ class RealGraphConfig:
         return self.cameras or ("scene" if self.use_emulators else "kinect")
 
 
+def _arms(config: RealGraphConfig) -> str:
+    """What drives the arms: the argument, else the files. Raises RealGraphError where an address has no use."""
+    arms: object = config.arms
+    for name in () if arms else config.parameter_files:
+        arms = read_parameters(config.config / name).get("control", {}).get("hardware.arms", arms)
+    arms = str(arms or "ur")
+    given = [side for side in SIDES if config.hosts.get(side, "")]
+    if given and arms != "ur":
+        raise RealGraphError(f"{given[0]}_host is given, and arms is '{arms}'; valid: no address, or arms 'ur'")
+    return arms
+
+
 def real_graph(config: RealGraphConfig) -> tuple[NodeDescription, ...]:
     """Nodes and processes of the real robot; emulators come first. Raises UdgError."""
     frames = frames_graph(str(config.config / CAMERA_FILE), with_publisher=config.with_publisher)
@@ -103,8 +119,19 @@ def _camera_remaps(config: RealGraphConfig) -> dict[str, str]:
 
 
 def _emulators(config: RealGraphConfig) -> list[NodeDescription]:
-    if not config.use_emulators:
+    arms = _arms(config)
+    if not config.use_emulators or arms == "simulated":
         return []
+    if arms == "ros2_control":
+        return [
+            NodeDescription(
+                name="fake_controllers",
+                package="udg_control",
+                executable="fake_controllers",
+                module="udg_control.ros.fake_controllers",
+                is_node=False,
+            )
+        ]
     log = ("--log", config.emulator_log) if config.emulator_log else ()
     hosts = [word for side in SIDES for word in (f"--{side}", _host(config, side))]
     return [
@@ -125,6 +152,8 @@ def _host(config: RealGraphConfig, side: str) -> str:
 
 def _control(config: RealGraphConfig) -> NodeDescription:
     parameters: dict[str, Value] = {"loop.dry_run": config.dry_run}
+    if config.arms:
+        parameters["hardware.arms"] = config.arms
     for side in SIDES:
         if _host(config, side):
             parameters[f"hardware.{side}_arm.host"] = _host(config, side)

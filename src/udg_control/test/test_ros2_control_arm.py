@@ -18,6 +18,7 @@ import rclpy
 from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 from sensor_msgs.msg import JointState
+from std_msgs.msg import Float64MultiArray
 
 from udg_control.device import Device, Fault, Phase
 from udg_control.errors import DeviceError
@@ -150,6 +151,7 @@ def test_joint_states_that_fall_silent_stop_it_by_name() -> None:
         ("inactive", Fault.NOT_RUNNING, "the controller left_forward_position_controller is 'inactive'; valid: active"),
         ("program", Fault.PROGRAM_STOPPED, "the program on the controller does not run"),
         ("two", Fault.WRONG_DEVICE, "several publishers of left_shoulder_pan_joint"),
+        ("rival", Fault.WRONG_DEVICE, "joint_state_broadcaster publishes on /left_forward"),
         ("gone", Fault.LINK_LOST, "nobody listens on /left_forward_position_controller/commands any more"),
     ],
 )
@@ -163,6 +165,8 @@ def test_what_ros2_control_says_of_itself_stops_an_arm_that_is_ready(happens: st
             controller.active = False
         elif happens == "program":
             manager.program_running = False
+        elif happens == "rival":
+            manager.broadcaster.create_publisher(Float64MultiArray, "/left_forward_position_controller/commands", 1)
         elif happens == "gone":
             for subscription in list(controller.node.subscriptions):
                 controller.node.destroy_subscription(subscription)

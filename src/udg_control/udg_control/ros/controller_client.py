@@ -123,6 +123,14 @@ class ControllerClient:
             return Complaint(Fault.WORKER_DIED, f"error in the arm's node: {self._spin.error!r}")
         if self.node.count_subscribers(self._commands_topic) == 0:
             return Complaint(Fault.LINK_LOST, f"nobody listens on {self._commands_topic} any more")
+        if self.node.count_publishers(self._commands_topic) > 1:
+            others = [
+                info.node_name
+                for info in self.node.get_publishers_info_by_topic(self._commands_topic)
+                if info.node_name != self.node.get_name()
+            ]
+            who = ", ".join(others) or "another driver"
+            return Complaint(Fault.WRONG_DEVICE, f"{who} publishes on {self._commands_topic}, too; valid: this alone")
         if sum(now_s - heard_s < SILENCE_S for heard_s in list(self._publishers.values())) > 1:
             text = f"several publishers of {config.joints[0]} on {config.joint_states_topic}; valid: one"
             return Complaint(Fault.WRONG_DEVICE, text)
