@@ -32,7 +32,7 @@ from udg_policy.errors import DatasetError
 from udg_policy.exchange.bag_episodes import episodes_of, read_bag
 from udg_policy.exchange.import_ import import_episodes, run_command
 from udg_sim.ros.sim_node import TRIAL_STATUS
-from udg_sim.ros.status import TrialStatus
+from udg_sim.trials.status import TrialStatus
 
 pytestmark = pytest.mark.ros
 STEP_NS = 100_000_000
@@ -238,7 +238,7 @@ def test_what_is_no_bag_or_lacks_topics_is_refused_by_name(tmp_path: Path) -> No
 
 def test_a_bag_can_be_looked_at_moment_by_moment(context: Context, tmp_path: Path) -> None:
     from udg_bringup.view.recordings import open_recording
-    from udg_sim.objects import ObjectLibrary
+    from udg_sim.objects.library import ObjectLibrary
 
     record(context, tmp_path / "bag")
     told: dict[str, list[Any]] = {}

@@ -98,11 +98,13 @@ COMMANDS = {
         lambda g, o: ["--data", str(g.data), "--to", "lerobot", "--out", str(o / "new")],
     ),
     "convert": Command("udg_policy.episodes.convert", "run_command", lambda g, o: [str(g.old_data), str(o)]),
-    "objects": Command("udg_sim.objects", "main", lambda g, o: ["cube_60", "--picture", str(o)], is_file=True),
-    "prepare": Command(
-        "udg_sim.prepare", "main", lambda g, o: ["--objects", "cube_60", "--picture", str(o)], is_file=True
+    "objects": Command(
+        "udg_sim.preparation.objects_table", "main", lambda g, o: ["cube_60", "--picture", str(o)], is_file=True
     ),
-    "held_out": Command("udg_sim.held_out", "main", lambda g, o: ["--out", str(o)], is_file=True),
+    "prepare": Command(
+        "udg_sim.preparation.objects", "main", lambda g, o: ["--objects", "cube_60", "--picture", str(o)], is_file=True
+    ),
+    "held_out": Command("udg_sim.preparation.held_out", "main", lambda g, o: ["--out", str(o)], is_file=True),
     "calibration": Command(
         "udg_perception.calibration.__main__",
         "main",
@@ -208,8 +210,8 @@ class Quick(NamedTuple):
 
 
 WITHOUT_A_CACHE = {
-    "objects": Quick("udg_sim.objects", "main", ["cube_60"]),
-    "prepare": Quick("udg_sim.prepare", "main", ["--objects", "cube_60"]),
+    "objects": Quick("udg_sim.preparation.objects_table", "main", ["cube_60"]),
+    "prepare": Quick("udg_sim.preparation.objects", "main", ["--objects", "cube_60"]),
     "record_scene": Quick("udg_bringup.record_scene", "main", ["OUT", "--object", "cube_60", "--frames", "1"]),
     "train": Quick(
         "udg_policy.training.train",
@@ -255,7 +257,7 @@ def _nobody(number: int) -> object:
 
 
 def test_what_must_be_kept_needs_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from udg_sim.user_objects import add_folder
+    from udg_sim.objects.user_objects import add_folder
 
     cube = importlib.import_module("trimesh").creation.box((0.1, 0.1, 0.1))
     (tmp_path / "meshes").mkdir()

@@ -20,10 +20,10 @@ from udg_description.model import RobotModel  # noqa: E402
 from udg_perception.kinect.intrinsics import with_intrinsics  # noqa: E402
 from udg_perception.kinect.playback import KinectPlayback  # noqa: E402
 from udg_perception.scene_cloud import SceneCloudBuilder, SceneCloudConfig  # noqa: E402
-from udg_sim.depth import DepthRig  # noqa: E402
-from udg_sim.noise import KinectNoise  # noqa: E402
-from udg_sim.objects import ObjectLibrary  # noqa: E402
-from udg_sim.trial import sample_placement  # noqa: E402
+from udg_sim.cameras.depth import DepthRig  # noqa: E402
+from udg_sim.cameras.noise import KinectNoise  # noqa: E402
+from udg_sim.objects.library import ObjectLibrary  # noqa: E402
+from udg_sim.trials.trial import sample_placement  # noqa: E402
 
 CAMERAS = default_cameras()
 MODEL = ObjectLibrary().get("soda_can")

@@ -29,9 +29,9 @@ from udg_policy.action_spaces import ActionBounds  # noqa: E402
 from udg_policy.config import preset  # noqa: E402
 from udg_policy.network.checkpoint import Checkpoint, save_checkpoint  # noqa: E402
 from udg_policy.network.network import PolicyNetwork  # noqa: E402
-from udg_sim.objects import ObjectLibrary  # noqa: E402
-from udg_sim.ros.session import TrialSpec  # noqa: E402
-from udg_sim.ros.status import TrialStatus  # noqa: E402
+from udg_sim.objects.library import ObjectLibrary  # noqa: E402
+from udg_sim.trials.session import TrialSpec  # noqa: E402
+from udg_sim.trials.status import TrialStatus  # noqa: E402
 
 pytestmark = pytest.mark.ros
 OBJECT = "cube_60"

@@ -26,8 +26,8 @@ from udg_bringup.view.server import open_server, url
 from udg_bringup.view_picture import OpenedPage, PictureError, browser_path, click, fill, opened_page
 from udg_description.layout import HOME_Q
 from udg_description.waiting import wait_until
-from udg_sim.objects import ObjectLibrary
-from udg_sim.ros.status import TrialStatus
+from udg_sim.objects.library import ObjectLibrary
+from udg_sim.trials.status import TrialStatus
 
 pytestmark = pytest.mark.slow
 try:

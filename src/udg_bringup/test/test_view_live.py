@@ -9,8 +9,8 @@ import numpy as np
 
 from udg_bringup.view.live import CHUNK_SHOWN_S, LiveView
 from udg_description.layout import HOME_Q
-from udg_sim.objects import ObjectLibrary
-from udg_sim.ros.status import TrialStatus
+from udg_sim.objects.library import ObjectLibrary
+from udg_sim.trials.status import TrialStatus
 
 
 class Told:

@@ -18,8 +18,8 @@ from udg_description.camera import default_cameras
 from udg_description.layout import HOME_Q
 from udg_description.transforms import make_transform
 from udg_policy.episodes.dataset import CLOUD_POINTS, Episode, EpisodeWriter
-from udg_sim.objects import ObjectLibrary
-from udg_sim.ros.status import TrialStatus
+from udg_sim.objects.library import ObjectLibrary
+from udg_sim.trials.status import TrialStatus
 
 
 @pytest.fixture(scope="module")

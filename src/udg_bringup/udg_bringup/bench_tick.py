@@ -17,8 +17,8 @@ from udg_bringup.graph import LOCKSTEP_DEADLINE_S, SimGraphConfig, ViewChoice, s
 from udg_bringup.ros.running import RunningGraph, isolate, running
 from udg_bringup.ros.trial_client import TrialClient, trial_client
 from udg_description.errors import UdgError, cli
-from udg_sim.ros.session import TrialSpec
-from udg_sim.ros.status import TrialStatus
+from udg_sim.trials.session import TrialSpec
+from udg_sim.trials.status import TrialStatus
 
 if TYPE_CHECKING:
     from udg_bringup.view.looker import Looker

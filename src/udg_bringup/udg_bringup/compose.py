@@ -10,7 +10,7 @@ from udg_bringup.graph import DEFAULT_PORT, SimGraphConfig, ViewChoice, sim_grap
 from udg_bringup.ros.running import ENDS, isolate, running
 from udg_bringup.ros.trial_client import trial_client
 from udg_description.errors import cli
-from udg_sim.ros.session import TrialSpec
+from udg_sim.trials.session import TrialSpec
 
 
 def add_graph_arguments(parser: argparse.ArgumentParser) -> None:

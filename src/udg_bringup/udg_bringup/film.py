@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from udg_sim.objects import ObjectLibrary
-from udg_sim.ros.status import TrialStatus
-from udg_sim.video import SceneRenderer, VideoWriter, captioned, contact_sheet, video_writer, write_png
+from udg_sim.cameras.video import SceneRenderer, VideoWriter, captioned, contact_sheet, video_writer, write_png
+from udg_sim.objects.library import ObjectLibrary
+from udg_sim.trials.status import TrialStatus
 
 FILM_NAME = "trials.mp4"
 SHEET_NAME = "trials.png"

@@ -16,10 +16,10 @@ from udg_description.errors import cli
 from udg_description.files import check_file, user_path
 from udg_description.layout import HOME_Q, SIDES
 from udg_perception.kinect.recording import FRAME_RATES, DepthRecording
-from udg_sim.depth import DepthRig
-from udg_sim.noise import KinectNoise
-from udg_sim.objects import ObjectLibrary, ObjectModel
-from udg_sim.trial import sample_placement
+from udg_sim.cameras.depth import DepthRig
+from udg_sim.cameras.noise import KinectNoise
+from udg_sim.objects.library import ObjectLibrary, ObjectModel
+from udg_sim.trials.trial import sample_placement
 
 
 def record_scene(

@@ -18,7 +18,7 @@ from udg_bringup.view.server import open_server, url
 from udg_description.camera import default_cameras
 from udg_description.errors import cli
 from udg_description.files import user_path
-from udg_sim.objects import ObjectLibrary
+from udg_sim.objects.library import ObjectLibrary
 
 ENDS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 FRAME_S = 0.05

@@ -25,10 +25,10 @@ from udg_description.errors import UdgError, cli
 from udg_description.files import next_free, user_path, whole_folder, write_atomically
 from udg_description.names import safe_name
 from udg_policy.network.checkpoint import load_checkpoint
-from udg_sim.objects import SIZES, ObjectLibrary
-from udg_sim.ros.session import TrialSpec
-from udg_sim.ros.status import TrialStatus
-from udg_sim.selection import HELP, select
+from udg_sim.objects.library import SIZES, ObjectLibrary
+from udg_sim.objects.selection import HELP, select
+from udg_sim.trials.session import TrialSpec
+from udg_sim.trials.status import TrialStatus
 
 RESULT_FILE = "result.json"
 TRIALS_FOLDER = "trials"  # one file a trial, for `make replay`

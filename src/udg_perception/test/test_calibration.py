@@ -20,7 +20,7 @@ from udg_perception.calibration.result import CameraCalibration, difference, wri
 from udg_perception.calibration.robot import RobotRegistration
 from udg_perception.errors import CalibrationError
 
-depth_module = pytest.importorskip("udg_sim.depth", reason="needs udg_sim for its depth cameras")
+depth_module = pytest.importorskip("udg_sim.cameras.depth", reason="needs udg_sim for its depth cameras")
 cv2 = pytest.importorskip("cv2", reason="needs OpenCV")
 
 ARMS = (part_indices("left_arm"), part_indices("right_arm"))

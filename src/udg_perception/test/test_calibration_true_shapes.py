@@ -21,7 +21,7 @@ from udg_perception.calibration.observations import Observation
 from udg_perception.calibration.result import difference
 from udg_perception.calibration.robot import RobotRegistration
 
-depth_module = pytest.importorskip("udg_sim.depth", reason="needs udg_sim for its depth cameras")
+depth_module = pytest.importorskip("udg_sim.cameras.depth", reason="needs udg_sim for its depth cameras")
 trimesh = pytest.importorskip("trimesh")
 pytestmark = pytest.mark.slow
 

@@ -13,7 +13,7 @@ from udg_description.model import RobotModel
 from udg_description.transforms import rotvec_to_matrix
 from udg_perception.scene_cloud import SceneCloudBuilder, SceneCloudConfig
 
-depth_module = pytest.importorskip("udg_sim.depth", reason="needs udg_sim for its depth cameras")
+depth_module = pytest.importorskip("udg_sim.cameras.depth", reason="needs udg_sim for its depth cameras")
 trimesh = pytest.importorskip("trimesh")
 
 CUBE_EDGE_M = 0.03

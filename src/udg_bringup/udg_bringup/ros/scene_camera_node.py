@@ -25,11 +25,11 @@ from udg_description.ros.one_publisher import subscribe_one
 from udg_description.ros.params import declare, refuse_unknown
 from udg_description.ros.spin import run_node
 from udg_description.settings import setting
-from udg_sim.depth import DepthRig
-from udg_sim.noise import KinectNoise
-from udg_sim.objects import ObjectLibrary
+from udg_sim.cameras.depth import DepthRig
+from udg_sim.cameras.noise import KinectNoise
+from udg_sim.objects.library import ObjectLibrary
 from udg_sim.ros.camera_output import CameraOutput
-from udg_sim.trial import sample_placement
+from udg_sim.trials.trial import sample_placement
 
 
 @dataclass(frozen=True, kw_only=True)

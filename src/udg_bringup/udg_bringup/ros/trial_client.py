@@ -24,9 +24,9 @@ from udg_bringup.stages import StageClock
 from udg_description.errors import UdgError
 from udg_description.ros import convert, topics
 from udg_description.ros.spin import background_spin
-from udg_sim.ros.session import TrialSpec
 from udg_sim.ros.sim_node import TRIAL_STATUS
-from udg_sim.ros.status import TrialStatus
+from udg_sim.trials.session import TrialSpec
+from udg_sim.trials.status import TrialStatus
 
 POLL_S = 0.05
 LOOP = (

@@ -34,9 +34,9 @@ from udg_description.ros.one_publisher import subscribe_one
 from udg_description.ros.params import declare, refuse_unknown
 from udg_description.ros.spin import run_node
 from udg_description.settings import setting
-from udg_sim.objects import ObjectLibrary
+from udg_sim.objects.library import ObjectLibrary
 from udg_sim.ros.sim_node import TRIAL_STATUS
-from udg_sim.ros.status import TrialStatus
+from udg_sim.trials.status import TrialStatus
 
 NO_REJECTION = (Reason.DISABLED, Reason.EMERGENCY_STOP)  # counted in each cycle that they last
 REASONS = tuple(reason.value for reason in Reason if reason not in NO_REJECTION)

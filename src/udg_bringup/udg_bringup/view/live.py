@@ -15,8 +15,8 @@ from udg_bringup.view.figures import Outcomes, Rejections, Series
 from udg_bringup.view.panel import Panel
 from udg_bringup.view.scene import Scene
 from udg_description.errors import UdgError
-from udg_sim.objects import ObjectLibrary
-from udg_sim.ros.status import TrialStatus
+from udg_sim.objects.library import ObjectLibrary
+from udg_sim.trials.status import TrialStatus
 
 CHUNK_SHOWN_S = 1.0  # an older prediction is taken away
 

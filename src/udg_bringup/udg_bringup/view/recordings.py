@@ -18,8 +18,8 @@ from udg_description.layout import part_indices
 from udg_description.model import RobotModel
 from udg_policy.episodes.dataset import read_episode
 from udg_policy.exchange.bag_episodes import NS, STATE_GAP_NS, read_bag
-from udg_sim.objects import ObjectLibrary
-from udg_sim.ros.status import TrialStatus
+from udg_sim.objects.library import ObjectLibrary
+from udg_sim.trials.status import TrialStatus
 
 CHUNK = 8  # steps of an episode that are shown as its prediction
 LONGEST_PAUSE_S = 0.5  # of a bag, that is waited for

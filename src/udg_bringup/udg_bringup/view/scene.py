@@ -17,8 +17,8 @@ from udg_description.model import RobotModel
 from udg_description.transforms import matrix_to_quat_wxyz
 from udg_policy.hands.fingertips import fingertip_paths
 from udg_policy.hands.ghosts import SIDE_RGB, hand_hulls, hand_poses
-from udg_sim.scene_mesh import primitive_meshes
-from udg_sim.video import OBJECT_COLOUR, TABLE_COLOUR, link_colour
+from udg_sim.cameras.scene_mesh import primitive_meshes
+from udg_sim.cameras.video import OBJECT_COLOUR, TABLE_COLOUR, link_colour
 
 LABEL_COLOURS = np.array([[232, 116, 44], [51, 128, 242], [242, 115, 38]], dtype=np.uint8)  # seen, left, right robot
 SEEN_COLOUR = np.array([30, 160, 90], dtype=np.uint8)

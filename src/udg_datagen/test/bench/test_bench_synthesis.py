@@ -13,7 +13,7 @@ from udg_datagen.bench.settings import MAIN_TEST, TESTS, BenchConfig, BenchError
 from udg_datagen.bench.timing import Timing
 from udg_datagen.metrics import Diversity
 from udg_datagen.synthesis import STRATEGIES, SynthesisConfig
-from udg_sim.objects import ObjectLibrary
+from udg_sim.objects.library import ObjectLibrary
 
 OBJECTS = {"small": ["a", "b"], "medium": ["c"], "large": ["d"]}
 SPREAD = Diversity(

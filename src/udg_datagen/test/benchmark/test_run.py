@@ -11,7 +11,7 @@ from udg_datagen.benchmark.policies import entrants
 from udg_datagen.benchmark.protocol import PROTOCOLS, Protocol, facts_of, seen_of
 from udg_datagen.benchmark.rows import ROWS_NAME, read
 from udg_description.errors import UdgError
-from udg_sim.objects import HELD_OUT, ObjectLibrary
+from udg_sim.objects.library import HELD_OUT, ObjectLibrary
 
 
 @pytest.fixture(autouse=True)
@@ -90,7 +90,7 @@ def test_what_cannot_be_run_is_named_before_the_first_trial(
 def test_a_source_that_is_not_here_is_named_before_the_first_trial(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from udg_sim import sources
+    from udg_sim.objects import sources
 
     monkeypatch.setattr(sources, "is_present", lambda name: False)
     with pytest.raises(UdgError, match="`make objects FETCH="):

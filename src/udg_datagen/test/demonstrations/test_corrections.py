@@ -25,7 +25,7 @@ from udg_policy.config import preset
 from udg_policy.episodes.dataset import EpisodeDataset, EpisodeWriter
 from udg_policy.episodes.episode import Episode, Stage
 from udg_policy.network.checkpoint import load_checkpoint, save_checkpoint
-from udg_sim.objects import ObjectLibrary, ObjectModel
+from udg_sim.objects.library import ObjectLibrary, ObjectModel
 
 ARM, HAND = part_indices("left_arm"), part_indices("left_hand")
 SCENE = CollisionScene()

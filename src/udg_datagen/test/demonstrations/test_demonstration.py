@@ -17,8 +17,8 @@ from udg_description.layout import HOME_Q, JOINT_NAMES, part_indices
 from udg_description.limits import joint_limits
 from udg_description.model import RobotModel
 from udg_policy.episodes.episode import Stage
-from udg_sim.objects import ObjectLibrary, ObjectModel
-from udg_sim.world import World
+from udg_sim.objects.library import ObjectLibrary, ObjectModel
+from udg_sim.physics.world import World
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,7 @@ from udg_datagen.demonstrations.tasks import Made, Preparation, Task, tasks_of
 from udg_datagen.workers import LocalPool, Outcome, run_job
 from udg_description.errors import UdgError
 from udg_policy.episodes.dataset import EpisodeDataset, EpisodeWriter
-from udg_sim.objects import ObjectLibrary
+from udg_sim.objects.library import ObjectLibrary
 
 # A worker whose episodes are made up, from (object, seed) alone; objects' names say what goes wrong.
 BENCH = """

@@ -9,8 +9,8 @@ from udg_description.camera import default_cameras
 from udg_description.layout import HOME_Q
 from udg_description.model import RobotModel
 from udg_perception.scene_cloud import LABEL_SEEN, SceneCloudBuilder, SceneCloudConfig
-from udg_sim.depth import DepthRig
-from udg_sim.objects import ObjectLibrary, ObjectModel
+from udg_sim.cameras.depth import DepthRig
+from udg_sim.objects.library import ObjectLibrary, ObjectModel
 
 FRAMES = 6
 SIZES = pytest.mark.parametrize(

@@ -14,8 +14,8 @@ from udg_datagen.evaluation.trials import Trial
 from udg_description.layout import HOME_Q
 from udg_description.transforms import make_transform
 from udg_policy.episodes.grasp import PredictedGrasp, key_points
-from udg_sim.objects import SIZES
-from udg_sim.world import Contact, World
+from udg_sim.objects.library import SIZES
+from udg_sim.physics.world import Contact, World
 
 MASS_KG = 0.1  # weighs 0.981 N: squeezed from 1.962 N on
 THUMB, INDEX, TABLE = "right_hand_thumb_rota_link2", "right_hand_index_rota_link2", "table"

@@ -9,7 +9,7 @@ import pytest
 
 from udg_datagen.evaluation.trial_cause import TrialWatch
 from udg_description.transforms import make_transform, rotvec_to_matrix
-from udg_sim.world import World
+from udg_sim.physics.world import World
 
 
 class FakeWorld:

@@ -15,7 +15,7 @@ from udg_datagen.workers import Outcome
 from udg_description.arm_kinematics import hand_ik, hand_pose
 from udg_description.layout import HOME_Q, part_indices
 from udg_policy.inference.engine import PolicyEngine, Prediction
-from udg_sim.trial import LiftRule
+from udg_sim.trials.trial import LiftRule
 
 
 def trial(name: str, size: str, success: bool) -> Trial:

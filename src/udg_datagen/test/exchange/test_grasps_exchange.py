@@ -18,7 +18,7 @@ from udg_datagen.grasp_set import GraspSet
 from udg_datagen.hands.xhand import xhand
 from udg_datagen.synthesis import GraspObject, SynthesisConfig, synthesize
 from udg_description.transforms import make_transform, rotvec_to_matrix
-from udg_sim.objects import ObjectLibrary
+from udg_sim.objects.library import ObjectLibrary
 
 OBJECT = "cylinder_60"
 JOINTS = (tuple(f"j{k}" for k in range(4)), tuple(f"k{k}" for k in range(4)))

@@ -11,7 +11,7 @@ from udg_datagen.planning.collision import CollisionScene
 from udg_description.arm_kinematics import hand_ik, hand_pose
 from udg_description.layout import HOME_Q, SIDES, Side, part_indices
 from udg_description.transforms import make_transform, se3_distance
-from udg_sim.objects import ObjectLibrary, ObjectModel
+from udg_sim.objects.library import ObjectLibrary, ObjectModel
 
 X, Y, Z = np.eye(3)
 SIDES_PRESSED: dict[Side, np.ndarray] = {"left": -Y, "right": Y}  # palms towards each other across the object

@@ -18,7 +18,7 @@ from udg_datagen.synthesis import SynthesisConfig
 from udg_datagen.validation.validation import ValidationReport
 from udg_description.errors import UdgError
 from udg_description.layout import SIDES
-from udg_sim.objects import ObjectLibrary, ObjectModel
+from udg_sim.objects.library import ObjectLibrary, ObjectModel
 
 QUICK = ExpertConfig(
     near=SynthesisConfig(n_candidates=8, screen_factor=1, qp_steps=40, refine_steps=30, screen_step=40),

@@ -11,7 +11,7 @@ from udg_datagen.synthesis import GraspObject, StrategyError
 from udg_description.arm_kinematics import hand_pose
 from udg_description.frames import GRASP_CENTER_HAND, PALM_NORMAL_HAND
 from udg_description.layout import HOME_Q, SIDES, Side, part_indices
-from udg_sim.objects import ObjectLibrary
+from udg_sim.objects.library import ObjectLibrary
 
 MIRROR = np.diag([1.0, -1.0, 1.0])
 

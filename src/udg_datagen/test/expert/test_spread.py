@@ -10,7 +10,7 @@ from udg_datagen.expert.spread import SpreadConfig, spread_choices
 from udg_datagen.grasp_set import GraspSet
 from udg_datagen.planning.collision import CollisionScene
 from udg_description.layout import HOME_Q
-from udg_sim.objects import ObjectLibrary, ObjectModel
+from udg_sim.objects.library import ObjectLibrary, ObjectModel
 
 
 @pytest.fixture(scope="module")

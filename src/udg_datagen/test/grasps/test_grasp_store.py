@@ -12,7 +12,7 @@ from udg_datagen.grasps.mirror import mirrored, symmetry_plane
 from udg_datagen.objects.offers import BY_SIZE
 from udg_datagen.synthesis import GraspObject, StrategyError, SynthesisConfig, xhand_spec
 from udg_datagen.validation.validation import validate
-from udg_sim.objects import ObjectLibrary, ObjectModel
+from udg_sim.objects.library import ObjectLibrary, ObjectModel
 
 SYNTHESIS = SynthesisConfig(n_candidates=24, qp_steps=120, refine_steps=40)
 CONFIG = GraspStoreConfig(synthesis=SYNTHESIS, validated=3, enough=2)

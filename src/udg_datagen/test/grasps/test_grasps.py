@@ -17,7 +17,7 @@ from udg_datagen.grasps.handmade import made_grasps, pressing
 from udg_datagen.validation.validation import ValidationError
 from udg_description.errors import UdgError
 from udg_description.layout import SIDES
-from udg_sim.objects import ObjectLibrary, ObjectModel, UnknownObjectError
+from udg_sim.objects.library import ObjectLibrary, ObjectModel, UnknownObjectError
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from udg_datagen.hands.tree import hand_tree
 from udg_datagen.synthesis import GraspObject, HandModelError, SynthesisConfig, synthesize
 from udg_datagen.validation.validation import ValidationConfig, validate
 from udg_description.errors import UdgError
-from udg_sim.objects import ObjectLibrary
+from udg_sim.objects.library import ObjectLibrary
 
 DATA = Path(__file__).parents[2] / "udg_datagen" / "data" / "hands"
 QUAD = DATA / "quad_hand.yaml"

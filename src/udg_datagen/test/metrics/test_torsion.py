@@ -8,7 +8,7 @@ import pytest
 from udg_datagen.grasp_set import GraspSet
 from udg_datagen.grasps.handmade import made_grasps
 from udg_datagen.metrics.torsion import FRICTION, line_levers, torsion
-from udg_sim.objects import ObjectLibrary, ObjectModel
+from udg_sim.objects.library import ObjectLibrary, ObjectModel
 
 DOWN = np.array([0.0, 0.0, -1.0])
 

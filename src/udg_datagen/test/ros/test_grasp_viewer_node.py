@@ -28,7 +28,7 @@ from udg_datagen.ros.grasp_viewer_node import GraspViewerNode, grasp_markers
 from udg_description.layout import SIDES
 from udg_description.ros import topics
 from udg_description.ros.spin import background_spin
-from udg_sim.objects import ObjectLibrary, ObjectModel
+from udg_sim.objects.library import ObjectLibrary, ObjectModel
 
 pytestmark = pytest.mark.ros
 

@@ -15,8 +15,8 @@ from udg_datagen.validation.hand_world import xhand_body
 from udg_datagen.validation.mujoco_world import SUBSTEPS, MujocoError, MujocoWorld
 from udg_datagen.validation.validation import ValidationConfig, ValidationError, validate
 from udg_description.urdf import load_urdf
-from udg_sim.objects import ObjectLibrary, ObjectModel
-from udg_sim.world import WorldConfig
+from udg_sim.objects.library import ObjectLibrary, ObjectModel
+from udg_sim.physics.world import WorldConfig
 
 needs_mujoco = pytest.mark.skipif(importlib.util.find_spec("mujoco") is None, reason="MuJoCo is not installed")
 CONFIG = WorldConfig()

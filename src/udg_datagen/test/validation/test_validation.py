@@ -10,7 +10,7 @@ from udg_datagen.hands.xhand import xhand
 from udg_datagen.synthesis import GraspObject, SynthesisConfig, synthesize
 from udg_datagen.validation.validation import ValidationConfig, ValidationError, validate
 from udg_description.layout import SIDES
-from udg_sim.objects import ObjectLibrary, ObjectModel
+from udg_sim.objects.library import ObjectLibrary, ObjectModel
 
 CONFIG = SynthesisConfig(n_candidates=32, qp_steps=150, refine_steps=50, n_keep=2)
 

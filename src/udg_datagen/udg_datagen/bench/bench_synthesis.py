@@ -29,8 +29,8 @@ from udg_datagen.bench.timing import time_cell
 from udg_datagen.synthesis import STRATEGIES
 from udg_description.errors import cli
 from udg_description.files import check_folder, next_free, user_path, write_atomically
-from udg_sim.objects import ObjectLibrary
-from udg_sim.selection import HELP, select
+from udg_sim.objects.library import ObjectLibrary
+from udg_sim.objects.selection import HELP, select
 
 _Task = TypeVar("_Task")
 _Result = TypeVar("_Result")

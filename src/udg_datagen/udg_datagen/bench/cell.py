@@ -20,7 +20,7 @@ from udg_datagen.synthesis import GraspObject, HandModel, SynthesisConfig, synth
 from udg_datagen.validation.validation import validate
 from udg_description.errors import UdgError
 from udg_description.layout import Side
-from udg_sim.objects import ObjectLibrary, ObjectModel
+from udg_sim.objects.library import ObjectLibrary, ObjectModel
 
 _SEED_STEP = 1000
 

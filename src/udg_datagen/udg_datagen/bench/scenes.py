@@ -19,8 +19,8 @@ from udg_datagen.demonstrations.execution import execute
 from udg_datagen.expert.expert import Expert
 from udg_datagen.planning.collision import CollisionScene
 from udg_description.layout import HOME_Q
-from udg_sim.trial import TrialError, sample_placement
-from udg_sim.world import World
+from udg_sim.physics.world import World
+from udg_sim.trials.trial import TrialError, sample_placement
 
 _POSES = 2  # resting poses of an object, likeliest first
 

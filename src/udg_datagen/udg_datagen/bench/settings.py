@@ -8,7 +8,7 @@ from typing import NamedTuple
 from udg_datagen.validation.validation import ValidationConfig
 from udg_description.errors import UdgError
 from udg_description.layout import Side
-from udg_sim.objects import ObjectLibrary
+from udg_sim.objects.library import ObjectLibrary
 
 STRATEGIES_BY_SIZE = {
     "small": ("pinch", "tripod", "whole_hand"),

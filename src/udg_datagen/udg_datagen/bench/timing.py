@@ -8,7 +8,7 @@ from typing import NamedTuple
 from udg_datagen.bench.settings import Cell
 from udg_datagen.hands.xhand import xhand
 from udg_datagen.synthesis import GraspObject, SynthesisConfig, synthesize
-from udg_sim.objects import ObjectLibrary
+from udg_sim.objects.library import ObjectLibrary
 
 CANDIDATES = 800
 KEPT = 500

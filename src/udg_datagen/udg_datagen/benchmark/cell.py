@@ -9,9 +9,9 @@ from udg_control.safety import SafetyConfig
 from udg_description.camera import default_cameras
 from udg_description.model import RobotModel
 from udg_perception.scene_cloud import SceneCloudBuilder, SceneCloudConfig
-from udg_sim.depth import DepthRig, KinectNoise
-from udg_sim.objects import ObjectLibrary, ObjectModel
-from udg_sim.world import World, WorldConfig
+from udg_sim.cameras.depth import DepthRig, KinectNoise
+from udg_sim.objects.library import ObjectLibrary, ObjectModel
+from udg_sim.physics.world import World, WorldConfig
 
 
 class Cell:

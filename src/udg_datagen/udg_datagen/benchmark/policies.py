@@ -18,7 +18,7 @@ from udg_datagen.benchmark.policy import Policy
 from udg_description.errors import UdgError
 from udg_description.files import user_path
 from udg_policy.network.checkpoint import WEIGHTS_NAME, load_checkpoint
-from udg_sim.objects import SIZES
+from udg_sim.objects.library import SIZES
 
 if TYPE_CHECKING:
     from udg_datagen.benchmark.cell import Cell

@@ -13,7 +13,7 @@ from udg_description.errors import UdgError
 from udg_description.layout import N_JOINTS
 
 if TYPE_CHECKING:
-    from udg_sim.objects import ObjectModel
+    from udg_sim.objects.library import ObjectModel
 
 RAISED, INVALID, HUNG, DIED = "policy_raised", "policy_invalid", "policy_hung", "policy_died"
 POLICY_CAUSES = (RAISED, INVALID, HUNG, DIED)

@@ -6,9 +6,9 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from udg_description.errors import UdgError
-from udg_sim.held_out import training_categories
-from udg_sim.manifest import manifest
-from udg_sim.objects import ObjectLibrary
+from udg_sim.objects.library import ObjectLibrary
+from udg_sim.objects.manifest import manifest
+from udg_sim.preparation.held_out import training_categories
 
 SEEN = ("trained", "seen", "unseen")
 """An object that the policy was trained on; another one of a category that training objects have; one of another
@@ -17,7 +17,7 @@ category. The paper's table tells the last two apart."""
 
 @dataclass(frozen=True, kw_only=True)
 class Protocol:
-    """Objects, as `udg_sim.selection` reads them, and trials of each."""
+    """Objects, as `udg_sim.objects.selection` reads them, and trials of each."""
 
     name: str
     objects: str

@@ -14,7 +14,7 @@ from udg_datagen.benchmark.clusters import Difference, Share, difference, mean_s
 from udg_datagen.benchmark.protocol import SEEN
 from udg_datagen.benchmark.rows import NOT_RUN, Row
 from udg_description.files import write_atomically
-from udg_sim.objects import SIZES
+from udg_sim.objects.library import SIZES
 
 PAGE_NAME, TABLES_NAME, SUMMARY_NAME = "index.html", "tables.md", "summary.json"
 NEW = SEEN[1:]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from udg_description.errors import UdgError
-from udg_sim.objects import ObjectModel
-from udg_sim.trial import LiftRule
+from udg_sim.objects.library import ObjectModel
+from udg_sim.trials.trial import LiftRule
 
 
 @dataclass(frozen=True, kw_only=True)

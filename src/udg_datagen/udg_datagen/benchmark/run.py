@@ -33,9 +33,9 @@ from udg_description.cache import say_if_not_writable
 from udg_description.errors import UdgError, cli
 from udg_description.files import check_folder, user_path, write_atomically
 from udg_policy.network.checkpoint import git_hash
-from udg_sim.objects import ObjectLibrary
-from udg_sim.selection import HELP as OBJECTS_HELP
-from udg_sim.selection import select
+from udg_sim.objects.library import ObjectLibrary
+from udg_sim.objects.selection import HELP as OBJECTS_HELP
+from udg_sim.objects.selection import select
 
 SETTINGS_NAME = "benchmark.json"
 _TRIES = 2  # of a trial whose worker dies

@@ -34,9 +34,9 @@ from udg_description.errors import UdgError, cli
 from udg_description.files import check_folder, next_free, user_path, write_atomically
 from udg_description.layout import HOME_Q
 from udg_description.transforms import rotation_angle, rotvec_to_matrix
-from udg_sim.objects import SIZES, ObjectLibrary, ObjectModel
-from udg_sim.selection import HELP, select
-from udg_sim.trial import TrialError, sample_placement
+from udg_sim.objects.library import SIZES, ObjectLibrary, ObjectModel
+from udg_sim.objects.selection import HELP, select
+from udg_sim.trials.trial import TrialError, sample_placement
 
 MOVED_M, TURNED_DEG = 0.005, 5.0
 """Largest displacement along x and along y, and turn about z, of the object for continuity."""

@@ -10,8 +10,8 @@ import numpy as np
 from udg_datagen.expert.choice import Choice
 from udg_datagen.grasps.grasp_picture import grasp_tile
 from udg_datagen.grasps.grasp_scene import GraspScene
-from udg_sim.objects import ObjectModel
-from udg_sim.video import captioned, contact_sheet, write_png
+from udg_sim.cameras.video import captioned, contact_sheet, write_png
+from udg_sim.objects.library import ObjectModel
 
 SCENES, SEEDS, SIZE_PX = 6, 3, 200
 

@@ -30,10 +30,10 @@ from udg_description.model import RobotModel
 from udg_description.transforms import make_transform, rotvec_to_matrix
 from udg_perception.scene_cloud import SceneCloudBuilder, SceneCloudConfig
 from udg_policy.episodes.dataset import Episode
-from udg_sim.depth import DepthRig, KinectNoise
-from udg_sim.objects import ObjectLibrary, ObjectModel
-from udg_sim.trial import TrialError, sample_placement
-from udg_sim.world import World, WorldConfig
+from udg_sim.cameras.depth import DepthRig, KinectNoise
+from udg_sim.objects.library import ObjectLibrary, ObjectModel
+from udg_sim.physics.world import World, WorldConfig
+from udg_sim.trials.trial import TrialError, sample_placement
 
 STEPS = ("set_up", "object", "grasps", "place", "plan", "execute", "depth", "cloud", "write")
 """What the time of an attempt goes into."""

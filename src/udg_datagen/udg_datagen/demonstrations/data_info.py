@@ -23,7 +23,7 @@ from udg_description.files import check_folder, user_path
 from udg_policy.episodes.dataset import Episode, EpisodeDataset
 from udg_policy.episodes.episode_file import content_hash
 from udg_policy.errors import DatasetError
-from udg_sim.video import contact_sheet, write_png
+from udg_sim.cameras.video import contact_sheet, write_png
 
 ATTEMPTS_FOLDER = "attempts"
 UNKNOWN = "unknown"

@@ -23,7 +23,7 @@ from udg_description.errors import UdgError
 from udg_description.layout import HOME_Q, SIDES, Side, part_indices
 from udg_description.limits import joint_limits
 from udg_policy.episodes.episode import Stage
-from udg_sim.objects import ObjectModel
+from udg_sim.objects.library import ObjectModel
 
 _RUN_UP_RAD = 0.2  # in which an arm has come to its speed
 _SAME_BRANCH_RAD = 1.2  # between an arm and the approach, for it to go there straight

@@ -29,8 +29,8 @@ from udg_description.settings import load_overrides
 from udg_policy.episodes.dataset import Episode, EpisodeWriter
 from udg_policy.episodes.episode_file import encode_episode, verify
 from udg_policy.errors import DatasetError
-from udg_sim.objects import SIZES, ObjectLibrary
-from udg_sim.selection import HELP, select
+from udg_sim.objects.library import SIZES, ObjectLibrary
+from udg_sim.objects.selection import HELP, select
 
 NOT_EXECUTED = (*UNPLANNED, "no_rest", "not_needed", "bad_object", "worker_died", "timed_out", "error")
 """Results of attempts that never came to the execution."""

@@ -13,8 +13,8 @@ from udg_description.cloud_labels import LABEL_LEFT, LABEL_RIGHT, LABEL_SEEN
 from udg_description.errors import UdgError
 from udg_policy.episodes.dataset import Episode
 from udg_policy.episodes.episode import Stage
-from udg_sim.objects import ObjectLibrary, ObjectModel
-from udg_sim.video import OBJECT_COLOUR, SceneRenderer, Viewpoint, captioned, video_writer
+from udg_sim.cameras.video import OBJECT_COLOUR, SceneRenderer, Viewpoint, captioned, video_writer
+from udg_sim.objects.library import ObjectLibrary, ObjectModel
 
 _POINT_RADIUS_M = 0.003
 _LABEL_COLOURS = {LABEL_SEEN: OBJECT_COLOUR, LABEL_LEFT: (60, 120, 190), LABEL_RIGHT: (70, 150, 90)}

@@ -13,8 +13,8 @@ from udg_datagen.demonstrations.demonstration import DemoConfig, Plan, Rejected
 from udg_description.layout import Side, part_indices
 from udg_description.limits import joint_limits
 from udg_policy.episodes.episode import Stage
-from udg_sim.trial import LiftTracker
-from udg_sim.world import World
+from udg_sim.physics.world import World
+from udg_sim.trials.trial import LiftTracker
 
 _SHARES = np.array([1.0, 0.5, 0.25])  # of the noise on a command, the first that is allowed
 

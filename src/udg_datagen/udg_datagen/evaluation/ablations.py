@@ -38,8 +38,8 @@ from udg_policy.inference.engine import PolicyEngine
 from udg_policy.network.checkpoint import DESCRIPTION_NAME, load_checkpoint
 from udg_policy.parallel import Parallel
 from udg_policy.training.train import STATE_NAME, Run, Trainer, keep_large_blocks, split_views, train
-from udg_sim.objects import SIZES
-from udg_sim.selection import in_turn
+from udg_sim.objects.library import SIZES
+from udg_sim.objects.selection import in_turn
 
 VARIANTS: dict[str, dict[str, Any]] = {
     "full": {},

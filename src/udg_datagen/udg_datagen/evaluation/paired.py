@@ -19,7 +19,7 @@ from scipy.stats import binomtest
 
 from udg_description.errors import UdgError, cli
 from udg_description.files import user_path
-from udg_sim.objects import SIZES
+from udg_sim.objects.library import SIZES
 
 _Z = 1.959964  # of a 95 % interval
 

@@ -17,7 +17,7 @@ from udg_description.layout import SIDES
 from udg_description.physics import GRAVITY_M_S2
 from udg_description.transforms import inverse, transform_points
 from udg_policy.episodes.grasp import KEY_POINTS, PredictedGrasp, key_points
-from udg_sim.world import World
+from udg_sim.physics.world import World
 
 PHASES = ("reached", "closed", "squeezed", "lifted")
 """Reached: palm or fingertip of a hand within 20 mm of the object. Closed: thumb or palm and another finger of one hand

@@ -8,7 +8,7 @@ import numpy as np
 
 from udg_description.layout import SIDES
 from udg_description.transforms import rotation_angle
-from udg_sim.world import World
+from udg_sim.physics.world import World
 
 CAUSES = ("dropped", "lifted_too_little", "knocked_away", "stalled", "touched_not_lifted", "never_touched")
 """Failed trials by the first that is true: it fell after it had risen by 5 cm; it rose by 5 cm but not high or long

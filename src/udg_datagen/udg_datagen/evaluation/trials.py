@@ -39,9 +39,9 @@ from udg_description.files import user_path, write_atomically
 from udg_description.layout import HOME_Q
 from udg_policy.inference.engine import PolicyEngine
 from udg_policy.inference.player import PlayerConfig
-from udg_sim.objects import SIZES, ObjectLibrary, ObjectModel
-from udg_sim.selection import HELP, select
-from udg_sim.trial import LiftTracker, sample_placement
+from udg_sim.objects.library import SIZES, ObjectLibrary, ObjectModel
+from udg_sim.objects.selection import HELP, select
+from udg_sim.trials.trial import LiftTracker, sample_placement
 
 _FALLEN_M = -0.3  # [m, world] centre of an object that has fallen off the table: no hand gets below it
 _ROUNDING_S = 1e-6

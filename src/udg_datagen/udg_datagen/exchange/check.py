@@ -18,8 +18,8 @@ from udg_datagen.exchange.plain_grasps import ExchangeError, PlainGrasps
 from udg_datagen.grasp_set import GraspSet
 from udg_datagen.hands.model import HandModel
 from udg_datagen.synthesis import GraspObject, SynthesisConfig
-from udg_sim.mesh_io import read_solid
-from udg_sim.objects import ObjectModel
+from udg_sim.geometry.mesh_io import read_solid
+from udg_sim.objects.library import ObjectModel
 
 TOLERANCE_M = 0.002
 LEAST_CONTACTS = 2

@@ -24,7 +24,7 @@ from udg_datagen.hands.model import HandModel
 from udg_datagen.hands.xhand import xhand
 from udg_description.errors import UdgError, cli
 from udg_description.files import atomic_path, check_file, user_path, whole_folder, write_atomically
-from udg_sim.objects import ObjectLibrary
+from udg_sim.objects.library import ObjectLibrary
 
 FORMATS = ("isaac_grasp", "dexgraspbench")
 SIDES = {"left": ("left",), "right": ("right",), "both": ("left", "right")}

@@ -32,7 +32,7 @@ from udg_datagen.validation.validation import ValidationConfig, validate
 from udg_description.cache import cache_dir, say_once
 from udg_description.errors import UdgError
 from udg_description.layout import HOME_Q, SIDES, Side, other_side
-from udg_sim.objects import ObjectModel
+from udg_sim.objects.library import ObjectModel
 
 VERSION = "5"
 """Of the expert: bumped when it chooses otherwise, so that cached choices are made again and data sets tell."""

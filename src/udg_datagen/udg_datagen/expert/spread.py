@@ -14,7 +14,7 @@ import numpy as np
 from udg_datagen.expert.choice import Choice, ChoiceConfig, reachable
 from udg_datagen.grasp_set import GraspSet
 from udg_datagen.planning.collision import CollisionScene
-from udg_sim.objects import ObjectModel
+from udg_sim.objects.library import ObjectModel
 
 
 @dataclass(frozen=True, kw_only=True)

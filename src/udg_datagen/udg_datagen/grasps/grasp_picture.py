@@ -13,7 +13,7 @@ from udg_datagen.grasp_set import GraspSet
 from udg_datagen.grasps.grasp_scene import GraspScene, Triangles
 from udg_description.layout import Side
 from udg_description.model import RobotModel
-from udg_sim.video import captioned, contact_sheet, write_png
+from udg_sim.cameras.video import captioned, contact_sheet, write_png
 
 _TABLE_RGB = np.array([0.82, 0.82, 0.80])
 _SKY_RGB = np.array([0.97, 0.97, 0.98])

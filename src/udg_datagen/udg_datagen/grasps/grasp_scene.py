@@ -12,7 +12,7 @@ from udg_datagen.grasp_set import GraspSet
 from udg_description.layout import Side
 from udg_description.model import RobotModel
 from udg_description.transforms import transform_points
-from udg_sim.scene_mesh import RobotMesh
+from udg_sim.cameras.scene_mesh import RobotMesh
 
 ARROW_M_PER_N = 0.004  # length of a contact force
 HAND_RGB = {"left": np.array([0.45, 0.58, 0.76]), "right": np.array([0.56, 0.60, 0.66])}

@@ -21,7 +21,7 @@ from udg_description.cache import cache_dir, say_once
 from udg_description.errors import UdgError
 from udg_description.layout import SIDES, Side
 from udg_description.urdf import urdf_path
-from udg_sim.objects import ObjectModel
+from udg_sim.objects.library import ObjectModel
 
 VERSION = "7"
 """Of synthesis and validation as the store uses them: bumped when their results change, so that old grasps are redone.

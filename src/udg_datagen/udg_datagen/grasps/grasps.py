@@ -31,7 +31,7 @@ from udg_description.errors import UdgError, cli
 from udg_description.files import atomic_path, check_folder, next_free, user_path
 from udg_description.layout import SIDES
 from udg_description.names import safe_name
-from udg_sim.objects import ObjectLibrary, ObjectModel
+from udg_sim.objects.library import ObjectLibrary, ObjectModel
 
 _SUFFIXES = {"grasps": ".npz", "picture": ".png", "page": ".html"}
 _OVERSAMPLING = 1.6  # candidates per grasp that is wanted: the best 500 of 800

@@ -11,7 +11,7 @@ from udg_description.layout import Side
 from udg_description.model import RobotModel
 from udg_description.transforms import make_transform, transform_points
 from udg_description.urdf import load_urdf
-from udg_sim.objects import ObjectModel
+from udg_sim.objects.library import ObjectModel
 
 _FLAT = np.array([0.0, 0.0, 0.0, 0.0] + [0.2] * 8)
 _BEND = np.array([0.0] * 4 + [0.4] * 8)

@@ -24,8 +24,8 @@ from udg_datagen.validation.validation import ValidationConfig, validate
 from udg_description.errors import cli
 from udg_description.files import check_folder, next_free, user_path
 from udg_description.names import safe_name
-from udg_sim.objects import ObjectLibrary
-from udg_sim.selection import HELP, select
+from udg_sim.objects.library import ObjectLibrary
+from udg_sim.objects.selection import HELP, select
 
 TESTS = (
     ValidationConfig(rule="six_axis", mass_kg=0.1, friction=0.6),

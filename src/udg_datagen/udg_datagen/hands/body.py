@@ -7,7 +7,7 @@ from pathlib import Path
 from udg_datagen.hands.description import read_description
 from udg_datagen.hands.tree import hand_tree
 from udg_datagen.validation.hand_world import HandBody, urdf_body
-from udg_sim.world import WorldConfig
+from udg_sim.physics.world import WorldConfig
 
 
 def load_body(path: Path | str, config: WorldConfig | None = None) -> HandBody:

@@ -11,8 +11,8 @@ import open3d as o3d
 import trimesh
 
 from udg_datagen.errors import HandModelError
-from udg_sim.mesh_io import read_bodies
-from udg_sim.solid import MeshError
+from udg_sim.geometry.mesh_io import read_bodies
+from udg_sim.geometry.solid import MeshError
 
 _GRID = 24  # points along the longest edge, where centres are looked for
 _SURFACE_POINTS = 400
@@ -61,7 +61,7 @@ def mesh_spheres(mesh: trimesh.Trimesh, *, gap: float = 0.002) -> np.ndarray:
 def load_collision_mesh(urdf: Path, filename: str, scale: np.ndarray) -> CollisionMesh:
     """The bodies of a URDF's <mesh filename=.. scale=..>, in metres; "package://" is looked for above the URDF.
 
-    They pass the gate of all geometry (`udg_sim.solid`): closed, turned outward, united where they meet.
+    They pass the gate of all geometry (`udg_sim.geometry.solid`): closed, turned outward, united where they meet.
 
     Raises:
         HandModelError: no such file, one that is no solid, or of the length of another unit.

@@ -13,7 +13,7 @@ import numpy as np
 
 from udg_datagen.grasp_set import GraspSet
 from udg_description.physics import GRAVITY_M_S2
-from udg_sim.objects import ObjectModel
+from udg_sim.objects.library import ObjectModel
 
 LEAST_SHARE = 0.05
 """Contacts that carry a smaller share of the largest force do not count."""

@@ -14,7 +14,7 @@ import trimesh
 from udg_datagen.device import checked_device
 from udg_datagen.objects.mesh_check import checked_mesh
 from udg_datagen.objects.sdf import SdfGrid
-from udg_sim.objects import ObjectModel
+from udg_sim.objects.library import ObjectModel
 
 
 class GraspObject:

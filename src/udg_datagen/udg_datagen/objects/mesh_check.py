@@ -6,7 +6,7 @@ import numpy as np
 import trimesh
 
 from udg_datagen.errors import GraspObjectError
-from udg_sim.solid import MeshError, Solid, solid_of
+from udg_sim.geometry.solid import MeshError, Solid, solid_of
 
 _MAX_EDGE = 1.5  # [m] beyond which no arm reaches, or the unit is wrong
 _MIN_EDGE = 0.002  # [m]
@@ -16,7 +16,7 @@ def checked_mesh(mesh: trimesh.Trimesh, name: str) -> Solid:
     """A closed copy of `mesh` in metres, by the gate that all geometry passes; a sound mesh stays as it is.
 
     Raises:
-        GraspObjectError: no solid can be made of it (`udg_sim.solid`), or it is of another unit.
+        GraspObjectError: no solid can be made of it (`udg_sim.geometry.solid`), or it is of another unit.
     """
     if isinstance(mesh, trimesh.Trimesh) and len(mesh.faces) and np.isfinite(mesh.vertices).all():
         longest = float(np.ptp(mesh.vertices, axis=0).max())

@@ -8,7 +8,7 @@ import numpy as np
 import open3d as o3d
 import trimesh
 
-from udg_sim.sizes import size_class_of
+from udg_sim.families.sizes import size_class_of
 
 BY_SIZE: dict[str, tuple[str, ...]] = {
     "small": ("pinch", "tripod", "whole_hand"),

@@ -24,7 +24,7 @@ from udg_description.ros.markers import colour, point, points
 from udg_description.ros.params import declare, refuse_unknown
 from udg_description.ros.spin import run_node
 from udg_description.settings import setting
-from udg_sim.objects import ObjectLibrary
+from udg_sim.objects.library import ObjectLibrary
 
 _SHAFT_M, _HEAD_M = 0.004, 0.009  # diameters of a force's arrow
 

@@ -13,10 +13,10 @@ from udg_description.frames import HAND_LINK
 from udg_description.layout import HAND_JOINTS, Side, part_indices
 from udg_description.physics import GRAVITY_M_S2
 from udg_description.urdf import load_urdf
-from udg_sim.build import FLOATING_JOINTS, Articulation, Drive, build_articulation, build_object, build_table
-from udg_sim.engine import from_pose, make_material, make_scene, to_pose
-from udg_sim.objects import ObjectModel
-from udg_sim.world import WorldConfig
+from udg_sim.objects.library import ObjectModel
+from udg_sim.physics.build import FLOATING_JOINTS, Articulation, Drive, build_articulation, build_object, build_table
+from udg_sim.physics.engine import from_pose, make_material, make_scene, to_pose
+from udg_sim.physics.world import WorldConfig
 
 # The carrier stands for an arm that follows its targets well.
 _CARRIER_TRANSLATION = Drive(2.0e4, 8.0e2, 1.0e4, 0.0)

@@ -26,8 +26,8 @@ from udg_description.errors import UdgError
 from udg_description.shapes import merge_capsules
 from udg_description.transforms import matrix_to_quat_wxyz, quat_wxyz_to_matrix
 from udg_description.urdf import Inertial, Joint, Primitive, Urdf, load_urdf
-from udg_sim.objects import ObjectModel
-from udg_sim.world import WorldConfig
+from udg_sim.objects.library import ObjectModel
+from udg_sim.physics.world import WorldConfig
 
 if TYPE_CHECKING:
     from mujoco import MjSpec

@@ -26,8 +26,8 @@ from udg_datagen.validation.mujoco_world import MujocoWorld, check_installed
 from udg_description.errors import UdgError
 from udg_description.layout import Side
 from udg_description.physics import LIFT_RISE_M
-from udg_sim.objects import ObjectModel
-from udg_sim.world import WorldConfig
+from udg_sim.objects.library import ObjectModel
+from udg_sim.physics.world import WorldConfig
 
 _LOOK_STEPS = 4  # physics steps between two looks at an object that is pulled
 _CHUNK = 4  # grasps a process takes at a time

@@ -11,10 +11,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from udg_sim.draw import Draw
 from udg_sim.families import blocks, toys, turned, vessels
-from udg_sim.forms import scaled
-from udg_sim.shapes import Shape
+from udg_sim.families.draw import Draw
+from udg_sim.geometry.forms import scaled
+from udg_sim.geometry.shapes import Shape
 
 COUNT = 19
 """Objects of each family in the training set."""

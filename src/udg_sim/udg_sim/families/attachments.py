@@ -9,11 +9,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from udg_sim import shapes
-from udg_sim.draw import Draw
 from udg_sim.families.cores import SOLIDS, rod
-from udg_sim.forms import placed, scaled
-from udg_sim.shapes import Shape
+from udg_sim.families.draw import Draw
+from udg_sim.geometry import shapes
+from udg_sim.geometry.forms import placed, scaled
+from udg_sim.geometry.shapes import Shape
 
 Attachment = Callable[["Body", Draw], list[Shape]]
 UP, DOWN = np.array([0.0, 0.0, 1.0]), np.array([0.0, 0.0, -1.0])

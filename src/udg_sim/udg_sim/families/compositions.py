@@ -1,7 +1,7 @@
 """Random compositions: "composition_00017" is a body with one to four things added, the same on every machine.
 
 There are as many members as there are numbers. Size class, edges, density and mass follow from the id alone, within
-the limits of `udg_sim.sizes`. No mesh of other people is read.
+the limits of `udg_sim.families.sizes`. No mesh of other people is read.
 """
 
 import re
@@ -10,12 +10,12 @@ from typing import NamedTuple
 import numpy as np
 import trimesh
 
-from udg_sim.draw import Draw
 from udg_sim.families import attachments, cores
 from udg_sim.families.attachments import Attachment, Body
-from udg_sim.forms import scaled
-from udg_sim.shapes import Shape
-from udg_sim.sizes import DENSITY, MASS_KG, SIZES, fitting
+from udg_sim.families.draw import Draw
+from udg_sim.families.sizes import DENSITY, MASS_KG, SIZES, fitting
+from udg_sim.geometry.forms import scaled
+from udg_sim.geometry.shapes import Shape
 
 NAME = "composition"
 COUNT = 300

@@ -8,10 +8,10 @@ from collections.abc import Callable
 import numpy as np
 import trimesh
 
-from udg_sim import shapes
-from udg_sim.draw import Draw
-from udg_sim.forms import circle, extrude, placed, ring_of, wall_shell
-from udg_sim.shapes import Shape
+from udg_sim.families.draw import Draw
+from udg_sim.geometry import shapes
+from udg_sim.geometry.forms import circle, extrude, placed, ring_of, wall_shell
+from udg_sim.geometry.shapes import Shape
 
 
 def rod(path: np.ndarray, radius: float | np.ndarray, sides: int = 8, flat: float = 1.0) -> Shape:

@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from udg_sim import shapes
-from udg_sim.draw import Draw
-from udg_sim.forms import arc, bent_bar
-from udg_sim.shapes import Shape
+from udg_sim.families.draw import Draw
+from udg_sim.geometry import shapes
+from udg_sim.geometry.forms import arc, bent_bar
+from udg_sim.geometry.shapes import Shape
 
 
 def can(d: Draw) -> Shape:

@@ -25,8 +25,8 @@ from udg_description.ros.params import declare
 from udg_description.ros.spin import run_node
 from udg_description.settings import setting
 from udg_sim.ros.camera_output import CameraOutput
-from udg_sim.ros.session import COMMAND_HZ, SimSession, TrialSpec
-from udg_sim.ros.status import TrialStatus
+from udg_sim.trials.session import COMMAND_HZ, SimSession, TrialSpec
+from udg_sim.trials.status import TrialStatus
 
 TRIAL_STATUS = topics.Topic(name=topic_names.TRIAL_STATUS, type=String, depth=10, latched=True)
 WATCH_PERIOD_S = 0.5

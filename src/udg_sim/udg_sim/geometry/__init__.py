@@ -1,0 +1,1 @@
+"""Shapes and meshes: made, read, mended, closed, decomposed; the poses in which they rest."""
