@@ -42,7 +42,7 @@ ARGUMENTS = [
     DeclareLaunchArgument(
         "cameras",
         default_value="",
-        choices=["", "kinect", "topics", "playback", "scene", "none"],
+        choices=["", "kinect", "femto_bolt", "topics", "playback", "scene", "none"],
         description="'': kinect, or with emulators the simulated scene; topics: any driver of depth cameras",
     ),
     *(

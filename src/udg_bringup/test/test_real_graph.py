@@ -73,6 +73,12 @@ def test_recordings_take_the_cameras_places(tmp_path: Path) -> None:
     assert "scene_cameras" not in nodes
 
 
+def test_the_femto_bolt_takes_the_cameras_places() -> None:
+    nodes = graph(cameras="femto_bolt")
+    assert [nodes[f"{side}_camera"].parameters["model"] for side in ("left", "right")] == ["femto_bolt"] * 2
+    assert nodes["right_camera"].parameters["wired_sync"] == "subordinate"  # what robot.yaml says of the camera holds
+
+
 def test_any_driver_s_topics_take_the_cameras_places() -> None:
     names = {"/left_camera/depth/image_raw": "/cam_a/depth/image", "/left_camera/depth/camera_info": "/cam_a/info"}
     nodes = graph(cameras="topics", camera_topics={**names, "/right_camera/depth/image_raw": ""})
@@ -142,7 +148,7 @@ def test_a_file_with_a_slip_is_refused_by_name(tmp_path: Path, content: str, mes
 
 
 def test_wrong_choices_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(RealGraphError, match="kinect, topics, playback, scene, none"):
+    with pytest.raises(RealGraphError, match="kinect, femto_bolt, topics, playback, scene, none"):
         RealGraphConfig(config=CONFIG, cameras="webcam")  # type: ignore[arg-type]
     with pytest.raises(RealGraphError, match="robot.yaml"):
         RealGraphConfig(config=tmp_path)

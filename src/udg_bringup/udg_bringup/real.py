@@ -31,7 +31,7 @@ def _main() -> None:
         "--arms", default="", help="ur, ros2_control or simulated (default: what robot.yaml says): docs/ros2_control.md"
     )
     parser.add_argument(
-        "--cameras", default="", help="kinect, topics, playback, scene or none (default: kinect or scene)"
+        "--cameras", default="", help="kinect, femto_bolt, topics, playback, scene or none (default: kinect or scene)"
     )
     for argument, ours in CAMERA_TOPICS.items():
         text = f"with --cameras topics: the driver's topic (default: {ours})"

@@ -28,7 +28,7 @@ CAMERA_TOPICS = {
     for argument, name in (("depth_topic", "image_raw"), ("info_topic", "camera_info"))
 }
 """Our names of what cameras publish, by the argument of the launch file that gives another."""
-Cameras = Literal["kinect", "topics", "playback", "scene", "none"]
+Cameras = Literal["kinect", "femto_bolt", "topics", "playback", "scene", "none"]
 
 
 class RealGraphError(UdgError):
@@ -183,7 +183,7 @@ def _cameras(config: RealGraphConfig) -> list[NodeDescription]:
                 parameters={"camera_config": camera_config},
             )
         ]
-    if config.camera_source in ("kinect", "playback"):
+    if config.camera_source in ("kinect", "femto_bolt", "playback"):
         return [
             NodeDescription(
                 name=f"{side}_camera",
@@ -191,14 +191,16 @@ def _cameras(config: RealGraphConfig) -> list[NodeDescription]:
                 executable="kinect_node",
                 module="udg_perception.ros.kinect_node",
                 class_name="KinectNode",
-                parameters={"side": side, **_playback(config, side)},
+                parameters={"side": side, **_source(config, side)},
             )
             for side in SIDES
         ]
     return []
 
 
-def _playback(config: RealGraphConfig, side: str) -> dict[str, Value]:
+def _source(config: RealGraphConfig, side: str) -> dict[str, Value]:
+    if config.camera_source == "femto_bolt":
+        return {"model": "femto_bolt"}
     if config.camera_source != "playback":
         return {}
     return {"playback": str((config.recordings or Path()) / f"{side}.mkv"), "loop": True, "wired_sync": "standalone"}

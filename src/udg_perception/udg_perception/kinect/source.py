@@ -39,6 +39,9 @@ class DepthSource(Protocol):
 class KinectConfig:
     """One camera: which one it is, and how it works."""
 
+    model: Literal["azure_kinect", "femto_bolt"] = setting(
+        "azure_kinect", "femto_bolt: Orbbec's successor with the same sensor, over pyorbbecsdk2"
+    )
     serial_number: str = setting("", "on the camera's base; empty: the first one that is free")
     depth_mode: Literal["NFOV_UNBINNED", "NFOV_2X2BINNED", "WFOV_2X2BINNED"] = setting(
         "NFOV_UNBINNED", "resolution and field of view"
