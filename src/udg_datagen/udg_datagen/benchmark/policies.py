@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 HELP = (
     "comma-separated: ours[:CHECKPOINT] (default: the shipped one), planner (the generator, which knows the mesh), "
+    "dexgraspnet[:CANDIDATESxITERATIONS] (its grasps of the mesh, our planner; small and medium objects), "
     "module:Class of your own"
 )
 
@@ -89,6 +90,22 @@ def _make_planner(cell: Cell) -> Policy:
     return PlannerPolicy()
 
 
+def _dexgraspnet(name: str, argument: str) -> Entrant:
+    from udg_datagen.benchmark.dexgraspnet_policy import SIZES as ONE_HAND
+    from udg_datagen.benchmark.dexgraspnet_policy import parse
+
+    config = parse(argument)
+    digest = f"{config.method.n_candidates} candidates, {config.method.iterations} iterations"
+    return Entrant(name=name, make=partial(_make_dexgraspnet, argument), sizes=ONE_HAND, digest=digest)
+
+
+def _make_dexgraspnet(argument: str, cell: Cell) -> Policy:
+    from udg_datagen.benchmark.dexgraspnet_policy import DexGraspNetChoices, parse
+    from udg_datagen.benchmark.planner_policy import PlannerPolicy
+
+    return PlannerPolicy(DexGraspNetChoices(parse(argument)))
+
+
 def _foreign(name: str, module: str, attribute: str) -> Entrant:
     try:
         found = importlib.import_module(module)
@@ -112,4 +129,6 @@ def _sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
 
 
-_KINDS: dict[str, Callable[[str, str], Entrant]] = {"ours": _ours, "planner": _planner}
+_KINDS: dict[str, Callable[[str, str], Entrant]] = {
+    "ours": _ours, "planner": _planner, "dexgraspnet": _dexgraspnet,
+}  # fmt: skip
