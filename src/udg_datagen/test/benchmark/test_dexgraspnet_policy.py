@@ -13,7 +13,7 @@ from udg_datagen.benchmark.policies import entrants
 from udg_datagen.benchmark.policy import Observation, PolicyFault, Start
 from udg_description.errors import UdgError
 from udg_description.layout import HOME_Q
-from udg_sim.objects import ObjectLibrary
+from udg_sim.objects.library import ObjectLibrary
 
 
 def start() -> Start:

@@ -13,17 +13,18 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from udg_datagen.baselines import DexGraspNetConfig, optimise, to_grasps
-from udg_datagen.bench.trials import hand_model, open_gates
+from udg_datagen.bench.cell import hand_model, open_gates
 from udg_datagen.benchmark.policy import Start
-from udg_datagen.choice import Choice, reachable
-from udg_datagen.collision import CollisionScene
-from udg_datagen.grasp_store import robot_key
-from udg_datagen.grasps import GRASP_SCHEMA, GraspFileError, GraspSet
-from udg_datagen.synthesis import GraspObject, SynthesisConfig
+from udg_datagen.expert.choice import Choice, reachable
+from udg_datagen.grasp_set import GRASP_SCHEMA, GraspFileError, GraspSet
+from udg_datagen.grasps.grasp_store import robot_key
+from udg_datagen.objects.grasp_object import GraspObject
+from udg_datagen.planning.collision import CollisionScene
+from udg_datagen.synthesis import SynthesisConfig
 from udg_description.cache import cache_dir, say_once
 from udg_description.errors import UdgError
 from udg_description.layout import Side, other_side
-from udg_sim.objects import ObjectModel
+from udg_sim.objects.library import ObjectModel
 
 METHOD = "dexgraspnet"
 SIZES = ("small", "medium")
