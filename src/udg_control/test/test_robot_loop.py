@@ -10,6 +10,7 @@ import pytest
 from udg_control.controller import Controller, ControllerConfig, Mode
 from udg_control.device import Fault, Phase
 from udg_control.errors import ControlError, RefusedError
+from udg_control.follower import FollowerConfig
 from udg_control.robot import Robot
 from udg_control.robot_loop import Arming, RobotLoop, RobotLoopConfig
 from udg_control.safety import Reason
@@ -33,7 +34,7 @@ class Bench:
         self.host_ahead_ns = 1_700_000_000 * NS_PER_S
         self.devices = {part: SimulatedDevice(part, clock_ns=lambda: self.now_ns) for part in PARTS}
         self.robot = Robot(list(self.devices.values()))
-        controller = ControllerConfig(latch=True, heartbeat_timeout_s=0.2)
+        controller = ControllerConfig(latch=True, heartbeat_timeout_s=0.2, follower=FollowerConfig(keep_margins=False))
         self.loop = RobotLoop(RobotLoopConfig(**loop), self.robot, Controller(controller, LIMITS))
         self.robot.connect()
         self.beating = True

@@ -5,7 +5,7 @@ Quick enough for each command: all gaps of one configuration take one product of
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import NamedTuple
@@ -128,7 +128,7 @@ class CollisionCheck:
         self.model = model or RobotModel()
         spheres = CollisionSpheres(self.model)
         self._links = self.links = spheres.link_of_sphere  # (S,)
-        self._link = np.array([self.model.link_names.index(name) for name in self._links])
+        self._link = self.link_of_sphere = np.array([self.model.link_names.index(name) for name in self._links])
         self._centers_link = self.centers_link = spheres.centers_link.numpy().astype(np.float64)
         self._radii = self.radii = spheres.radii.numpy().astype(np.float64)  # (S,) [m]
         names = [name.partition("_")[2] for name in self._links]
@@ -211,6 +211,17 @@ class CollisionCheck:
         """Distance (N,) [m] of the spheres of checked pairs (N, 2) less the allowed one."""
         a, b = pairs.T
         return np.sqrt(np.maximum(gaps.pairs_m[a, b] + self._least_square[a, b], 0.0)) - self.least_m[a, b]
+
+    def walls(self, centers: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Room (S,) [m] less the allowed distance of spheres at `centers` (S, 3) [m] to each wall and the table.
+
+        Each with the direction (3,) away from the wall; the table and the lower wall count as one.
+        """
+        low = self._box_low.copy()
+        low[:, 2] = np.maximum(low[:, 2], self._table_least)
+        for axis, direction in enumerate(np.eye(3)):
+            yield centers[:, axis] - low[:, axis], direction
+            yield self._box_high[:, axis] - centers[:, axis], -direction
 
     def worst(self, gaps: Gaps, before: Gaps | None = None, creep_m: float = 1e-9) -> Violation | None:
         """Return the worst violation, None if there is none.

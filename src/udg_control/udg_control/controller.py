@@ -10,6 +10,7 @@ import numpy as np
 
 from udg_control.errors import RefusedError, SafetyConfigError
 from udg_control.follower import MAX_SUBSTEPS, ChunkFollower, FollowerConfig, SmoothMove
+from udg_control.margins import margin_keeper
 from udg_control.pace import Pace
 from udg_control.safety import Reason, SafetyConfig, SafetyFilter, Verdict
 from udg_control.states import Event, Mode, StateMachine
@@ -99,6 +100,7 @@ class Controller:
             upper=limits.upper,
             velocity=self.filter.velocity,
             acceleration=self.filter.acceleration,
+            keeper=margin_keeper(self.filter.check, limits, config.follower),
         )
         self.fault: FaultReport | None = None  # set in Mode.FAULT
         self.streams = streams or Streams(config.stream_pause_s)

@@ -9,6 +9,7 @@ import numpy as np
 
 from udg_control.errors import SafetyConfigError
 from udg_control.joint_motion import next_velocity, stopping_speed
+from udg_control.margins import MarginKeeper
 from udg_description.clock import NS_PER_S
 from udg_description.layout import N_JOINTS, SIDES, part_indices
 from udg_description.settings import check_ranges, setting
@@ -95,6 +96,8 @@ class FollowerConfig:
         0.0, "chunks are followed so much earlier by the arms: what they lag behind commands [s]", 0.0, 0.2
     )
     hand_lead_s: float = setting(0.0, "the same for the hands [s]", 0.0, 0.2)
+    keep_margins: bool = setting(True, "chunks slide along the margins of the collision check, not into them")
+    reserve_m: float = setting(0.004, "how much room chunks keep beyond the margins then [m]", 0.0, 0.05)
 
     def __post_init__(self) -> None:
         """Check the numbers. Raises SafetyConfigError."""
@@ -129,9 +132,12 @@ class ChunkFollower:
         upper: np.ndarray,
         velocity: np.ndarray,
         acceleration: np.ndarray,
+        keeper: MarginKeeper | None = None,
     ) -> None:
-        """Limits (36,) each, in [rad], [rad/s], [rad/s^2]."""
+        """Limits (36,) each, in [rad], [rad/s], [rad/s^2]; `keeper` brings chunks inside the margins of collisions."""
         self.config = config
+        self.keeper = keeper
+        self.kept_points = 0  # chunk points that the keeper moved
         self.clamped_points = 0  # chunk points that lay outside the position limits
         self.limited_steps = 0  # commands that a velocity or acceleration limit kept off the reference
         self.pace = 1.0  # share of the velocity limits, and of the speed of chunks, that may be used
@@ -170,11 +176,14 @@ class ChunkFollower:
         """Follow the chunk (K, 36) [rad] from the last command on: point i is due at stamp + (i + 1) * step_s / speed.
 
         Commands are given earlier than that by the lead of the configuration, so that the joints are there in time.
-        Points outside the position limits are brought inside and counted.
+        Points outside the position limits are brought inside and counted; so are those too near to something.
         """
         speed *= max(self.pace, _SLOWEST)
         inside = np.clip(chunk, self._lower, self._upper)
         self.clamped_points += int((inside != chunk).any(axis=1).sum())
+        if self.keeper is not None:
+            inside, kept = self.keeper.keep(inside, self._command)
+            self.kept_points += kept
         due_ns = stamp_ns + np.round(self.config.step_ns / speed * np.arange(1, len(chunk) + 1)).astype(np.int64)
 
         def early(lead_s: float) -> Reference:

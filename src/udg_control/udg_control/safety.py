@@ -9,7 +9,7 @@ from enum import Enum
 
 import numpy as np
 
-from udg_control.collision import CollisionConfig, Hazard
+from udg_control.collision import CollisionCheck, CollisionConfig, Hazard
 from udg_control.collision_watch import CollisionWatch
 from udg_control.errors import SafetyConfigError
 from udg_description.layout import JOINT_NAMES, N_JOINTS, SIDES, part_indices
@@ -274,6 +274,11 @@ class SafetyFilter:
         if far.any():
             return Reason.STEP, f"{_joint(far)} too far from its measured position"
         return None
+
+    @property
+    def check(self) -> CollisionCheck | None:
+        """The collision check of commands; None where it is switched off."""
+        return None if self._watch is None else self._watch.check
 
     def _braking_distance(self, velocity: np.ndarray, dt_s: float) -> np.ndarray:
         """Way (36,) [rad] that `hold` will still go, in steps of the usual period, after a step of dt_s at velocity."""

@@ -114,6 +114,19 @@ class RobotModel:
             np.dot(frames[parent], local[index], out=frames[index + 1])
         return frames[self._np_link_frame] @ self._np_link_offset
 
+    def joint_axes(self, q: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Points on the joints' axes (n, 3) [m] and their directions (n, 3) in the root frame, for one q (n,) [rad]."""
+        frames = self.link_pose_array(q)[self._np_joint_link]
+        return frames[:, :3, 3], (frames[:, :3, :3] @ self._np_joint_axis[:, :, None])[..., 0]
+
+    def joints_above(self) -> np.ndarray:
+        """Which joints move which links, (L, n) bool, in the order of link_names and of the joints."""
+        above = np.zeros((len(self._moving) + 1, self.n_joints), dtype=bool)
+        for frame, parent in enumerate(self._np_parents, start=1):
+            above[frame] = above[parent]
+            above[frame, self._np_columns[frame - 1]] = True
+        return above[self._np_link_frame]
+
     def _link_pose_arrays(self, q: np.ndarray) -> np.ndarray:
         q = q[:, self._np_columns].T[..., None, None]
         local = self._np_constant[:, None] + self._np_sin[:, None] * np.sin(q) + self._np_cos[:, None] * np.cos(q)
@@ -187,6 +200,9 @@ class RobotModel:
             self._np_cos[index, :3, :3] = -rotation @ K @ K
         self._np_columns = np.array([self.joint_names.index(joint.name) for joint, *_ in self._moving], dtype=int)
         self._np_parents = [frame for _, frame, _, _ in self._moving]
+        moved = {joint.name: (self._index_of_link[joint.child], joint.axis) for joint, *_ in self._moving}
+        self._np_joint_link = np.array([moved[name][0] for name in self.joint_names], dtype=int)
+        self._np_joint_axis = np.array([moved[name][1] for name in self.joint_names], dtype=float).reshape(-1, 3)
 
     def _make_torch_tables(self) -> None:
         depths = np.array([depth for *_, depth in self._moving], dtype=int)

@@ -192,6 +192,7 @@ class ControlNode(Node):
         values: dict[str, object] = {
             "mode": mode.value,
             "clamped_points": self.controller.follower.clamped_points,
+            "kept_points": self.controller.follower.kept_points,
             "limited_steps": self.controller.follower.limited_steps,
             "chunks_not_followed": self.controller.streams.ignored,
             **counts,

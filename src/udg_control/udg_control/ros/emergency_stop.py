@@ -30,8 +30,13 @@ class EmergencyStop:
     to three subscriptions and counts once, when it first arrives.
     """
 
-    def __init__(self, node: Node, on_stop: Callable[[bool], None], on_release: Callable[[], None],
-                 group: CallbackGroup | None = None) -> None:
+    def __init__(
+        self,
+        node: Node,
+        on_stop: Callable[[bool], None],
+        on_release: Callable[[], None],
+        group: CallbackGroup | None = None,
+    ) -> None:
         """`on_stop` is called with whether the stop is held, `on_release` when it is held no longer."""
         self.held = False
         self._on_stop, self._on_release = on_stop, on_release

@@ -358,6 +358,7 @@ class RobotNode(SteadyLifecycleNode):
                 "speed_scale": controller.speed_scale,
                 "arming": loop.arming.value,
                 "clamped_points": controller.follower.clamped_points,
+                "kept_points": controller.follower.kept_points,
                 "limited_steps": controller.follower.limited_steps,
                 "chunks_not_followed": controller.streams.ignored,
                 **{reason.value: controller.counts.get(reason, 0) for reason in Reason},

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from udg_control.follower import ChunkFollower, FollowerConfig
+from udg_control.margins import MarginKeeper
 from udg_control.offline import OfflineFilter
 from udg_datagen.demonstrations.demonstration import DemoConfig, Plan, Rejected
 from udg_description.layout import Side, part_indices
@@ -96,6 +97,7 @@ class CommandDrive:
         start: np.ndarray,
         config: FollowerConfig | None = None,
         gate: OfflineFilter | None = None,
+        keeper: MarginKeeper | None = None,
     ) -> None:
         limits = joint_limits()
         self.follower = ChunkFollower(
@@ -104,6 +106,7 @@ class CommandDrive:
             upper=limits.upper,
             velocity=limits.velocity,
             acceleration=limits.acceleration,
+            keeper=keeper,
         )
         self.follower.sync(start)
         self._gate = gate

@@ -22,6 +22,7 @@ import torch
 from tqdm import tqdm
 
 from udg_control.follower import FollowerConfig
+from udg_control.margins import margin_keeper
 from udg_control.safety import SafetyConfig
 from udg_datagen.benchmark.cell import Cell
 from udg_datagen.benchmark.engine_policy import EnginePolicy
@@ -37,6 +38,7 @@ from udg_datagen.workers import LocalPool, Pool
 from udg_description.errors import UdgError, cli
 from udg_description.files import user_path, write_atomically
 from udg_description.layout import HOME_Q
+from udg_description.limits import joint_limits
 from udg_policy.inference.engine import PolicyEngine
 from udg_policy.inference.player import PlayerConfig
 from udg_sim.objects.library import SIZES, ObjectLibrary, ObjectModel
@@ -117,7 +119,9 @@ class Rollout:
         lift, watch = LiftTracker(rules.lift), TrialWatch(world)
         phases = PhaseWatch(world, target.mesh, rules.mass_kg(target))
         lift.update(world.time_s, float(placed[2, 3]))
-        drive = CommandDrive(world, HOME_Q, config.follower, self._cell.gate)
+        gate = self._cell.gate
+        keeper = margin_keeper(gate.filter.check, joint_limits(), config.follower)
+        drive = CommandDrive(world, HOME_Q, config.follower, gate, keeper)
         start_s, steps, refused, fault = world.time_s, 0, 0, None
         step_s = config.follower.step_ns * 1e-9
         try:
@@ -241,6 +245,9 @@ def run(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--objects", default="", help=f"{HELP}; default: the objects it was trained on")
     parser.add_argument("--trials", type=int, default=20, help="trials in all, spread over the objects (default: 20)")
     parser.add_argument("--seed", type=int, default=100_000, help="first seed (default: 100000, outside training)")
+    parser.add_argument(
+        "--into-margins", action="store_true", help="leave chunks as they are where the safety filter will refuse them"
+    )
     parser.add_argument("--replan-every", type=int, default=1, help="ticks between two inferences (default: 1)")
     parser.add_argument("--blend", type=float, default=0.0, help="weight of a chunk relative to the next newer one")
     parser.add_argument(
@@ -262,7 +269,8 @@ def run(arguments: Sequence[str] | None = None) -> None:
     known = list(PolicyEngine.load(options.checkpoint).train_objects)
     objects = select(options.objects, ObjectLibrary()) if options.objects else known
     player = PlayerConfig(replan_every=options.replan_every, blend=options.blend)
-    config = RolloutConfig(whole_images=not options.near_images)
+    follower = FollowerConfig(keep_margins=not options.into_margins)
+    config = RolloutConfig(whole_images=not options.near_images, follower=follower)
     tasks = [(objects[k % len(objects)], options.seed + k // len(objects)) for k in range(options.trials)]
     os.environ["OMP_NUM_THREADS"] = "1"  # one core a worker; inherited
     summary: dict[str, Any] = {}
