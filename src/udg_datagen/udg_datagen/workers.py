@@ -20,8 +20,7 @@ from types import ModuleType, TracebackType
 from typing import Any, Protocol
 
 from udg_datagen.processes import end_with_parent
-from udg_description.errors import UdgError
-from udg_description.files import DISK_FULL
+from udg_description.errors import DISK_FULL, UdgError
 
 Runner = Callable[[Any], Any]
 """Does a job in a worker."""

@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from udg_description.errors import explain
 from udg_description.files import (
     PathError,
     atomic_path,
     check_file,
     check_folder,
-    explain,
     next_free,
     user_path,
     whole_folder,

@@ -14,7 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
-from udg_description.files import PathError, explain, user_path, write_arrays
+from udg_description.errors import explain
+from udg_description.files import PathError, user_path, write_arrays
 
 VARIABLE = "UDG_CACHE"
 _SAID = "UDG_CACHE_NOTE_SAID"  # inherited by worker processes, so that one of them says it for all

@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from types import FrameType
+
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_REMEDIES = {
+    **dict.fromkeys(DISK_FULL, "no space is left on the disk; free some, or give a folder on another one"),
+    **dict.fromkeys((errno.EACCES, errno.EPERM), "not permitted for this user; give another one, or change its mode"),
+    errno.EROFS: "is on a read-only file system; give a folder on another one",
+    errno.ENOTDIR: "a file is in the place of a folder; give another one",
+    errno.EEXIST: "a file is in the place of a folder; give another one",
+    errno.EISDIR: "is a folder; a file is needed",
+    errno.ENOENT: "no such file or folder",
+    errno.ENAMETOOLONG: "the name is too long; give a shorter one",
+}
 
 
 class UdgError(Exception):
@@ -26,6 +40,13 @@ class CameraError(UdgError):
     """A camera file or a camera parameter that is not valid."""
 
 
+def explain(error: OSError, path: Path | str | None = None) -> str:
+    """One line about an OSError: the path (the error's own where None is given) and what can be done."""
+    where = path if path is not None else error.filename
+    reason = _REMEDIES.get(error.errno or 0) or error.strerror or str(error)
+    return f"{os.fsdecode(where)}: {reason}" if isinstance(where, (str, bytes, os.PathLike)) else reason
+
+
 class Terminated(KeyboardInterrupt):
     """The process was asked to end (SIGTERM, SIGHUP): handled as Ctrl-C, so that nothing half-written is left."""
 
@@ -41,8 +62,6 @@ def cli(main: Callable[[], int | None]) -> None:
     A UdgError, or an OSError (of a path, a full disk), is printed as one line and exits 2. SIGTERM and SIGHUP end the
     command as Ctrl-C does. A reader that has gone (`... | head`) ends it quietly.
     """
-    from udg_description.files import explain  # which knows this module's errors
-
     if threading.current_thread() is threading.main_thread():
         for number in (signal.SIGTERM, signal.SIGHUP):
             if signal.getsignal(number) is signal.SIG_DFL:  # not with nohup

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import io
 import os
 import secrets
@@ -13,33 +12,15 @@ from pathlib import Path
 
 import numpy as np
 
-from udg_description.errors import UdgError
+from udg_description.errors import UdgError, explain
 
 TEMPORARY_PATTERN = ".*.tmp*"
 """Names that a killed process may leave behind."""
-DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _PROBE_BYTES = 1 << 16
-_REMEDIES = {
-    **dict.fromkeys(DISK_FULL, "no space is left on the disk; free some, or give a folder on another one"),
-    **dict.fromkeys((errno.EACCES, errno.EPERM), "not permitted for this user; give another one, or change its mode"),
-    errno.EROFS: "is on a read-only file system; give a folder on another one",
-    errno.ENOTDIR: "a file is in the place of a folder; give another one",
-    errno.EEXIST: "a file is in the place of a folder; give another one",
-    errno.EISDIR: "is a folder; a file is needed",
-    errno.ENOENT: "no such file or folder",
-    errno.ENAMETOOLONG: "the name is too long; give a shorter one",
-}
 
 
 class PathError(UdgError):
     """A path of the user's that cannot be read, written or replaced."""
-
-
-def explain(error: OSError, path: Path | str | None = None) -> str:
-    """One line about an OSError: the path (the error's own where None is given) and what can be done."""
-    where = path if path is not None else error.filename
-    reason = _REMEDIES.get(error.errno or 0) or error.strerror or str(error)
-    return f"{os.fsdecode(where)}: {reason}" if isinstance(where, (str, bytes, os.PathLike)) else reason
 
 
 def user_path(text: str) -> Path:

@@ -21,8 +21,7 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.multiprocessing.spawn import ProcessExitedException, ProcessRaisedException, start_processes
 
-from udg_description.errors import UdgError
-from udg_description.files import explain
+from udg_description.errors import UdgError, explain
 from udg_policy.errors import ConfigError, ProcessError
 
 _TORCHRUN = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")

@@ -5,7 +5,7 @@ import time
 
 import numpy as np
 
-from udg_datagen.benchmark.policy import Observation, PolicyFault, Start
+from udg_datagen.evaluation.policy import Observation, PolicyFault, Start
 from udg_description.layout import HOME_Q
 
 

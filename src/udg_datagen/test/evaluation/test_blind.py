@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 import udg_policy
-from udg_datagen.benchmark.engine_policy import EnginePolicy
 from udg_datagen.evaluation import trials
 from udg_datagen.evaluation.blind import blind_modes, empty, shifted
+from udg_datagen.evaluation.engine_policy import EnginePolicy
 from udg_datagen.evaluation.trials import Rollout, RolloutConfig, Trial, summarise_blind
 from udg_description.errors import UdgError
 from udg_description.layout import HOME_Q

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 import udg_policy
-from udg_datagen.benchmark.cell import Cell
-from udg_datagen.benchmark.engine_policy import EnginePolicy
-from udg_datagen.benchmark.policy import Observation, PolicyFault, Start
-from udg_datagen.benchmark.rules import Rules
+from udg_datagen.evaluation.cell import Cell
+from udg_datagen.evaluation.engine_policy import EnginePolicy
+from udg_datagen.evaluation.policy import Observation, PolicyFault, Start
+from udg_datagen.evaluation.rules import Rules
 from udg_datagen.evaluation.trials import LostTrial, Rollout, RolloutConfig, Trial, run_trials, summarise_trials
 from udg_datagen.workers import Outcome
 from udg_description.arm_kinematics import hand_ik, hand_pose

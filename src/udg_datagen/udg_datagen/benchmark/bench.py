@@ -9,12 +9,12 @@ from typing import NamedTuple
 
 import torch
 
-from udg_datagen.benchmark.cell import Cell
 from udg_datagen.benchmark.policies import Entrant
-from udg_datagen.benchmark.policy import Policy, Start
 from udg_datagen.benchmark.protocol import ObjectFacts, seen_of
 from udg_datagen.benchmark.rows import Key, Row
+from udg_datagen.evaluation.cell import Cell
 from udg_datagen.evaluation.phases import PHASES
+from udg_datagen.evaluation.policy import Policy, Start
 from udg_datagen.evaluation.trials import LostTrial, Rollout, RolloutConfig, Trial
 from udg_description.clock import STEP_S
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from udg_datagen.baselines import DexGraspNetConfig, optimise, to_grasps
 from udg_datagen.bench.cell import hand_model, open_gates
-from udg_datagen.benchmark.policy import Start
+from udg_datagen.evaluation.policy import Start
 from udg_datagen.expert.choice import Choice, reachable
 from udg_datagen.grasp_set import GRASP_SCHEMA, GraspFileError, GraspSet
 from udg_datagen.grasps.grasp_store import robot_key

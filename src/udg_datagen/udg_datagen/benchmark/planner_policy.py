@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from udg_datagen.benchmark.policy import Observation, PolicyFault, Start
 from udg_datagen.demonstrations.demonstration import DemoConfig, DemoPlanner
+from udg_datagen.evaluation.policy import Observation, PolicyFault, Start
 from udg_datagen.expert.choice import Choice
 from udg_datagen.expert.expert import Expert
 from udg_datagen.planning.collision import CollisionScene

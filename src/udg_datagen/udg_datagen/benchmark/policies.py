@@ -14,14 +14,14 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from udg_datagen.benchmark.policy import Policy
+from udg_datagen.evaluation.policy import Policy
 from udg_description.errors import UdgError
 from udg_description.files import user_path
 from udg_policy.network.checkpoint import WEIGHTS_NAME, load_checkpoint
 from udg_sim.objects.library import SIZES
 
 if TYPE_CHECKING:
-    from udg_datagen.benchmark.cell import Cell
+    from udg_datagen.evaluation.cell import Cell
 
 HELP = (
     "comma-separated: ours[:CHECKPOINT] (default: the shipped one), planner (the generator, which knows the mesh), "
@@ -70,7 +70,7 @@ def _ours(name: str, argument: str) -> Entrant:
 
 
 def _make_ours(folder: Path, cell: Cell) -> Policy:
-    from udg_datagen.benchmark.engine_policy import EnginePolicy
+    from udg_datagen.evaluation.engine_policy import EnginePolicy
     from udg_policy.inference.engine import PolicyEngine
 
     return EnginePolicy(PolicyEngine.load(folder))

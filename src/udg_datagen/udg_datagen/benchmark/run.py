@@ -22,11 +22,11 @@ from tqdm import tqdm
 from udg_datagen.benchmark.bench import Bench, Done, Task
 from udg_datagen.benchmark.policies import HELP as POLICIES_HELP
 from udg_datagen.benchmark.policies import Entrant, entrants
-from udg_datagen.benchmark.policy import DIED, HUNG
 from udg_datagen.benchmark.protocol import PROTOCOLS, Protocol, facts_of, protocol_of
 from udg_datagen.benchmark.report import summary, write_report
 from udg_datagen.benchmark.rows import NOT_RUN, Key, Row, Rows
-from udg_datagen.benchmark.rules import RULES, rules_of
+from udg_datagen.evaluation.policy import DIED, HUNG
+from udg_datagen.evaluation.rules import RULES, rules_of
 from udg_datagen.evaluation.trials import RolloutConfig
 from udg_datagen.workers import Outcome, Pool, open_pool
 from udg_description.cache import say_if_not_writable

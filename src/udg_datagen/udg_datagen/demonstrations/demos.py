@@ -23,8 +23,8 @@ from udg_datagen.demonstrations.demonstration import UNPLANNED, Rejected
 from udg_datagen.demonstrations.tasks import Made, Preparation, Task, mesh_digest, tasks_of
 from udg_datagen.workers import LocalPool, Outcome, Pool, RayPool
 from udg_description.cache import say_if_not_writable
-from udg_description.errors import UdgError, cli
-from udg_description.files import DISK_FULL, check_folder, explain, user_path, write_atomically
+from udg_description.errors import DISK_FULL, UdgError, cli, explain
+from udg_description.files import check_folder, user_path, write_atomically
 from udg_description.settings import load_overrides
 from udg_policy.episodes.dataset import Episode, EpisodeWriter
 from udg_policy.episodes.episode_file import encode_episode, verify

@@ -23,9 +23,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from udg_datagen.benchmark.engine_policy import EnginePolicy
 from udg_datagen.evaluation.ablation_report import Run as MeasuredRun
 from udg_datagen.evaluation.ablation_report import report_of, write_report
+from udg_datagen.evaluation.engine_policy import EnginePolicy
 from udg_datagen.evaluation.trials import Rollout, RolloutConfig, Trial
 from udg_datagen.workers import LocalPool, Pool
 from udg_description.cache import say_if_not_writable

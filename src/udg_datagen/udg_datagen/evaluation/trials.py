@@ -24,14 +24,14 @@ from tqdm import tqdm
 from udg_control.follower import FollowerConfig
 from udg_control.margins import margin_keeper
 from udg_control.safety import SafetyConfig
-from udg_datagen.benchmark.cell import Cell
-from udg_datagen.benchmark.engine_policy import EnginePolicy
-from udg_datagen.benchmark.policy import Observation, Policy, PolicyFault, Start, act, reset
-from udg_datagen.benchmark.rules import Rules
 from udg_datagen.demonstrations.attempt import task_rng
 from udg_datagen.demonstrations.execution import CommandDrive
 from udg_datagen.evaluation.blind import BLIND, blind_modes
+from udg_datagen.evaluation.cell import Cell
+from udg_datagen.evaluation.engine_policy import EnginePolicy
 from udg_datagen.evaluation.phases import PhaseWatch, summarise_phases
+from udg_datagen.evaluation.policy import Observation, Policy, PolicyFault, Start, act, reset
+from udg_datagen.evaluation.rules import Rules
 from udg_datagen.evaluation.trial_cause import TrialWatch
 from udg_datagen.intervals import wilson_interval
 from udg_datagen.workers import LocalPool, Pool

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from udg_description.clock import STEP_S
-from udg_description.files import DISK_FULL, TEMPORARY_PATTERN, write_atomically
+from udg_description.errors import DISK_FULL
+from udg_description.files import TEMPORARY_PATTERN, write_atomically
 from udg_description.layout import JOINT_NAMES
 from udg_policy.episodes.episode import CLOUD_POINTS, Episode
 from udg_policy.episodes.episode_file import (

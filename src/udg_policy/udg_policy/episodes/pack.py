@@ -15,8 +15,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from udg_description.errors import cli
-from udg_description.files import explain, user_path, whole_folder
+from udg_description.errors import cli, explain
+from udg_description.files import user_path, whole_folder
 from udg_policy.errors import DatasetError
 
 INDEX_NAME = "packed.json"

@@ -21,7 +21,8 @@ import numpy as np
 import torch
 
 from udg_description.cloud_labels import LABEL_SEEN
-from udg_description.files import PathError, explain, whole_folder
+from udg_description.errors import explain
+from udg_description.files import PathError, whole_folder
 from udg_description.layout import N_JOINTS, mirror_q
 from udg_policy.config import PolicyConfig
 from udg_policy.episodes.dataset import EpisodeDataset

@@ -8,8 +8,7 @@ import numpy as np
 import trimesh
 
 from udg_description.cache import cache_dir, cached_arrays
-from udg_description.errors import UdgError
-from udg_description.files import explain
+from udg_description.errors import UdgError, explain
 from udg_sim.geometry.geometry_process import run_job
 from udg_sim.geometry.solid import GATE, Bodies, MeshError, Solid, solid_of, sound_notes
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from udg_datagen.benchmark.policy import DIED, INVALID, RAISED, Observation, PolicyFault, Start, act, checked
+from udg_datagen.evaluation.policy import DIED, INVALID, RAISED, Observation, PolicyFault, Start, act, checked
 from udg_description.layout import HOME_Q
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from udg_datagen.benchmark.policy import Observation, Start
+from udg_datagen.evaluation.policy import Observation, Start
 from udg_policy.episodes.grasp import PredictedGrasp
 from udg_policy.inference.engine import PolicyEngine
 from udg_policy.inference.player import ChunkPlayer, PlayerConfig
