@@ -28,7 +28,7 @@ Start = Callable[[], Runner]
 """Makes a worker's runner, in the worker; must be picklable."""
 
 BEGUN = "begun"
-"""What a worker sends when it has a job and before it does it: a death before that is not the job's doing."""
+"""What a worker sends when it has a job and is ready, before it does it: a death before that is not the job's doing."""
 
 
 class WorkersError(UdgError):
@@ -130,7 +130,6 @@ def _work(pipe: Connection, start: Start) -> None:
             job = pipe.recv()
         except EOFError:
             return
-        pipe.send(BEGUN)
         if runner is None:
             try:
                 runner = start()
@@ -138,11 +137,15 @@ def _work(pipe: Connection, start: Start) -> None:
                 message = " ".join(f"{type(error).__name__}: {error}".split())
                 pipe.send(Outcome(failure="error", message=message, details=traceback.format_exc()))
                 continue
+        pipe.send(BEGUN)
         pipe.send(run_job(runner, job))
 
 
 class LocalPool:
-    """`count` processes on this machine; a job that takes longer than `timeout_s` is ended with its worker."""
+    """`count` processes on this machine; a job that takes longer than `timeout_s` is ended with its worker.
+
+    So is a start that does; the time of a worker's first job does not include it.
+    """
 
     def __init__(self, count: int, start: Start, timeout_s: float) -> None:
         if count < 1:
@@ -191,7 +194,7 @@ class LocalPool:
                 outcome = worker.pipe.recv()
                 if outcome != BEGUN:
                     return outcome
-                worker.begun = True
+                worker.begun, worker.since_s = True, time.monotonic()
             except (EOFError, OSError):
                 worker.process.join(5.0)
                 return Outcome(failure="worker_died", message=f"worker ended with code {worker.process.exitcode}")

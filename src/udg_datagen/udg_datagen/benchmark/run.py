@@ -20,6 +20,7 @@ from typing import Any
 from tqdm import tqdm
 
 from udg_datagen.benchmark.bench import Bench, Done, Task
+from udg_datagen.benchmark.pictures import films, object_pictures
 from udg_datagen.benchmark.policies import HELP as POLICIES_HELP
 from udg_datagen.benchmark.policies import Entrant, entrants
 from udg_datagen.benchmark.protocol import PROTOCOLS, Protocol, facts_of, protocol_of
@@ -185,7 +186,8 @@ def run(arguments: Sequence[str] | None = None) -> None:
     for line, count in said.items():
         print(f"{count} x {line}", file=sys.stderr)
     done = rows.finish()
-    write_report(options.out, done, told)
+    shown = films(options.out, done, policies, config, options.films) if options.films else {}
+    write_report(options.out, done, told, object_pictures(done, ObjectLibrary()), shown)
     print(f"page: {options.out / 'index.html'}")
     print(json.dumps({**summary(done), "cpu_s_per_trial": cost.per_trial()}))
 

@@ -1,0 +1,59 @@
+"""What docs/benchmark.md shows works, and the results of record give the tables beside them."""
+
+import json
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+from udg_datagen.benchmark import run as benchmark
+from udg_datagen.benchmark.report import SUMMARY_NAME, TABLES_NAME, markdown, summary, tables
+from udg_datagen.benchmark.rows import ROWS_NAME, parse, read
+from udg_datagen.benchmark.run import SETTINGS_NAME
+
+DOCS = Path(__file__).parents[4] / "docs"
+RECORDS = sorted(path.parent for path in (DOCS / "results").glob(f"*/{SETTINGS_NAME}"))
+
+
+def test_the_example_takes_part(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    example = re.search(r"```python\n(.*?)```", (DOCS / "benchmark.md").read_text(encoding="utf-8"), re.DOTALL)
+    assert example is not None
+    code = [line for line in example[1].splitlines() if line.strip()]
+    assert len(code) <= 20
+    (tmp_path / "my_policy.py").write_text(example[1])
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setenv("PYTHONPATH", ":".join([str(tmp_path), *sys.path]))
+    benchmark.run(["--protocol", "smoke", "--objects", "cube_60", "--policies", "my_policy:MyPolicy", "--out",
+                   str(tmp_path / "out")])  # fmt: skip
+    (row,) = read(tmp_path / "out" / ROWS_NAME)
+    assert row.cause not in ("", "policy_raised", "policy_invalid") and row.frames > 50
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])["trials"] == 1
+
+
+@pytest.mark.parametrize("folder", RECORDS, ids=lambda folder: folder.name)
+def test_results_of_record_give_the_tables_beside_them(folder: Path) -> None:
+    rows = parse((folder / ROWS_NAME).read_text(encoding="utf-8"))
+    told = json.loads((folder / SETTINGS_NAME).read_text(encoding="utf-8"))
+    assert json.loads((folder / SUMMARY_NAME).read_text(encoding="utf-8")) == summary(rows)
+    assert (folder / TABLES_NAME).read_text(encoding="utf-8") == "# Benchmark\n\n" + markdown(tables(rows))
+    assert {row.policy for row in rows} <= set(told["policies"])
+    assert re.fullmatch(r"[0-9a-f]{40}\+?", told["code"])
+    for name, what in told["policies"].items():
+        assert what["digest"], name
+
+
+def test_there_are_results_of_record() -> None:
+    assert RECORDS
+
+
+@pytest.mark.slow
+def test_smoke_is_run_whole(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = str(tmp_path / "out")
+    benchmark.run(["--protocol", "smoke", "--policies", "ours,planner", "--out", out, "--workers", "2"])
+    last = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert last["trials"] == 12 and last["not_run"] == 0
+    assert last["policies"]["planner"]["successes"] >= 5 and last["policies"]["ours"]["successes"] >= 2
+    assert (tmp_path / "out" / "index.html").stat().st_size > 2000

@@ -1,0 +1,82 @@
+"""Tables and page, from rows made up."""
+
+from pathlib import Path
+
+import pytest
+
+from udg_datagen.benchmark.pictures import films, object_pictures
+from udg_datagen.benchmark.policies import Entrant
+from udg_datagen.benchmark.policy import Observation, Start
+from udg_datagen.benchmark.report import SUMMARY_NAME, extremes, markdown, page, summary, tables, write_report
+from udg_datagen.benchmark.rows import NOT_RUN, Row
+from udg_datagen.evaluation.trials import RolloutConfig
+from udg_description.layout import HOME_Q
+from udg_sim.objects.library import ObjectLibrary
+
+
+def row(
+    policy: str, object: str, size: str, success: bool, seed: int = 1, seen: str = "unseen", cause: str = ""
+) -> Row:
+    return Row(
+        policy=policy, object=object, seen=seen, category=f"kind of {object}", size=size, seed=seed, mass_kg=0.1,
+        success=success, cause="" if success else cause or "dropped", phase="lifted" if success else "", time_s=4.0,
+        frames=40, refused=0, raised_m=0.2, final_m=0.2, x=0.6, y=0.0,
+    )  # fmt: skip
+
+
+ROWS = [
+    row("a", "x", "small", True), row("a", "y", "large", False), row("a", "z", "small", True, seen="seen"),
+    row("b", "x", "small", True), row("b", "y", "large", True), row("b", "z", "small", False, seen="seen"),
+    row("b", "lost", "small", False, cause=NOT_RUN),
+]  # fmt: skip
+
+
+def test_the_tables_tell_sizes_and_kinds_apart_and_the_mean_is_that_of_sizes() -> None:
+    told = summary(ROWS)
+    assert (told["trials"], told["not_run"]) == (6, 1)
+    a = told["policies"]["a"]
+    assert (a["unseen"]["small"]["success"], a["unseen"]["large"]["success"], a["unseen"]["medium"]) == (1.0, 0.0, None)
+    assert a["unseen"]["mean"]["success"] == 0.5
+    assert a["new_objects"]["success"] == 0.5 and a["new_objects"]["trials"] == 3  # (2/2 + 0/1) / 2
+    assert a["causes"] == {"dropped": 1} and "trained" not in a
+    assert told["paired"]["b - a"]["difference"] == 0.0 and told["paired"]["b - a"]["p"] == 1.0
+
+
+def test_all_policies_stand_beside_each_other() -> None:
+    text = markdown(tables(ROWS))
+    assert "| unseen | large | 0.0 [0.0, 79.3] | 100.0 [20.7, 100.0] |" in text
+    assert "| dropped | 1 | 1 |" in text and "| kind of y | 1 |" in text
+    assert extremes(ROWS, 5) == (["y"], ["x"])
+
+
+def test_the_page_needs_nothing_else_and_names_are_only_text(tmp_path: Path) -> None:
+    found = page(tables([row("<b>", "x", "small", True)]), {"a": "</pre>"}, {"Worst": "AAAA"}, {"film": "films/a.mp4"})
+    assert "<b>" not in found and "</pre>" not in found.replace("</code></pre>", "")
+    assert "src='data:image/png;base64,AAAA'" in found and "http" not in found
+    write_report(tmp_path, ROWS, {})
+    assert {path.name for path in tmp_path.iterdir()} == {"index.html", "tables.md", SUMMARY_NAME}
+
+
+@pytest.mark.slow
+def test_objects_are_pictured_where_there_are_some() -> None:
+    rows = [row("a", "cube_60", "medium", True), row("a", "cube_30", "small", False)]
+    assert list(object_pictures(rows, ObjectLibrary())) == ["Lifted least often", "Lifted most often"]
+    assert object_pictures(rows[:1], ObjectLibrary()) == {}
+
+
+class Still:
+    def reset(self, start: Start) -> None:
+        pass
+
+    def act(self, observation: Observation) -> object:
+        return HOME_Q
+
+
+@pytest.mark.slow
+def test_failed_trials_are_filmed_causes_in_turn(tmp_path: Path) -> None:
+    rows = [row("a", "cube_60", "medium", False, seed, cause=cause) for seed, cause in enumerate(("d", "d", "e"))]
+    entrant = Entrant(name="a", make=lambda cell: Still())  # type: ignore[arg-type, return-value]
+    config = RolloutConfig(limit_s=0.3, whole_images=False)
+    found = films(tmp_path, rows, [entrant], config, 2)
+    assert list(found) == ["a: cube_60, seed 0: d", "a: cube_60, seed 2: e"]
+    assert all((tmp_path / path).stat().st_size > 500 for path in found.values())
