@@ -73,6 +73,7 @@ VARS_objects := OBJECTS OBJECT WORKERS FETCH ADD SIZE UNIT ARGS
 VARS_calibrate := METHOD FOLDER ARGS
 VARS_rehearse := VIEW PORT ARGS
 VARS_rviz := ARGS
+VARS_house := ARGS
 VARS_ALL := UDG_PYTHON UDG_CACHE RAY_ADDRESS ROS_DOMAIN_ID RMW_IMPLEMENTATION CUDA_VISIBLE_DEVICES SHELL
 
 given = $(filter command,$(origin $(1)))
@@ -91,7 +92,7 @@ else ifneq ($(call given,OBJECTS),)
 override OBJECT := $(OBJECTS)
 endif
 
-.PHONY: help rehearse setup sim bench-tick bench-control bench-policy bench-synthesis test fault-table lint colcon-test grasps demos agreement trials benchmark data-info corrections pack unpack train ablations episode-page objects calibrate rviz view replay record view-picture clean distclean
+.PHONY: help rehearse setup sim bench-tick bench-control bench-policy bench-synthesis test fault-table lint house colcon-test grasps demos agreement trials benchmark data-info corrections pack unpack train ablations episode-page objects calibrate rviz view replay record view-picture clean distclean
 
 help:  ## list the targets and their variables
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -137,6 +138,9 @@ fault-table: setup  ## play every fault ATTEMPTS times on the emulated robot: th
 
 lint: setup  ## ruff, mypy and the rules of the tree
 	@$(ENV) python -m ruff check . && python -m mypy && python tools/check_tree.py
+
+house: setup  ## modules, arrows between rooms, circles and what is repeated; draws docs/pictures/house.svg (ARGS="--root CHECKOUT": no picture)
+	@$(ENV) python tools/house.py $(or $(ARGS),--svg docs/pictures/house.svg)
 
 colcon-test: setup  ## the same tests, package by package, the ROS way
 	@$(ENV) python -m colcon --log-base log test --base-paths src --event-handlers console_cohesion- --executor sequential --return-code-on-test-failure; \

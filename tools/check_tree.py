@@ -3,6 +3,9 @@
 - A tracked file is at most 8 MB.
 - No text names a folder of a developer's machine.
 - Imports between the packages go one way, and what a package imports is declared in its setup.cfg.
+- No modules import one another in a circle.
+- A file in a folder `ros` imports ROS (that no other does is ruff's rule).
+- The tests of a room lie in a folder of its name.
 """
 
 from __future__ import annotations
@@ -15,6 +18,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from house import circles, module_arrows, modules
+
 MAX_BYTES = 8 * 1024 * 1024
 MACHINE_PATH = re.compile(rb"(?<![\w.$}/-])/(?:work|farm|home|Users|root)/(?!<)[\w.]")
 ALLOWED_PACKAGES = {
@@ -26,6 +31,8 @@ ALLOWED_PACKAGES = {
     "udg_datagen": {"udg_description", "udg_sim", "udg_perception", "udg_control", "udg_policy"},
     "udg_bringup": {"udg_description", "udg_sim", "udg_perception", "udg_control", "udg_policy", "udg_datagen"},
 }
+ROS_MODULE = re.compile(r"(rclpy|launch|launch_ros|ament_\w+|\w+_(msgs|interfaces|srvs)|tf2_\w+|udg_\w+\.ros)(\.|$)")
+FLAT_TESTS = {"udg_control"}  # its tests lie beside each other
 DISTRIBUTION_OF = {  # where import and PyPI differ
     "PIL": "pillow",
     "yaml": "pyyaml",
@@ -102,10 +109,54 @@ def import_problems(root: Path, files: list[Path]) -> Iterator[str]:
                     yield f"{where}: {module} is not in install_requires of src/{package}/setup.cfg"
 
 
+def circle_problems(root: Path) -> Iterator[str]:
+    """Yield the circles of imports."""
+    for circle in circles(module_arrows(modules(root))):
+        yield f"{', '.join(circle)}: import one another; valid: imports that go one way"
+
+
+def ros_problems(root: Path) -> Iterator[str]:
+    """Yield the modules in a folder `ros` that need no ROS."""
+    for name, path in modules(root).items():
+        if ".ros." not in name:
+            continue
+        nodes = list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+        imported = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
+        imported += [node.module or "" for node in nodes if isinstance(node, ast.ImportFrom)]
+        if not any(ROS_MODULE.match(module) for module in imported):
+            yield f"{path.relative_to(root)}: imports no ROS; valid: a file beside or in another room"
+
+
+def test_problems(root: Path, files: list[Path]) -> Iterator[str]:
+    """Yield the tests that do not lie where what they test lies."""
+    known = modules(root)
+    for path in files:
+        parts = path.relative_to(root).parts
+        if len(parts) < 4 or parts[0] != "src" or parts[2] != "test" or not re.fullmatch(r"test_\w+\.py", path.name):
+            continue
+        package, room = parts[1], ".".join(parts[3:-1])
+        if room and not (root / "src" / package / package / Path(*parts[3:-1])).is_dir():
+            yield f"{path.relative_to(root)}: {package} has no room {room}; valid: test/<room>/, as in the package"
+        homes = {
+            ".".join(name.split(".")[1:-1])
+            for name in known
+            if name.split(".")[0] == package and name.split(".")[-1].rstrip("_") == path.stem.removeprefix("test_")
+        }
+        if homes and room not in homes and package not in FLAT_TESTS:
+            yield f"{path.relative_to(root)}: tests a module of {' or '.join(sorted(homes)) or 'no room'}; valid: there"
+
+
 def problems(root: Path) -> list[str]:
     """Return all broken rules of the tree below `root`, one line each."""
     files = tracked_files(root)
-    return [*size_problems(root, files), *machine_path_problems(root, files), *import_problems(root, files)]
+    return [
+        *size_problems(root, files),
+        *machine_path_problems(root, files),
+        *import_problems(root, files),
+        *circle_problems(root),
+        *ros_problems(root),
+        *test_problems(root, files),
+    ]
 
 
 def main() -> int:

@@ -28,7 +28,7 @@ def try_ros() -> None:
     import rclpy
     import std_msgs.msg
 
-    from udg_description.ros.environment import prepare_environment
+    from udg_description.environment import prepare_environment
 
     prepare_environment()
     os.environ.setdefault("ROS_DOMAIN_ID", str(30 + os.getpid() % 70))

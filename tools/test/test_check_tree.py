@@ -55,6 +55,33 @@ def test_ros_is_an_undeclared_import_of_the_core_and_none_of_the_nodes(tree: Pat
     assert len(problems_with(tree, "src/udg_sim/udg_sim/a.py", "import rclpy\n")) == 1
 
 
+def test_a_circle_of_imports_is_found_and_annotations_make_none(tree: Path) -> None:
+    package = tree / "src/udg_sim/udg_sim"
+    (package / "b.py").write_text("from udg_sim import a\n")
+    typed = "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from udg_sim import b\n"
+    assert problems_with(tree, "src/udg_sim/udg_sim/a.py", typed) == []
+    (found,) = problems_with(tree, "src/udg_sim/udg_sim/a.py", "def f():\n    from udg_sim.b import x\n")
+    assert found.startswith("udg_sim.a, udg_sim.b: import one another")
+
+
+def test_a_file_without_ros_does_not_belong_to_ros(tree: Path) -> None:
+    (found,) = problems_with(tree, "src/udg_sim/udg_sim/ros/status.py", "import json\n")
+    assert found.startswith("src/udg_sim/udg_sim/ros/status.py: imports no ROS")
+
+
+def test_tests_lie_in_the_room_of_what_they_test(tree: Path) -> None:
+    (tree / "src/udg_sim/udg_sim/depth").mkdir()
+    (tree / "src/udg_sim/udg_sim/depth/noise.py").write_text("")
+    (tree / "src/udg_sim/test/depth").mkdir(parents=True)
+    (tree / "src/udg_sim/test/light").mkdir()
+    assert problems_with(tree, "src/udg_sim/test/depth/test_noise.py", "") == []
+    (found,) = problems_with(tree, "src/udg_sim/test/test_noise.py", "")
+    assert "tests a module of depth" in found
+    (tree / "src/udg_sim/test/test_noise.py").unlink()
+    (found,) = problems_with(tree, "src/udg_sim/test/light/test_lamp.py", "")
+    assert "udg_sim has no room light" in found
+
+
 def test_folders_of_one_machine_are_found(tree: Path) -> None:
     home = "/" + "home/somebody/udg"
     (found,) = problems_with(tree, "notes.md", f"fine: /control/home and ~/udg\nsee {home}\n")

@@ -111,3 +111,11 @@ def test_what_the_pages_print_exists(page: str, kind: str, name: str, rest: str)
 def test_commands_are_known_by_one_name() -> None:
     modules = [command.module for group in module.COMMANDS.values() for command in group]
     assert len(set(modules)) == len(modules) and len(commands()) == len(modules)
+
+
+def test_a_module_has_the_name_of_its_command() -> None:
+    """Those of udg_bringup and the calibration have names of their own so far."""
+    for name, command in commands().items():
+        package, *_, last = command.module.split(".")
+        if package in ("udg_sim", "udg_policy", "udg_datagen"):
+            assert last.rstrip("_") == name.replace("-", "_"), f"udg {name}: {command.module}"

@@ -46,7 +46,7 @@ COMMANDS: dict[str, tuple[Command, ...]] = {
     "Policy": (
         Command("train", "udg_policy.training.train", "train a policy"),
         Command("trials", "udg_datagen.evaluation.trials", "closed-loop trials without ROS, through the safety filter"),
-        Command("benchmark", "udg_datagen.benchmark.run", "policies on the same trials: tables, intervals, a page"),
+        Command("benchmark", "udg_datagen.benchmark.benchmark", "policies on the same trials: tables, a page"),
         Command("paired", "udg_datagen.evaluation.paired", "compare two policies on the same trials (McNemar)"),
         Command("ablations", "udg_datagen.evaluation.ablations", "train and measure variants of a preset"),
         Command("episode-page", "udg_policy.pages.episode_page", "play an episode with a checkpoint on a web page"),

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from udg_description.ros.environment import EnvironmentVariableError, prepare_environment
+from udg_description.environment import EnvironmentVariableError, prepare_environment
 
 pytestmark = pytest.mark.ros
 

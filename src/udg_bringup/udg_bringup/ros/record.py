@@ -10,9 +10,9 @@ import rclpy
 
 from udg_bringup.bag_writer import BagWriter
 from udg_bringup.ros.recorder import Recorder, chosen_topics
+from udg_description.environment import prepare_environment
 from udg_description.errors import cli
 from udg_description.files import check_folder, user_path
-from udg_description.ros.environment import prepare_environment
 from udg_description.ros.spin import background_spin
 
 ENDS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)

@@ -21,8 +21,8 @@ from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
 from udg_bringup.graph import NodeDescription, parameter_file, process_environment
+from udg_description.environment import prepare_environment
 from udg_description.errors import UdgError
-from udg_description.ros.environment import prepare_environment
 from udg_description.ros.spin import BackgroundSpin
 
 ENDS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # Ctrl-C, kill, a terminal that is closed

@@ -22,8 +22,8 @@ from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from std_srvs.srv import Trigger
 
+from udg_description.environment import prepare_environment
 from udg_description.errors import UdgError, cli
-from udg_description.ros.environment import prepare_environment
 
 _TRIGGER = "std_srvs/srv/Trigger"
 _SHOWN = 8  # elements of an array

@@ -34,8 +34,8 @@ from udg_control.ros2_control.process import ControllerArmProcess
 from udg_control.ros2_control.shared import ControllerMemory, Start
 from udg_control.worker import serve
 from udg_description.clock import NS_PER_S
+from udg_description.environment import prepare_environment
 from udg_description.ros import convert, topics
-from udg_description.ros.environment import prepare_environment
 from udg_description.ros.one_publisher import SILENCE_S, subscribe_apart
 from udg_description.ros.spin import BackgroundSpin
 

@@ -15,8 +15,8 @@ from rclpy.context import Context
 from rclpy.executors import Executor, ExternalShutdownException, MultiThreadedExecutor, SingleThreadedExecutor
 from rclpy.node import Node
 
+from udg_description.environment import prepare_environment
 from udg_description.errors import UdgError
-from udg_description.ros.environment import prepare_environment
 
 LOOK_S = 0.05  # how often it is looked whether the process that started this one is still there
 

@@ -15,11 +15,11 @@ from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 from sensor_msgs.msg import Image, JointState
 
+from udg_description.environment import prepare_environment
 from udg_description.errors import UdgError, cli
 from udg_description.files import check_folder, user_path
 from udg_description.layout import SIDES, Side
 from udg_description.ros import convert, topics
-from udg_description.ros.environment import prepare_environment
 from udg_perception.calibration.collector import PoseCollector
 from udg_perception.calibration.observations import write_observation
 from udg_perception.ros.kinect_node import INFRARED_IMAGE

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from udg_datagen.benchmark import run as benchmark
+from udg_datagen.benchmark import benchmark
 from udg_datagen.benchmark.policies import entrants
 from udg_datagen.benchmark.protocol import PROTOCOLS, Protocol, facts_of, seen_of
 from udg_datagen.benchmark.rows import ROWS_NAME, read
