@@ -3,6 +3,7 @@
 - A tracked file is at most 8 MB.
 - No text names a folder of a developer's machine.
 - Imports between the packages go one way, and what a package imports is declared in its setup.cfg.
+- Modules of ours that are imported exist.
 - No modules import one another in a circle.
 - A file in a folder `ros` imports ROS (that no other does is ruff's rule).
 - The tests of a room lie in a folder of its name.
@@ -109,6 +110,34 @@ def import_problems(root: Path, files: list[Path]) -> Iterator[str]:
                     yield f"{where}: {module} is not in install_requires of src/{package}/setup.cfg"
 
 
+def unknown_problems(root: Path, files: list[Path]) -> Iterator[str]:
+    """Yield imports of modules of ours that there are not: mypy takes what it does not find as untyped."""
+    sources = {".".join(path.relative_to(root).with_suffix("").parts[2:]): path for path in files if _ours(root, path)}
+    faces = {name.removesuffix(".__init__"): path for name, path in sources.items() if name.endswith(".__init__")}
+    known = {*sources, *faces, *(name.rpartition(".")[0] for name in sources)}
+    for path in files:
+        if path.suffix != ".py":
+            continue
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names: list[str] = []
+            if isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+                names = [node.module]
+                if node.module in faces:  # a module below it, or a name that it hands on
+                    face = faces[node.module].read_text(encoding="utf-8")
+                    below = (alias.name for alias in node.names if not re.search(rf"\b{alias.name}\b", face))
+                    names += [f"{node.module}.{name}" for name in below]
+            for name in names:
+                if name.split(".")[0] in ALLOWED_PACKAGES and "." in name and name not in known:
+                    yield f"{path.relative_to(root)}:{node.lineno}: imports {name}, which there is not"
+
+
+def _ours(root: Path, path: Path) -> bool:
+    parts = path.relative_to(root).parts
+    return path.suffix == ".py" and len(parts) > 3 and parts[0] == "src" and parts[1] == parts[2]
+
+
 def circle_problems(root: Path) -> Iterator[str]:
     """Yield the circles of imports."""
     for circle in circles(module_arrows(modules(root))):
@@ -153,6 +182,7 @@ def problems(root: Path) -> list[str]:
         *size_problems(root, files),
         *machine_path_problems(root, files),
         *import_problems(root, files),
+        *unknown_problems(root, files),
         *circle_problems(root),
         *ros_problems(root),
         *test_problems(root, files),

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from udg_datagen.benchmark import run as benchmark
+from udg_datagen.benchmark import benchmark
+from udg_datagen.benchmark.benchmark import SETTINGS_NAME
 from udg_datagen.benchmark.report import SUMMARY_NAME, TABLES_NAME, markdown, summary, tables
 from udg_datagen.benchmark.rows import ROWS_NAME, parse, read
-from udg_datagen.benchmark.run import SETTINGS_NAME
 
 DOCS = Path(__file__).parents[4] / "docs"
 RECORDS = sorted(path.parent for path in (DOCS / "results").glob(f"*/{SETTINGS_NAME}"))

@@ -6,9 +6,9 @@ import pytest
 
 from udg_datagen.benchmark.pictures import films, object_pictures
 from udg_datagen.benchmark.policies import Entrant
-from udg_datagen.benchmark.policy import Observation, Start
 from udg_datagen.benchmark.report import SUMMARY_NAME, extremes, markdown, page, summary, tables, write_report
 from udg_datagen.benchmark.rows import NOT_RUN, Row
+from udg_datagen.evaluation.policy import Observation, Start
 from udg_datagen.evaluation.trials import RolloutConfig
 from udg_description.layout import HOME_Q
 from udg_sim.objects.library import ObjectLibrary

@@ -1,6 +1,6 @@
 """Hand descriptions broken in ways that people's files are.
 
-`python src/udg_datagen/test/hostile_urdfs.py 300` makes that many and counts what becomes of them.
+`python src/udg_datagen/test/hands/hostile_urdfs.py 300` makes that many and counts what becomes of them.
 """
 
 from __future__ import annotations

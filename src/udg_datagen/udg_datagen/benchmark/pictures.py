@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from udg_datagen.benchmark.cell import Cell
 from udg_datagen.benchmark.policies import Entrant
-from udg_datagen.benchmark.policy import Observation, Policy, Start
 from udg_datagen.benchmark.report import extremes
 from udg_datagen.benchmark.rows import Row
+from udg_datagen.evaluation.cell import Cell
+from udg_datagen.evaluation.policy import Observation, Policy, Start
 from udg_datagen.evaluation.trials import LostTrial, Rollout, RolloutConfig
 from udg_description.clock import STEP_S
 from udg_description.names import safe_name
