@@ -22,6 +22,7 @@ class Command(NamedTuple):
 COMMANDS: dict[str, tuple[Command, ...]] = {
     "Try it": (
         Command("sim", "udg_bringup.sim_trials", "trials in simulation through the ROS nodes, with film and report"),
+        Command("animation", "udg_bringup.animation", "recorded trials as an animated picture (WebP or GIF)"),
         Command("view-picture", "udg_bringup.view_picture", "a picture of the live view, by a headless browser"),
     ),
     "Objects and grasps": (

@@ -97,17 +97,23 @@ class EpisodeRecording:
         return {"Target ahead of the arm, greatest of six joints": series}
 
 
+def read_trial(path: Path) -> list[TrialStatus]:
+    """The ticks of a trial, one or more. Raises RecordingError."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+        statuses = [TrialStatus.from_json(line) for line in lines if line.strip()]
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise RecordingError(f"{path}: not the record of a trial: {error}") from None
+    if not statuses:
+        raise RecordingError(f"{path}: has no ticks")
+    return statuses
+
+
 class TrialRecording:
     """A simulated trial, tick by tick, as `make sim` keeps it."""
 
     def __init__(self, path: Path, library: ObjectLibrary) -> None:
-        try:
-            lines = path.read_text(encoding="utf-8").splitlines()
-            self._statuses = [TrialStatus.from_json(line) for line in lines if line.strip()]
-        except (OSError, ValueError, TypeError, KeyError) as error:
-            raise RecordingError(f"{path}: not the record of a trial: {error}") from None
-        if not self._statuses:
-            raise RecordingError(f"{path}: has no ticks")
+        self._statuses = read_trial(path)
         self._mesh = _mesh(library, self._statuses[0].object)
         self.title = path.name
         self.times_s = np.array([status.time_s for status in self._statuses])
