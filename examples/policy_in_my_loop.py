@@ -10,7 +10,7 @@ import sys
 import numpy as np
 
 from udg_bringup.checkpoints import checkpoint_folder
-from udg_datagen.benchmark.cell import Cell
+from udg_datagen.evaluation.cell import Cell
 from udg_description.frames import OBJECT_AREA
 from udg_description.transforms import make_transform
 from udg_policy.inference.engine import PolicyEngine
