@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import argparse
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 import pytest
 
 from udg_description.errors import UdgError
-from udg_description.settings import check_ranges, load_overrides, override, setting
+from udg_description.settings import add_config, check_ranges, configured, load_overrides, override, setting
 
 
 @dataclass(frozen=True)
@@ -96,3 +97,16 @@ def test_the_ends_of_a_range_are_valid(speed: float) -> None:
 def test_what_is_outside_its_range_is_named(speed: float) -> None:
     with pytest.raises(UdgError, match=rf"Gripper: speed is {speed}; valid: 0.1 to 2.0"):
         Gripper(speed=speed)
+
+
+def test_a_command_takes_its_settings_from_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "gripper.yaml"
+    path.write_text("speed: 1.5\n")
+    parser = argparse.ArgumentParser()
+    add_config(parser, Gripper(), "{speed: 1.0}")
+    assert "differs from Gripper, e.g. {speed: 1.0};" in " ".join(parser.format_help().split())
+    assert configured(parser.parse_args(["--config", str(path)]).config, Gripper(), "gripper").speed == 1.5
+    assert configured(parser.parse_args([]).config, Gripper(name="a"), "gripper") == Gripper(name="a")
+    path.write_text("sped: 1.5\n")
+    with pytest.raises(UdgError, match="gripper: unknown key 'sped'; valid are name, rate_hz, speed"):
+        configured(path, Gripper(), "gripper")

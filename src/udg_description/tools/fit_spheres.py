@@ -68,7 +68,12 @@ def fit_link(primitives: list[Primitive], count: int, palmar: np.ndarray | None,
     surface_t, around_t, distance_t, weight_t, center, radius = (
         torch.tensor(array / unit, dtype=torch.float32)
         for array, unit in (
-            (surface, scale), (around, scale), (outside_distance, scale), (weight, 1.0), (start, scale), (depth, scale)
+            (surface, scale),
+            (around, scale),
+            (outside_distance, scale),
+            (weight, 1.0),
+            (start, scale),
+            (depth, scale),
         )
     )
     center.requires_grad_(True)

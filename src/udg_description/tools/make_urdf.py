@@ -60,7 +60,7 @@ def _axis_rpy(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 def _shapes(entry: dict[str, Any], mirror: bool) -> list[tuple[str, dict[str, str], np.ndarray, np.ndarray]]:
     """One entry of primitives.yaml as [(tag, attributes, xyz, rpy)]."""
     sign = np.array([1.0, -1.0, 1.0]) if mirror else np.ones(3)
-    (kind, spec), = entry.items()
+    ((kind, spec),) = entry.items()
     zero = np.zeros(3)
     if kind == "sphere":
         return [("sphere", {"radius": _numbers([spec["r"]])}, sign * spec["c"], zero)]

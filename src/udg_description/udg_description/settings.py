@@ -5,6 +5,7 @@ One description and range for each, next to its default; ROS parameters (`udg_de
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any, TypeVar
 import yaml
 
 from udg_description.errors import UdgError
+from udg_description.files import user_path
 
 C = TypeVar("C")
 T = TypeVar("T")
@@ -48,6 +50,20 @@ def check_ranges(settings: object, error: type[UdgError] = UdgError) -> None:
         low, high = field.metadata.get("range", (None, None))
         if low is not None and not low <= value <= high:
             raise error(f"{type(settings).__name__}: {field.name} is {value}; valid: {low} to {high}")
+
+
+def add_config(parser: argparse.ArgumentParser, base: object, example: str = "") -> None:
+    """Add --config, a YAML file with what differs from the settings `base`; `configured` reads it."""
+    parser.add_argument(
+        "--config", type=user_path, default=None,
+        help=f"YAML file with what differs from {type(base).__name__}"
+        f"{', e.g. ' + example if example else ''}; an option takes precedence",
+    )  # fmt: skip
+
+
+def configured(path: Path | None, base: C, name: str, error: type[UdgError] = UdgError) -> C:
+    """The settings of `base` with what the file of --config says, if there is one. Raises as `load_overrides`."""
+    return base if path is None else load_overrides(path, base, name, error)
 
 
 def load_overrides(path: str | Path, base: C, name: str, error: type[UdgError] = UdgError) -> C:

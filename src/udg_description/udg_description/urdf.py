@@ -178,7 +178,7 @@ def _check_tree(links: Mapping[str, Link], joints: Mapping[str, Joint]) -> None:
             walk.append(name)
             name = carried[name].parent
         if name not in rooted:
-            loop = [*walk[walk.index(name):], name]
+            loop = [*walk[walk.index(name) :], name]
             raise ValueError(f"links go round in a loop: {' <- '.join(loop[:8])}")
         rooted.update(walk)
 

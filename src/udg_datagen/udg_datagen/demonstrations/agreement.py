@@ -11,7 +11,7 @@ import json
 import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import as_completed
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache, partial
 from itertools import combinations
 from pathlib import Path
@@ -33,6 +33,7 @@ from udg_datagen.processes import worker_pool
 from udg_description.errors import UdgError, cli
 from udg_description.files import check_folder, next_free, user_path, write_atomically
 from udg_description.layout import HOME_Q
+from udg_description.settings import add_config, configured
 from udg_description.transforms import rotation_angle, rotvec_to_matrix
 from udg_sim.objects.library import SIZES, ObjectLibrary, ObjectModel
 from udg_sim.objects.selection import HELP, select
@@ -86,6 +87,7 @@ class Job:
     method: str
     seeds: int
     moves: int
+    config: ExpertConfig = field(default_factory=ExpertConfig)
 
 
 def difference(a: Took, b: Took) -> Difference:
@@ -113,8 +115,8 @@ def run_job(job: Job) -> Row | None:
     if T_world_object is None:
         return None
     moved = [_moved(T_world_object, rng) for _ in range(job.moves)]
-    again = [_took(choose(job.method, target, T_world_object, seed)) for seed in range(job.seeds)]
-    nearby = [_took(choose(job.method, target, T, 0)) for T in moved]
+    again = [_took(choose(job.method, target, T_world_object, seed, job.config)) for seed in range(job.seeds)]
+    nearby = [_took(choose(job.method, target, T, 0, job.config)) for T in moved]
     found = [took for took in again if took is not None]
     pairs = [difference(a, b) for a, b in combinations(found, 2)]
     steps = [difference(again[0], took) for took in nearby if again[0] is not None and took is not None]
@@ -142,13 +144,15 @@ def _moved(T_world_object: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return T
 
 
-def choose(method: str, target: ObjectModel, T_world_object: np.ndarray, seed: int) -> Choice | None:
+def choose(
+    method: str, target: ObjectModel, T_world_object: np.ndarray, seed: int, config: ExpertConfig
+) -> Choice | None:
     """The grasp that a method takes with a seed of the synthesis; the start of "spread" is drawn with the same seed.
 
     "expert": `Expert`, which does not look at the start. "spread": the nearest of few that differ.
     """
     if method == "expert":
-        expert = Expert(_scene(), replace(ExpertConfig(), seed=seed))
+        expert = Expert(_scene(), replace(config, seed=seed))
         return next(expert.choices(target, T_world_object), None)
     start = starts(HOME_Q, DemoConfig(), np.random.default_rng(seed))
     sets = GraspStore(replace(GraspStoreConfig(), seed=seed)).get(target, 0)
@@ -206,6 +210,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--no-before", action="store_true", help="leave out the choice by spread")
     parser.add_argument("--out", type=user_path, default=Path("out/agreement"), help="folder of table and picture")
     parser.add_argument("--force", action="store_true", help="replace earlier results in --out; else numbered")
+    add_config(parser, ExpertConfig(), "{tried: 5, near: {n_candidates: 128}}")
     return parser
 
 
@@ -213,10 +218,11 @@ def run(arguments: Sequence[str] | None = None) -> None:
     options = build_parser().parse_args(arguments)
     if min(options.scenes, options.moves, options.workers) < 1 or options.seeds < 2:
         raise UdgError("--scenes, --moves and --workers must be at least 1, --seeds at least 2")
+    config = configured(options.config, ExpertConfig(), "agreement")
     objects = select(options.objects, ObjectLibrary())
     methods = METHODS[:1] if options.no_before else METHODS
     jobs = [
-        Job(name, options.scene_seed + scene, method, options.seeds, options.moves)
+        Job(name, options.scene_seed + scene, method, options.seeds, options.moves, config)
         for name in objects for scene in range(options.scenes) for method in methods
     ]  # fmt: skip
     out = check_folder(options.out if options.force else next_free(options.out))

@@ -16,7 +16,7 @@ import json
 import os
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -33,6 +33,7 @@ from udg_description.arm_kinematics import hand_pose
 from udg_description.errors import cli
 from udg_description.files import user_path
 from udg_description.layout import part_indices
+from udg_description.settings import add_config, configured
 from udg_policy.episodes.dataset import Episode, EpisodeDataset
 from udg_policy.inference.engine import PolicyEngine
 from udg_policy.inference.player import ChunkPlayer
@@ -209,8 +210,10 @@ def build_parser() -> argparse.ArgumentParser:
         "--workers", type=int, default=None,
         help="processes (default: 1); with RAY_ADDRESS set: actors of the cluster (default: one for each core)",
     )  # fmt: skip
-    parser.add_argument("--near-share", type=float, default=CorrectionConfig.near_share,
-                        help="attempts that are taken over near the grasp (default: %(default)s)")  # fmt: skip
+    parser.add_argument("--near-share", type=float, default=None,
+                        help="attempts that are taken over near the grasp (default: "
+                        f"{CorrectionConfig.near_share})")  # fmt: skip
+    add_config(parser, CorrectionConfig(), "{attempt: {friction: [0.4, 1.0]}}")
     parser.add_argument("--timeout", type=float, default=900.0, help="longest time for one job [s] (default: 900)")
     return parser
 
@@ -231,8 +234,10 @@ def run(arguments: Sequence[str] | None = None) -> None:
     check_counts(options)
     checkpoint = load_checkpoint(options.checkpoint)
     digest = hashlib.sha256((options.checkpoint / WEIGHTS_NAME).read_bytes()).hexdigest()[:16]
-    config = CorrectionConfig(attempt=AttemptConfig(noisy_share=0.0, poses=poses_of(options.data)), policy=digest,
-                              near_share=options.near_share)  # fmt: skip
+    base = CorrectionConfig(attempt=AttemptConfig(noisy_share=0.0, poses=poses_of(options.data)))
+    config = replace(configured(options.config, base, "corrections"), policy=digest)
+    if options.near_share is not None:
+        config = replace(config, near_share=options.near_share)
     tasks = correction_tasks(EpisodeDataset(options.data), options.episodes, options.seed)
     make_dataset(
         options.out, config, config.attempt, tasks,

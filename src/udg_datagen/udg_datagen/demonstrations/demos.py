@@ -25,7 +25,7 @@ from udg_datagen.workers import LocalPool, Outcome, Pool, RayPool
 from udg_description.cache import say_if_not_writable
 from udg_description.errors import DISK_FULL, UdgError, cli, explain
 from udg_description.files import check_folder, user_path, write_atomically
-from udg_description.settings import load_overrides
+from udg_description.settings import add_config, configured
 from udg_policy.episodes.dataset import Episode, EpisodeWriter
 from udg_policy.episodes.episode_file import encode_episode, verify
 from udg_policy.errors import DatasetError
@@ -370,11 +370,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--workers", type=int, default=None,
         help="processes (default: 1); with RAY_ADDRESS set: actors of the cluster (default: one for each core)",
     )  # fmt: skip
-    parser.add_argument(
-        "--config", type=user_path, default=None,
-        help="YAML file with what differs from AttemptConfig, e.g. {friction: [0.4, 1.0], demo: {hold_s: 1.0}}; "
-        "an option takes precedence",
-    )  # fmt: skip
+    add_config(parser, AttemptConfig(), "{friction: [0.4, 1.0], demo: {hold_s: 1.0}}")
     parser.add_argument("--noisy-share", type=float, help="attempts with noise on the executed command (default: 0.5)")
     parser.add_argument(
         "--poses", type=int, help="resting poses used of each object, the likeliest (default: all, as in the trials)"
@@ -399,7 +395,7 @@ def make_pool(config: AttemptConfig, workers: int | None, timeout_s: float) -> P
 
 def settings(options: argparse.Namespace) -> AttemptConfig:
     """What is attempted: the defaults, then the file, then the options."""
-    config = AttemptConfig() if options.config is None else load_overrides(options.config, AttemptConfig(), "demos")
+    config = configured(options.config, AttemptConfig(), "demos")
     given = {name: getattr(options, name) for name in ("noisy_share", "poses", "expert")}
     return replace(config, **{name: value for name, value in given.items() if value is not None})
 

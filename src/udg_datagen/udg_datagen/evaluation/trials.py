@@ -12,7 +12,7 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -39,6 +39,7 @@ from udg_description.errors import UdgError, cli
 from udg_description.files import user_path, write_atomically
 from udg_description.layout import HOME_Q
 from udg_description.limits import joint_limits
+from udg_description.settings import add_config, configured
 from udg_policy.inference.engine import PolicyEngine
 from udg_policy.inference.player import PlayerConfig
 from udg_sim.objects.library import SIZES, ObjectLibrary, ObjectModel
@@ -258,6 +259,7 @@ def run(arguments: Sequence[str] | None = None) -> None:
         help="file of one JSON line a trial; udg_datagen.evaluation.paired compares two of them",
     )  # fmt: skip
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
+    add_config(parser, RolloutConfig(), "{limit_s: 15.0, safety: {velocity_scale: 0.3}}")
     parser.add_argument(
         "--blind", default="", help="the same trials once more with an empty cloud, or the object's points moved by "
         f"10 cm ({', '.join(BLIND)}, or both with a comma): success must fall, or the policy does not look",
@@ -269,8 +271,11 @@ def run(arguments: Sequence[str] | None = None) -> None:
     known = list(PolicyEngine.load(options.checkpoint).train_objects)
     objects = select(options.objects, ObjectLibrary()) if options.objects else known
     player = PlayerConfig(replan_every=options.replan_every, blend=options.blend)
-    follower = FollowerConfig(keep_margins=not options.into_margins)
-    config = RolloutConfig(whole_images=not options.near_images, follower=follower)
+    config = configured(options.config, RolloutConfig(), "trials")
+    if options.near_images:
+        config = replace(config, whole_images=False)
+    if options.into_margins:
+        config = replace(config, follower=replace(config.follower, keep_margins=False))
     tasks = [(objects[k % len(objects)], options.seed + k // len(objects)) for k in range(options.trials)]
     os.environ["OMP_NUM_THREADS"] = "1"  # one core a worker; inherited
     summary: dict[str, Any] = {}

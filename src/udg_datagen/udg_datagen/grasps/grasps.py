@@ -31,6 +31,7 @@ from udg_description.errors import UdgError, cli
 from udg_description.files import atomic_path, check_folder, next_free, user_path
 from udg_description.layout import SIDES
 from udg_description.names import safe_name
+from udg_description.settings import add_config, configured
 from udg_sim.objects.library import ObjectLibrary, ObjectModel
 
 _SUFFIXES = {"grasps": ".npz", "picture": ".png", "page": ".html"}
@@ -86,7 +87,8 @@ def _synthesise(model: ObjectModel, args: argparse.Namespace) -> GraspSet:
     obj = GraspObject.from_model(model)
     strategy = choose(obj, xhand(args.side)) if args.strategy == AUTO else args.strategy
     candidates = args.candidates or round(_OVERSAMPLING * args.n)
-    config = SynthesisConfig(strategy=strategy, n_candidates=candidates, n_keep=args.n)
+    config = configured(args.config, SynthesisConfig(), "grasps")
+    config = replace(config, strategy=strategy, n_candidates=candidates, n_keep=args.n)
     hands = tuple(xhand(side) for side in (SIDES if strategy == "bimanual" else (args.side,)))
     with _bar(f"{strategy}: {candidates} candidates") as progress:
         return synthesize(
@@ -206,6 +208,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--mass", type=float, default=None, help="mass in validation [kg] (default: the object's)")
     parser.add_argument("--friction", type=float, default=None, help="friction in validation (default: the object's)")
     parser.add_argument("--workers", type=int, default=1, help="processes")
+    add_config(parser, SynthesisConfig(), "{pregrasp_distance: 0.08}")
     return parser
 
 
