@@ -47,6 +47,7 @@ COMMANDS: dict[str, tuple[Command, ...]] = {
     "Policy": (
         Command("train", "udg_policy.training.train", "train a policy"),
         Command("trials", "udg_datagen.evaluation.trials", "closed-loop trials without ROS, through the safety filter"),
+        Command("dp3-train", "udg_datagen.baselines.dp3.dp3_train", "train 3D Diffusion Policy, a baseline"),
         Command("benchmark", "udg_datagen.benchmark.benchmark", "policies on the same trials: tables, a page"),
         Command("paired", "udg_datagen.evaluation.paired", "compare two policies on the same trials (McNemar)"),
         Command("ablations", "udg_datagen.evaluation.ablations", "train and measure variants of a preset"),

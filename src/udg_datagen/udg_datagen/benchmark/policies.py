@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 HELP = (
     "comma-separated: ours[:CHECKPOINT] (default: the shipped one), planner (the generator, which knows the mesh), "
     "dexgraspnet[:CANDIDATESxITERATIONS] (its grasps of the mesh, our planner; small and medium objects), "
-    "module:Class of your own"
+    "dp3:CHECKPOINT (of `udg dp3-train`), module:Class of your own"
 )
 
 
@@ -90,6 +90,25 @@ def _make_planner(cell: Cell) -> Policy:
     return PlannerPolicy()
 
 
+def _dp3(name: str, argument: str) -> Entrant:
+    from udg_datagen.baselines.dp3.checkpoint import load
+
+    if not argument:
+        raise UdgError(f"policy {name!r}: none is shipped; valid: dp3:FOLDER of `udg dp3-train`")
+    folder = user_path(argument)
+    checkpoint = load(folder)
+    return Entrant(
+        name=name, make=partial(_make_dp3, folder), digest=_sha256(folder / WEIGHTS_NAME),
+        data_hash=checkpoint.data_hash, trained_on=checkpoint.train_objects,
+    )  # fmt: skip
+
+
+def _make_dp3(folder: Path, cell: Cell) -> Policy:
+    from udg_datagen.baselines.dp3.policy import DP3Policy
+
+    return DP3Policy.load(folder)
+
+
 def _dexgraspnet(name: str, argument: str) -> Entrant:
     from udg_datagen.benchmark.dexgraspnet_policy import SIZES as ONE_HAND
     from udg_datagen.benchmark.dexgraspnet_policy import parse
@@ -130,5 +149,5 @@ def _sha256(path: Path) -> str:
 
 
 _KINDS: dict[str, Callable[[str, str], Entrant]] = {
-    "ours": _ours, "planner": _planner, "dexgraspnet": _dexgraspnet,
+    "ours": _ours, "planner": _planner, "dexgraspnet": _dexgraspnet, "dp3": _dp3,
 }  # fmt: skip

@@ -195,6 +195,32 @@ class FrameStore:
         steps = self.row[frames][:, None] + torch.arange(self.config.decoder.chunk, device=frames.device)
         return torch.minimum(steps, self.last_row[self.episode[frames].long()][:, None])
 
+    def points(self, views: Tensor) -> Tensor:
+        """Points (B, N, 3) [m, world] of the clouds of views."""
+        points = self._frames.fields(self._frame_numbers(views), "points")[0].float() / METRE
+        points[..., 1] *= torch.where(views >= self.n_frames, -1.0, 1.0)[:, None]
+        return points
+
+    def earlier(self, views: Tensor, steps: int) -> Tensor:
+        """Views (B,) of the frames so many steps before, or of the first one that there is without a gap."""
+        frames = self._frame_numbers(views)
+        for _ in range(steps):
+            before = (frames - 1).clamp_min(0)
+            goes_on = (self.episode[before] == self.episode[frames]) & (self.row[before] == self.row[frames] - 1)
+            frames = torch.where(goes_on, before, frames)
+        return torch.where(views >= self.n_frames, frames + self.n_frames, frames)
+
+    def joints(self, views: Tensor, steps: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """Measured and target joints (B, S, 36) [rad], so many steps from each view; the ends of an episode repeat."""
+        frames = self._frame_numbers(views)
+        episode = self.episode[frames].long()
+        first = torch.cat([self.last_row.new_zeros(1), self.last_row[:-1] + 1])[episode]
+        rows = self.row[frames][:, None] + torch.tensor(list(steps), device=frames.device)
+        rows = torch.maximum(torch.minimum(rows, self.last_row[episode][:, None]), first[:, None])
+        q, targets = self._steps.fields(rows, "q", "target")
+        chosen = torch.arange(len(views), device=views.device), slice(None), (views >= self.n_frames).long()
+        return q[chosen], targets[chosen]
+
     def actions(self, views: Tensor, T_now: Tensor | None = None) -> Tensor:
         """Actions (B, K, 36) in their own units, relative to T_now (B, 2, 4, 4), default the measured poses."""
         T_now = self._now(views)[1] if T_now is None else T_now

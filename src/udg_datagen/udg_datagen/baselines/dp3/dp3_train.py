@@ -1,0 +1,180 @@
+"""Training of DP3 from our data sets: `udg dp3-train --data DIR --out DIR [--size simple] [--steps N | --minutes M]`.
+
+The same data, split and frames as `udg train`: with as many steps of the same batch it sees as many samples, with the
+same minutes it has the same time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import math
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from udg_datagen.baselines.dp3.checkpoint import DESCRIPTION_NAME, DP3Checkpoint, Scale, save
+from udg_datagen.baselines.dp3.config import SIZES, DP3Config, size_of
+from udg_datagen.baselines.dp3.network import DP3Network
+from udg_description.errors import UdgError, cli
+from udg_description.files import check_folder, user_path
+from udg_policy.config import preset
+from udg_policy.frames.frame_store import FrameStore, load_frames
+from udg_policy.frames.mixing import data_hash, sources
+from udg_policy.frames.sampling import ViewSampler, step_generator
+from udg_policy.network.checkpoint import git_hash
+from udg_policy.training.train import keep_large_blocks, split_views
+
+_SCALE_VIEWS = 4096
+_VALIDATION_VIEWS = 1024
+_TELL_EVERY = 200
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Budget:
+    """How long to train: `minutes` of wall time, or else steps."""
+
+    steps: int = 20_000
+    minutes: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.steps < 1 or (self.minutes is not None and not self.minutes > 0.0):
+            raise UdgError(f"dp3: steps {self.steps} must be at least 1 and minutes {self.minutes} positive")
+
+    def progress(self, step: int, elapsed_s: float) -> float:
+        """From 0 to 1."""
+        return step / self.steps if self.minutes is None else elapsed_s / (60.0 * self.minutes)
+
+
+class Samples(NamedTuple):
+    """In their own units, oldest first."""
+
+    points: Tensor  # (B, O, N, 3) [m]
+    q: Tensor  # (B, O, 36) [rad]
+    targets: Tensor  # (B, T, 36) [rad]
+
+
+def samples(store: FrameStore, views: Tensor, config: DP3Config) -> Samples:
+    """Of views: the observations up to each, and the targets from the oldest one's on."""
+    past = config.n_observations - 1
+    points = torch.stack([store.points(store.earlier(views, back)) for back in range(past, -1, -1)], dim=1)
+    q, _ = store.joints(views, range(-past, 1))
+    _, targets = store.joints(views, range(-past, config.horizon - past))
+    return Samples(points, q, targets)
+
+
+def scales_of(store: FrameStore, views: Tensor, config: DP3Config) -> dict[str, Scale]:
+    """Ranges of the data, from up to 4096 views spread over all."""
+    some = samples(store, views[:: max(1, len(views) // _SCALE_VIEWS)], config)
+    parts = {"points": some.points.flatten(0, 2), "q": some.q.flatten(0, 1), "target": some.targets.flatten(0, 1)}
+    return {name: Scale(part.amin(dim=0), part.amax(dim=0)) for name, part in parts.items()}
+
+
+class Trainer:
+    """Network, optimiser and moving average."""
+
+    def __init__(self, config: DP3Config, store: FrameStore, seed: int) -> None:
+        self.config, self.store, self.seed = config, store, seed
+        self.split = split_views(store, seed)
+        self.sampler = ViewSampler(self.split.train, config.batch, seed, store.weights(self.split.train))
+        self.scales = scales_of(store, self.split.train, config)
+        torch.manual_seed(seed)
+        self.network = DP3Network(config)
+        self.average = {name: tensor.clone() for name, tensor in self.network.state_dict().items()}
+        self.optimiser = torch.optim.AdamW(self.network.parameters(), lr=config.learning_rate, betas=(0.95, 0.999),
+                                           weight_decay=config.weight_decay)
+        self.step = 0
+
+    def train_step(self, progress: float) -> float:
+        """One step; the loss."""
+        warm = min(1.0, (self.step + 1) / max(self.config.warmup_steps, 1))
+        for group in self.optimiser.param_groups:
+            group["lr"] = self.config.learning_rate * warm * 0.5 * (1.0 + math.cos(math.pi * min(progress, 1.0)))
+        loss = self._loss(self.sampler(self.step), step_generator(self.seed, 2, self.step))
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        self.optimiser.step()
+        self.step += 1
+        keep = min(self.config.average_most, 1.0 - (1.0 + self.step) ** -self.config.average_power)
+        with torch.no_grad():
+            for name, tensor in self.network.state_dict().items():
+                self.average[name].lerp_(tensor, 1.0 - keep)
+        return float(loss.detach())
+
+    def validate(self) -> float:
+        """Loss of held-out views by the average; nan where there are none."""
+        views = self.split.validation[:_VALIDATION_VIEWS]
+        if not len(views):
+            return math.nan
+        own = {name: tensor.clone() for name, tensor in self.network.state_dict().items()}
+        self.network.load_state_dict(self.average)
+        with torch.inference_mode():
+            loss = float(self._loss(views, step_generator(self.seed, 3)))
+        self.network.load_state_dict(own)
+        return loss
+
+    def _loss(self, views: Tensor, generator: torch.Generator) -> Tensor:
+        batch, scales = samples(self.store, views, self.config), self.scales
+        return self.network.loss(scales["points"].normalise(batch.points), scales["q"].normalise(batch.q),
+                                 scales["target"].normalise(batch.targets), generator)
+
+
+def train(config: DP3Config, store: FrameStore, out: Path, budget: Budget, seed: int, data: str = "") -> list[float]:
+    """Train to the end of the budget and write the checkpoint of the average; the loss of each step."""
+    trainer, losses, began = Trainer(config, store, seed), [], time.monotonic()
+    while (progress := budget.progress(trainer.step, time.monotonic() - began)) < 1.0:
+        losses.append(trainer.train_step(progress))
+        if trainer.step % _TELL_EVERY == 0:
+            mean = sum(losses[-_TELL_EVERY:]) / _TELL_EVERY
+            print(f"{100 * progress:.0f} % step {trainer.step} loss {mean:.4f}", flush=True)
+    figures = {"steps": trainer.step, "samples": trainer.step * config.batch, "validation": trainer.validate(),
+               "seconds": round(time.monotonic() - began, 1), "frames": store.n_frames}  # fmt: skip
+    save(out, DP3Checkpoint(config=config, scales=trainer.scales, weights=trainer.average, data_hash=data,
+                            git_hash=git_hash(), train_objects=trainer.split.train_objects, figures=figures))
+    print(f"{figures}", flush=True)
+    return losses
+
+
+def frames_of_size(config: DP3Config, data: str, processes: int, cache: Path | None) -> tuple[FrameStore, str]:
+    """The frames of data sets without their mirror images, and the hash of the data."""
+    found, base = sources(data), preset(config.frames)
+    base = dataclasses.replace(base, train=dataclasses.replace(base.train, mirror=False))
+    return load_frames(found, base, processes, cache), data_hash(found)
+
+
+def run(argv: Sequence[str] | None = None) -> None:
+    """The command with its arguments."""
+    parser = argparse.ArgumentParser(prog="udg dp3-train", description="Train DP3, a baseline, on our data sets.")
+    parser.add_argument("--data", required=True, help="folder of episodes, or several, as `udg train` takes them")
+    parser.add_argument("--out", type=user_path, required=True, help="new folder for the checkpoint")
+    parser.add_argument("--size", default="simple", help=f"one of {', '.join(SIZES)} (default: simple)")
+    parser.add_argument("--steps", type=int, default=Budget.steps, help="default: %(default)s, as the preset edge")
+    parser.add_argument("--minutes", type=float, help="budget of wall time instead of steps")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--cache", type=user_path, help="folder for the prepared frames, as of `udg train`")
+    options = parser.parse_args(argv)
+    config, budget = size_of(options.size), Budget(steps=options.steps, minutes=options.minutes)
+    if options.threads < 1:
+        raise UdgError(f"--threads {options.threads} must be at least 1")
+    if (options.out / DESCRIPTION_NAME).exists():
+        raise UdgError(f"{options.out}: holds a training; give a new folder")
+    check_folder(options.out)
+    torch.set_num_threads(options.threads)
+    keep_large_blocks()
+    store, data = frames_of_size(config, options.data, options.threads, options.cache)
+    train(config, store, options.out, budget, options.seed, data)
+    print(f"checkpoint: {options.out}")
+
+
+def main() -> None:
+    """Command line: errors of the user are printed as one line."""
+    cli(run)
+
+
+if __name__ == "__main__":
+    main()
