@@ -9,9 +9,9 @@ import torch
 
 from udg_datagen.baselines.dp3.checkpoint import WEIGHTS_NAME, Scale, load
 from udg_datagen.baselines.dp3.config import DP3Config, size_of
+from udg_datagen.baselines.dp3.dp3_train import Budget, samples, train
 from udg_datagen.baselines.dp3.network import Diffusion, DP3Network
 from udg_datagen.baselines.dp3.policy import DP3Policy
-from udg_datagen.baselines.dp3.dp3_train import Budget, samples, train
 from udg_datagen.benchmark.policies import entrants
 from udg_datagen.evaluation.policy import Observation, Start, checked
 from udg_description.errors import UdgError
