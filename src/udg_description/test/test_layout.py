@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from udg_description.errors import LayoutError, UdgError
-from udg_description.layout import HOME_Q, JOINT_NAMES, N_JOINTS, PARTS, check_layout, mirror_q, part_indices
+from udg_description.layout import HOME_Q, JOINT_NAMES, N_JOINTS, PARTS, mirror_q, part_indices
 
 
 def test_the_parts_cover_the_layout_in_order() -> None:
@@ -47,16 +47,6 @@ def test_mirror_is_its_own_inverse_and_keeps_home() -> None:
 def test_mirror_of_a_wrong_length_is_an_error() -> None:
     with pytest.raises(LayoutError, match="12 joints"):
         mirror_q(np.zeros(12))
-
-
-def test_check_layout_names_the_first_difference() -> None:
-    check_layout(JOINT_NAMES)
-    names = list(JOINT_NAMES)
-    names[7], names[8] = names[8], names[7]
-    with pytest.raises(LayoutError, match="joint 7 is 'left_hand_thumb_rota_joint2'"):
-        check_layout(names)
-    with pytest.raises(LayoutError, match="got 35 joint names"):
-        check_layout(JOINT_NAMES[:35])
 
 
 def test_an_unknown_part_names_the_valid_ones() -> None:

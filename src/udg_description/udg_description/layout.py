@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
@@ -43,13 +42,13 @@ N_SIDE_JOINTS = N_ARM_JOINTS + N_HAND_JOINTS
 N_JOINTS = len(JOINT_NAMES)
 
 _PARTS: dict[str, slice] = {
-    "left_arm": slice(0, 6),
-    "left_hand": slice(6, 18),
-    "right_arm": slice(18, 24),
-    "right_hand": slice(24, 36),
-    "left": slice(0, 18),
-    "right": slice(18, 36),
-    "all": slice(0, 36),
+    "left_arm": slice(0, N_ARM_JOINTS),
+    "left_hand": slice(N_ARM_JOINTS, N_SIDE_JOINTS),
+    "right_arm": slice(N_SIDE_JOINTS, N_SIDE_JOINTS + N_ARM_JOINTS),
+    "right_hand": slice(N_SIDE_JOINTS + N_ARM_JOINTS, N_JOINTS),
+    "left": slice(0, N_SIDE_JOINTS),
+    "right": slice(N_SIDE_JOINTS, N_JOINTS),
+    "all": slice(0, N_JOINTS),
 }
 PARTS: tuple[str, ...] = tuple(_PARTS)
 
@@ -93,12 +92,3 @@ def mirror_q(q: np.ndarray) -> np.ndarray:
         left[..., N_ARM_JOINTS:],
     ]
     return np.concatenate(swapped, axis=-1)
-
-
-def check_layout(names: Sequence[str]) -> None:
-    """Raise LayoutError, naming the first difference, unless `names` are the 36 joints in order."""
-    for index, (got, expected) in enumerate(zip(names, JOINT_NAMES, strict=False)):
-        if got != expected:
-            raise LayoutError(f"joint {index} is {got!r}, the layout has {expected!r} there")
-    if len(names) != N_JOINTS:
-        raise LayoutError(f"got {len(names)} joint names, the layout has {N_JOINTS}")

@@ -99,7 +99,6 @@ class Ledger:
             self._same_config(json.loads(json.dumps(asdict(config))))
         except OSError as error:
             raise self._no_room(error) from error
-        self._sizes: dict[str, str] = {}
         self._digests: dict[str, str] = {}
 
     def _same_config(self, config: dict[str, Any]) -> None:

@@ -168,9 +168,3 @@ def robot_key() -> str:
     for name in ("udg_robot.urdf", "contacts.yaml"):
         digest.update((folder / name).read_bytes())
     return digest.hexdigest()
-
-
-def resting_pose(target: ObjectModel, T_world_object: np.ndarray) -> int:
-    """Index of the stable pose in which the object rests: the one with the nearest upward direction."""
-    up_object = T_world_object[2, :3]
-    return int(np.argmax([T[2, :3] @ up_object for T in target.stable_poses]))

@@ -43,12 +43,6 @@ def rigid(rotation: Tensor, translation: Tensor) -> Tensor:
     return torch.cat([top, bottom], dim=-2)
 
 
-def mirror_T(T: Tensor) -> Tensor:
-    """Transforms (..., 4, 4) of the mirrored scene (y -> -y in both frames)."""
-    flip = torch.tensor([1.0, -1.0, 1.0, 1.0], dtype=T.dtype, device=T.device)
-    return T * flip[:, None] * flip
-
-
 def transform_points(T: Tensor, points: Tensor) -> Tensor:
     """T (..., 4, 4) applied to points (..., N, 3). Each coordinate lies together in memory: the quicker product."""
     return (T[..., :3, :3] @ points.transpose(-1, -2) + T[..., :3, 3:]).transpose(-1, -2)

@@ -70,7 +70,6 @@ class PointSampler:
             classes = (observation.n_whole, 0)
         self.centres_1 = centre_slots(encoder.centres_1, classes)  # slots of points
         self.centres_2 = centre_slots(encoder.centres_2, encoder.centres_1)  # slots of the centres of layer 1
-        self.slots_of_class = classes
 
     def select(self, cloud: np.ndarray, grasp_centres_world: np.ndarray) -> np.ndarray:
         """Indices (N,) into the cloud (M, 4); grasp_centres_world (2, 3) [m], left then right.

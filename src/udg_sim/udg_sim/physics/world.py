@@ -208,11 +208,6 @@ class World:
         raise SimError(f"no joint {joint!r}; valid: {', '.join(JOINT_NAMES)}")
 
     @property
-    def has_object(self) -> bool:
-        """Whether there is an object on the table."""
-        return self._object is not None
-
-    @property
     def T_world_object(self) -> np.ndarray:
         """(4, 4) pose of the object. Raises SimError if there is none."""
         return from_pose(self._the_object().entity_pose)
