@@ -1,0 +1,46 @@
+"""Success against frames, from folders of results."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from udg_datagen.benchmark.benchmark_curve import run
+from udg_datagen.benchmark.rows import ROWS_NAME, Row, write
+from udg_description.errors import UdgError
+
+
+def results(folder: Path, policy: str, successes: int) -> Path:
+    """Four small unseen objects with a trial each; the generator lifts all."""
+    folder.mkdir()
+    write(folder / ROWS_NAME, [
+        Row(policy=name, object=f"object {number}", seen="unseen", category="thing", size="small", seed=1, mass_kg=0.1,
+            success=number < lifted, cause="" if number < lifted else "dropped", phase="", time_s=4.0, frames=40,
+            refused=0, raised_m=0.2, final_m=0.2, x=0.6, y=0.0)
+        for name, lifted in ((policy, successes), ("planner", 4)) for number in range(4)
+    ])  # fmt: skip
+    return folder
+
+
+def test_more_frames_lift_more_and_seeds_are_taken_together(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    few, many, again = (results(tmp_path / name, f"ours:{name}", n) for name, n in (("a", 1), ("b", 4), ("c", 2)))
+    out = tmp_path / "curve.png"
+    run([f"{few}=5000", f"{many}=20000", f"{again}=20000", "--out", str(out)])
+    told = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert {frames: values[0] for frames, values in told["curve"]["unseen"].items()} == {"5000": 0.25, "20000": 0.75}
+    assert told["generator"][0] == 1.0 and "seen" not in told["curve"]
+    assert out.read_bytes().startswith(b"\x89PNG")
+
+
+def test_what_is_no_benchmark_is_named(tmp_path: Path) -> None:
+    folder, out = results(tmp_path / "a", "ours", 1), str(tmp_path / "curve.png")
+    with pytest.raises(UdgError, match="valid: FOLDER=FRAMES"):
+        run([str(folder), "--out", out])
+    with pytest.raises(UdgError, match="has none for 'dp3'; valid: one of \\['ours', 'planner'\\]"):
+        run([f"{folder}=5000", "--policy", "dp3", "--out", out])
+    with pytest.raises(UdgError, match="cannot be read"):
+        run([f"{tmp_path / 'nowhere'}=5000", "--out", out])
+    with pytest.raises(UdgError, match="ends in .png"):
+        run([f"{folder}=5000", "--out", str(tmp_path / "curve.txt")])
