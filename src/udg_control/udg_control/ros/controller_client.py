@@ -6,6 +6,7 @@ own parameters (which joints, which interface), who listens to its topic, and wh
 
 from __future__ import annotations
 
+import gc
 import json
 import math
 import sys
@@ -119,6 +120,7 @@ class ControllerClient:
     def complaint(self) -> Complaint | None:
         """See `ControllerLink`."""
         config, now_s = self._config, time.monotonic()
+        gc.collect(0)  # what rclpy leaves behind with each message: `serve` has switched the collector off
         if self._spin.error is not None:
             return Complaint(Fault.WORKER_DIED, f"error in the arm's node: {self._spin.error!r}")
         if self.node.count_subscribers(self._commands_topic) == 0:
