@@ -173,7 +173,7 @@ trials: setup  ## closed-loop TRIALS of CHECKPOINT on OBJECTS without ROS, throu
 		$(if $(OBJECTS),--objects "$(OBJECTS)") $(if $(WORKERS),--workers $(WORKERS)) $(ARGS)
 
 benchmark: setup  ## POLICIES=ours,planner on the trials of PROTOCOL=quick (paper, smoke) into OUT: table, page (resumes; WORKERS=n or RAY_ADDRESS); last line: JSON
-	@$(ENV) exec udg benchmark --protocol $(PROTOCOL) --policies "$(POLICIES)" --rules $(RULES) \
+	@$(ENV) exec udg benchmark --protocol $(PROTOCOL) --policies "$(POLICIES)" --rules "$(RULES)" \
 		--out "$(if $(filter command% environment,$(origin OUT)),$(OUT),out/benchmark)" \
 		$(if $(OBJECTS),--objects "$(OBJECTS)") $(if $(WORKERS),--workers $(WORKERS)) $(ARGS)
 

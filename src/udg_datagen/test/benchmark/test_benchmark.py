@@ -59,8 +59,10 @@ def test_one_worker_and_two_give_the_same_rows_and_the_command_goes_on(
     assert (tmp_path / "one" / "index.html").read_text().count("<table>") == 5
     with pytest.raises(UdgError, match="holds trials with another protocol; give another --out"):
         command(tmp_path / "one", "--policies", "bad_policies:Bad", "--trials", "4")
-    with pytest.raises(UdgError, match="another rules"):
-        command(tmp_path / "one", *options, "--rules", "reference")
+    command(tmp_path / "one", *options, "--rules", "paper,reference")  # adds what is not there
+    rows = read(tmp_path / "one" / ROWS_NAME)
+    assert [row.policy for row in rows] == ["bad_policies:Bad"] * 3 + ["bad_policies:Bad [reference]"] * 3
+    assert {row.mass_kg for row in rows[:3]} == {0.1296} and {row.mass_kg for row in rows[3:]} == {0.1}
 
 
 @pytest.mark.parametrize(

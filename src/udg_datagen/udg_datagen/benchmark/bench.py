@@ -15,6 +15,7 @@ from udg_datagen.benchmark.rows import Key, Row
 from udg_datagen.evaluation.cell import Cell
 from udg_datagen.evaluation.phases import PHASES
 from udg_datagen.evaluation.policy import Policy, Start
+from udg_datagen.evaluation.rules import rules_of
 from udg_datagen.evaluation.trials import LostTrial, Rollout, RolloutConfig, Trial
 from udg_description.clock import STEP_S
 
@@ -72,13 +73,14 @@ class Bench:
     def __call__(self, task: Task) -> Done:
         policy = self._policy(task.key.policy)
         target = self._cell.library.get(task.key.object)
+        config = replace(self._config, rules=rules_of(task.entrant.rules))
         self._cell.clouds = 0
         began, note = time.process_time(), ""
         try:
-            trial = Rollout(policy, self._config, self._cell).run(task.key.object, task.key.seed)
+            trial = Rollout(policy, config, self._cell).run(task.key.object, task.key.seed)
         except LostTrial as lost:
             trial, note = lost.trial, str(lost.fault)
-        mass_kg = round(self._config.rules.mass_kg(target), 5)
+        mass_kg = round(config.rules.mass_kg(target), 5)
         row = replace(_told(task.row(cause=trial.cause, note=note), trial), mass_kg=mass_kg, frames=self._cell.clouds)
         return Done(row, time.process_time() - began, trial.steps)
 

@@ -112,11 +112,13 @@ def _row(task: Task, outcome: Outcome, cost: Cost) -> Row:
     return task.row(cause=_CAUSE_OF.get(outcome.failure, NOT_RUN), note=outcome.message)
 
 
-def settings(protocol: Protocol, rules: str, policies: Sequence[Entrant], limit_s: float) -> dict[str, Any]:
+def settings(protocol: Protocol, policies: Sequence[Entrant], limit_s: float) -> dict[str, Any]:
     """What the results follow from, apart from the code."""
     return {
-        "protocol": asdict(protocol), "rules": rules, "limit_s": limit_s,
-        "policies": {one.name: {"digest": one.digest, "data_hash": one.data_hash} for one in policies},
+        "protocol": asdict(protocol), "limit_s": limit_s,
+        "policies": {
+            one.name: {"digest": one.digest, "data_hash": one.data_hash, "rules": one.rules} for one in policies
+        },
         "code": git_hash(),
     }  # fmt: skip
 
@@ -130,7 +132,7 @@ def agree(folder: Path, now: dict[str, Any]) -> dict[str, Any]:
             policies: Mapping[str, Any] = before["policies"]
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise UdgError(f"{path}: not the settings of a benchmark ({error!r}); give another --out") from error
-        differ = [name for name in ("protocol", "rules", "limit_s") if before.get(name) != now[name]]
+        differ = [name for name in ("protocol", "limit_s") if before.get(name) != now[name]]
         differ += [name for name, what in now["policies"].items() if policies.get(name, what) != what]
         if differ:
             raise UdgError(f"{folder}: holds trials with another {', '.join(differ)}; give another --out")
@@ -148,7 +150,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--policies", default="ours", help=f"{POLICIES_HELP} (default: ours)")
     parser.add_argument("--objects", help=f"instead of the protocol's: {OBJECTS_HELP}")
     parser.add_argument("--trials", type=int, help="of each object, instead of the protocol's")
-    parser.add_argument("--rules", default="paper", help=f"one of {', '.join(RULES)} (default: paper)")
+    parser.add_argument("--rules", default="paper", help=f"{', '.join(RULES)}, or both with a comma (default: paper)")
     parser.add_argument("--out", type=user_path, required=True, help="folder; the same command goes on with it")
     parser.add_argument("--workers", type=int, help="processes (default: 1); with RAY_ADDRESS set: actors of the "
                         "cluster (default: one for each core)")  # fmt: skip
@@ -156,6 +158,14 @@ def build_parser() -> argparse.ArgumentParser:
                         help="longest time for one trial, with what its policy builds once [s] (default: 600)")
     parser.add_argument("--films", type=int, default=0, help="films of so many failed trials of each policy")
     return parser
+
+
+def _rules(text: str) -> list[str]:
+    """Names of rules of a comma-separated text. Raises UdgError."""
+    names = list(dict.fromkeys(word.strip() for word in text.split(",")))
+    for name in names:
+        rules_of(name)
+    return names
 
 
 def run(arguments: Sequence[str] | None = None) -> None:
@@ -166,12 +176,12 @@ def run(arguments: Sequence[str] | None = None) -> None:
     protocol = protocol_of(options.protocol)
     changes = {name: getattr(options, name) for name in ("objects", "trials") if getattr(options, name) is not None}
     protocol = replace(protocol, **changes)
-    config = RolloutConfig(whole_images=False, end_decided=True, rules=rules_of(options.rules))
-    policies = entrants(options.policies)
+    config = RolloutConfig(whole_images=False, end_decided=True)
+    policies = [one.under(rules) for rules in _rules(options.rules) for one in entrants(options.policies)]
     check_folder(options.out)
     tasks = tasks_of(protocol, policies, ObjectLibrary())
     options.out.mkdir(parents=True, exist_ok=True)
-    told = agree(options.out, settings(protocol, options.rules, policies, config.limit_s))
+    told = agree(options.out, settings(protocol, policies, config.limit_s))
     say_if_not_writable()
     rows = Rows(options.out)
     start = partial(Bench, {one.name: one for one in policies}, config)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from udg_datagen.benchmark.report import extremes
 from udg_datagen.benchmark.rows import Row
 from udg_datagen.evaluation.cell import Cell
 from udg_datagen.evaluation.policy import Observation, Policy, Start
+from udg_datagen.evaluation.rules import rules_of
 from udg_datagen.evaluation.trials import LostTrial, Rollout, RolloutConfig
 from udg_description.clock import STEP_S
 from udg_description.names import safe_name
@@ -76,7 +78,8 @@ def films(
             if not path.exists():
                 filmed = _Filmed(policy, cell)
                 try:
-                    Rollout(filmed, config, cell).run(row.object, row.seed)
+                    own_config = replace(config, rules=rules_of(entrant.rules))
+                    Rollout(filmed, own_config, cell).run(row.object, row.seed)
                 except LostTrial:
                     pass  # it is the film of that
                 with video_writer(path, fps=1.0 / STEP_S) as writer:

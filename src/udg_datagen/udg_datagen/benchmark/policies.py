@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from importlib import resources
 from pathlib import Path
@@ -40,6 +40,11 @@ class Entrant:
     digest: str = ""  # of what it was made from
     data_hash: str = ""  # of the data that it was trained on
     trained_on: tuple[str, ...] = ()  # objects
+    rules: str = "paper"  # of rules.RULES
+
+    def under(self, rules: str) -> Entrant:
+        """The same policy under other rules, told apart by its name."""
+        return replace(self, name=f"{self.name} [{rules}]", rules=rules) if rules != self.rules else self
 
 
 def entrants(text: str) -> list[Entrant]:
