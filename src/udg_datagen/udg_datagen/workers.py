@@ -30,6 +30,8 @@ Start = Callable[[], Runner]
 BEGUN = "begun"
 """What a worker sends when it has a job and is ready, before it does it: a death before that is not the job's doing."""
 
+_START_S = 300.0  # more than a job's time, until a worker is ready
+
 
 class WorkersError(UdgError):
     """Workers that cannot be started."""
@@ -144,7 +146,7 @@ def _work(pipe: Connection, start: Start) -> None:
 class LocalPool:
     """`count` processes on this machine; a job that takes longer than `timeout_s` is ended with its worker.
 
-    So is a start that does; the time of a worker's first job does not include it.
+    The time of a worker's first job does not include its start, which may take much longer on a busy machine.
     """
 
     def __init__(self, count: int, start: Start, timeout_s: float) -> None:
@@ -198,7 +200,7 @@ class LocalPool:
             except (EOFError, OSError):
                 worker.process.join(5.0)
                 return Outcome(failure="worker_died", message=f"worker ended with code {worker.process.exitcode}")
-        if time.monotonic() - worker.since_s > self._timeout_s:
+        if time.monotonic() - worker.since_s > self._timeout_s + (0.0 if worker.begun else _START_S):
             return Outcome(failure="timed_out", message=f"took longer than {self._timeout_s:g} s")
         return None
 
