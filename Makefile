@@ -137,7 +137,7 @@ fault-table: setup  ## play every fault ATTEMPTS times on the emulated robot: th
 	@$(ENV) exec udg fault-table --attempts $(ATTEMPTS) --markdown $(ARGS)
 
 lint: setup  ## ruff, mypy and the rules of the tree
-	@$(ENV) python -m ruff check . && python -m mypy && python tools/check_tree.py
+	@$(ENV) python -m ruff check . && python -m ruff format --check -q . && python -m mypy && python tools/check_tree.py
 
 house: setup  ## modules, arrows between rooms, circles and what is repeated; draws docs/pictures/house.svg (ARGS="--root CHECKOUT": no picture)
 	@$(ENV) python tools/house.py $(or $(ARGS),--svg docs/pictures/house.svg)

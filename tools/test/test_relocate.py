@@ -16,8 +16,14 @@ from relocate import relocate  # noqa: E402
 SCRIPT = "import sys\nprint(sys.argv[1:], sys.executable)\n"
 
 
-@pytest.mark.parametrize("head", ["#!/old place/bin/python3\n", "#!/usr/bin/python\n",
-                                  "#!/bin/sh\n'''exec' \"/old place/bin/python\" \"$0\" \"$@\"\n' '''\n"])  # fmt: skip
+@pytest.mark.parametrize(
+    "head",
+    [
+        "#!/old place/bin/python3\n",
+        "#!/usr/bin/python\n",
+        "#!/bin/sh\n'''exec' \"/old place/bin/python\" \"$0\" \"$@\"\n' '''\n",
+    ],
+)
 @pytest.mark.parametrize("folder", ["plain", "with spaces ü (v2)", "it's"])
 def test_a_script_starts_the_python_of_its_new_place(tmp_path: Path, folder: str, head: str) -> None:
     place = tmp_path / folder

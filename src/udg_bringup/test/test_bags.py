@@ -55,11 +55,23 @@ def cloud_at(step: int) -> np.ndarray:
 def status_at(step: int, trial: int, start_ns: int) -> String:
     T = np.eye(4)
     T[2, 3] = 0.05 * step
-    return String(data=TrialStatus(
-        object="soda_can", seed=3, trial=trial, start_s=start_ns * 1e-9, time_s=0.1 * step, object_z_m=0.0,
-        raised_m=0.0, success=step == FRAMES - 1 and trial == 1, done=False, q=q_at(step).tolist(),
-        T_world_object=T.tolist(), image_sent_s=0.0, tick_ms=float("nan"),
-    ).to_json())  # fmt: skip
+    return String(
+        data=TrialStatus(
+            object="soda_can",
+            seed=3,
+            trial=trial,
+            start_s=start_ns * 1e-9,
+            time_s=0.1 * step,
+            object_z_m=0.0,
+            raised_m=0.0,
+            success=step == FRAMES - 1 and trial == 1,
+            done=False,
+            q=q_at(step).tolist(),
+            T_world_object=T.tolist(),
+            image_sent_s=0.0,
+            tick_ms=float("nan"),
+        ).to_json()
+    )
 
 
 @pytest.fixture
@@ -187,10 +199,12 @@ def test_a_bag_that_others_have_written_opens_here(tmp_path: Path) -> None:
     types = store.types
     stamp_of = types["builtin_interfaces/msg/Time"]
     header_of, joints_of = types["std_msgs/msg/Header"], types["sensor_msgs/msg/JointState"]
+
     def header(stamp_ns: int, frame: str = "") -> Any:  # noqa: ANN401
         return header_of(stamp=stamp_of(sec=stamp_ns // 10**9, nanosec=stamp_ns % 10**9), frame_id=frame)
 
     with Writer(tmp_path / "bag", version=9, storage_plugin=StoragePlugin.SQLITE3) as writer:
+
         def add(topic: str, kind: str) -> Any:  # noqa: ANN401
             return writer.add_connection(topic, kind, typestore=store)
 
@@ -198,9 +212,12 @@ def test_a_bag_that_others_have_written_opens_here(tmp_path: Path) -> None:
         clouds = add("/scene_cloud", "sensor_msgs/msg/PointCloud2")
         chunks = add("/action_chunk", "trajectory_msgs/msg/JointTrajectory")
         point = types["trajectory_msgs/msg/JointTrajectoryPoint"](
-            positions=q_at(0), velocities=np.zeros(0), accelerations=np.zeros(0), effort=np.zeros(0),
+            positions=q_at(0),
+            velocities=np.zeros(0),
+            accelerations=np.zeros(0),
+            effort=np.zeros(0),
             time_from_start=types["builtin_interfaces/msg/Duration"](sec=0, nanosec=STEP_NS),
-        )  # fmt: skip
+        )
         for step in range(2 * FRAMES):
             stamp_ns = 10**12 + step * STEP_NS
             backwards = joints_of(

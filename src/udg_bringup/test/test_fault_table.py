@@ -122,9 +122,7 @@ def test_times_are_counted_from_the_detection() -> None:
         ([Attempt(measured=None, problem="does not move", held_up_s=1.0)], Verdict.NOT_JUDGED),
     ],
 )
-def test_a_late_attempt_fails_the_row_unless_the_machine_was_held_up(
-    attempts: list[Attempt], verdict: Verdict
-) -> None:
+def test_a_late_attempt_fails_the_row_unless_the_machine_was_held_up(attempts: list[Attempt], verdict: Verdict) -> None:
     assert played(*attempts).verdict is verdict
     assert bool(played(*attempts).reason) or verdict is Verdict.KEPT
 

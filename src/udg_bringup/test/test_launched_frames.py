@@ -106,9 +106,11 @@ def test_every_frame_hangs_in_the_world_and_no_topic_has_two_publishers(
     log = tmp_path / "launch.log"
     with launched(package, file, arguments(file), log) as watcher:
         wait_until(
-            lambda: all(watcher.hangs_in_the_world(frame) for frame in EXPECTED)
-            and watcher.descriptions > 0
-            and watcher.count_publishers(topics.ACTION_CHUNK.name) > 0,
+            lambda: (
+                all(watcher.hangs_in_the_world(frame) for frame in EXPECTED)
+                and watcher.descriptions > 0
+                and watcher.count_publishers(topics.ACTION_CHUNK.name) > 0
+            ),
             STARTED_WITHIN_S,
             lambda: f"{EXPECTED - set(watcher.parents)} in {topics.TF.name}\n{log.read_text()[-3000:]}",
         )

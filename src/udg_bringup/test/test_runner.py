@@ -105,8 +105,13 @@ def test_a_command_that_is_terminated_leaves_nothing(checkpoint: Path, tmp_path:
     words = ["--checkpoint", str(checkpoint), "--objects", OBJECT, "--trials", "50", "--time-limit", "1"]
     words += ["--out", str(tmp_path / "sim")]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
-    with subprocess.Popen([sys.executable, "-m", "udg_bringup.sim_trials", *words], stdout=subprocess.PIPE, text=True,
-                          stderr=subprocess.PIPE, env=environment) as process:  # fmt: skip
+    with subprocess.Popen(
+        [sys.executable, "-m", "udg_bringup.sim_trials", *words],
+        stdout=subprocess.PIPE,
+        text=True,
+        stderr=subprocess.PIPE,
+        env=environment,
+    ) as process:
         assert process.stdout is not None and process.stderr is not None
         assert process.stdout.readline().startswith("50 trials on 1 objects")
         assert process.stdout.readline().startswith("trial 1/50")

@@ -67,8 +67,19 @@ def trial_file(folder: Path) -> Path:
     """A trial in which the robot moves and comes back."""
     moved = HOME_Q + 0.4
     path = folder / "trial.jsonl"
-    status = dict(object="soda_can", seed=0, trial=0, start_s=0.0, object_z_m=0.06, raised_m=0.0, success=False,
-                  done=False, T_world_object=np.eye(4).tolist(), image_sent_s=np.nan, tick_ms=np.nan)  # fmt: skip
+    status = dict(
+        object="soda_can",
+        seed=0,
+        trial=0,
+        start_s=0.0,
+        object_z_m=0.06,
+        raised_m=0.0,
+        success=False,
+        done=False,
+        T_world_object=np.eye(4).tolist(),
+        image_sent_s=np.nan,
+        tick_ms=np.nan,
+    )
     lines = [
         TrialStatus(**status, time_s=0.1 * k, q=q.tolist()).to_json()  # type: ignore[arg-type]
         for k, q in enumerate((HOME_Q, moved, HOME_Q))

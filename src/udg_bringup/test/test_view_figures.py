@@ -37,10 +37,14 @@ def test_a_controller_that_starts_again_counts_from_there() -> None:
 def test_a_trial_counts_once_when_it_is_over_or_gives_way_to_another() -> None:
     outcomes = Outcomes()
     for trial, success, done in [
-        (0, False, False), (0, True, False), (0, True, True),
-        (1, False, False), (1, False, True), (1, False, True),
+        (0, False, False),
+        (0, True, False),
+        (0, True, True),
+        (1, False, False),
+        (1, False, True),
+        (1, False, True),
         (2, False, False),
         (3, False, False),
-    ]:  # fmt: skip
+    ]:
         outcomes.add(trial, success, done)
     assert (outcomes.trials, outcomes.lifted) == (3, 1)

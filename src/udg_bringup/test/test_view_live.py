@@ -46,10 +46,21 @@ class Bench:
 
 def status(time_s: float, *, success: bool = False, trial: int = 0) -> TrialStatus:
     return TrialStatus(
-        object="soda_can", seed=4, trial=trial, start_s=100.0 * trial, time_s=time_s, object_z_m=0.06, raised_m=0.02,
-        success=success, done=success, q=HOME_Q.tolist(), T_world_object=np.eye(4).tolist(), image_sent_s=math.nan,
-        tick_ms=math.nan, contacts=[[0.5, 0.0, 0.1, 3.0]],
-    )  # fmt: skip
+        object="soda_can",
+        seed=4,
+        trial=trial,
+        start_s=100.0 * trial,
+        time_s=time_s,
+        object_z_m=0.06,
+        raised_m=0.02,
+        success=success,
+        done=success,
+        q=HOME_Q.tolist(),
+        T_world_object=np.eye(4).tolist(),
+        image_sent_s=math.nan,
+        tick_ms=math.nan,
+        contacts=[[0.5, 0.0, 0.1, 3.0]],
+    )
 
 
 def test_each_input_is_drawn_once() -> None:

@@ -60,12 +60,24 @@ def episode(folder: Path, frames: int = 12) -> Path:
 
 def trial(folder: Path) -> Path:
     lines = [
-        TrialStatus(object="soda_can", seed=0, trial=2, start_s=0.0, time_s=0.1 * k, object_z_m=0.06, raised_m=0.01 * k,
-                    success=k > 18, done=k > 18, q=HOME_Q.tolist(), T_world_object=np.eye(4).tolist(),
-                    image_sent_s=float("nan"), tick_ms=30.0 if k else float("nan"),
-                    contacts=[[0.6, 0.0, 0.1, 2.0]]).to_json()
+        TrialStatus(
+            object="soda_can",
+            seed=0,
+            trial=2,
+            start_s=0.0,
+            time_s=0.1 * k,
+            object_z_m=0.06,
+            raised_m=0.01 * k,
+            success=k > 18,
+            done=k > 18,
+            q=HOME_Q.tolist(),
+            T_world_object=np.eye(4).tolist(),
+            image_sent_s=float("nan"),
+            tick_ms=30.0 if k else float("nan"),
+            contacts=[[0.6, 0.0, 0.1, 2.0]],
+        ).to_json()
         for k in range(20)
-    ]  # fmt: skip
+    ]
     path = folder / "trial.jsonl"
     path.write_text("\n".join(lines))
     return path

@@ -74,9 +74,9 @@ COMMANDS: dict[str, tuple[Command, ...]] = {
 }
 COMPLETION = {
     "bash": 'complete -o default -W "{names}" udg',
-    "zsh": "autoload -U +X bashcompinit && bashcompinit\ncomplete -o default -W \"{names}\" udg",
+    "zsh": 'autoload -U +X bashcompinit && bashcompinit\ncomplete -o default -W "{names}" udg',
     "fish": "complete -c udg -n __fish_use_subcommand -a '{names}'",
-}  # fmt: skip
+}
 
 
 def commands() -> dict[str, Command]:

@@ -79,9 +79,7 @@ def sim_graph(config: SimGraphConfig) -> tuple[NodeDescription, ...]:
     """Nodes of the simulated robot; the simulation comes last, when its neighbours listen already. Raises UdgError."""
     return (
         *frames_graph(config.camera_config, with_publisher=config.with_publisher),
-        *view_graph(
-            config.view, config.camera_config, simulated=True, object_name=config.object, seed=config.seed
-        ),
+        *view_graph(config.view, config.camera_config, simulated=True, object_name=config.object, seed=config.seed),
         NodeDescription(
             name="perception",
             package="udg_perception",

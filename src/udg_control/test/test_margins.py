@@ -115,9 +115,13 @@ def test_a_policy_that_presses_on_the_table_is_refused_only_if_its_chunks_are_le
     gate = OfflineFilter()
     config = FollowerConfig(keep_margins=keep)
     follower = ChunkFollower(
-        config, lower=LIMITS.lower, upper=LIMITS.upper, velocity=LIMITS.velocity, acceleration=LIMITS.acceleration,
+        config,
+        lower=LIMITS.lower,
+        upper=LIMITS.upper,
+        velocity=LIMITS.velocity,
+        acceleration=LIMITS.acceleration,
         keeper=margin_keeper(gate.filter.check, LIMITS, config),
-    )  # fmt: skip
+    )
     gate.start(HOME_Q)
     follower.sync(HOME_Q)
     now_ns = 0

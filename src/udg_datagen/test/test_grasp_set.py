@@ -28,15 +28,22 @@ def make_grasps(n: int = 3) -> GraspSet:
         **{
             name: rng.normal(size=n)
             for name in (
-                "energy", "wrench_residual", "force_imbalance", "penetration", "table_clearance", "approach_clearance",
-                "self_penetration", "hand_hand_penetration", "q1",
+                "energy",
+                "wrench_residual",
+                "force_imbalance",
+                "penetration",
+                "table_clearance",
+                "approach_clearance",
+                "self_penetration",
+                "hand_hand_penetration",
+                "q1",
             )
         },
         tip_distance=rng.normal(size=(n, 2)),
         contact_points_object=rng.normal(size=(n, 2, 3)),
         contact_forces_object=rng.normal(size=(n, 2, 3)),
         meta_json='{"seed": 0}',
-    )  # fmt: skip
+    )
 
 
 @pytest.mark.parametrize("n", [0, 3])

@@ -228,8 +228,10 @@ class GraspSet:
             )
         names = {f.name for f in dataclasses.fields(cls)}
         if set(arrays) != names:
-            raise GraspFileError(f"grasp file {path}: missing arrays {sorted(names - set(arrays))}, "
-                                 f"unknown {sorted(set(arrays) - names)}")
+            raise GraspFileError(
+                f"grasp file {path}: missing arrays {sorted(names - set(arrays))}, "
+                f"unknown {sorted(set(arrays) - names)}"
+            )
         for name in ("strategy", "object_id", "object_key", "meta_json"):
             arrays[name] = str(arrays[name])
         for name in ("sides", "contact_names", "tests"):

@@ -12,8 +12,17 @@ REPOSITORY = Path(__file__).resolve().parents[3]
 
 
 def simple_camera(**changes: object) -> CameraModel:
-    values = dict(name="test", width=64, height=48, fx=50.0, fy=60.0, cx=31.5, cy=23.5, distortion=(0.0,) * 8,
-                  T_world_camera=np.eye(4))  # fmt: skip
+    values = dict(
+        name="test",
+        width=64,
+        height=48,
+        fx=50.0,
+        fy=60.0,
+        cx=31.5,
+        cy=23.5,
+        distortion=(0.0,) * 8,
+        T_world_camera=np.eye(4),
+    )
     return CameraModel(**(values | changes))
 
 

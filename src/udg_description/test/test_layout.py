@@ -18,8 +18,14 @@ def test_the_parts_cover_the_layout_in_order() -> None:
 
 def test_hand_joints_stand_in_the_index_order_of_the_hand() -> None:
     hand = [name.removeprefix("right_hand_") for name in JOINT_NAMES[part_indices("right_hand")]]
-    assert hand[:6] == ["thumb_bend_joint", "thumb_rota_joint1", "thumb_rota_joint2", "index_bend_joint",
-                        "index_joint1", "index_joint2"]  # fmt: skip
+    assert hand[:6] == [
+        "thumb_bend_joint",
+        "thumb_rota_joint1",
+        "thumb_rota_joint2",
+        "index_bend_joint",
+        "index_joint1",
+        "index_joint2",
+    ]
     assert hand[6:] == [f"{finger}_joint{i}" for finger in ("mid", "ring", "pinky") for i in (1, 2)]
 
 

@@ -74,8 +74,11 @@ def say_once(error: OSError | PathError) -> None:
     folder = cache_dir()
     reason = explain(error, folder) if isinstance(error, OSError) else str(error)
     what = "folder: this user has no home folder" if folder == _NOWHERE else reason
-    print(f"note: cache {what}. The work goes on, nothing is kept; {VARIABLE}=<folder> names another cache",
-          file=sys.stderr, flush=True)  # fmt: skip
+    print(
+        f"note: cache {what}. The work goes on, nothing is kept; {VARIABLE}=<folder> names another cache",
+        file=sys.stderr,
+        flush=True,
+    )
 
 
 def say_if_not_writable() -> None:

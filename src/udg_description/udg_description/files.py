@@ -158,8 +158,11 @@ def whole_folder(path: Path, *, replace: str = "") -> Iterator[Path]:
     """
     if _taken(path) and not (replace and (path / replace).is_file()):
         remedy = "give a new or an empty folder"
-        raise PathError(f"{path}: is there and is not an earlier output; {remedy}" if replace else
-                        f"{path}: is there already; {remedy}")  # fmt: skip
+        raise PathError(
+            f"{path}: is there and is not an earlier output; {remedy}"
+            if replace
+            else f"{path}: is there already; {remedy}"
+        )
     check_folder(path if path.exists() else path.parent)
     mounted = path.is_dir() and os.path.ismount(path)  # cannot be renamed, nor what is beside it be moved there
     work = _temporary(path / path.name if mounted else path)

@@ -55,10 +55,12 @@ def check_ranges(settings: object, error: type[UdgError] = UdgError) -> None:
 def add_config(parser: argparse.ArgumentParser, base: object, example: str = "") -> None:
     """Add --config, a YAML file with what differs from the settings `base`; `configured` reads it."""
     parser.add_argument(
-        "--config", type=user_path, default=None,
+        "--config",
+        type=user_path,
+        default=None,
         help=f"YAML file with what differs from {type(base).__name__}"
         f"{', e.g. ' + example if example else ''}; an option takes precedence",
-    )  # fmt: skip
+    )
 
 
 def configured(path: Path | None, base: C, name: str, error: type[UdgError] = UdgError) -> C:

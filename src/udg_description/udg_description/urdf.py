@@ -132,8 +132,9 @@ def read_urdf_xml(path: Path) -> ET.Element:
     try:
         robot = ET.fromstring(content)
     except (ET.ParseError, LookupError, ValueError) as error:
-        raise RobotModelError(f"{path} is not valid XML: {error}; is it complete, and in the encoding that it names "
-                              "(UTF-8 if none)?") from None  # fmt: skip
+        raise RobotModelError(
+            f"{path} is not valid XML: {error}; is it complete, and in the encoding that it names (UTF-8 if none)?"
+        ) from None
     if robot.tag != "robot":
         raise RobotModelError(f"{path} is not a URDF: its root element is <{robot.tag}>, expected <robot>")
     if any("xacro" in element.tag for element in robot.iter()) or "${" in content.decode(errors="replace"):
@@ -165,11 +166,15 @@ def _check_tree(links: Mapping[str, Link], joints: Mapping[str, Joint]) -> None:
         for what, name in (("parent", joint.parent), ("child", joint.child)):
             if name not in links:
                 near = get_close_matches(name, list(links), n=1)
-                raise ValueError(f"joint '{joint.name}': its {what} '{name}' is no link of the file"
-                                 + (f"; did you mean '{near[0]}'?" if near else ""))  # fmt: skip
+                raise ValueError(
+                    f"joint '{joint.name}': its {what} '{name}' is no link of the file"
+                    + (f"; did you mean '{near[0]}'?" if near else "")
+                )
         if joint.child in carried:
-            raise ValueError(f"link '{joint.child}' has two parents: joints '{carried[joint.child].name}' and "
-                             f"'{joint.name}' carry it")  # fmt: skip
+            raise ValueError(
+                f"link '{joint.child}' has two parents: joints '{carried[joint.child].name}' and "
+                f"'{joint.name}' carry it"
+            )
         carried[joint.child] = joint
     rooted: set[str] = set(links) - set(carried)
     for name in links:

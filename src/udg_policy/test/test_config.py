@@ -27,22 +27,28 @@ def test_the_shipped_overrides_are_valid() -> None:
     assert load_yaml(path, preset("edge")).name == "edge"
 
 
-@pytest.mark.parametrize(("text", "message"), [
-    ("trian: {batch: 7}", "unknown key 'trian'"),
-    ("train: {batch: many}", "policy.train.batch: expected int"),
-    ("train: {bf16: 1}", "expected bool"),
-    ("train: 3", "expected a mapping"),
-    ("decoder: {head: other}", "decoder.head"),
-    ("train: {batch: [}", "not valid YAML"),
-    ("action_space: joint_absolute\ntrain: {scene_turn_rad: 0.1}", "joint_absolute targets do not move with the scene"),
-    ("train: {hand_noise_m: -0.1}", "must not be negative"),
-    ("train: {nll_weight: 0}", "untrained"),
-    ("train: {l1_weight: 0}", "nothing is trained before"),
-    ("encoder: {batch_norm: true, layer_norm: true}", "at most one"),
-    ("action_space: wrist", "valid are wrist_relative, wrist_absolute, joint_absolute"),
-    ("observation: {frames: []}", "valid are world"),
-    ("observation: {frames: [left]}", "must contain world"),
-])
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("trian: {batch: 7}", "unknown key 'trian'"),
+        ("train: {batch: many}", "policy.train.batch: expected int"),
+        ("train: {bf16: 1}", "expected bool"),
+        ("train: 3", "expected a mapping"),
+        ("decoder: {head: other}", "decoder.head"),
+        ("train: {batch: [}", "not valid YAML"),
+        (
+            "action_space: joint_absolute\ntrain: {scene_turn_rad: 0.1}",
+            "joint_absolute targets do not move with the scene",
+        ),
+        ("train: {hand_noise_m: -0.1}", "must not be negative"),
+        ("train: {nll_weight: 0}", "untrained"),
+        ("train: {l1_weight: 0}", "nothing is trained before"),
+        ("encoder: {batch_norm: true, layer_norm: true}", "at most one"),
+        ("action_space: wrist", "valid are wrist_relative, wrist_absolute, joint_absolute"),
+        ("observation: {frames: []}", "valid are world"),
+        ("observation: {frames: [left]}", "must contain world"),
+    ],
+)
 def test_bad_values_are_named(tmp_path: Path, text: str, message: str) -> None:
     path = tmp_path / "policy.yaml"
     path.write_text(text)

@@ -34,8 +34,10 @@ class ObservationConfig:
         split = self.n_seen > 0 and self.n_robot > 0 and self.n_whole == 0
         whole = self.n_seen == 0 and self.n_robot == 0 and self.n_whole > 0
         _require(split or whole, "observation: give n_seen and n_robot, or n_whole alone")
-        _require(set(self.frames) <= {"world", "left", "right"} and len(self.frames) > 0,
-                 f"observation.frames: {self.frames}; valid are world, left, right")
+        _require(
+            set(self.frames) <= {"world", "left", "right"} and len(self.frames) > 0,
+            f"observation.frames: {self.frames}; valid are world, left, right",
+        )
         _require("world" in self.frames, "observation.frames must contain world")
 
     @property
@@ -58,12 +60,16 @@ class EncoderConfig:
     layer_norm: bool = False  # of each row of the shared MLPs, instead
 
     def __post_init__(self) -> None:
-        _require(not (self.batch_norm and self.layer_norm),
-                 "encoder.batch_norm, encoder.layer_norm: at most one of them can be true")
+        _require(
+            not (self.batch_norm and self.layer_norm),
+            "encoder.batch_norm, encoder.layer_norm: at most one of them can be true",
+        )
         _require(self.neighbours_1 > 0 and self.neighbours_2 > 0, "encoder: neighbours must be positive")
         _require(len(self.widths_1) > 0 and len(self.widths_2) > 0, "encoder: widths must not be empty")
-        _require(self.centres_2[0] <= self.centres_1[0] and self.centres_2[1] <= self.centres_1[1],
-                 "encoder: centres_2 must not exceed centres_1")
+        _require(
+            self.centres_2[0] <= self.centres_1[0] and self.centres_2[1] <= self.centres_1[1],
+            "encoder: centres_2 must not exceed centres_1",
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,8 +116,10 @@ class SamplingConfig:
     near_m: float = 0.1
 
     def __post_init__(self) -> None:
-        _require(min(self.weights) >= 0.0 and max(self.weights) > 0.0,
-                 "train.sampling: cruise, near, squeeze, lift, hold must not be negative, and one must be positive")
+        _require(
+            min(self.weights) >= 0.0 and max(self.weights) > 0.0,
+            "train.sampling: cruise, near, squeeze, lift, hold must not be negative, and one must be positive",
+        )
         _require(self.near_m >= 0.0, f"train.sampling.near_m: {self.near_m}, must not be negative")
 
     @property
@@ -168,8 +176,15 @@ class TrainConfig:
         _require(0.0 <= self.validation_share < 1.0, "train.validation_share must be in [0, 1)")
         _require(self.validation_split in ("episode", "object"), f"train.validation_split: {self.validation_split!r}")
         _require(0.0 <= self.ema_decay < 1.0, "train.ema_decay must be in [0, 1)")
-        for name in ("point_noise_m", "cloud_noise_m", "hand_noise_m", "hand_noise_rad", "joint_noise_rad",
-                     "scene_shift_m", "scene_turn_rad"):
+        for name in (
+            "point_noise_m",
+            "cloud_noise_m",
+            "hand_noise_m",
+            "hand_noise_rad",
+            "joint_noise_rad",
+            "scene_shift_m",
+            "scene_turn_rad",
+        ):
             _require(getattr(self, name) >= 0.0, f"train.{name}: {getattr(self, name)}, must not be negative")
 
 
@@ -185,25 +200,35 @@ class PolicyConfig:
     train: TrainConfig = field(default_factory=TrainConfig)
 
     def __post_init__(self) -> None:
-        _require(self.action_space in ACTION_SPACES,
-                 f"action_space: {self.action_space!r}; valid are {', '.join(ACTION_SPACES)}")
+        _require(
+            self.action_space in ACTION_SPACES,
+            f"action_space: {self.action_space!r}; valid are {', '.join(ACTION_SPACES)}",
+        )
         HEADS[self.decoder.head].check(self)
         train = self.train
         moving = [name for name, space in ACTION_SPACES.items() if space.moves_with_scene]
         moves = self.train.scene_shift_m > 0.0 or self.train.scene_turn_rad > 0.0
-        _require(not moves or self.space.moves_with_scene,
-                 f"train.scene_shift_m, train.scene_turn_rad: {self.action_space} targets do not move with the scene; "
-                 f"set both to 0 or action_space to {' or '.join(moving)}")
-        _require(train.state_dropout == 0.0 or self.observation.proprioception,
-                 "train.state_dropout: there is no state to drop; set it to 0 or observation.proprioception to true")
+        _require(
+            not moves or self.space.moves_with_scene,
+            f"train.scene_shift_m, train.scene_turn_rad: {self.action_space} targets do not move with the scene; "
+            f"set both to 0 or action_space to {' or '.join(moving)}",
+        )
+        _require(
+            train.state_dropout == 0.0 or self.observation.proprioception,
+            "train.state_dropout: there is no state to drop; set it to 0 or observation.proprioception to true",
+        )
         sizes, encoder = self.observation, self.encoder
         if sizes.n_whole > 0:
-            _require(encoder.centres_1[1] == 0 and encoder.centres_2[1] == 0,
-                     "encoder: centres of robot points need observation.n_robot")
+            _require(
+                encoder.centres_1[1] == 0 and encoder.centres_2[1] == 0,
+                "encoder: centres of robot points need observation.n_robot",
+            )
             _require(encoder.centres_1[0] <= sizes.n_whole, "encoder: more centres than points")
         else:
-            _require(encoder.centres_1[0] <= sizes.n_seen and encoder.centres_1[1] <= sizes.n_robot,
-                     "encoder: more centres than points")
+            _require(
+                encoder.centres_1[0] <= sizes.n_seen and encoder.centres_1[1] <= sizes.n_robot,
+                "encoder: more centres than points",
+            )
 
     @property
     def space(self) -> ActionSpace:
@@ -221,14 +246,32 @@ def _paper() -> PolicyConfig:
     return PolicyConfig(
         name="paper",
         action_space="joint_absolute",
-        observation=ObservationConfig(n_seen=0, n_robot=0, n_whole=2048, frames=("world",), label_feature=False,
-                                      proprioception=False),
-        encoder=EncoderConfig(centres_1=(2048, 0), neighbours_1=32, widths_1=(64, 64, 128), centres_2=(256, 0),
-                              neighbours_2=32, widths_2=(128, 128, 256), batch_norm=True),
+        observation=ObservationConfig(
+            n_seen=0, n_robot=0, n_whole=2048, frames=("world",), label_feature=False, proprioception=False
+        ),
+        encoder=EncoderConfig(
+            centres_1=(2048, 0),
+            neighbours_1=32,
+            widths_1=(64, 64, 128),
+            centres_2=(256, 0),
+            neighbours_2=32,
+            widths_2=(128, 128, 256),
+            batch_norm=True,
+        ),
         decoder=DecoderConfig(width=256, heads=8, layers=4),
-        train=TrainConfig(batch=32, learning_rate=3e-4, nll_weight=1.0, nll_start=0.0, l1_weight=0.0, mirror=False,
-                          point_noise_m=0.0, cloud_noise_m=0.0, hand_noise_m=0.0, hand_noise_rad=0.0,
-                          joint_noise_rad=0.0),
+        train=TrainConfig(
+            batch=32,
+            learning_rate=3e-4,
+            nll_weight=1.0,
+            nll_start=0.0,
+            l1_weight=0.0,
+            mirror=False,
+            point_noise_m=0.0,
+            cloud_noise_m=0.0,
+            hand_noise_m=0.0,
+            hand_noise_rad=0.0,
+            joint_noise_rad=0.0,
+        ),
     )
 
 
@@ -236,8 +279,9 @@ def _debug() -> PolicyConfig:
     return PolicyConfig(
         name="debug",
         observation=ObservationConfig(n_seen=64, n_robot=16),
-        encoder=EncoderConfig(centres_1=(32, 8), neighbours_1=4, widths_1=(16, 16), centres_2=(16, 4), neighbours_2=4,
-                              widths_2=(32,)),
+        encoder=EncoderConfig(
+            centres_1=(32, 8), neighbours_1=4, widths_1=(16, 16), centres_2=(16, 4), neighbours_2=4, widths_2=(32,)
+        ),
         decoder=DecoderConfig(width=32, heads=2, layers=1, chunk=4),
         train=TrainConfig(batch=8, steps=20, warmup_steps=2, ema_decay=0.5, bf16=False, validation_share=0.25),
     )

@@ -46,8 +46,9 @@ class Parallel:
     @contextmanager
     def join(rank: int, size: int, port: int) -> Iterator[Parallel]:
         """Meet the other processes on this machine's CPU; leave them at the end."""
-        dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=size,
-                                timeout=_PATIENCE)
+        dist.init_process_group(
+            "gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=size, timeout=_PATIENCE
+        )
         try:
             yield Parallel(rank, size, rank)
         finally:
@@ -75,8 +76,10 @@ class Parallel:
         device = default_device()
         if device == "cuda":
             if local_rank >= torch.cuda.device_count():
-                raise ConfigError(f"torchrun: no CUDA device is left for local process {local_rank}; valid for "
-                                  f"--nproc-per-node: at most {torch.cuda.device_count()}")
+                raise ConfigError(
+                    f"torchrun: no CUDA device is left for local process {local_rank}; valid for "
+                    f"--nproc-per-node: at most {torch.cuda.device_count()}"
+                )
             device = f"cuda:{local_rank}"
             torch.cuda.set_device(local_rank)
         dist.init_process_group("nccl" if device != "cpu" else "gloo", timeout=_PATIENCE)
@@ -96,8 +99,9 @@ class Parallel:
             port = probe.getsockname()[1]
         # Forked: the data are shared without a copy in /dev/shm, which is small in containers.
         mistakes = multiprocessing.get_context("fork").SimpleQueue()
-        started = start_processes(_report_mistake, (work, mistakes, size, port, *arguments), nprocs=size, join=False,
-                                  start_method="fork")
+        started = start_processes(
+            _report_mistake, (work, mistakes, size, port, *arguments), nprocs=size, join=False, start_method="fork"
+        )
         try:
             while not started.join():
                 pass

@@ -28,7 +28,7 @@ class Team:
     def __init__(self, threads: int) -> None:
         """`threads` in all; each computes with one thread of torch."""
         self.threads = threads
-        self._others = (ThreadPoolExecutor(threads - 1, "policy", torch.set_num_threads, (1,)) if threads > 1 else None)
+        self._others = ThreadPoolExecutor(threads - 1, "policy", torch.set_num_threads, (1,)) if threads > 1 else None
 
     def do(self, tasks: Sequence[Callable[[], object]]) -> None:
         """Do all tasks, in any order; returns or raises, what a task raised, when none runs any more."""

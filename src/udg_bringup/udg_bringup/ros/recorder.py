@@ -25,9 +25,7 @@ def chosen_topics(*, images: bool) -> tuple[topics.Topic, ...]:
 class Recorder(Node):
     """Hears raw messages: nothing is read or written anew."""
 
-    def __init__(
-        self, writer: BagWriter, wanted: Sequence[topics.Topic], *, context: Context | None = None
-    ) -> None:
+    def __init__(self, writer: BagWriter, wanted: Sequence[topics.Topic], *, context: Context | None = None) -> None:
         super().__init__("recorder", context=context)
         self._writer = writer
         for topic in wanted:

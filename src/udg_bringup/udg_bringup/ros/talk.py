@@ -113,9 +113,10 @@ def echo(node: Node, topic: str, seconds: float, once: bool) -> None:
 
     transient = info.qos_profile.durability == DurabilityPolicy.TRANSIENT_LOCAL
     profile = QoSProfile(
-        depth=10, reliability=ReliabilityPolicy.BEST_EFFORT,
+        depth=10,
+        reliability=ReliabilityPolicy.BEST_EFFORT,
         durability=DurabilityPolicy.TRANSIENT_LOCAL if transient else DurabilityPolicy.VOLATILE,
-    )  # fmt: skip
+    )
     node.create_subscription(getattr(importlib.import_module(f"{package}.msg"), name), topic, show, profile)
     while rclpy.ok() and not (once and heard):
         rclpy.spin_once(node, timeout_sec=0.2)

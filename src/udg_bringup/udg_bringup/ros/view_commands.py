@@ -38,9 +38,7 @@ class RosCommands:
         services = [topics.POLICY_START, topics.POLICY_STOP, topics.CONTROL_ENABLE, topics.CONTROL_DISABLE]
         if simulated:
             services.append(topics.SIM_RESET)
-            self._parameters = node.create_client(
-                SetParameters, "/sim/set_parameters", callback_group=self._group
-            )
+            self._parameters = node.create_client(SetParameters, "/sim/set_parameters", callback_group=self._group)
         for service in services:
             self._triggers[service.name] = node.create_client(service.type, service.name, callback_group=self._group)
 

@@ -39,8 +39,16 @@ class Commands(Protocol):
 class Panel:
     """Built once; `show_text` and `show` update it."""
 
-    def __init__(self, server: viser.ViserServer, commands: Commands, *, allowed: bool, simulated: bool,
-                 object_name: str = "", seed: int = 0) -> None:  # fmt: skip
+    def __init__(
+        self,
+        server: viser.ViserServer,
+        commands: Commands,
+        *,
+        allowed: bool,
+        simulated: bool,
+        object_name: str = "",
+        seed: int = 0,
+    ) -> None:
         """`allowed`: there are buttons for more than the stop. `simulated`: there is a trial to reset."""
         self._server, self._gui = server, server.gui
         self._text = self._gui.add_markdown("waiting for the robot")

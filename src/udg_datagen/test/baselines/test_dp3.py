@@ -54,8 +54,9 @@ def test_the_noise_grows_to_nothing_but_noise_and_ddim_takes_it_back() -> None:
 
 def test_scales_map_ranges_to_one_and_what_never_changes_to_zero() -> None:
     scale = Scale(torch.tensor([-1.0, 2.0]), torch.tensor([3.0, 2.0]))
-    torch.testing.assert_close(scale.normalise(torch.tensor([[3.0, 2.0], [0.0, 2.5]])),
-                               torch.tensor([[1.0, 0.0], [-0.5, 0.5]]))  # fmt: skip
+    torch.testing.assert_close(
+        scale.normalise(torch.tensor([[3.0, 2.0], [0.0, 2.5]])), torch.tensor([[1.0, 0.0], [-0.5, 0.5]])
+    )
     values = torch.tensor([1.7, 2.0])
     torch.testing.assert_close(scale.denormalise(scale.normalise(values)), values)
 

@@ -17,9 +17,14 @@ from udg_sim.objects.library import ObjectLibrary
 
 OBJECTS = {"small": ["a", "b"], "medium": ["c"], "large": ["d"]}
 SPREAD = Diversity(
-    count=10, pca_share_1=0.4, pca_share_2=0.6, pca_share_5=0.9, approach_angle_deg=50.0, approach_entropy=0.8,
+    count=10,
+    pca_share_1=0.4,
+    pca_share_2=0.6,
+    pca_share_5=0.9,
+    approach_angle_deg=50.0,
+    approach_entropy=0.8,
     point_spread_mm=10.0,
-)  # fmt: skip
+)
 
 
 def _cells() -> list[Cell]:
@@ -28,10 +33,22 @@ def _cells() -> list[Cell]:
 
 def _result(cell: Cell, raw: list[bool], ranked: list[bool], method: str = "ours") -> CellResult:
     return CellResult(
-        cell=cell, method=method, candidates=16, returned=16, good=16, cpu_s=4.0, raw_rank=[0.1, 0.9],
-        raw={test: raw for test in TESTS}, ranked={test: ranked for test in TESTS}, penetration_mm=[0.1, 0.3],
-        tip_mm=[0.05], q1=[0.1], diversity_all=SPREAD, diversity_kept=SPREAD, diversity_ranked=SPREAD,
-    )  # fmt: skip
+        cell=cell,
+        method=method,
+        candidates=16,
+        returned=16,
+        good=16,
+        cpu_s=4.0,
+        raw_rank=[0.1, 0.9],
+        raw={test: raw for test in TESTS},
+        ranked={test: ranked for test in TESTS},
+        penetration_mm=[0.1, 0.3],
+        tip_mm=[0.05],
+        q1=[0.1],
+        diversity_all=SPREAD,
+        diversity_kept=SPREAD,
+        diversity_ranked=SPREAD,
+    )
 
 
 def test_objects_are_three_sizes_that_nobody_tunes_on() -> None:
@@ -87,10 +104,23 @@ def test_the_summary_has_the_agreed_keys_and_pooled_shares() -> None:
         seconds=60.0,
     )
     line = json.loads(json.dumps(report.summary(results)))
-    assert list(line) == ["single_s_per_500", "bimanual_s_per_500", "valid_share", "penetration_mm_p50",
-                          "contact_mm_p50", "valid_per_s", "chosen_lift_share"]  # fmt: skip
-    assert list(line["valid_share"]) == ["single_mu06", "single_mu06_ranked", "single_mu10", "bimanual_mu06",
-                                         "bimanual_mu06_ranked", "by_strategy"]  # fmt: skip
+    assert list(line) == [
+        "single_s_per_500",
+        "bimanual_s_per_500",
+        "valid_share",
+        "penetration_mm_p50",
+        "contact_mm_p50",
+        "valid_per_s",
+        "chosen_lift_share",
+    ]
+    assert list(line["valid_share"]) == [
+        "single_mu06",
+        "single_mu06_ranked",
+        "single_mu10",
+        "bimanual_mu06",
+        "bimanual_mu06_ranked",
+        "by_strategy",
+    ]
     assert (line["single_s_per_500"], line["bimanual_s_per_500"]) == (4.0, 9.0)
     assert line["valid_share"]["by_strategy"]["pinch"] == 0.5
     assert line["valid_share"]["single_mu06"] == pytest.approx(14 / 16, abs=1e-4)  # 8 cells, 2 of them half
@@ -121,9 +151,7 @@ def test_settings_that_make_no_sense_are_refused() -> None:
 
 
 def test_nothing_measured_gives_nulls_not_errors() -> None:
-    results = report.Results(
-        config=quick(), ours=[], baselines=[], timings=[], scenes=[], machine="here", seconds=1.0
-    )
+    results = report.Results(config=quick(), ours=[], baselines=[], timings=[], scenes=[], machine="here", seconds=1.0)
     line = report.summary(results)
     assert line["valid_share"]["single_mu06"] is None and line["chosen_lift_share"] is None
     assert np.isscalar(len(report.markdown(results)))

@@ -34,8 +34,15 @@ def test_policies_that_fail_lose_their_trials_and_never_the_run(
     said = capsys.readouterr()
     rows = read(tmp_path / "a" / ROWS_NAME)
     bad = {row.seed: row.cause for row in rows if row.policy.endswith("Bad")}
-    assert bad == {0: "stalled", 1: "policy_raised", 2: "policy_invalid", 3: "policy_invalid", 4: "no_plan",
-                   5: "policy_hung", 6: "policy_died"}  # fmt: skip
+    assert bad == {
+        0: "stalled",
+        1: "policy_raised",
+        2: "policy_invalid",
+        3: "policy_invalid",
+        4: "no_plan",
+        5: "policy_hung",
+        6: "policy_died",
+    }
     assert {row.cause for row in rows if row.policy.endswith("Unmade")} == {"policy_raised"}
     assert "1 x bad_policies:Bad: policy_raised: RuntimeError: lost the thread" in said.err
     assert "7 x bad_policies:Unmade: policy_raised: FileNotFoundError: weights.bin" in said.err
@@ -67,19 +74,21 @@ def test_one_worker_and_two_give_the_same_rows_and_the_command_goes_on(
 
 @pytest.mark.parametrize(
     ("options", "says"),
-    [(("--policies", "nobody"), "policy 'nobody' does not exist; valid: .*ours"),
-     (("--policies", "nowhere:Policy"), "ModuleNotFoundError"),
-     (("--policies", "bad_policies:Nobody"), "has no attribute 'Nobody'"),
-     (("--policies", "bad_policies:Half"), "has no method act"),
-     (("--policies", "ours:/nowhere"), "no such checkpoint"),
-     (("--policies", ","), "no policy in"),
-     (("--objects", "cube_61"), "not in the library"),
-     (("--objects", "nowhere.obj@0.1"), "is no file"),
-     (("--protocol", "long"), "protocol 'long' does not exist; valid: paper, quick, smoke"),
-     (("--rules", "mine"), "rules 'mine' do not exist; valid: paper, reference"),
-     (("--trials", "0"), "trials 0 must be at least 1"),
-     (("--workers", "0"), "--workers at least 1")],
-)  # fmt: skip
+    [
+        (("--policies", "nobody"), "policy 'nobody' does not exist; valid: .*ours"),
+        (("--policies", "nowhere:Policy"), "ModuleNotFoundError"),
+        (("--policies", "bad_policies:Nobody"), "has no attribute 'Nobody'"),
+        (("--policies", "bad_policies:Half"), "has no method act"),
+        (("--policies", "ours:/nowhere"), "no such checkpoint"),
+        (("--policies", ","), "no policy in"),
+        (("--objects", "cube_61"), "not in the library"),
+        (("--objects", "nowhere.obj@0.1"), "is no file"),
+        (("--protocol", "long"), "protocol 'long' does not exist; valid: paper, quick, smoke"),
+        (("--rules", "mine"), "rules 'mine' do not exist; valid: paper, reference"),
+        (("--trials", "0"), "trials 0 must be at least 1"),
+        (("--workers", "0"), "--workers at least 1"),
+    ],
+)
 def test_what_cannot_be_run_is_named_before_the_first_trial(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: tuple[str, str], says: str
 ) -> None:

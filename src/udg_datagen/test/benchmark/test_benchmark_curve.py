@@ -13,18 +13,36 @@ from udg_description.errors import UdgError
 def results(folder: Path, policy: str, successes: int) -> Path:
     """Four small unseen objects with a trial each; the generator lifts all."""
     folder.mkdir()
-    write(folder / ROWS_NAME, [
-        Row(policy=name, object=f"object {number}", seen="unseen", category="thing", size="small", seed=1, mass_kg=0.1,
-            success=number < lifted, cause="" if number < lifted else "dropped", phase="", time_s=4.0, frames=40,
-            refused=0, raised_m=0.2, final_m=0.2, x=0.6, y=0.0)
-        for name, lifted in ((policy, successes), ("planner", 4)) for number in range(4)
-    ])  # fmt: skip
+    write(
+        folder / ROWS_NAME,
+        [
+            Row(
+                policy=name,
+                object=f"object {number}",
+                seen="unseen",
+                category="thing",
+                size="small",
+                seed=1,
+                mass_kg=0.1,
+                success=number < lifted,
+                cause="" if number < lifted else "dropped",
+                phase="",
+                time_s=4.0,
+                frames=40,
+                refused=0,
+                raised_m=0.2,
+                final_m=0.2,
+                x=0.6,
+                y=0.0,
+            )
+            for name, lifted in ((policy, successes), ("planner", 4))
+            for number in range(4)
+        ],
+    )
     return folder
 
 
-def test_more_frames_lift_more_and_seeds_are_taken_together(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_more_frames_lift_more_and_seeds_are_taken_together(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     few, many, again = (results(tmp_path / name, f"ours:{name}", n) for name, n in (("a", 1), ("b", 4), ("c", 2)))
     out = tmp_path / "curve.png"
     run([f"{few}=5000", f"{many}=20000", f"{again}=20000", "--out", str(out)])

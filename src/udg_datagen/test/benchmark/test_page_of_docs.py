@@ -26,8 +26,18 @@ def test_the_example_takes_part(
     (tmp_path / "my_policy.py").write_text(example[1])
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.setenv("PYTHONPATH", ":".join([str(tmp_path), *sys.path]))
-    benchmark.run(["--protocol", "smoke", "--objects", "cube_60", "--policies", "my_policy:MyPolicy", "--out",
-                   str(tmp_path / "out")])  # fmt: skip
+    benchmark.run(
+        [
+            "--protocol",
+            "smoke",
+            "--objects",
+            "cube_60",
+            "--policies",
+            "my_policy:MyPolicy",
+            "--out",
+            str(tmp_path / "out"),
+        ]
+    )
     (row,) = read(tmp_path / "out" / ROWS_NAME)
     assert row.cause not in ("", "policy_raised", "policy_invalid") and row.frames > 50
     assert json.loads(capsys.readouterr().out.splitlines()[-1])["trials"] == 1

@@ -18,17 +18,35 @@ def row(
     policy: str, object: str, size: str, success: bool, seed: int = 1, seen: str = "unseen", cause: str = ""
 ) -> Row:
     return Row(
-        policy=policy, object=object, seen=seen, category=f"kind of {object}", size=size, seed=seed, mass_kg=0.1,
-        success=success, cause="" if success else cause or "dropped", phase="lifted" if success else "", time_s=4.0,
-        frames=40, refused=0, raised_m=0.2, final_m=0.2, x=0.6, y=0.0,
-    )  # fmt: skip
+        policy=policy,
+        object=object,
+        seen=seen,
+        category=f"kind of {object}",
+        size=size,
+        seed=seed,
+        mass_kg=0.1,
+        success=success,
+        cause="" if success else cause or "dropped",
+        phase="lifted" if success else "",
+        time_s=4.0,
+        frames=40,
+        refused=0,
+        raised_m=0.2,
+        final_m=0.2,
+        x=0.6,
+        y=0.0,
+    )
 
 
 ROWS = [
-    row("a", "x", "small", True), row("a", "y", "large", False), row("a", "z", "small", True, seen="seen"),
-    row("b", "x", "small", True), row("b", "y", "large", True), row("b", "z", "small", False, seen="seen"),
+    row("a", "x", "small", True),
+    row("a", "y", "large", False),
+    row("a", "z", "small", True, seen="seen"),
+    row("b", "x", "small", True),
+    row("b", "y", "large", True),
+    row("b", "z", "small", False, seen="seen"),
     row("b", "lost", "small", False, cause=NOT_RUN),
-]  # fmt: skip
+]
 
 
 def test_the_tables_tell_sizes_and_kinds_apart_and_the_mean_is_that_of_sizes() -> None:

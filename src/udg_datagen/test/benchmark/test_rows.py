@@ -11,10 +11,24 @@ from udg_description.errors import UdgError
 
 def row(policy: str = "ours", object: str = "mug", seed: int = 1, **others: object) -> Row:
     told = Row(
-        policy=policy, object=object, seen="seen", category="cup, big", size="small", seed=seed, mass_kg=0.12,
-        success=True, cause="", phase="lifted", time_s=4.3, frames=43, refused=0, raised_m=0.2, final_m=0.2, x=0.6,
+        policy=policy,
+        object=object,
+        seen="seen",
+        category="cup, big",
+        size="small",
+        seed=seed,
+        mass_kg=0.12,
+        success=True,
+        cause="",
+        phase="lifted",
+        time_s=4.3,
+        frames=43,
+        refused=0,
+        raised_m=0.2,
+        final_m=0.2,
+        x=0.6,
         y=-0.1,
-    )  # fmt: skip
+    )
     return replace(told, **others)  # type: ignore[arg-type]
 
 

@@ -34,7 +34,7 @@ def test_other_hands_have_no_distance_but_count_as_other() -> None:
     pairs = (found, Difference(same_sides=True, same_strategy=True, position_mm=4.0, rotation_deg=2.0, finger_rad=0.1))
     row = Row(
         object="a", size_class="small", scene=0, method="expert", chosen=4, asked=5, repeat=pairs, continuity=pairs
-    )  # fmt: skip
+    )
     result = figures([row])
     assert result["repeat"]["same_sides"] == 0.5
     assert result["repeat"]["position_mm_p50"] == 4.0

@@ -46,8 +46,13 @@ def T_world_object(cube: ObjectModel) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def choice(cube: ObjectModel, T_world_object: np.ndarray) -> Choice:
-    grasps = synthesize(GraspObject.from_model(cube), xhand("left"), SynthesisConfig(n_candidates=60),
-                        T_table_object=cube.stable_poses[0], seed=1)  # fmt: skip
+    grasps = synthesize(
+        GraspObject.from_model(cube),
+        xhand("left"),
+        SynthesisConfig(n_candidates=60),
+        T_table_object=cube.stable_poses[0],
+        seed=1,
+    )
     SCENE.set_objects((cube.mesh, T_world_object))
     return next(iter(spread_choices([grasps.take(slice(0, 30))], cube, T_world_object, HOME_Q, SCENE)))
 
@@ -143,8 +148,17 @@ def test_an_arm_that_does_not_act_goes_home_if_it_has_left(planned: Planned) -> 
 def dataset(folder: Path, metas: list[dict]) -> Path:
     writer = EpisodeWriter(folder)
     for i, meta in enumerate(metas):
-        writer.write(str(i), Episode(cloud_xyz=np.zeros((1, 2048, 3)), cloud_label=np.zeros((1, 2048)),
-                                     q=np.zeros((1, 36)), target=np.zeros((1, 36)), stage=np.zeros(1), meta=meta))
+        writer.write(
+            str(i),
+            Episode(
+                cloud_xyz=np.zeros((1, 2048, 3)),
+                cloud_label=np.zeros((1, 2048)),
+                q=np.zeros((1, 36)),
+                target=np.zeros((1, 36)),
+                stage=np.zeros(1),
+                meta=meta,
+            ),
+        )
     return folder
 
 
@@ -193,14 +207,29 @@ def test_a_correction_begins_where_the_policy_has_come_to_and_lifts(cache: Path)
 
 
 @pytest.mark.slow
-def test_the_command_goes_on_with_any_number_of_workers(cache: Path, tmp_path: Path,
-                                                         capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_goes_on_with_any_number_of_workers(
+    cache: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     data = dataset(tmp_path / "data", [{"object": "cube_60", "seed": seed} for seed in range(3)])
     policy = save_checkpoint(tmp_path / "policy", load_checkpoint(SHIPPED))
 
     def command(out: str, episodes: int, workers: int) -> dict:
-        run(["--checkpoint", str(policy), "--data", str(data), "--out", str(tmp_path / out), "--near-share", "0",
-             "--episodes", str(episodes), "--workers", str(workers)])  # fmt: skip
+        run(
+            [
+                "--checkpoint",
+                str(policy),
+                "--data",
+                str(data),
+                "--out",
+                str(tmp_path / out),
+                "--near-share",
+                "0",
+                "--episodes",
+                str(episodes),
+                "--workers",
+                str(workers),
+            ]
+        )
         return json.loads(capsys.readouterr().out.splitlines()[-1])
 
     command("one", 2, 1)

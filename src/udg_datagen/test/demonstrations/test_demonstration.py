@@ -62,9 +62,7 @@ def planned(planner: DemoPlanner, grasps: list[GraspSet], cube: ObjectModel, T_w
     return planner.plan(choices, cube, T_world_object, HOME_Q, seed=0)
 
 
-def test_the_nearer_hand_is_chosen(
-    cube: ObjectModel, grasps: list[GraspSet], planner: DemoPlanner, plan: Plan
-) -> None:
+def test_the_nearer_hand_is_chosen(cube: ObjectModel, grasps: list[GraspSet], planner: DemoPlanner, plan: Plan) -> None:
     assert plan.sides == ("left",)
     mirrored = planned(planner, grasps, cube, placed(cube, 0.6, -0.2))
     assert mirrored is not None and mirrored.sides == ("right",)

@@ -268,8 +268,15 @@ def test_a_folder_made_with_other_settings_is_refused(tmp_path: Path) -> None:
 
 def test_the_summary_counts_by_hand() -> None:
     def account(result: str, size: str, frames: int, **more: object) -> dict[str, object]:
-        return {"object": size, "seed": 0, "result": result, "frames": frames, "size_class": size,
-                "seconds_by_stage": {"execute": 1.0, "cloud": 0.5, "depth": 0.5}, **more}
+        return {
+            "object": size,
+            "seed": 0,
+            "result": result,
+            "frames": frames,
+            "size_class": size,
+            "seconds_by_stage": {"execute": 1.0, "cloud": 0.5, "depth": 0.5},
+            **more,
+        }
 
     accounts = [
         account("success", "small", 40, strategy="pinch"),

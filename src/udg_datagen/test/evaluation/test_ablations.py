@@ -14,12 +14,21 @@ PLAN = {"steps": 10, "known": [("a", 1), ("a", 2)], "unseen": [("b", 1)]}
 
 
 def measured(variant: str, seed: int, known: tuple[bool, bool], unseen: bool) -> Run:
-    return Run(variant=variant, seed=seed, validation={"l1": 0.1 * (seed + 1), "nll": -1.0},
-               known={("a", 1): known[0], ("a", 2): known[1]}, unseen={("b", 1): unseen})
+    return Run(
+        variant=variant,
+        seed=seed,
+        validation={"l1": 0.1 * (seed + 1), "nll": -1.0},
+        known={("a", 1): known[0], ("a", 2): known[1]},
+        unseen={("b", 1): unseen},
+    )
 
 
-RUNS = [measured("full", 0, (True, True), True), measured("full", 1, (True, False), True),
-        measured("regression", 0, (True, False), False), measured("regression", 1, (False, True), True)]
+RUNS = [
+    measured("full", 0, (True, True), True),
+    measured("full", 1, (True, False), True),
+    measured("regression", 0, (True, False), False),
+    measured("regression", 1, (False, True), True),
+]
 
 
 def test_students_interval_by_hand() -> None:
@@ -72,8 +81,18 @@ def test_every_variant_is_a_valid_configuration_for_edge() -> None:
 
 
 def test_a_trial_that_was_cut_short_does_not_count(tmp_path: Path) -> None:
-    line = json.dumps({"object": "a", "size_class": "small", "seed": 1, "success": True, "raised_m": 0.2,
-                       "final_m": 0.2, "steps": 9, "position_xy": [0.5, 0.1]})
+    line = json.dumps(
+        {
+            "object": "a",
+            "size_class": "small",
+            "seed": 1,
+            "success": True,
+            "raised_m": 0.2,
+            "final_m": 0.2,
+            "steps": 9,
+            "position_xy": [0.5, 0.1],
+        }
+    )
     (tmp_path / "trials.jsonl").write_text(line + "\n" + line[:30])
     assert list(read_trials(tmp_path)) == [("a", 1)]
     assert read_trials(tmp_path / "absent") == {}

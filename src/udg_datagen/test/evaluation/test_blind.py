@@ -17,7 +17,7 @@ from udg_policy.inference.engine import Prediction
 
 CLOUD = np.array(
     [[0.5, 0.1, 0.05, 0.0], [0.5, 0.2, 0.05, 0.0], [0.3, 0.3, 0.4, 1.0], [0.3, -0.3, 0.4, 2.0]], np.float32
-)  # fmt: skip
+)
 
 
 def test_an_empty_cloud_has_the_robot_and_one_point_that_says_nothing() -> None:
@@ -66,8 +66,9 @@ def test_the_policy_of_a_blind_trial_sees_what_is_left() -> None:
     np.testing.assert_allclose(moved, shifted(whole, 1))
 
 
-def test_the_command_tells_both(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-                                ) -> None:  # fmt: skip
+def test_the_command_tells_both(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     """With made-up trials: seeing lifts all, blind lifts none."""
 
     class Pool:
@@ -81,17 +82,41 @@ def test_the_command_tells_both(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
             pass
 
     def run_trials(tasks: list[tuple[str, int]], pool: Pool) -> tuple[list[Trial], list[str]]:
-        return [Trial(object=name, size_class="small", seed=seed, success=not pool.blind, raised_m=0.2, final_m=0.2,
-                      steps=50, position_xy=(0.6, 0.0), cause="dropped" if pool.blind else "")
-                for name, seed in tasks], []  # fmt: skip
+        return [
+            Trial(
+                object=name,
+                size_class="small",
+                seed=seed,
+                success=not pool.blind,
+                raised_m=0.2,
+                final_m=0.2,
+                steps=50,
+                position_xy=(0.6, 0.0),
+                cause="dropped" if pool.blind else "",
+            )
+            for name, seed in tasks
+        ], []
 
     monkeypatch.setattr(trials, "LocalPool", Pool)
     monkeypatch.setattr(trials, "run_trials", run_trials)
     checkpoint = Path(udg_policy.__file__).parent / "data" / "edge"
-    trials.run(["--checkpoint", str(checkpoint), "--objects", "cube_60", "--trials", "4", "--blind", "empty",
-                 "--out", str(tmp_path / "a.jsonl")])  # fmt: skip
+    trials.run(
+        [
+            "--checkpoint",
+            str(checkpoint),
+            "--objects",
+            "cube_60",
+            "--trials",
+            "4",
+            "--blind",
+            "empty",
+            "--out",
+            str(tmp_path / "a.jsonl"),
+        ]
+    )
     summary = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert summary["success_rate"] == 1.0
-    assert summary["blind"] == {"empty": {**summarise_blind([]), "trials": 4, "success_rate": 0.0, "not_run": 0,
-                                          "interval_95": [0.0, 0.49]}}  # fmt: skip
+    assert summary["blind"] == {
+        "empty": {**summarise_blind([]), "trials": 4, "success_rate": 0.0, "not_run": 0, "interval_95": [0.0, 0.49]}
+    }
     assert len((tmp_path / "a.empty.jsonl").read_text().splitlines()) == 4

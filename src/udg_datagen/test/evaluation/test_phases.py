@@ -31,8 +31,11 @@ class FakeWorld:
         self.forces: dict[str, float] = {TABLE: 1.0}
 
     def contacts(self, min_force_n: float, wanted: Any) -> list[Contact]:  # noqa: ANN401
-        return [Contact("object", body, force_n, np.zeros(3)) for body, force_n in self.forces.items()
-                if force_n >= min_force_n and wanted("object", body)]  # fmt: skip
+        return [
+            Contact("object", body, force_n, np.zeros(3))
+            for body, force_n in self.forces.items()
+            if force_n >= min_force_n and wanted("object", body)
+        ]
 
     def rise(self, height_m: float) -> None:
         self.T_world_object = make_transform(translation=np.array([0.0, 0.0, height_m])) @ self.T_world_object
@@ -87,16 +90,19 @@ def test_a_hand_has_reached_the_object_within_two_centimetres(gap_m: float, reac
     assert watch.conclude(success=False) == ("close" if reached else "reach")
 
 
-@pytest.mark.parametrize(("bodies", "closed"), [
-    ((), False),
-    (("right_hand_thumb_rota_link2",), False),
-    (("right_hand_index_rota_link1", "right_hand_index_rota_link2"), False),
-    (("right_hand_index_rota_link2", "right_hand_mid_link2"), False),  # from one side
-    (("right_hand_thumb_bend_link", "right_hand_ring_link1"), True),
-    (("right_hand_link", "right_hand_pinky_link2"), True),  # palm and finger
-    (("right_hand_link", "left_hand_link"), True),
-    (("right_hand_thumb_bend_link", "left_hand_mid_link1"), True),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("bodies", "closed"),
+    [
+        ((), False),
+        (("right_hand_thumb_rota_link2",), False),
+        (("right_hand_index_rota_link1", "right_hand_index_rota_link2"), False),
+        (("right_hand_index_rota_link2", "right_hand_mid_link2"), False),  # from one side
+        (("right_hand_thumb_bend_link", "right_hand_ring_link1"), True),
+        (("right_hand_link", "right_hand_pinky_link2"), True),  # palm and finger
+        (("right_hand_link", "left_hand_link"), True),
+        (("right_hand_thumb_bend_link", "left_hand_mid_link1"), True),
+    ],
+)
 def test_what_touches_the_object_from_more_than_one_side_is_closed(bodies: tuple[str, ...], closed: bool) -> None:
     assert is_closed(bodies) == closed
 
@@ -135,8 +141,18 @@ def test_the_grasp_that_is_told_is_the_first_and_its_changes_are_counted() -> No
 
 
 def trial(success: bool, phases: dict[str, dict[str, float]], failed_in: str, size: str = "small") -> Trial:
-    return Trial(object="a", size_class=size, seed=0, success=success, raised_m=0.2, final_m=0.2, steps=50,
-                 position_xy=(0.6, 0.0), phases=phases, failed_in=failed_in)  # fmt: skip
+    return Trial(
+        object="a",
+        size_class=size,
+        seed=0,
+        success=success,
+        raised_m=0.2,
+        final_m=0.2,
+        steps=50,
+        position_xy=(0.6, 0.0),
+        phases=phases,
+        failed_in=failed_in,
+    )
 
 
 def test_phases_are_summed_up_for_successes_and_failures() -> None:

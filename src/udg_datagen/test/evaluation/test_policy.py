@@ -16,9 +16,19 @@ def test_one_target_and_several_are_taken() -> None:
 
 @pytest.mark.parametrize(
     "action",
-    [None, "left", np.zeros(35), np.zeros((0, 36)), np.zeros((1001, 36)), np.zeros((1, 1, 36)), np.full(36, np.nan),
-     np.full((2, 36), np.inf), [[1.0], [1.0, 2.0]], {}],
-)  # fmt: skip
+    [
+        None,
+        "left",
+        np.zeros(35),
+        np.zeros((0, 36)),
+        np.zeros((1001, 36)),
+        np.zeros((1, 1, 36)),
+        np.full(36, np.nan),
+        np.full((2, 36), np.inf),
+        [[1.0], [1.0, 2.0]],
+        {},
+    ],
+)
 def test_what_is_no_joint_targets_is_a_fault(action: object) -> None:
     with pytest.raises(PolicyFault) as fault:
         checked(action)

@@ -20,9 +20,16 @@ from udg_sim.trials.trial import LiftRule
 
 def trial(name: str, size: str, success: bool) -> Trial:
     return Trial(
-        object=name, size_class=size, seed=0, success=success, raised_m=0.2, final_m=0.2, steps=50,
-        position_xy=(0.6, 0.0), cause="" if success else "dropped",
-    )  # fmt: skip
+        object=name,
+        size_class=size,
+        seed=0,
+        success=success,
+        raised_m=0.2,
+        final_m=0.2,
+        steps=50,
+        position_xy=(0.6, 0.0),
+        cause="" if success else "dropped",
+    )
 
 
 def test_trials_are_counted_by_size_and_by_whether_the_object_was_trained_on() -> None:
@@ -31,8 +38,11 @@ def test_trials_are_counted_by_size_and_by_whether_the_object_was_trained_on() -
     assert (summary["trials"], summary["successes"]) == (3, 2)
     assert summary["by_size"]["small"]["success_rate"] == 0.5
     assert summary["by_size"]["medium"] == {
-        "trials": 0, "successes": 0, "success_rate": None, "interval_95": [0.0, 1.0],
-    }  # fmt: skip
+        "trials": 0,
+        "successes": 0,
+        "success_rate": None,
+        "interval_95": [0.0, 1.0],
+    }
     assert summary["trained_on"]["trials"] == 1 and summary["never_seen"]["successes"] == 1
     assert summary["causes"] == {"dropped": 1} and summary["causes_by_size"]["small"] == {"dropped": 1}
     assert summary["by_object"] == {"a": "1/2", "b": "1/1"}

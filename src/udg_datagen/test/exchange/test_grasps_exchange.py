@@ -104,10 +104,17 @@ def test_bodexs_own_layout_is_read(tmp_path: Path) -> None:
     pose[0, 1, 1, 0] = 0.5  # x of the second grasp
     pose[0, 1, :, 7:] = np.arange(12).reshape(3, 4)
     quarter = np.sqrt(0.5)
-    np.save(tmp_path / "a_grasp.npy", np.array({
-        "robot_pose": pose, "obj_pose": np.array([[0.0, 0.0, 0.25, quarter, 0.0, 0.0, quarter]]),
-        "obj_scale": np.array([0.08]), "obj_path": "core_mug",
-    }))  # fmt: skip
+    np.save(
+        tmp_path / "a_grasp.npy",
+        np.array(
+            {
+                "robot_pose": pose,
+                "obj_pose": np.array([[0.0, 0.0, 0.25, quarter, 0.0, 0.0, quarter]]),
+                "obj_scale": np.array([0.08]),
+                "obj_path": "core_mug",
+            }
+        ),
+    )
     read = read_dexgraspbench([tmp_path / "a_grasp.npy"], ("right",), JOINTS[:1])
     assert len(read) == 2 and read.object_id == "core_mug"
     # the object is turned by 90 deg about z
@@ -141,12 +148,22 @@ def test_joints_in_another_order_are_put_right_by_their_names(tmp_path: Path) ->
         ({"grasps": {}}, "has no grasps"),
         ({"grasps": {"g": {"position": [0, 0, 0], "orientation": {"w": 2, "xyz": [0, 0, 0]}}}}, "length 2.000"),
         ({"grasps": {"g": {"position": [0, 0], "orientation": {"w": 1, "xyz": [0, 0, 0]}}}}, "position.*3 finite"),
-        ({"grasps": {"g": {"position": [0, 0, 0], "orientation": {"w": 1, "xyz": [0, 0, 0]},
-                           "cspace_position": {"j0": 1}}}}, "joint 'j1' is missing"),
+        (
+            {
+                "grasps": {
+                    "g": {
+                        "position": [0, 0, 0],
+                        "orientation": {"w": 1, "xyz": [0, 0, 0]},
+                        "cspace_position": {"j0": 1},
+                    }
+                }
+            },
+            "joint 'j1' is missing",
+        ),
         ({"grasps": {"g": {"position": [0, 0, float("nan")], "orientation": {"w": 1, "xyz": [0, 0, 0]}}}}, "finite"),
         ({"grasps": {"g": 3}}, "grasp 'g': valid: a mapping"),
     ],
-)  # fmt: skip
+)
 def test_what_is_wrong_in_a_yaml_file_is_told(change: dict[str, object], message: str, tmp_path: Path) -> None:
     document = {**yaml.safe_load(isaac_yaml(plain(), 0, "hand")), **change}
     (tmp_path / "a.yaml").write_text(yaml.safe_dump(document))

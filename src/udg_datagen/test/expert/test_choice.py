@@ -44,9 +44,12 @@ def at(model: ObjectModel, x: float, y: float) -> np.ndarray:
 
 
 def choose(
-    sets: list[GraspSet], model: ObjectModel, T: np.ndarray, scene: CollisionScene,
+    sets: list[GraspSet],
+    model: ObjectModel,
+    T: np.ndarray,
+    scene: CollisionScene,
     others: list[tuple[trimesh.Trimesh, np.ndarray]] | None = None,
-) -> tuple[list[Reach], Counter[str]]:  # fmt: skip
+) -> tuple[list[Reach], Counter[str]]:
     scene.set_objects((model.mesh, T), others or [])
     discarded: Counter[str] = Counter()
     return list(reachable(sets, T, HOME_Q, scene, discarded=discarded)), discarded

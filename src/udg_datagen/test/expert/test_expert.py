@@ -85,9 +85,12 @@ def test_the_choice_is_the_same_from_the_cache_and_for_every_expert(
 
 
 def test_a_cache_that_cannot_be_written_costs_time_and_no_grasp(
-    can: ObjectModel, scene: CollisionScene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    can: ObjectModel,
+    scene: CollisionScene,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
+) -> None:
     monkeypatch.delenv("UDG_CACHE_NOTE_SAID", raising=False)
     hold(monkeypatch, lambda energy: True)
     (tmp_path / "file").write_text("in the place of the folder")

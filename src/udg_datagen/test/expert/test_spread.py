@@ -30,8 +30,16 @@ def placed(cube: ObjectModel) -> np.ndarray:
 
 
 def reach(index: int) -> Reach:
-    return Reach(set_index=0, grasp_index=index, sides=("left",), distance=0.0, q_pregrasp_arm={}, approach={}, lift={},
-                 Ts_world_hand={})  # fmt: skip
+    return Reach(
+        set_index=0,
+        grasp_index=index,
+        sides=("left",),
+        distance=0.0,
+        q_pregrasp_arm={},
+        approach={},
+        lift={},
+        Ts_world_hand={},
+    )
 
 
 def test_grasps_well_off_the_table_come_first_then_raised_ones_and_each_once(
@@ -57,9 +65,7 @@ def test_grasps_well_off_the_table_come_first_then_raised_ones_and_each_once(
     assert [choice.raise_m for choice in asked] == pytest.approx([0.0, 0.005, 0.005])  # of 60 mm: less than a tenth
 
 
-def test_low_objects_are_raised_less(
-    cube: ObjectModel, scene: CollisionScene, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_low_objects_are_raised_less(cube: ObjectModel, scene: CollisionScene, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[float] = []
     monkeypatch.setattr("udg_datagen.expert.spread.reachable", lambda *a, discarded: asked.append(a[-1].raise_m) or [])
     sunk = placed(cube)

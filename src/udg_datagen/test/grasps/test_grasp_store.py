@@ -41,8 +41,9 @@ def test_both_sides_come_with_what_they_withstood(sets: list[GraspSet]) -> None:
         assert grasps.tests and grasps.withstood.any(axis=1).all()
 
 
-def test_grasps_are_made_once(domino: ObjectModel, folder: Path, sets: list[GraspSet],
-                              monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
+def test_grasps_are_made_once(
+    domino: ObjectModel, folder: Path, sets: list[GraspSet], monkeypatch: pytest.MonkeyPatch
+) -> None:
     def refuse(*_: object, **__: object) -> None:
         raise AssertionError("synthesised again")
 
@@ -54,9 +55,7 @@ def test_grasps_are_made_once(domino: ObjectModel, folder: Path, sets: list[Gras
         GraspStore(CONFIG, folder).get(domino, 0, ["tripod"])
 
 
-def test_a_truncated_file_is_made_anew(
-    domino: ObjectModel, folder: Path, tmp_path: Path, sets: list[GraspSet]
-) -> None:
+def test_a_truncated_file_is_made_anew(domino: ObjectModel, folder: Path, tmp_path: Path, sets: list[GraspSet]) -> None:
     shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
     for path in (tmp_path / "grasps").iterdir():
         path.write_bytes(path.read_bytes()[:500])

@@ -32,8 +32,27 @@ def pair(box: ObjectModel) -> GraspSet:
 
 
 def test_the_command_writes_grasps_picture_and_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["--object", "ball_70", "--strategy", "tripod", "--side", "left", "--n", "4", "--candidates", "16",
-                 "--validate", "lift", "--out", str(tmp_path)]) == 0  # fmt: skip
+    assert (
+        main(
+            [
+                "--object",
+                "ball_70",
+                "--strategy",
+                "tripod",
+                "--side",
+                "left",
+                "--n",
+                "4",
+                "--candidates",
+                "16",
+                "--validate",
+                "lift",
+                "--out",
+                str(tmp_path),
+            ]
+        )
+        == 0
+    )
     printed = capsys.readouterr().out
     figures = json.loads(printed.splitlines()[-1])
     assert figures["n"] == 4 and figures["strategy"] == "tripod" and figures["sides"] == ["left"]
@@ -54,8 +73,17 @@ def test_files_of_the_same_name_are_numbered_and_no_two_objects_share_one(
     assert {path.stem for path in second.values()} == {f"{next(iter(first.values())).stem}-2"}
     assert {path: path.read_bytes() for path in before} == before
     assert _write(pair, box, tmp_path, force=True) == first
-    named = [replace(box, id=id) for id in ("a/杯子.obj@0.1", "b/瓶子.obj@0.1", "a/瓶子.obj@0.1", "a/my cup.obj@0.1",
-                                            "a/my-cup.obj@0.1", "a/My Cup.obj@0.1")]  # fmt: skip
+    named = [
+        replace(box, id=id)
+        for id in (
+            "a/杯子.obj@0.1",
+            "b/瓶子.obj@0.1",
+            "a/瓶子.obj@0.1",
+            "a/my cup.obj@0.1",
+            "a/my-cup.obj@0.1",
+            "a/My Cup.obj@0.1",
+        )
+    ]
     stems = {next(iter(_write(pair, model, tmp_path, force=False).values())).stem for model in named}
     assert len({stem.casefold() for stem in stems}) == len(named) and not any(stem.endswith("-2") for stem in stems)
 

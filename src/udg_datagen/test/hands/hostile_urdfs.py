@@ -119,7 +119,7 @@ REFUSED: dict[str, Callable[[str, Random], str]] = {
     "scale commas": _with_mesh("tip_mm.stl", "0.001,0.001,0.001"),
     "scale zero": _with_mesh("tip_mm.stl", "0 0 0"),
     "tips without shapes": lambda text, rng: re.sub(r"<collision>.*?</collision>\s*", "", text),
-}  # fmt: skip
+}
 """Ways to break a hand's URDF that must be refused."""
 TAKEN: dict[str, Callable[[str, Random], str]] = {
     "mesh in mm, scaled": _with_mesh("tip_mm.stl", "0.001 0.001 0.001"),

@@ -71,9 +71,7 @@ def test_joints_can_be_put_in_another_order(tmp_path: Path) -> None:
         ({"spheres": {"palm": [[0, 0, 0, -1]]}}, "no radius"),
     ],
 )
-def test_a_wrong_description_names_what_is_wrong(
-    tmp_path: Path, changes: dict[str, object], message: str
-) -> None:
+def test_a_wrong_description_names_what_is_wrong(tmp_path: Path, changes: dict[str, object], message: str) -> None:
     with pytest.raises(HandModelError, match=message):
         load_hand(_changed(tmp_path, **changes))
 

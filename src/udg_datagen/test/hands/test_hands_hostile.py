@@ -106,8 +106,10 @@ def test_a_changed_urdf_is_read_again(tmp_path: Path) -> None:
 
 
 @settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
-@given(ways=st.lists(st.sampled_from(sorted({**REFUSED, **TAKEN})), min_size=1, max_size=3, unique=True),
-       seed=st.integers(0, 10_000))  # fmt: skip
+@given(
+    ways=st.lists(st.sampled_from(sorted({**REFUSED, **TAKEN})), min_size=1, max_size=3, unique=True),
+    seed=st.integers(0, 10_000),
+)
 def test_no_description_ends_in_a_traceback_or_not_at_all(
     folder: Path, tmp_path_factory: pytest.TempPathFactory, ways: list[str], seed: int
 ) -> None:

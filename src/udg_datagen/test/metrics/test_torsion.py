@@ -54,11 +54,13 @@ def _pinches(model: ObjectModel, offsets: list[list[float]]) -> GraspSet:
     n = len(offsets)
     made = made_grasps(model, ("right",), np.tile(np.eye(4), (n, 1, 1, 1)))
     return dataclasses.replace(
-        made, contact_names=("right_thumb", "right_index"), contact_hand=np.zeros(2, dtype=np.int64),
+        made,
+        contact_names=("right_thumb", "right_index"),
+        contact_hand=np.zeros(2, dtype=np.int64),
         tip_distance=np.zeros((n, 2)),
         contact_points_object=np.array(offsets)[:, None] + np.array([[0.0, 0.02, 0.0], [0.0, -0.02, 0.0]]),
         contact_forces_object=np.tile(np.array([[0.0, -5.0, 0.0], [0.0, 5.0, 0.0]]), (n, 1, 1)),
-    )  # fmt: skip
+    )
 
 
 def test_gravity_is_that_of_the_resting_pose() -> None:

@@ -56,8 +56,10 @@ def test_a_large_solid_box_is_for_both_hands_alone() -> None:
 
 
 def test_flat_shears_can_be_pinched() -> None:
-    blades = [_box((0.18, 0.015, 0.004)).apply_transform(trimesh.transformations.rotation_matrix(a, [0, 0, 1]))
-              for a in (-0.2, 0.2)]  # fmt: skip
+    blades = [
+        _box((0.18, 0.015, 0.004)).apply_transform(trimesh.transformations.rotation_matrix(a, [0, 0, 1]))
+        for a in (-0.2, 0.2)
+    ]
     assert "pinch" in offers(_union(*blades))
 
 

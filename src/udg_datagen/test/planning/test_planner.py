@@ -47,9 +47,14 @@ def test_a_closed_wall_gives_no_path() -> None:
 def problem(is_free: FreeCheck, vias: tuple[np.ndarray, ...] = ()) -> MotionProblem:
     """From (0, 0) to (1, 0) among what is free."""
     return MotionProblem(
-        start=np.zeros(2), goal=np.array([1.0, 0.0]), moving=np.arange(2),
-        lower=np.full(2, -2.0), upper=np.full(2, 2.0), is_free=is_free, vias=vias,
-    )  # fmt: skip
+        start=np.zeros(2),
+        goal=np.array([1.0, 0.0]),
+        moving=np.arange(2),
+        lower=np.full(2, -2.0),
+        upper=np.full(2, 2.0),
+        is_free=is_free,
+        vias=vias,
+    )
 
 
 def wall(q: np.ndarray) -> np.ndarray:

@@ -15,9 +15,16 @@ from udg_datagen.synthesis.batches import Problem, solve_batches
 from udg_datagen.synthesis.initial import TablePlane
 
 CONFIG = SynthesisConfig(
-    strategy="tripod", n_candidates=10, batch=4, qp_steps=20, refine_steps=10, screen_step=20, max_tip_distance=1.0,
-    max_penetration=1.0, pregrasp_steps=3,
-)  # fmt: skip
+    strategy="tripod",
+    n_candidates=10,
+    batch=4,
+    qp_steps=20,
+    refine_steps=10,
+    screen_step=20,
+    max_tip_distance=1.0,
+    max_penetration=1.0,
+    pregrasp_steps=3,
+)
 
 
 class Courier(Executor):

@@ -76,9 +76,11 @@ def test_the_gradient_of_both_hands_is_that_of_the_solved_lower_level(
     _, forces, reference = optimiser._lower_level(states, None)
     progress = 0.5
     weights = optimise._Weights(
-        optimise._blend(config.weight_contact, progress), optimise._blend(config.weight_penetration, progress),
-        config.weight_self, config.weight_hands,
-    )  # fmt: skip
+        optimise._blend(config.weight_contact, progress),
+        optimise._blend(config.weight_penetration, progress),
+        config.weight_self,
+        config.weight_hands,
+    )
     gradient = optimiser._gradient(states, pose.center, forces, reference, weights)
     generator = torch.Generator().manual_seed(0)
     for _ in range(3):
@@ -88,9 +90,10 @@ def test_the_gradient_of_both_hands_is_that_of_the_solved_lower_level(
         values = []
         for sign in (1.0, -1.0):
             moved = HandPose(
-                pose.center + sign * step[..., :3], optimise._rotate(pose.R, sign * step[..., 3:6]),
+                pose.center + sign * step[..., :3],
+                optimise._rotate(pose.R, sign * step[..., 3:6]),
                 pose.q + sign * step[..., 6:],
-            )  # fmt: skip
+            )
             values.append(optimiser._energy(moved, progress)[0].double())
         expected = (values[0] - values[1]) / 2.0
         torch.testing.assert_close((gradient * step).sum((1, 2)).double(), expected, rtol=0.05, atol=0.01)

@@ -18,9 +18,7 @@ from udg_datagen.synthesis import (
     xhand,
 )
 
-QUICK = SynthesisConfig(
-    strategy="pinch", n_candidates=2, qp_steps=4, refine_steps=2, screen_step=4, pregrasp_steps=2
-)
+QUICK = SynthesisConfig(strategy="pinch", n_candidates=2, qp_steps=4, refine_steps=2, screen_step=4, pregrasp_steps=2)
 
 
 def _box(size: float = 0.05) -> trimesh.Trimesh:

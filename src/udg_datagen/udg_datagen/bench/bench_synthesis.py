@@ -54,9 +54,14 @@ def benchmark(config: BenchConfig, objects: dict[str, list[str]], parts: Sequenc
         tasks = scene_tasks(objects, config) if "scenes" in parts else []
         scenes = _map(pool, run_scene, tasks, config, "scenes")
     return report.Results(
-        config=config, ours=ours, baselines=baselines, timings=timings, scenes=scenes, machine=_machine(),
+        config=config,
+        ours=ours,
+        baselines=baselines,
+        timings=timings,
+        scenes=scenes,
+        machine=_machine(),
         seconds=time.perf_counter() - start,
-    )  # fmt: skip
+    )
 
 
 def timed_cells(all_cells: Sequence[Cell], count: int) -> list[Cell]:

@@ -147,14 +147,32 @@ def cell_seed(cell: Cell, seed: int) -> int:
 def _nothing(cell: Cell, note: str, cpu_s: float, config: BenchConfig) -> CellResult:
     failed = {name: [False] * config.trials for name in TESTS}
     none = Diversity(
-        count=0, pca_share_1=math.nan, pca_share_2=math.nan, pca_share_5=math.nan,
-        approach_angle_deg=math.nan, approach_entropy=math.nan, point_spread_mm=math.nan,
-    )  # fmt: skip
+        count=0,
+        pca_share_1=math.nan,
+        pca_share_2=math.nan,
+        pca_share_5=math.nan,
+        approach_angle_deg=math.nan,
+        approach_entropy=math.nan,
+        point_spread_mm=math.nan,
+    )
     return CellResult(
-        cell=cell, method="ours", candidates=config.candidates, returned=0, good=0, cpu_s=cpu_s,
-        raw_rank=[math.nan] * config.trials, raw=failed, ranked=failed, penetration_mm=[], tip_mm=[], q1=[],
-        diversity_all=none, diversity_kept=none, diversity_ranked=none, note=note,
-    )  # fmt: skip
+        cell=cell,
+        method="ours",
+        candidates=config.candidates,
+        returned=0,
+        good=0,
+        cpu_s=cpu_s,
+        raw_rank=[math.nan] * config.trials,
+        raw=failed,
+        ranked=failed,
+        penetration_mm=[],
+        tip_mm=[],
+        q1=[],
+        diversity_all=none,
+        diversity_kept=none,
+        diversity_ranked=none,
+        note=note,
+    )
 
 
 def _held(grasps: GraspSet, index: np.ndarray, model: ObjectModel, test: object) -> list[bool]:
@@ -185,4 +203,3 @@ def prepare_process() -> None:
     """Run at the start of a worker: one thread, quiet."""
     os.environ["OMP_NUM_THREADS"] = "1"
     torch.set_num_threads(1)
-

@@ -159,8 +159,16 @@ def _methods_table(results: Results) -> str:
     rows.append(["ours, whole hand, the baselines' objects", *_method(same, results)])
     for name in names:
         rows.append([name, *_method(_of(results.baselines, lambda r, n=name: r.method == n), results)])
-    head = ["method", "valid/s", "valid raw", "valid ranked", "penetration p50 / p90 [mm]", "worst contact p50 [mm]",
-            "Q1 p50", "approach angle all -> ranked [deg]"]  # fmt: skip
+    head = [
+        "method",
+        "valid/s",
+        "valid raw",
+        "valid ranked",
+        "penetration p50 / p90 [mm]",
+        "worst contact p50 [mm]",
+        "Q1 p50",
+        "approach angle all -> ranked [deg]",
+    ]
     return _table(head, rows)
 
 
@@ -193,8 +201,13 @@ def _sizes_table(results: Results) -> str:
 def _diversity_table(results: Results) -> str:
     fields = ("pca_share_1", "pca_share_2", "pca_share_5", "approach_angle_deg", "approach_entropy", "point_spread_mm")
     rows = []
-    for label, chosen in [*_groups(results.ours), *((m, _of(results.baselines, lambda r, m=m: r.method == m))
-                                                    for m in sorted({r.method for r in results.baselines}))]:
+    for label, chosen in [
+        *_groups(results.ours),
+        *(
+            (m, _of(results.baselines, lambda r, m=m: r.method == m))
+            for m in sorted({r.method for r in results.baselines})
+        ),
+    ]:
         for part in ("all", "kept", "ranked"):
             rows.append([label, part, *(f"{_mean(chosen, f'diversity_{part}', f):.3g}" for f in fields)])
     head = ["strategy", "grasps", "PCA share 1", "2", "5", "approach angle [deg]", "entropy", "point spread [mm]"]
@@ -230,12 +243,35 @@ def _cells_table(results: Results) -> str:
     rows = []
     for r in [*results.ours, *results.baselines]:
         rows.append(
-            [r.cell.object_id, r.cell.size, r.method, r.cell.strategy, "+".join(r.cell.sides),
-             f"{r.good}/{r.candidates}", _few(r.raw[MAIN_TEST]), _few(r.ranked[MAIN_TEST]),
-             _few(r.ranked["lift 0.5 kg mu 0.6"]), _few(r.ranked[_HEAVY]), f"{r.cpu_s:.1f}", r.note]
-        )  # fmt: skip
-    head = ["object", "size", "method", "strategy", "hands", "within gates", "raw", "ranked", "lift 0.5 kg",
-            "lift 1 kg", "CPU [s]", "note"]  # fmt: skip
+            [
+                r.cell.object_id,
+                r.cell.size,
+                r.method,
+                r.cell.strategy,
+                "+".join(r.cell.sides),
+                f"{r.good}/{r.candidates}",
+                _few(r.raw[MAIN_TEST]),
+                _few(r.ranked[MAIN_TEST]),
+                _few(r.ranked["lift 0.5 kg mu 0.6"]),
+                _few(r.ranked[_HEAVY]),
+                f"{r.cpu_s:.1f}",
+                r.note,
+            ]
+        )
+    head = [
+        "object",
+        "size",
+        "method",
+        "strategy",
+        "hands",
+        "within gates",
+        "raw",
+        "ranked",
+        "lift 0.5 kg",
+        "lift 1 kg",
+        "CPU [s]",
+        "note",
+    ]
     return _table(head, rows)
 
 

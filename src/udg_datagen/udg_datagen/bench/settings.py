@@ -63,9 +63,17 @@ class BenchConfig:
 def quick(seed: int = 0, workers: int = 2) -> BenchConfig:
     """A few minutes: three objects a size."""
     return BenchConfig(
-        objects_per_size=3, candidates=80, trials=6, quality_samples=30, timed_objects=1, baseline_objects=1,
-        baseline_candidates=64, scenes=6, seed=seed, workers=workers,
-    )  # fmt: skip
+        objects_per_size=3,
+        candidates=80,
+        trials=6,
+        quality_samples=30,
+        timed_objects=1,
+        baseline_objects=1,
+        baseline_candidates=64,
+        scenes=6,
+        seed=seed,
+        workers=workers,
+    )
 
 
 class Cell(NamedTuple):

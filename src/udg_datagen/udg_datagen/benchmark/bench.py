@@ -41,11 +41,25 @@ class Task:
     def row(self, *, cause: str, note: str = "") -> Row:
         """The row of a trial of which nothing else is known."""
         return Row(
-            policy=self.key.policy, object=self.key.object, seed=self.key.seed, category=self.facts.category,
-            seen=seen_of(self.key.object, self.facts, self.entrant.trained_on), size=self.facts.size, mass_kg=0.0,
-            success=False, cause=cause, phase="", time_s=0.0, frames=0, refused=0, raised_m=0.0, final_m=0.0, x=0.0,
-            y=0.0, note=" ".join(note.split())[:_NOTE_CHARACTERS],
-        )  # fmt: skip
+            policy=self.key.policy,
+            object=self.key.object,
+            seed=self.key.seed,
+            category=self.facts.category,
+            seen=seen_of(self.key.object, self.facts, self.entrant.trained_on),
+            size=self.facts.size,
+            mass_kg=0.0,
+            success=False,
+            cause=cause,
+            phase="",
+            time_s=0.0,
+            frames=0,
+            refused=0,
+            raised_m=0.0,
+            final_m=0.0,
+            x=0.0,
+            y=0.0,
+            note=" ".join(note.split())[:_NOTE_CHARACTERS],
+        )
 
 
 class _Broken:
@@ -95,7 +109,13 @@ class Bench:
 
 def _told(row: Row, trial: Trial) -> Row:
     return replace(
-        row, success=trial.success, phase=next((p for p in reversed(PHASES) if p in trial.phases), ""),
-        time_s=round(trial.steps * STEP_S, 2), refused=trial.refused, raised_m=trial.raised_m, final_m=trial.final_m,
-        x=trial.position_xy[0], y=trial.position_xy[1],
-    )  # fmt: skip
+        row,
+        success=trial.success,
+        phase=next((p for p in reversed(PHASES) if p in trial.phases), ""),
+        time_s=round(trial.steps * STEP_S, 2),
+        refused=trial.refused,
+        raised_m=trial.raised_m,
+        final_m=trial.final_m,
+        x=trial.position_xy[0],
+        y=trial.position_xy[1],
+    )

@@ -115,12 +115,13 @@ def _row(task: Task, outcome: Outcome, cost: Cost) -> Row:
 def settings(protocol: Protocol, policies: Sequence[Entrant], limit_s: float) -> dict[str, Any]:
     """What the results follow from, apart from the code."""
     return {
-        "protocol": asdict(protocol), "limit_s": limit_s,
+        "protocol": asdict(protocol),
+        "limit_s": limit_s,
         "policies": {
             one.name: {"digest": one.digest, "data_hash": one.data_hash, "rules": one.rules} for one in policies
         },
         "code": git_hash(),
-    }  # fmt: skip
+    }
 
 
 def agree(folder: Path, now: dict[str, Any]) -> dict[str, Any]:
@@ -152,10 +153,17 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--trials", type=int, help="of each object, instead of the protocol's")
     parser.add_argument("--rules", default="paper", help=f"{', '.join(RULES)}, or both with a comma (default: paper)")
     parser.add_argument("--out", type=user_path, required=True, help="folder; the same command goes on with it")
-    parser.add_argument("--workers", type=int, help="processes (default: 1); with RAY_ADDRESS set: actors of the "
-                        "cluster (default: one for each core)")  # fmt: skip
-    parser.add_argument("--timeout", type=float, default=600.0,
-                        help="longest time for one trial, with what its policy builds once [s] (default: 600)")
+    parser.add_argument(
+        "--workers",
+        type=int,
+        help="processes (default: 1); with RAY_ADDRESS set: actors of the cluster (default: one for each core)",
+    )
+    parser.add_argument(
+        "--timeout",
+        type=float,
+        default=600.0,
+        help="longest time for one trial, with what its policy builds once [s] (default: 600)",
+    )
     parser.add_argument("--films", type=int, default=0, help="films of so many failed trials of each policy")
     return parser
 

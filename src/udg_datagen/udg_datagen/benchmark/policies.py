@@ -69,9 +69,12 @@ def _ours(name: str, argument: str) -> Entrant:
     folder = user_path(argument) if argument else Path(str(resources.files("udg_policy") / "data" / "edge"))
     checkpoint = load_checkpoint(folder)
     return Entrant(
-        name=name, make=partial(_make_ours, folder), digest=_sha256(folder / WEIGHTS_NAME),
-        data_hash=checkpoint.data_hash, trained_on=checkpoint.train_objects,
-    )  # fmt: skip
+        name=name,
+        make=partial(_make_ours, folder),
+        digest=_sha256(folder / WEIGHTS_NAME),
+        data_hash=checkpoint.data_hash,
+        trained_on=checkpoint.train_objects,
+    )
 
 
 def _make_ours(folder: Path, cell: Cell) -> Policy:
@@ -103,9 +106,12 @@ def _dp3(name: str, argument: str) -> Entrant:
     folder = user_path(argument)
     checkpoint = load(folder)
     return Entrant(
-        name=name, make=partial(_make_dp3, folder), digest=_sha256(folder / WEIGHTS_NAME),
-        data_hash=checkpoint.data_hash, trained_on=checkpoint.train_objects,
-    )  # fmt: skip
+        name=name,
+        make=partial(_make_dp3, folder),
+        digest=_sha256(folder / WEIGHTS_NAME),
+        data_hash=checkpoint.data_hash,
+        trained_on=checkpoint.train_objects,
+    )
 
 
 def _make_dp3(folder: Path, cell: Cell) -> Policy:
@@ -154,5 +160,8 @@ def _sha256(path: Path) -> str:
 
 
 _KINDS: dict[str, Callable[[str, str], Entrant]] = {
-    "ours": _ours, "planner": _planner, "dexgraspnet": _dexgraspnet, "dp3": _dp3,
-}  # fmt: skip
+    "ours": _ours,
+    "planner": _planner,
+    "dexgraspnet": _dexgraspnet,
+    "dp3": _dp3,
+}

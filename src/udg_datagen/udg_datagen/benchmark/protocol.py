@@ -39,10 +39,13 @@ PROTOCOLS = {
     for one in (
         Protocol(name="paper", objects="held_out", trials=10),
         Protocol(name="quick", objects="held_out/quick", trials=4),
-        Protocol(name="smoke", objects="train/small:1,train/medium:1,train/large:1,test/small:1,test/medium:1,"
-                 "test/large:1", trials=1),
+        Protocol(
+            name="smoke",
+            objects="train/small:1,train/medium:1,train/large:1,test/small:1,test/medium:1,test/large:1",
+            trials=1,
+        ),
     )
-}  # fmt: skip
+}
 """`paper`: 600 objects that no policy is trained on, 10 trials each; `quick`: 48 of them, 4 each; `smoke`: six of our
 own, which need no source, one each."""
 

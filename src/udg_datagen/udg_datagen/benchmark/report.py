@@ -61,13 +61,17 @@ def summary(rows: Sequence[Row]) -> dict[str, Any]:
     for policy in policies_of(counted):
         own = [row for row in counted if row.policy == policy]
         found["policies"][policy] = {
-            "trials": len(own), "objects": len({row.object for row in own}),
+            "trials": len(own),
+            "objects": len({row.object for row in own}),
             "successes": sum(row.success for row in own),
             "new_objects": _figures(cell(own, NEW, _WHOLE)),
-            **{seen: {size: _figures(cell(own, (seen,), size)) for size in (*SIZES, _WHOLE)}
-               for seen in SEEN if any(row.seen == seen for row in own)},
+            **{
+                seen: {size: _figures(cell(own, (seen,), size)) for size in (*SIZES, _WHOLE)}
+                for seen in SEEN
+                if any(row.seen == seen for row in own)
+            },
             "causes": dict(Counter(row.cause for row in own if not row.success).most_common()),
-        }  # fmt: skip
+        }
     found["paired"] = {
         f"{b} - {a}": {name: None if value != value else round(value, 5) for name, value in one._asdict().items()}
         for a, b, one in differences(counted)
@@ -117,12 +121,21 @@ def _paired(rows: Sequence[Row]) -> Table:
         return "-" if value != value else f"{100 * value:+.1f}"
 
     lines = [
-        (f"{b} - {a}", str(one.trials), str(one.objects), f"{percent(one.difference)} [{percent(one.lower)}, "
-         f"{percent(one.upper)}]", f"{one.p:.2g}")
+        (
+            f"{b} - {a}",
+            str(one.trials),
+            str(one.objects),
+            f"{percent(one.difference)} [{percent(one.lower)}, {percent(one.upper)}]",
+            f"{one.p:.2g}",
+        )
         for a, b, one in differences(rows)
-    ]  # fmt: skip
-    return Table("Policies on the same trials", ("", "trials", "objects", "difference [%]", "p"), lines,
-                 "p: of a test that exchanges two policies in all trials of an object at once.")  # fmt: skip
+    ]
+    return Table(
+        "Policies on the same trials",
+        ("", "trials", "objects", "difference [%]", "p"),
+        lines,
+        "p: of a test that exchanges two policies in all trials of an object at once.",
+    )
 
 
 def _causes(rows: Sequence[Row]) -> Table:
@@ -130,12 +143,16 @@ def _causes(rows: Sequence[Row]) -> Table:
 
 
 def _phases(rows: Sequence[Row]) -> Table:
-    return _counts("How far failed trials got", [row for row in rows if not row.success], rows, "phase",
-                   lambda row: row.phase or "not there")  # fmt: skip
+    return _counts(
+        "How far failed trials got",
+        [row for row in rows if not row.success],
+        rows,
+        "phase",
+        lambda row: row.phase or "not there",
+    )
 
 
-def _counts(title: str, chosen: Sequence[Row], rows: Sequence[Row], what: str,
-            of: Callable[[Row], str]) -> Table:  # fmt: skip
+def _counts(title: str, chosen: Sequence[Row], rows: Sequence[Row], what: str, of: Callable[[Row], str]) -> Table:
     names = policies_of(rows)
     counts = Counter((row.policy, of(row)) for row in chosen)
     kinds = [kind for kind, _ in Counter(of(row) for row in chosen).most_common()]
@@ -146,10 +163,13 @@ def _categories(rows: Sequence[Row]) -> Table:
     names = policies_of(rows)
     of = {kind: [row for row in rows if row.category == kind] for kind in sorted({row.category for row in rows})}
     lines = [
-        (category, str(len({row.object for row in chosen})),
-         *(str(share(outcomes(row for row in chosen if row.policy == name))) for name in names))
+        (
+            category,
+            str(len({row.object for row in chosen})),
+            *(str(share(outcomes(row for row in chosen if row.policy == name))) for name in names),
+        )
         for category, chosen in of.items()
-    ]  # fmt: skip
+    ]
     return Table("By category", ("category", "objects", *names), lines)
 
 
@@ -172,7 +192,7 @@ def extremes(rows: Sequence[Row], count: int) -> tuple[list[str], list[str]]:
         one[1] += 1
     order = sorted(sums, key=lambda name: (sums[name][0] / sums[name][1], name))
     half = min(count, len(order) // 2)
-    return order[:half], order[len(order) - half:][::-1]
+    return order[:half], order[len(order) - half :][::-1]
 
 
 _STYLE = """body{font:15px/1.5 system-ui,sans-serif;max-width:1100px;margin:2em auto;padding:0 1em;color:#222}
@@ -198,8 +218,13 @@ def page(found: Sequence[Table], told: Mapping[str, Any], pictures: Mapping[str,
     return "\n".join(parts) + "\n"
 
 
-def write_report(folder: Path, rows: Sequence[Row], told: Mapping[str, Any], pictures: Mapping[str, str] | None = None,
-                 films: Mapping[str, str] | None = None) -> None:  # fmt: skip
+def write_report(
+    folder: Path,
+    rows: Sequence[Row],
+    told: Mapping[str, Any],
+    pictures: Mapping[str, str] | None = None,
+    films: Mapping[str, str] | None = None,
+) -> None:
     """Tables (Markdown), figures (JSON) and the page into the folder."""
     found = tables(rows)
     write_atomically(folder / TABLES_NAME, "# Benchmark\n\n" + markdown(found))

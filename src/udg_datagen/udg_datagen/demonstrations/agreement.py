@@ -121,10 +121,15 @@ def run_job(job: Job) -> Row | None:
     pairs = [difference(a, b) for a, b in combinations(found, 2)]
     steps = [difference(again[0], took) for took in nearby if again[0] is not None and took is not None]
     return Row(
-        object=job.object, size_class=target.size_class, scene=job.scene, method=job.method,
-        chosen=len(found) + sum(took is not None for took in nearby), asked=job.seeds + job.moves,
-        repeat=tuple(pairs), continuity=tuple(steps),
-    )  # fmt: skip
+        object=job.object,
+        size_class=target.size_class,
+        scene=job.scene,
+        method=job.method,
+        chosen=len(found) + sum(took is not None for took in nearby),
+        asked=job.seeds + job.moves,
+        repeat=tuple(pairs),
+        continuity=tuple(steps),
+    )
 
 
 def placement(target: ObjectModel, rng: np.random.Generator) -> np.ndarray | None:
@@ -223,8 +228,10 @@ def run(arguments: Sequence[str] | None = None) -> None:
     methods = METHODS[:1] if options.no_before else METHODS
     jobs = [
         Job(name, options.scene_seed + scene, method, options.seeds, options.moves, config)
-        for name in objects for scene in range(options.scenes) for method in methods
-    ]  # fmt: skip
+        for name in objects
+        for scene in range(options.scenes)
+        for method in methods
+    ]
     out = check_folder(options.out if options.force else next_free(options.out))
     rows = [row for row in _rows(jobs, options.workers) if row is not None]
     rows.sort(key=lambda row: (row.object, row.scene, row.method))
@@ -270,8 +277,10 @@ def _rows(jobs: Sequence[Job], workers: int) -> Iterator[Row | None]:
 
 
 def _print_tables(rows: Sequence[Row]) -> None:
-    print("method  size     scenes | repeat: mm p50, p90   deg p50, p90   rad p50   sides strategy | "
-          "continuity: mm p50, p90   deg p50, p90")  # fmt: skip
+    print(
+        "method  size     scenes | repeat: mm p50, p90   deg p50, p90   rad p50   sides strategy | "
+        "continuity: mm p50, p90   deg p50, p90"
+    )
     for method in METHODS:
         for size in (*SIZES, "all"):
             mine = [row for row in rows if row.method == method and size in ("all", row.size_class)]
@@ -279,10 +288,12 @@ def _print_tables(rows: Sequence[Row]) -> None:
                 continue
             result = figures(mine)
             r, c = result["repeat"], result["continuity"]
-            print(f"{method:7s} {size:8s} {len(mine):6d} | {r['position_mm_p50']:8.1f} {r['position_mm_p90']:8.1f} "
-                  f"{r['rotation_deg_p50']:6.1f} {r['rotation_deg_p90']:6.1f} {r['finger_rad_p50']:8.2f} "
-                  f"{r['same_sides']:8.2f} {r['same_strategy']:6.2f}  | {c['position_mm_p50']:8.1f} "
-                  f"{c['position_mm_p90']:8.1f} {c['rotation_deg_p50']:6.1f} {c['rotation_deg_p90']:6.1f}")  # fmt: skip
+            print(
+                f"{method:7s} {size:8s} {len(mine):6d} | {r['position_mm_p50']:8.1f} {r['position_mm_p90']:8.1f} "
+                f"{r['rotation_deg_p50']:6.1f} {r['rotation_deg_p90']:6.1f} {r['finger_rad_p50']:8.2f} "
+                f"{r['same_sides']:8.2f} {r['same_strategy']:6.2f}  | {c['position_mm_p50']:8.1f} "
+                f"{c['position_mm_p90']:8.1f} {c['rotation_deg_p50']:6.1f} {c['rotation_deg_p90']:6.1f}"
+            )
 
 
 def main() -> None:

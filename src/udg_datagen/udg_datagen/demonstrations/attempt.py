@@ -169,8 +169,13 @@ class Attempter:
         """The episode of a task; time is added to the watch by STEPS. Raises Rejected."""
         scene = self.place(object_id, seed, watch)
         plan = self._plan(scene, seed, watch)
-        what = {"strategy": plan.strategy, "sides": list(plan.sides), "noisy": scene.noisy, "mass_kg": scene.mass_kg,
-                "motion": plan.motion}
+        what = {
+            "strategy": plan.strategy,
+            "sides": list(plan.sides),
+            "noisy": scene.noisy,
+            "mass_kg": scene.mass_kg,
+            "motion": plan.motion,
+        }
         try:
             with watch.time("execute"):
                 execution = execute(plan, self._world, scene.demo, scene.rng, self._gate)
@@ -202,10 +207,21 @@ class Attempter:
             world.reset(q=start, object=target, T_world_object=placed, mass_kg=mass_kg, friction=friction)
             world.settle()
         return Scene(
-            object=object_id, target=target, T_world_object=world.T_world_object, pose_index=pose_index,
-            start=start, demo=demo, noisy=noisy, mass_kg=mass_kg, friction=friction, stiffness=stiffness,
-            damping=damping, whole_images=whole_images, observer=self._observer(rig, watch), rng=rng,
-        )  # fmt: skip
+            object=object_id,
+            target=target,
+            T_world_object=world.T_world_object,
+            pose_index=pose_index,
+            start=start,
+            demo=demo,
+            noisy=noisy,
+            mass_kg=mass_kg,
+            friction=friction,
+            stiffness=stiffness,
+            damping=damping,
+            whole_images=whole_images,
+            observer=self._observer(rig, watch),
+            rng=rng,
+        )
 
     def episode(
         self, scene: Scene, plan: Plan, execution: Execution, noise_seed: int, watch: Stopwatch, **meta: object
@@ -221,12 +237,21 @@ class Attempter:
             stage=execution.stages,
             T_world_object=execution.T_world_object,
             meta={
-                "object": scene.object, "success": True, "noisy": scene.noisy,
-                "sides": list(plan.sides), "strategy": plan.strategy, "motion": plan.motion, "pose": scene.pose_index,
+                "object": scene.object,
+                "success": True,
+                "noisy": scene.noisy,
+                "sides": list(plan.sides),
+                "strategy": plan.strategy,
+                "motion": plan.motion,
+                "pose": scene.pose_index,
                 "expert": f"{config.expert} {config.expert_version}",
-                "mass_kg": scene.mass_kg, "friction": scene.friction, "stiffness_scale": scene.stiffness,
+                "mass_kg": scene.mass_kg,
+                "friction": scene.friction,
+                "stiffness_scale": scene.stiffness,
                 "damping_scale": scene.damping,
-                "size_class": target.size_class, "category": target.category, "split": target.split,
+                "size_class": target.size_class,
+                "category": target.category,
+                "split": target.split,
                 "cameras": [
                     {"name": camera.name, "T_world_camera": np.asarray(camera.T_world_camera).tolist()}
                     for camera in scene.observer.cameras
@@ -305,10 +330,12 @@ class Observer:
         for the about one stray point a cloud that the noise on the robot's surface leaves.
         """
         self._rig.reset(seed)
-        return np.stack([
-            self.look(q, T_world_object, target, watch, whole_images)
-            for q, T_world_object in zip(execution.q, execution.T_world_object, strict=True)
-        ])
+        return np.stack(
+            [
+                self.look(q, T_world_object, target, watch, whole_images)
+                for q, T_world_object in zip(execution.q, execution.T_world_object, strict=True)
+            ]
+        )
 
     def reset(self, seed: int) -> None:
         """Start the noise of the depth images anew."""

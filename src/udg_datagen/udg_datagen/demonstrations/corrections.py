@@ -100,8 +100,12 @@ class Corrector(Attempter):
         steps, refused = self._act(scene, choice, drive, task, rng, watch)
         if world.T_world_object[2, 3] - scene.T_world_object[2, 3] > config.lifted_m:
             raise Rejected(NOT_NEEDED, policy_steps=steps)
-        what = {"sides": list(choice.reach.sides), "strategy": choice.grasps.strategy, "noisy": False,
-                "policy_steps": steps}
+        what = {
+            "sides": list(choice.reach.sides),
+            "strategy": choice.grasps.strategy,
+            "noisy": False,
+            "policy_steps": steps,
+        }
         with watch.time("plan"):
             now = self._expert.again(choice, scene.target, world.T_world_object)
             if now is None:
@@ -127,9 +131,14 @@ class Corrector(Attempter):
         return choice
 
     def _act(
-        self, scene: Scene, choice: Choice, drive: CommandDrive, task: CorrectionTask, rng: np.random.Generator,
+        self,
+        scene: Scene,
+        choice: Choice,
+        drive: CommandDrive,
+        task: CorrectionTask,
+        rng: np.random.Generator,
         watch: Stopwatch,
-    ) -> tuple[int, int]:  # fmt: skip
+    ) -> tuple[int, int]:
         """Let the policy act until the expert's turn; its steps, and how many commands the filter held back."""
         config, world = self._corrections, self._world
         near = bool(rng.random() < config.near_share)
@@ -181,8 +190,13 @@ def correction_tasks(data: EpisodeDataset, attempts: int, seed: int) -> list[Cor
 
     In an order of their own that follows from the seed, which is also the first draw.
     """
-    scenes = sorted({(str(meta["object"]), int(meta["seed"])) for meta in map(data.meta, range(len(data)))
-                     if "correction" not in meta})  # fmt: skip
+    scenes = sorted(
+        {
+            (str(meta["object"]), int(meta["seed"]))
+            for meta in map(data.meta, range(len(data)))
+            if "correction" not in meta
+        }
+    )
     if not scenes:
         raise FactoryError(f"{data.folder}: holds no demonstrations; valid: a data set of `make demos`")
     order = np.random.default_rng(seed).permutation(len(scenes))
@@ -207,12 +221,17 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--episodes", type=int, default=90, help="attempts in all, over the scenes (default: 90)")
     parser.add_argument("--seed", type=int, default=0, help="of the moments; another one adds others (default: 0)")
     parser.add_argument(
-        "--workers", type=int, default=None,
+        "--workers",
+        type=int,
+        default=None,
         help="processes (default: 1); with RAY_ADDRESS set: actors of the cluster (default: one for each core)",
-    )  # fmt: skip
-    parser.add_argument("--near-share", type=float, default=None,
-                        help="attempts that are taken over near the grasp (default: "
-                        f"{CorrectionConfig.near_share})")  # fmt: skip
+    )
+    parser.add_argument(
+        "--near-share",
+        type=float,
+        default=None,
+        help=f"attempts that are taken over near the grasp (default: {CorrectionConfig.near_share})",
+    )
     add_config(parser, CorrectionConfig(), "{attempt: {friction: [0.4, 1.0]}}")
     parser.add_argument("--timeout", type=float, default=900.0, help="longest time for one job [s] (default: 900)")
     return parser
@@ -240,9 +259,12 @@ def run(arguments: Sequence[str] | None = None) -> None:
         config = replace(config, near_share=options.near_share)
     tasks = correction_tasks(EpisodeDataset(options.data), options.episodes, options.seed)
     make_dataset(
-        options.out, config, config.attempt, tasks,
+        options.out,
+        config,
+        config.attempt,
+        tasks,
         lambda: make_pool(config, checkpoint, options.workers, options.timeout),
-    )  # fmt: skip
+    )
 
 
 def main() -> None:

@@ -66,11 +66,14 @@ def summarise_attempts(accounts: Sequence[dict[str, Any]]) -> dict[str, Any]:
     successes = sum(a["result"] == "success" for a in accounts)
     unplanned = sum(a["result"] in UNPLANNED for a in accounts)  # as `make demos` counts; the rest: no_rest, ...
     return {
-        "attempted": len(accounts), "executed": executed, "successes": successes,
+        "attempted": len(accounts),
+        "executed": executed,
+        "successes": successes,
         "success_rate": round(successes / executed, 4) if executed else None,
         "unplanned_share": round(unplanned / len(accounts), 4) if accounts else None,
         "not_tried_share": round(1.0 - (executed + unplanned) / len(accounts), 4) if accounts else None,
-        "by_size": group(accounts, "size_class"), "by_strategy": group(accounts, "strategy"),
+        "by_size": group(accounts, "size_class"),
+        "by_strategy": group(accounts, "strategy"),
         "reasons": dict(Counter(str(a["result"]) for a in accounts if a["result"] != "success").most_common()),
     }
 
@@ -119,9 +122,13 @@ def summarise(dataset: EpisodeDataset) -> dict[str, Any]:
     accounts = [{"size_class": sizes.get(str(a.get("object")), UNKNOWN), **a} for a in read_accounts(dataset.folder)]
     size = dataset.bytes
     return {
-        "episodes": len(dataset), "frames": sum(lengths), "objects": len(sizes),
+        "episodes": len(dataset),
+        "frames": sum(lengths),
+        "objects": len(sizes),
         "frames_of_an_episode": {"least": min(lengths), "median": float(np.median(lengths)), "most": max(lengths)},
-        "bytes_a_frame": round(size / sum(lengths)), "megabytes": round(size / 1e6, 1), "hash": dataset.hash(),
+        "bytes_a_frame": round(size / sum(lengths)),
+        "megabytes": round(size / 1e6, 1),
+        "hash": dataset.hash(),
         "episodes_by_size": _counts(m.get("size_class", UNKNOWN) for m in metas),
         "episodes_by_strategy": _counts(m.get("strategy", UNKNOWN) for m in metas),
         "episodes_by_sides": _counts("+".join(m.get("sides", [UNKNOWN])) for m in metas),
@@ -160,8 +167,9 @@ def find_episode(dataset: EpisodeDataset, name: str) -> Path | None:
     for path in dataset.paths:
         if path.stem == stem:
             return path
-    raise UdgError(f"--replay {name}: no such episode in {dataset.folder}; valid are none, first, "
-                   f"{dataset.paths[0].stem}, ...")
+    raise UdgError(
+        f"--replay {name}: no such episode in {dataset.folder}; valid are none, first, {dataset.paths[0].stem}, ..."
+    )
 
 
 def _print_table(title: str, rows: dict[str, dict[str, Any]]) -> None:
@@ -176,9 +184,11 @@ def _print_table(title: str, rows: dict[str, dict[str, Any]]) -> None:
 def print_summary(summary: dict[str, Any]) -> None:
     """The summary for people."""
     length, attempts = summary["frames_of_an_episode"], summary["attempts"]
-    print(f"{summary['episodes']} episodes of {summary['objects']} objects, {summary['frames']} frames "
-          f"({length['least']} to {length['most']} an episode), {summary['megabytes']} MB, "
-          f"{summary['bytes_a_frame']} bytes a frame")
+    print(
+        f"{summary['episodes']} episodes of {summary['objects']} objects, {summary['frames']} frames "
+        f"({length['least']} to {length['most']} an episode), {summary['megabytes']} MB, "
+        f"{summary['bytes_a_frame']} bytes a frame"
+    )
     for key in ("size", "strategy", "sides"):
         print(f"  by {key}: " + ", ".join(f"{k} {v}" for k, v in summary[f"episodes_by_{key}"].items()))
     if attempts["attempted"]:
@@ -195,8 +205,9 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--verify", action="store_true", help="unpack all episodes and check every checksum and hash")
     parser.add_argument("--out", type=user_path, help="folder for the pictures (default: info/ inside the dataset)")
     parser.add_argument("--pictures", type=int, default=12, help="episodes on the contact sheet; 0: none (default: 12)")
-    parser.add_argument("--replay", default="first", help="episode to make a video of: a name, first or none "
-                                                          "(default: first)")
+    parser.add_argument(
+        "--replay", default="first", help="episode to make a video of: a name, first or none (default: first)"
+    )
     return parser
 
 

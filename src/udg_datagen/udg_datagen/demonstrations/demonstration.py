@@ -69,8 +69,19 @@ class DemoConfig:
     def __post_init__(self) -> None:
         if not 0.0 <= self.noise_correlation < 1.0:
             raise UdgError(f"noise_correlation is {self.noise_correlation}, valid: 0 <= x < 1")
-        positive = ("step_s", "arm_speed_rad_s", "arm_acceleration_rad_s2", "hand_speed_rad_s", "close_s", "squeeze_s",
-                    "hand_acceleration_rad_s2", "approach_speed_m_s", "lift_speed_m_s", "corner_rad", "paths_tried")
+        positive = (
+            "step_s",
+            "arm_speed_rad_s",
+            "arm_acceleration_rad_s2",
+            "hand_speed_rad_s",
+            "close_s",
+            "squeeze_s",
+            "hand_acceleration_rad_s2",
+            "approach_speed_m_s",
+            "lift_speed_m_s",
+            "corner_rad",
+            "paths_tried",
+        )
         for name in positive:
             if getattr(self, name) <= 0:
                 raise UdgError(f"{name} is {getattr(self, name)}, valid: > 0")
@@ -169,7 +180,7 @@ class DemoPlanner:
             if not entry.closing:
                 approach[:, part_indices(f"{hand.side}_hand")] = hand.q_pregrasp
         config = self._config
-        waypoints = np.concatenate([q[None], approach[entry.first:]])
+        waypoints = np.concatenate([q[None], approach[entry.first :]])
         lengths_m = np.full(len(waypoints) - 1, choice.grasps.pregrasp_distance / (len(approach) - 1))
         lengths_m[0] = entry.distance_m
         moves = np.abs(np.diff(waypoints, axis=0)).max(axis=1)
@@ -304,9 +315,12 @@ class DemoPlanner:
             return time_path(waypoints, velocity, self._acceleration, self._config.step_s, corner_rad)
         before = waypoints[0] - _RUN_UP_RAD / reach * (waypoints[1] - waypoints[0])
         q, at = time_path(
-            np.concatenate([before[None], waypoints]), np.concatenate([velocity[:1], velocity]), self._acceleration,
-            self._config.step_s, corner_rad,
-        )  # fmt: skip
+            np.concatenate([before[None], waypoints]),
+            np.concatenate([velocity[:1], velocity]),
+            self._acceleration,
+            self._config.step_s,
+            corner_rad,
+        )
         # Steps that begin at the first waypoint, whenever that is passed.
         q, at, number = np.concatenate([before[None], q]), np.concatenate([[0.0], at]), np.arange(len(q) + 1.0)
         when = np.append(np.arange(np.interp(1.0, at, number) + 1.0, len(q) - 1.0), len(q) - 1.0)
@@ -371,8 +385,13 @@ def _entry(choice: Choice, q: np.ndarray) -> _Entry | None:
 def _distance_m(reach: Reach, index: int, q: np.ndarray) -> float:
     """From q (36,) to a configuration of the approach, of the hand that is farthest."""
     return max(
-        float(np.linalg.norm(hand_pose(side, reach.approach[side][index])[:3, 3]
-                             - hand_pose(side, q[part_indices(f"{side}_arm")])[:3, 3])) for side in reach.sides
+        float(
+            np.linalg.norm(
+                hand_pose(side, reach.approach[side][index])[:3, 3]
+                - hand_pose(side, q[part_indices(f"{side}_arm")])[:3, 3]
+            )
+        )
+        for side in reach.sides
     )
 
 

@@ -70,14 +70,22 @@ def account_of(task: Task, attempt: Callable[[], Episode], watch: Stopwatch) -> 
     data = None
     try:
         episode = attempt()
-        account |= {"frames": len(episode), "sides": episode.meta["sides"], "strategy": episode.meta["strategy"],
-                    "noisy": episode.meta["noisy"], "motion": episode.meta["motion"]}
+        account |= {
+            "frames": len(episode),
+            "sides": episode.meta["sides"],
+            "strategy": episode.meta["strategy"],
+            "noisy": episode.meta["noisy"],
+            "motion": episode.meta["motion"],
+        }
         with watch.time("write"):
             data = encode_episode(episode)
     except Rejected as rejected:
         account |= {"result": rejected.reason, **rejected.facts}
-    account |= {"executed": account["result"] not in NOT_EXECUTED, "seconds": round(sum(watch.seconds.values()), 2),
-                "seconds_by_stage": rounded(watch.seconds)}
+    account |= {
+        "executed": account["result"] not in NOT_EXECUTED,
+        "seconds": round(sum(watch.seconds.values()), 2),
+        "seconds_by_stage": rounded(watch.seconds),
+    }
     return Made(account=account, episode=data)
 
 
@@ -217,9 +225,13 @@ def run_factory(
     running: dict[Hashable, tuple[int, Task | Preparation]] = {}
     frames = 0
     bar = tqdm(
-        total=len(left), desc="demonstrations", unit="attempt", smoothing=0.02, disable=not progress,
+        total=len(left),
+        desc="demonstrations",
+        unit="attempt",
+        smoothing=0.02,
+        disable=not progress,
         mininterval=0.5 if sys.stderr.isatty() else 30.0,
-    )  # fmt: skip
+    )
     with bar:
         while queue or pool.busy:
             while pool.idle and queue:
@@ -281,11 +293,20 @@ def _results(
 
 
 def _lost(task: Task, result: str, outcome: Outcome, state: _Progress) -> Made:
-    return Made(account={
-        "object": task.object, "seed": task.seed, "result": result, "frames": 0, "executed": False, "seconds": 0.0,
-        "seconds_by_stage": {}, "size_class": state.sizes.get(task.object, "unknown"), "message": outcome.message,
-        "details": outcome.details,
-    })
+    return Made(
+        account={
+            "object": task.object,
+            "seed": task.seed,
+            "result": result,
+            "frames": 0,
+            "executed": False,
+            "seconds": 0.0,
+            "seconds_by_stage": {},
+            "size_class": state.sizes.get(task.object, "unknown"),
+            "message": outcome.message,
+            "details": outcome.details,
+        }
+    )
 
 
 def summarise(accounts: Sequence[dict[str, Any]], preparation_s: Mapping[str, float] | None = None) -> dict[str, Any]:
@@ -327,7 +348,9 @@ def _row(accounts: Sequence[dict[str, Any]]) -> dict[str, Any]:
     executed = sum(account["result"] not in NOT_EXECUTED for account in accounts)
     successes = sum(account["result"] == "success" for account in accounts)
     return {
-        "attempted": len(accounts), "executed": executed, "successes": successes,
+        "attempted": len(accounts),
+        "executed": executed,
+        "successes": successes,
         "success_rate": _share(successes, executed),
     }
 
@@ -366,18 +389,21 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=int, default=0, help="first seed of each object (default: 0)")
     parser.add_argument("--out", type=user_path, required=True, help="folder of the dataset; resumed when it exists")
     parser.add_argument(
-        "--workers", type=int, default=None,
+        "--workers",
+        type=int,
+        default=None,
         help="processes (default: 1); with RAY_ADDRESS set: actors of the cluster (default: one for each core)",
-    )  # fmt: skip
+    )
     add_config(parser, AttemptConfig(), "{friction: [0.4, 1.0], demo: {hold_s: 1.0}}")
     parser.add_argument("--noisy-share", type=float, help="attempts with noise on the executed command (default: 0.5)")
     parser.add_argument(
         "--poses", type=int, help="resting poses used of each object, the likeliest (default: all, as in the trials)"
     )
     parser.add_argument(
-        "--expert", choices=("scene", "spread"),
+        "--expert",
+        choices=("scene", "spread"),
         help="scene: the same grasp in the same scene; spread: the nearest of few that differ (default: scene)",
-    )  # fmt: skip
+    )
     parser.add_argument("--timeout", type=float, default=900.0, help="longest time for one job [s] (default: 900)")
     return parser
 

@@ -46,7 +46,6 @@ def _stage(number: int) -> str:
     return Stage(number).name.lower() if number in set(Stage) else f"stage {number}"
 
 
-
 class EpisodeRenderer:
     """Draws the steps of episodes from one viewpoint."""
 

@@ -68,9 +68,7 @@ def execute(
         if judge.success:
             break
     judge.conclude()
-    return Execution(
-        q=np.array(measured), T_world_object=np.array(objects), targets=plan.targets, stages=plan.stages
-    )
+    return Execution(q=np.array(measured), T_world_object=np.array(objects), targets=plan.targets, stages=plan.stages)
 
 
 def _deviating(target: np.ndarray, noise: np.ndarray, gate: OfflineFilter | None) -> np.ndarray:
@@ -129,7 +127,6 @@ class CommandDrive:
             self._world.set_target(command)
             self._world.step_until(self._start_s + self._now_ns * 1e-9)
             judge.look(stage)
-
 
     def play(self, chunk: np.ndarray) -> int:
         """One step of a policy's chunk (K, 36) [rad]; returns how many commands the filter held back."""

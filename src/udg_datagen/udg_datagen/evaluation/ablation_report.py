@@ -57,9 +57,14 @@ def success(runs: Sequence[Run], group: str) -> dict[str, Any]:
     trials, successes = sum(map(len, outcomes)), sum(map(sum, outcomes))
     low, high = wilson_interval(successes, trials)
     by_seed = [sum(of_run) / len(of_run) for of_run in outcomes if of_run]
-    return {"trials": trials, "successes": successes, "rate": round(successes / trials, 4) if trials else None,
-            "interval_95": [round(low, 3), round(high, 3)], "by_seed": [round(rate, 4) for rate in by_seed],
-            "seeds": student_interval(by_seed)}
+    return {
+        "trials": trials,
+        "successes": successes,
+        "rate": round(successes / trials, 4) if trials else None,
+        "interval_95": [round(low, 3), round(high, 3)],
+        "by_seed": [round(rate, 4) for rate in by_seed],
+        "seeds": student_interval(by_seed),
+    }
 
 
 def difference(runs: Sequence[Run], reference: Sequence[Run], group: str) -> dict[str, Any]:
@@ -77,11 +82,13 @@ def difference(runs: Sequence[Run], reference: Sequence[Run], group: str) -> dic
     return {"seeds": student_interval(by_seed), "won": int(won), "lost": int(lost), "sign_test_p": round(sign, 4)}
 
 
-def report_of(runs: Sequence[Run], variants: Sequence[str], plan: dict[str, Any], failures: Sequence[str]
-              ) -> dict[str, Any]:
+def report_of(
+    runs: Sequence[Run], variants: Sequence[str], plan: dict[str, Any], failures: Sequence[str]
+) -> dict[str, Any]:
     """The report as JSON values; the first variant is what the others are compared with."""
-    by_variant = {name: sorted((run for run in runs if run.variant == name), key=lambda run: run.seed)
-                  for name in variants}
+    by_variant = {
+        name: sorted((run for run in runs if run.variant == name), key=lambda run: run.seed) for name in variants
+    }
     rows: dict[str, dict[str, Any]] = {}
     for name, own in by_variant.items():
         keys = sorted(set.intersection(*(set(run.validation) for run in own))) if own else []
@@ -91,12 +98,23 @@ def report_of(runs: Sequence[Run], variants: Sequence[str], plan: dict[str, Any]
             "success": {group: success(own, group) for group in GROUPS},
             "difference": {group: difference(own, by_variant[variants[0]], group) for group in GROUPS},
         }
-    summary = {"steps": plan["steps"], "failed_runs": len(failures), "variants": {
-        name: {"seeds": len(row["seeds"]), "success": row["success"]["all"]["rate"],
-               "interval_95": row["success"]["all"]["interval_95"], "known": row["success"]["known"]["rate"],
-               "unseen": row["success"]["unseen"]["rate"], "over_seeds": row["success"]["all"]["seeds"],
-               "difference": row["difference"]["all"]["seeds"],
-               "validation_l1": row["validation"].get("l1", student_interval([]))} for name, row in rows.items()}}
+    summary = {
+        "steps": plan["steps"],
+        "failed_runs": len(failures),
+        "variants": {
+            name: {
+                "seeds": len(row["seeds"]),
+                "success": row["success"]["all"]["rate"],
+                "interval_95": row["success"]["all"]["interval_95"],
+                "known": row["success"]["known"]["rate"],
+                "unseen": row["success"]["unseen"]["rate"],
+                "over_seeds": row["success"]["all"]["seeds"],
+                "difference": row["difference"]["all"]["seeds"],
+                "validation_l1": row["validation"].get("l1", student_interval([])),
+            }
+            for name, row in rows.items()
+        },
+    }
     return {"summary": summary, "variants": rows, "plan": plan, "failures": list(failures)}
 
 
@@ -104,19 +122,38 @@ def table_of(report: dict[str, Any]) -> str:
     """The report as a page in Markdown."""
     first = next(iter(report["variants"]))
     plan = report["plan"]
-    lines = ["# Study of variants", "",
-             f"{plan['steps']} steps each; trials of each policy: {len(plan['known'])} on objects of the training, "
-             f"{len(plan['unseen'])} on objects held out. Intervals: 95 %.", "",
-             f"| variant | seeds | L1 | NLL | known | unseen | all | mean over seeds | less {first} | won / lost |",
-             "|---|---|---|---|---|---|---|---|---|---|"]
+    lines = [
+        "# Study of variants",
+        "",
+        f"{plan['steps']} steps each; trials of each policy: {len(plan['known'])} on objects of the training, "
+        f"{len(plan['unseen'])} on objects held out. Intervals: 95 %.",
+        "",
+        f"| variant | seeds | L1 | NLL | known | unseen | all | mean over seeds | less {first} | won / lost |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+    ]
     for name, row in report["variants"].items():
         rates = [_rate(row["success"][group]) for group in GROUPS]
         apart = row["difference"]["all"]
         versus = "" if name == first else _mean(apart["seeds"], 100.0, 1, " points")
         counts = "" if name == first else f"{apart['won']} / {apart['lost']} (p {apart['sign_test_p']:.2g})"
         validation = [_mean(row["validation"].get(key, student_interval([])), 1.0, 4, "") for key in ("l1", "nll")]
-        lines.append("| " + " | ".join([name, str(len(row["seeds"])), *validation, rates[1], rates[2], rates[0],
-                                        _mean(row["success"]["all"]["seeds"], 100.0, 1, " %"), versus, counts]) + " |")
+        lines.append(
+            "| "
+            + " | ".join(
+                [
+                    name,
+                    str(len(row["seeds"])),
+                    *validation,
+                    rates[1],
+                    rates[2],
+                    rates[0],
+                    _mean(row["success"]["all"]["seeds"], 100.0, 1, " %"),
+                    versus,
+                    counts,
+                ]
+            )
+            + " |"
+        )
     if report["failures"]:
         lines += ["", "Runs that failed:", "", *(f"- {line}" for line in report["failures"])]
     return "\n".join([*lines, "", f"![success]({PICTURE})", ""])
@@ -148,12 +185,19 @@ def picture_of(report: dict[str, Any]) -> bytes:
         rates = np.array([row["rate"] if row["rate"] is not None else 0.0 for row in rows])
         bounds = np.array([row["interval_95"] for row in rows])
         errors = np.clip(np.stack([rates - bounds[:, 0], bounds[:, 1] - rates]), 0.0, None)
-        axes.bar(places + shift, 100.0 * rates, 0.36, yerr=100.0 * errors, capsize=4, color=colour,
-                 label=f"{group} objects")
+        axes.bar(
+            places + shift, 100.0 * rates, 0.36, yerr=100.0 * errors, capsize=4, color=colour, label=f"{group} objects"
+        )
         for place, row in zip(places + shift, rows, strict=True):
             seeds = 100.0 * np.array(row["by_seed"])
-            axes.plot(place + 0.05 * (np.arange(len(seeds)) - (len(seeds) - 1) / 2), seeds, "o", markersize=4,
-                      color="black", markerfacecolor="white")
+            axes.plot(
+                place + 0.05 * (np.arange(len(seeds)) - (len(seeds) - 1) / 2),
+                seeds,
+                "o",
+                markersize=4,
+                color="black",
+                markerfacecolor="white",
+            )
     axes.set_xticks(places, [name.replace("_", "\n") for name in names])
     axes.set_ylim(0.0, 100.0)
     axes.set_ylabel("lifted and held [%]")

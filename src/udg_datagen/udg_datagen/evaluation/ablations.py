@@ -59,18 +59,35 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "batch_norm": {"encoder": {"batch_norm": True, "layer_norm": False}},
     "layer_norm": {"encoder": {"batch_norm": False, "layer_norm": True}},
     "no_mirror": {"train": {"mirror": False}},
-    "no_noise": {"train": {"point_noise_m": 0.0, "cloud_noise_m": 0.0, "hand_noise_m": 0.0, "hand_noise_rad": 0.0,
-                           "joint_noise_rad": 0.0, "scene_shift_m": 0.0, "scene_turn_rad": 0.0}},
+    "no_noise": {
+        "train": {
+            "point_noise_m": 0.0,
+            "cloud_noise_m": 0.0,
+            "hand_noise_m": 0.0,
+            "hand_noise_rad": 0.0,
+            "joint_noise_rad": 0.0,
+            "scene_shift_m": 0.0,
+            "scene_turn_rad": 0.0,
+        }
+    },
     "moved_scene": {"train": {"scene_shift_m": 0.02, "scene_turn_rad": 0.1}},
     "still_scene": {"train": {"scene_shift_m": 0.0, "scene_turn_rad": 0.0}},
-    "width_64": {"encoder": {"widths_1": [16, 32], "widths_2": [64]},
-                 "decoder": {"width": 64, "heads": 4, "layers": 2}},
-    "width_128": {"encoder": {"widths_1": [32, 64], "widths_2": [128]},
-                  "decoder": {"width": 128, "heads": 4, "layers": 2}},
-    "width_192": {"encoder": {"widths_1": [48, 96], "widths_2": [192]},
-                  "decoder": {"width": 192, "heads": 6, "layers": 3}},
-    "width_256": {"encoder": {"widths_1": [64, 128], "widths_2": [256]},
-                  "decoder": {"width": 256, "heads": 8, "layers": 3}},
+    "width_64": {
+        "encoder": {"widths_1": [16, 32], "widths_2": [64]},
+        "decoder": {"width": 64, "heads": 4, "layers": 2},
+    },
+    "width_128": {
+        "encoder": {"widths_1": [32, 64], "widths_2": [128]},
+        "decoder": {"width": 128, "heads": 4, "layers": 2},
+    },
+    "width_192": {
+        "encoder": {"widths_1": [48, 96], "widths_2": [192]},
+        "decoder": {"width": 192, "heads": 6, "layers": 3},
+    },
+    "width_256": {
+        "encoder": {"widths_1": [64, 128], "widths_2": [256]},
+        "decoder": {"width": 256, "heads": 8, "layers": 3},
+    },
     "likelihood_strong": {"train": {"nll_weight": 0.5}},
     "sigma_small": {"decoder": {"sigma_initial": 0.05, "sigma_least": 0.003}},
     "sigma_large": {"decoder": {"sigma_initial": 0.25, "sigma_least": 0.03}},
@@ -119,8 +136,9 @@ def variant_config(base: PolicyConfig, name: str) -> PolicyConfig:
     return from_dict(VARIANTS[name], base)
 
 
-def choose_trials(size_of: dict[str, str], known: Sequence[str], count: int
-                  ) -> tuple[tuple[tuple[str, int], ...], tuple[tuple[str, int], ...]]:
+def choose_trials(
+    size_of: dict[str, str], known: Sequence[str], count: int
+) -> tuple[tuple[tuple[str, int], ...], tuple[tuple[str, int], ...]]:
     """Trials (object, seed) on known and on other objects of a dataset, `count` in all, sizes in turn."""
     others = sorted(set(size_of) - set(known))
     half = count // 2 if others else 0
@@ -139,8 +157,9 @@ def make_plan(dataset: EpisodeDataset, store: FrameStore, base: PolicyConfig, st
     size_of = {str(meta["object"]): str(meta["size_class"]) for meta in map(dataset.meta, range(len(dataset)))}
     known, unseen = choose_trials(size_of, split_views(store, _SPLIT_SEED).train_objects, trials)
     if trials > 1 and not unseen:
-        raise UdgError("study: no object is held out of the training; a larger train.validation_share or more objects "
-                       "are needed")
+        raise UdgError(
+            "study: no object is held out of the training; a larger train.validation_share or more objects are needed"
+        )
     return Plan(data_hash=dataset.hash(), steps=steps, base=to_dict(base), known=known, unseen=unseen)
 
 
@@ -173,8 +192,19 @@ class RunBench:
         if not is_trained(folder):
             keep_large_blocks()
             store = load_frames(EpisodeDataset(self.data), config, 1, self.cache)
-            train(config, store, Run(out=folder, seed=seed, split_seed=_SPLIT_SEED, data_hash=self.plan.data_hash,
-                                     resume=(folder / STATE_NAME).is_file(), quiet=True, validations=1))
+            train(
+                config,
+                store,
+                Run(
+                    out=folder,
+                    seed=seed,
+                    split_seed=_SPLIT_SEED,
+                    data_hash=self.plan.data_hash,
+                    resume=(folder / STATE_NAME).is_file(),
+                    quiet=True,
+                    validations=1,
+                ),
+            )
             write_atomically(folder / "trained", b"")
         self._run_trials(folder)
         return measured_run(self.out, self.plan, name, seed)
@@ -220,9 +250,13 @@ def measured_run(out: Path, plan: Plan, name: str, seed: int) -> MeasuredRun:
     folder = run_folder(out, name, seed)
     trials = read_trials(folder)
     validation = load_checkpoint(folder).figures["validation"]
-    return MeasuredRun(variant=name, seed=seed, validation=dict(validation),
-                       known={task: trials[task].success for task in plan.known if task in trials},
-                       unseen={task: trials[task].success for task in plan.unseen if task in trials})
+    return MeasuredRun(
+        variant=name,
+        seed=seed,
+        validation=dict(validation),
+        known={task: trials[task].success for task in plan.known if task in trials},
+        unseen={task: trials[task].success for task in plan.unseen if task in trials},
+    )
 
 
 def do_jobs(jobs: Sequence[tuple[str, int]], pool: Pool) -> tuple[list[MeasuredRun], list[str]]:
@@ -252,11 +286,18 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--out", type=user_path, required=True, help="folder of the study")
     parser.add_argument("--preset", default="edge", help=f"one of {', '.join(preset_names())}")
     parser.add_argument("--config", type=user_path, help="YAML that overrides the preset for all variants")
-    parser.add_argument("--variants", default="full,regression,full_attention",
-                        help=f"comma-separated, the first is compared with; valid: {', '.join(VARIANTS)}")
+    parser.add_argument(
+        "--variants",
+        default="full,regression,full_attention",
+        help=f"comma-separated, the first is compared with; valid: {', '.join(VARIANTS)}",
+    )
     parser.add_argument("--seeds", type=int, default=3, help="trainings of each variant")
-    parser.add_argument("--minutes", type=float, default=5.0, help="time of one core for the first variant's training; "
-                        "all train for as many steps")
+    parser.add_argument(
+        "--minutes",
+        type=float,
+        default=5.0,
+        help="time of one core for the first variant's training; all train for as many steps",
+    )
     parser.add_argument("--steps", type=int, help="steps of each training instead of --minutes")
     parser.add_argument("--trials", type=int, default=60, help="trials of each trained policy")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="runs at a time, one core each")
@@ -281,8 +322,11 @@ def run(argv: Sequence[str] | None = None) -> None:
     configs = {name: variant_config(base, name) for name in names}
     stores = {name: load_frames(dataset, config, options.workers, options.cache) for name, config in configs.items()}
     plan = _agreed_plan(options, dataset, stores[names[0]], base, configs[names[0]])
-    print(f"{len(names)} variants x {options.seeds} seeds x {plan.steps} steps, then {len(plan.known)} trials on known "
-          f"and {len(plan.unseen)} on unseen objects each", flush=True)
+    print(
+        f"{len(names)} variants x {options.seeds} seeds x {plan.steps} steps, then {len(plan.known)} trials on known "
+        f"and {len(plan.unseen)} on unseen objects each",
+        flush=True,
+    )
     jobs = [(name, seed) for seed in range(options.seeds) for name in names]
     bench = RunBench(options.data, options.out, options.cache, plan)
     with LocalPool(options.workers, partial(_start, bench), timeout_s=_JOB_TIMEOUT_S) as pool:
@@ -299,8 +343,9 @@ def _start(bench: RunBench) -> RunBench:
     return bench
 
 
-def _agreed_plan(options: argparse.Namespace, dataset: EpisodeDataset, store: FrameStore, base: PolicyConfig,
-                 first: PolicyConfig) -> Plan:
+def _agreed_plan(
+    options: argparse.Namespace, dataset: EpisodeDataset, store: FrameStore, base: PolicyConfig, first: PolicyConfig
+) -> Plan:
     """The plan of the study in the folder if there is one, else a new one. Raises UdgError where they do not agree."""
     old = Plan.load(options.out)
     steps = options.steps or (old.steps if old is not None else steps_in(options.minutes, first, store))
@@ -309,8 +354,10 @@ def _agreed_plan(options: argparse.Namespace, dataset: EpisodeDataset, store: Fr
     if old is None:
         plan.save(options.out)
     elif json.loads(json.dumps(asdict(old))) != json.loads(json.dumps(asdict(plan))):
-        raise UdgError(f"{options.out}: holds a study of other data, steps, trials or configuration; give another "
-                       "--out, or the options of that study")
+        raise UdgError(
+            f"{options.out}: holds a study of other data, steps, trials or configuration; give another "
+            "--out, or the options of that study"
+        )
     return plan
 
 

@@ -1,8 +1,8 @@
 """Two policies on the same trials: which one lifts more, and by how much (McNemar's exact test, 95 % interval).
 
-    udg trials --checkpoint A --objects held_out/quick --trials 192 --out a.jsonl
-    udg trials --checkpoint B --objects held_out/quick --trials 192 --out b.jsonl
-    udg paired a.jsonl b.jsonl
+udg trials --checkpoint A --objects held_out/quick --trials 192 --out a.jsonl
+udg trials --checkpoint B --objects held_out/quick --trials 192 --out b.jsonl
+udg paired a.jsonl b.jsonl
 """
 
 from __future__ import annotations
@@ -52,10 +52,15 @@ def paired(a: Sequence[bool], b: Sequence[bool]) -> Paired:
     half = _Z * float(np.sqrt(max(only_a + only_b - (only_b - only_a) ** 2 / n, 0.0))) / n
     p = binomtest(only_a, only_a + only_b).pvalue if only_a + only_b else 1.0
     return Paired(
-        trials=n, a=round(sum(a) / n, 4), b=round(sum(b) / n, 4), only_a=only_a, only_b=only_b,
-        difference=round(difference, 4), interval_95=(round(difference - half, 4), round(difference + half, 4)),
+        trials=n,
+        a=round(sum(a) / n, 4),
+        b=round(sum(b) / n, 4),
+        only_a=only_a,
+        only_b=only_b,
+        difference=round(difference, 4),
+        interval_95=(round(difference - half, 4), round(difference + half, 4)),
         p=round(float(p), 5),
-    )  # fmt: skip
+    )
 
 
 def read_trials(path: Path) -> dict[tuple[str, int], dict[str, Any]]:

@@ -56,9 +56,12 @@ class PhaseWatch:
         said = f"{grasp.strategy} {grasp.acts.tolist()}"
         if self._first is None or self.grasp is None:
             self._first = self._newest
-            self.grasp = {"strategy": grasp.strategy, "strategy_p": round(float(grasp.strategies.max()), 3),
-                          **{side: round(float(p), 3) for side, p in zip(SIDES, grasp.acting, strict=True)},
-                          "changes": 0}  # fmt: skip
+            self.grasp = {
+                "strategy": grasp.strategy,
+                "strategy_p": round(float(grasp.strategies.max()), 3),
+                **{side: round(float(p), 3) for side, p in zip(SIDES, grasp.acting, strict=True)},
+                "changes": 0,
+            }
         elif said != self._said:
             self.grasp["changes"] += 1
         self._said = said
@@ -168,6 +171,7 @@ def _medians(moments: Sequence[dict[str, float] | None]) -> dict[str, Any]:
     reached = [moment for moment in moments if moment is not None]
     values = {key: [moment[key] for moment in reached if key in moment] for key in ("s", "off_mm", "off_first_mm")}
     return {
-        "trials": len(reached), "of": len(moments),
+        "trials": len(reached),
+        "of": len(moments),
         **{f"median_{key}": round(float(np.median(found)), 2) for key, found in values.items() if found},
-    }  # fmt: skip
+    }

@@ -111,9 +111,13 @@ class Rollout:
         config, world, target = self._config, self._cell.world, self._cell.library.get(object_id)
         rules = config.rules
         world.reset(
-            q=HOME_Q, object=target, T_world_object=sample_placement(target, task_rng(object_id, seed)),
-            mass_kg=rules.mass_kg(target), friction=rules.friction, damping=rules.damping,
-        )  # fmt: skip
+            q=HOME_Q,
+            object=target,
+            T_world_object=sample_placement(target, task_rng(object_id, seed)),
+            mass_kg=rules.mass_kg(target),
+            friction=rules.friction,
+            damping=rules.damping,
+        )
         world.settle()
         self._cell.rig.reset(seed)
         placed = world.T_world_object
@@ -142,12 +146,21 @@ class Rollout:
             fault = error
         failed_in = phases.conclude(lift.success)
         trial = Trial(
-            object=object_id, size_class=target.size_class, seed=seed, success=lift.success,
-            raised_m=round(watch.raised_m, 3), final_m=round(watch.height_m, 3), steps=steps,
+            object=object_id,
+            size_class=target.size_class,
+            seed=seed,
+            success=lift.success,
+            raised_m=round(watch.raised_m, 3),
+            final_m=round(watch.height_m, 3),
+            steps=steps,
             position_xy=(round(float(placed[0, 3]), 3), round(float(placed[1, 3]), 3)),
-            cause=fault.cause if fault else "" if lift.success else watch.cause(), touched=watch.touched,
-            refused=refused, phases=phases.phases, failed_in=failed_in, grasp=phases.grasp,
-        )  # fmt: skip
+            cause=fault.cause if fault else "" if lift.success else watch.cause(),
+            touched=watch.touched,
+            refused=refused,
+            phases=phases.phases,
+            failed_in=failed_in,
+            grasp=phases.grasp,
+        )
         if fault is not None:
             raise LostTrial(trial, fault)
         return trial
@@ -209,8 +222,12 @@ def summarise_trials(trials: Sequence[Trial], trained_on: Iterable[str] = ()) ->
         successes = sum(trial.success for trial in chosen)
         low, high = wilson_interval(successes, len(chosen))
         rate = round(successes / len(chosen), 4) if chosen else None
-        return {"trials": len(chosen), "successes": successes, "success_rate": rate,
-                "interval_95": [round(low, 3), round(high, 3)]}  # fmt: skip
+        return {
+            "trials": len(chosen),
+            "successes": successes,
+            "success_rate": rate,
+            "interval_95": [round(low, 3), round(high, 3)],
+        }
 
     def causes(chosen: Sequence[Trial]) -> dict[str, int]:
         return dict(Counter(trial.cause for trial in chosen if not trial.success).most_common())
@@ -235,9 +252,12 @@ def summarise_blind(trials: Sequence[Trial]) -> dict[str, Any]:
     """Successes of trials in which the policy does not see where the object is."""
     successes = sum(trial.success for trial in trials)
     low, high = wilson_interval(successes, len(trials))
-    return {"trials": len(trials), "successes": successes,
-            "success_rate": round(successes / len(trials), 4) if trials else None,
-            "interval_95": [round(low, 3), round(high, 3)]}  # fmt: skip
+    return {
+        "trials": len(trials),
+        "successes": successes,
+        "success_rate": round(successes / len(trials), 4) if trials else None,
+        "interval_95": [round(low, 3), round(high, 3)],
+    }
 
 
 def run(arguments: Sequence[str] | None = None) -> None:
@@ -255,15 +275,19 @@ def run(arguments: Sequence[str] | None = None) -> None:
         "--near-images", action="store_true", help="render only what is near the object: about twice as quick"
     )
     parser.add_argument(
-        "--out", type=user_path, default=None,
+        "--out",
+        type=user_path,
+        default=None,
         help="file of one JSON line a trial; udg_datagen.evaluation.paired compares two of them",
-    )  # fmt: skip
+    )
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     add_config(parser, RolloutConfig(), "{limit_s: 15.0, safety: {velocity_scale: 0.3}}")
     parser.add_argument(
-        "--blind", default="", help="the same trials once more with an empty cloud, or the object's points moved by "
+        "--blind",
+        default="",
+        help="the same trials once more with an empty cloud, or the object's points moved by "
         f"10 cm ({', '.join(BLIND)}, or both with a comma): success must fall, or the policy does not look",
-    )  # fmt: skip
+    )
     options = parser.parse_args(arguments)
     if options.trials < 1 or options.workers < 1:
         raise UdgError(f"--trials {options.trials} and --workers {options.workers} must be at least 1")

@@ -93,9 +93,12 @@ def _rows(content: dict[str, Any], path: Path) -> np.ndarray:
 
 
 def _ordered(
-    rows: np.ndarray, content: dict[str, Any], sides: tuple[Side, ...], joint_names: tuple[tuple[str, ...], ...],
+    rows: np.ndarray,
+    content: dict[str, Any],
+    sides: tuple[Side, ...],
+    joint_names: tuple[tuple[str, ...], ...],
     path: Path,
-) -> np.ndarray:  # fmt: skip
+) -> np.ndarray:
     """(N, 3, H, 7 + J), hands in the order of `sides`, joints in that of `joint_names`."""
     hands, joints = len(sides), len(joint_names[0])
     if rows.shape[-1] != hands * (_POSE + joints):

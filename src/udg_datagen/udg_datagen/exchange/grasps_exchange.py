@@ -1,8 +1,8 @@
 """Grasp files of other projects, both ways: `udg grasps-exchange export|import`.
 
-    ... export out/grasps/mug_tripod_right.npz --format isaac_grasp --out out/exchange
-    ... import grasps.yaml --object mug_003 --sides right --out mug_imported.npz
-    ... import bodex/*.npy --object scan.obj@0.12 --origin file --hand leap.yaml --out scan.npz
+... export out/grasps/mug_tripod_right.npz --format isaac_grasp --out out/exchange
+... import grasps.yaml --object mug_003 --sides right --out mug_imported.npz
+... import bodex/*.npy --object scan.obj@0.12 --origin file --hand leap.yaml --out scan.npz
 """
 
 from __future__ import annotations
@@ -53,8 +53,12 @@ def _parser() -> argparse.ArgumentParser:
     read = tasks.add_parser("import", help="files of another format into one of ours, with a check")
     read.add_argument("files", type=user_path, nargs="+", help="one .yaml a hand (left before right), or .npy files")
     read.add_argument("--object", required=True, help="library id or path.obj@0.1")
-    read.add_argument("--origin", choices=("center", "file"), default="center",
-                      help="the files' object frame: the centre of mass, or the mesh file's own origin")  # fmt: skip
+    read.add_argument(
+        "--origin",
+        choices=("center", "file"),
+        default="center",
+        help="the files' object frame: the centre of mass, or the mesh file's own origin",
+    )
     read.add_argument("--sides", choices=tuple(SIDES), default="right", help="hands of the files (default: right)")
     read.add_argument("--hand", type=user_path, help="description of a hand (docs/any_hand.md); default: the XHand")
     read.add_argument("--tolerance", type=float, default=TOLERANCE_M, help="of a contact, pad to surface [m]")
@@ -108,18 +112,24 @@ def _import(options: argparse.Namespace) -> None:
         checked.grasps.save(path)
     kept, lost = len(checked.grasps), checked.given - len(checked.grasps)
     if lost:
-        print(f"{lost} of {checked.given} grasps have fewer than {LEAST_CONTACTS} pads within "
-              f"{1e3 * options.tolerance:.1f} mm of the surface and are left out")  # fmt: skip
-    print(json.dumps({
-        "grasps": kept,
-        "left_out": lost,
-        "second_pad_mm": {
-            "median": round(1e3 * float(np.median(checked.second_distance_m)), 3),
-            "max": round(1e3 * float(checked.second_distance_m.max()), 3),
-        },
-        "penetration_mm_median": round(1e3 * float(np.median(checked.grasps.penetration)), 3),
-        "out": str(out),
-    }))  # fmt: skip
+        print(
+            f"{lost} of {checked.given} grasps have fewer than {LEAST_CONTACTS} pads within "
+            f"{1e3 * options.tolerance:.1f} mm of the surface and are left out"
+        )
+    print(
+        json.dumps(
+            {
+                "grasps": kept,
+                "left_out": lost,
+                "second_pad_mm": {
+                    "median": round(1e3 * float(np.median(checked.second_distance_m)), 3),
+                    "max": round(1e3 * float(checked.second_distance_m.max()), 3),
+                },
+                "penetration_mm_median": round(1e3 * float(np.median(checked.grasps.penetration)), 3),
+                "out": str(out),
+            }
+        )
+    )
 
 
 def _hands(description: Path | None, sides: str) -> list[HandModel]:

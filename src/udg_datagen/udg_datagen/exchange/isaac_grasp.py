@@ -46,9 +46,7 @@ def isaac_yaml(grasps: PlainGrasps, hand: int, gripper_frame: str) -> str:
     return yaml.safe_dump(document, sort_keys=False, default_flow_style=None, width=120)
 
 
-def read_isaac(
-    paths: Sequence[Path], sides: tuple[Side, ...], joint_names: tuple[tuple[str, ...], ...]
-) -> PlainGrasps:
+def read_isaac(paths: Sequence[Path], sides: tuple[Side, ...], joint_names: tuple[tuple[str, ...], ...]) -> PlainGrasps:
     """The grasps of one file a hand, in the order of `sides`; `joint_names` are those of each hand.
 
     Grasps of two hands belong together by their names. Raises ExchangeError naming file, grasp and entry.

@@ -252,10 +252,21 @@ class Expert:
         return self._objects[target.key]
 
     def _key(self, target: ObjectModel, T_world_object: np.ndarray) -> str:
-        text = json.dumps([
-            VERSION, GRASP_SCHEMA, robot_key(), target.id, target.key, target.friction, target.mass_kg,
-            len(target.convex_parts), np.round(T_world_object, 9).tolist(), asdict(self.config), asdict(self._choice),
-        ])  # fmt: skip
+        text = json.dumps(
+            [
+                VERSION,
+                GRASP_SCHEMA,
+                robot_key(),
+                target.id,
+                target.key,
+                target.friction,
+                target.mass_kg,
+                len(target.convex_parts),
+                np.round(T_world_object, 9).tolist(),
+                asdict(self.config),
+                asdict(self._choice),
+            ]
+        )
         return hashlib.sha256(text.encode()).hexdigest()[:24]
 
 

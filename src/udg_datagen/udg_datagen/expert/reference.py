@@ -84,9 +84,9 @@ def reference_poses(
     if len(hands) == 2:
         turn = _turn_across(vertices, np.array([0.0, 1.0]), TURN_COST_BIMANUAL, second)
         facing = _about_z(turn) @ np.array([0.0, 1.0, 0.0])
-        return np.stack([
-            _facing(obj, T_world_object, com, hand, -facing if hand.spec.side == "left" else facing) for hand in hands
-        ])  # fmt: skip
+        return np.stack(
+            [_facing(obj, T_world_object, com, hand, -facing if hand.spec.side == "left" else facing) for hand in hands]
+        )
     (hand,) = hands
     T, palm = _home(hand)
     home = _centre(T, hand)

@@ -43,9 +43,7 @@ class GraspScene:
             RobotMesh(robot.hand(side) if robot is not None else models[side], detail)  # type: ignore[index]
             for side in grasps.sides
         ]
-        self.link_colours = [
-            self._link_colours(h, side, self.hands[h]) for h, side in enumerate(grasps.sides)
-        ]
+        self.link_colours = [self._link_colours(h, side, self.hands[h]) for h, side in enumerate(grasps.sides)]
 
     def _link_colours(self, index: int, side: Side, hand: RobotMesh) -> np.ndarray:
         """(L, 3): links at the end of a chain that ends in an active finger are marked."""
@@ -55,10 +53,12 @@ class GraspScene:
             if of == index
         ]
         parents = {joint.parent for joint in hand.model.urdf.joints.values() if joint.kind != "fixed"}
-        return np.stack([
-            TIP_RGB if link not in parents and any(name in link for name in active) else HAND_RGB[side]
-            for link in hand.link_names
-        ])  # fmt: skip
+        return np.stack(
+            [
+                TIP_RGB if link not in parents and any(name in link for name in active) else HAND_RGB[side]
+                for link in hand.link_names
+            ]
+        )
 
     def object(self) -> Triangles:
         """The object."""
@@ -87,8 +87,11 @@ class GraspScene:
 
     def arrows(self, index: int) -> Triangles | None:
         """The contact forces as arrows that end at the contacts; None without contacts."""
-        parts = [arrow(p - ARROW_M_PER_N * f, p) for p, f in zip(*self.forces(index), strict=True)
-                 if np.linalg.norm(f) > 1e-6]  # fmt: skip
+        parts = [
+            arrow(p - ARROW_M_PER_N * f, p)
+            for p, f in zip(*self.forces(index), strict=True)
+            if np.linalg.norm(f) > 1e-6
+        ]
         if not parts:
             return None
         joined = trimesh.util.concatenate(parts)

@@ -26,6 +26,8 @@ from udg_sim.objects.library import ObjectModel
 VERSION = "7"
 """Of synthesis and validation as the store uses them: bumped when their results change, so that old grasps are redone.
 """
+
+
 class GraspStoreError(UdgError):
     """A setting of the grasp store that makes no sense."""
 
@@ -66,9 +68,7 @@ class GraspStore:
         self._folder = (folder or cache_dir()) / "grasps"
         self._loaded: dict[str, list[GraspSet]] = {}
 
-    def get(
-        self, target: ObjectModel, pose_index: int, strategies: Sequence[str] | None = None
-    ) -> list[GraspSet]:
+    def get(self, target: ObjectModel, pose_index: int, strategies: Sequence[str] | None = None) -> list[GraspSet]:
         """Grasps that held in a lift by the hands alone, in the object's frame; one set a strategy and side.
 
         Sets without grasps are left out. strategies: those that suit the object's size if None; where these give
@@ -106,8 +106,21 @@ class GraspStore:
     def _key(self, target: ObjectModel, pose_index: int, strategy: str) -> str:
         pose = np.round(target.stable_poses[pose_index], 5).tolist()
         config = asdict(self._config)
-        text = repr((VERSION, GRASP_SCHEMA, robot_key(), target.id, target.key, target.friction, target.mass_kg,
-                     len(target.convex_parts), pose, strategy, config))  # fmt: skip
+        text = repr(
+            (
+                VERSION,
+                GRASP_SCHEMA,
+                robot_key(),
+                target.id,
+                target.key,
+                target.friction,
+                target.mass_kg,
+                len(target.convex_parts),
+                pose,
+                strategy,
+                config,
+            )
+        )
         return hashlib.sha256(text.encode()).hexdigest()[:24]
 
     def _make(self, target: ObjectModel, pose_index: int, strategy: str) -> list[GraspSet]:

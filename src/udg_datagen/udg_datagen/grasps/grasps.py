@@ -53,8 +53,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         raise GraspCommandError(
             f"--pose {args.pose}: object '{model.id}' has the resting poses 0 to {len(model.stable_poses) - 1}"
         )
-    print(f"{model.id}: {model.mass_kg:.3f} kg, {_millimetres(model)} mm, resting pose {args.pose}"
-          + (f"; {model.note}" if model.note else ""))  # fmt: skip
+    print(
+        f"{model.id}: {model.mass_kg:.3f} kg, {_millimetres(model)} mm, resting pose {args.pose}"
+        + (f"; {model.note}" if model.note else "")
+    )
     check_folder(args.out)
     began, began_cpu = time.monotonic(), time.process_time()
     grasps = _synthesise(model, args)
@@ -64,8 +66,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(_table(grasps))
     for name, path in paths.items():
         print(f"  {name:8s} {path}")
-    print(json.dumps({"object": model.id, "seconds": round(seconds, 2), "cpu_seconds": round(cpu_seconds, 2),
-                      **_figures(grasps), "files": {name: str(path) for name, path in paths.items()}}))  # fmt: skip
+    print(
+        json.dumps(
+            {
+                "object": model.id,
+                "seconds": round(seconds, 2),
+                "cpu_seconds": round(cpu_seconds, 2),
+                **_figures(grasps),
+                "files": {name: str(path) for name, path in paths.items()},
+            }
+        )
+    )
     return 0
 
 
@@ -102,9 +113,7 @@ def _synthesise(model: ObjectModel, args: argparse.Namespace) -> GraspSet:
         )
 
 
-def _validated(
-    grasps: GraspSet, model: ObjectModel, rules: Sequence[ValidationConfig], workers: int
-) -> GraspSet:
+def _validated(grasps: GraspSet, model: ObjectModel, rules: Sequence[ValidationConfig], workers: int) -> GraspSet:
     """The grasps with the outcome of each rule that was asked for."""
     with worker_pool(workers) if workers > 1 and rules and len(grasps) else nullcontext() as pool:
         for config in rules:
@@ -129,8 +138,13 @@ def _rules(args: argparse.Namespace) -> list[ValidationConfig]:
 @contextmanager
 def _bar(title: str) -> Iterator[Callable[[float], None]]:
     """A progress bar that is told the share that is done."""
-    with tqdm(total=100, desc=title, unit="%", bar_format="{desc}: {percentage:3.0f}% |{bar}| {elapsed}<{remaining}",
-              leave=True) as bar:  # fmt: skip
+    with tqdm(
+        total=100,
+        desc=title,
+        unit="%",
+        bar_format="{desc}: {percentage:3.0f}% |{bar}| {elapsed}<{remaining}",
+        leave=True,
+    ) as bar:
 
         def progress(share: float) -> None:
             bar.update(100.0 * share - bar.n)
@@ -160,8 +174,10 @@ def _table(grasps: GraspSet) -> str:
         ("penetration [mm]", 1e3 * grasps.penetration, ".2f"),
         ("table clearance [mm]", 1e3 * grasps.table_clearance, ".1f"),
     ]
-    lines = [f"  {len(grasps)} grasps: {grasps.strategy}, {' and '.join(grasps.sides)} hand",
-             f"  {'':28s}{'least':>9s}{'median':>9s}{'p90':>9s}"]  # fmt: skip
+    lines = [
+        f"  {len(grasps)} grasps: {grasps.strategy}, {' and '.join(grasps.sides)} hand",
+        f"  {'':28s}{'least':>9s}{'median':>9s}{'p90':>9s}",
+    ]
     for name, values, style in rows:
         figures = (values.min(), np.median(values), np.percentile(values, 90))
         lines.append(f"  {name:28s}" + "".join(f"{format(float(x), style):>9s}" for x in figures))
@@ -188,9 +204,7 @@ def _check(args: argparse.Namespace) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="udg grasps", description="Synthesise grasps of one object."
-    )
+    parser = argparse.ArgumentParser(prog="udg grasps", description="Synthesise grasps of one object.")
     parser.add_argument("--object", required=True, help="library id, or path.obj@<longest edge in metres>")
     parser.add_argument("--strategy", default=AUTO, help=f"{AUTO} (by size), {', '.join(STRATEGIES)}")
     parser.add_argument("--side", default="right", help="hand of strategies with one hand: left or right")
@@ -200,11 +214,20 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=user_path, default=Path("out/grasps"), help="folder for the three files")
     parser.add_argument("--force", action="store_true", help="replace earlier files of the same name; else numbered")
-    parser.add_argument("--validate", nargs="*", choices=(*RULES, "mujoco"), default=None, metavar="RULE",
-                        help=f"try each grasp in physics: {', '.join(RULES)} (both if none is named), "
-                        "mujoco (six_axis in MuJoCo)")  # fmt: skip
-    parser.add_argument("--torsion", type=float, default=0.0,
-                        help="with mujoco: torque about its normal that a contact resists [Nmm/N] (default: 0)")
+    parser.add_argument(
+        "--validate",
+        nargs="*",
+        choices=(*RULES, "mujoco"),
+        default=None,
+        metavar="RULE",
+        help=f"try each grasp in physics: {', '.join(RULES)} (both if none is named), mujoco (six_axis in MuJoCo)",
+    )
+    parser.add_argument(
+        "--torsion",
+        type=float,
+        default=0.0,
+        help="with mujoco: torque about its normal that a contact resists [Nmm/N] (default: 0)",
+    )
     parser.add_argument("--mass", type=float, default=None, help="mass in validation [kg] (default: the object's)")
     parser.add_argument("--friction", type=float, default=None, help="friction in validation (default: the object's)")
     parser.add_argument("--workers", type=int, default=1, help="processes")

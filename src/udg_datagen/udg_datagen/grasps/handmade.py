@@ -62,10 +62,12 @@ def pressing(model: ObjectModel, side: Side, inward: np.ndarray, fingers: np.nda
     R = np.stack([np.cross(y, z), y, z], axis=1)
     links = RobotModel().hand(side).link_poses_np(_FLAT)
     names = [f"{side}_hand_link", *(load_urdf().joints[name].child for name in spec.joint_names)]
-    tips = np.stack([
-        transform_points(links[names[link]], center[None])[0] + radius * spec.palm_normal
-        for link, center, radius in zip(spec.contact_link, spec.contact_center, spec.contact_radius, strict=True)
-    ])[1:]  # fmt: skip
+    tips = np.stack(
+        [
+            transform_points(links[names[link]], center[None])[0] + radius * spec.palm_normal
+            for link, center, radius in zip(spec.contact_link, spec.contact_center, spec.contact_radius, strict=True)
+        ]
+    )[1:]
     palmar = spec.palm_normal[1]
     foremost = np.array([tips[:, 0].mean(), palmar * (palmar * tips[:, 1]).max(), tips[:, 2].mean()])
     return make_transform(R, -inward * model.mesh.extents / 2.0 - R @ foremost)

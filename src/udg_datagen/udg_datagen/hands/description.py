@@ -109,8 +109,10 @@ def hand_spec(description: HandDescription, folder: Path) -> HandSpec:
     tree = hand_tree(folder / description.urdf, description.root_link, description.joints)
     names = [joint.name for joint in tree.joints]
     if set(description.preshape) != set(names):
-        raise HandModelError(f"hand '{description.name}': preshape has {', '.join(description.preshape)}; "
-                             f"the joints are {', '.join(names)}")
+        raise HandModelError(
+            f"hand '{description.name}': preshape has {', '.join(description.preshape)}; "
+            f"the joints are {', '.join(names)}"
+        )
     spheres = _spheres(tree, description)
     sphere_link = np.repeat(np.arange(len(spheres)), [len(rows) for rows in spheres])
     sphere = np.concatenate(spheres)
@@ -180,9 +182,7 @@ def _spheres(tree: HandTree, description: HandDescription) -> list[np.ndarray]:
     return spheres
 
 
-def _self_pairs(
-    tree: HandTree, sphere_link: np.ndarray, contact_links: Sequence[int]
-) -> tuple[np.ndarray, np.ndarray]:
+def _self_pairs(tree: HandTree, sphere_link: np.ndarray, contact_links: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
     """Spheres of the first contact's finger (the thumb) and of the other fingers; what they share is in neither."""
     first = set(tree.chain(contact_links[0]))
     others = {link for contact in contact_links[1:] for link in tree.chain(contact)}

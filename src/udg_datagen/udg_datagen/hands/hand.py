@@ -98,8 +98,10 @@ def _describe(
         "preshape": {joint.name: round(float(v), 3) for joint, v in zip(tree.joints, first.preshape, strict=True)},
         "contacts": contacts,
     }
-    lines = ["Lengths in m, angles in rad; see docs/any_hand.md. Written from the URDF: look at preshape and axis.",
-             *(f"Note: {note}" for note in notes)]  # fmt: skip
+    lines = [
+        "Lengths in m, angles in rad; see docs/any_hand.md. Written from the URDF: look at preshape and axis.",
+        *(f"Note: {note}" for note in notes),
+    ]
     text = "".join(f"# {line}\n" for line in lines)
     write_atomically(out, text + yaml.safe_dump(data, sort_keys=False, default_flow_style=None, width=110))
     return notes
@@ -143,12 +145,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for path in (options.out, options.out.with_name(f"{options.out.stem}.urdf")):
         check_file(path, options.force)
     path, notes = describe(
-        options.urdf, options.out, root=options.root, palm_normal=options.palm_normal, tips=options.tips,
+        options.urdf,
+        options.out,
+        root=options.root,
+        palm_normal=options.palm_normal,
+        tips=options.tips,
         side=options.side,
-    )  # fmt: skip
+    )
     spec = load_hand(path).spec
-    print(f"{path}: {len(spec.joint_names)} joints, {len(spec.sphere_radius)} spheres, "
-          f"contacts {', '.join(spec.contact_names)}")
+    print(
+        f"{path}: {len(spec.joint_names)} joints, {len(spec.sphere_radius)} spheres, "
+        f"contacts {', '.join(spec.contact_names)}"
+    )
     for note in notes:
         print(f"note: {note}")
     return 0

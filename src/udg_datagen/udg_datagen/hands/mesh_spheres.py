@@ -86,7 +86,7 @@ def load_collision_mesh(urdf: Path, filename: str, scale: np.ndarray) -> Collisi
     if longest > MAX_LINK_M or np.abs([low, high]).max() > MAX_LINK_M:
         raise HandModelError(
             f"collision mesh '{filename}' reaches {max(longest, float(np.abs([low, high]).max())):.4g} m, a link of a "
-            f"hand up to {MAX_LINK_M} m: is it in mm? scale=\"0.001 0.001 0.001\" makes metres of them"
+            f'hand up to {MAX_LINK_M} m: is it in mm? scale="0.001 0.001 0.001" makes metres of them'
         )
     if longest < MIN_LINK_M:
         raise HandModelError(f"collision mesh '{filename}' is {longest:.2g} m long, valid: from {MIN_LINK_M} m")

@@ -34,8 +34,9 @@ class HandTree:
     def link_of(self, name: str) -> tuple[int, np.ndarray]:
         """Index of the moving link that carries the URDF link `name`, and that link's pose (4, 4) in it."""
         if name not in self.place:
-            raise HandModelError(f"{self.urdf.path}: no link '{name}' below '{self.links[0]}'; "
-                                 f"valid: {', '.join(self.place)}")
+            raise HandModelError(
+                f"{self.urdf.path}: no link '{name}' below '{self.links[0]}'; valid: {', '.join(self.place)}"
+            )
         return self.place[name]
 
     def chain(self, link: int) -> list[int]:
@@ -97,9 +98,14 @@ def hand_tree(urdf_path: Path, root: str, order: Sequence[str] | None = None) ->
         raise HandModelError(f"{urdf.path}: no joint moves anything below '{root}'")
     _check_bodies(urdf, place, shapes, links)
     tree = HandTree(
-        urdf=urdf, links=tuple(links), joints=tuple(joints), parent_link=np.array(parents),
-        T_parent_joint=np.stack(offsets), place=place, primitives=tuple(tuple(s) for s in shapes),
-    )  # fmt: skip
+        urdf=urdf,
+        links=tuple(links),
+        joints=tuple(joints),
+        parent_link=np.array(parents),
+        T_parent_joint=np.stack(offsets),
+        place=place,
+        primitives=tuple(tuple(s) for s in shapes),
+    )
     return tree if order is None else _reordered(tree, order)
 
 
@@ -128,18 +134,24 @@ def _check_bodies(
         if inertial is not None:
             masses.setdefault(k, []).append(inertial.mass)
             if inertial.mass > MAX_LINK_KG:
-                raise HandModelError(f"{urdf.path}: link '{name}' has {inertial.mass:.4g} kg, valid for a hand: up to "
-                                     f"{MAX_LINK_KG} kg; is it in g?")  # fmt: skip
+                raise HandModelError(
+                    f"{urdf.path}: link '{name}' has {inertial.mass:.4g} kg, valid for a hand: up to "
+                    f"{MAX_LINK_KG} kg; is it in g?"
+                )
     for k, values in masses.items():
         if sum(values) < MIN_LINK_KG:
-            raise HandModelError(f"{urdf.path}: moving link '{links[k]}' has {sum(values):.2g} kg; give it at least "
-                                 f"{MIN_LINK_KG} kg, or leave <inertial> out")  # fmt: skip
+            raise HandModelError(
+                f"{urdf.path}: moving link '{links[k]}' has {sum(values):.2g} kg; give it at least "
+                f"{MIN_LINK_KG} kg, or leave <inertial> out"
+            )
     for name, row in zip(links, shapes, strict=True):
         for shape in row:
             reach = float(np.linalg.norm(shape.T_link_shape[:3, 3])) + bounding_radius(shape)
             if reach > 2.0 * MAX_LINK_M:
-                raise HandModelError(f"{urdf.path}: link '{name}': a {shape.kind} reaches {reach:.4g} m from its "
-                                     f"frame, valid for a hand: up to {2.0 * MAX_LINK_M} m; is it in mm?")  # fmt: skip
+                raise HandModelError(
+                    f"{urdf.path}: link '{name}': a {shape.kind} reaches {reach:.4g} m from its "
+                    f"frame, valid for a hand: up to {2.0 * MAX_LINK_M} m; is it in mm?"
+                )
 
 
 def _reordered(tree: HandTree, order: Sequence[str]) -> HandTree:

@@ -46,9 +46,14 @@ def diversity(grasps: GraspSet) -> Diversity:
     if n < 2:
         nan = math.nan
         return Diversity(
-            count=n, pca_share_1=nan, pca_share_2=nan, pca_share_5=nan,
-            approach_angle_deg=nan, approach_entropy=nan, point_spread_mm=nan,
-        )  # fmt: skip
+            count=n,
+            pca_share_1=nan,
+            pca_share_2=nan,
+            pca_share_5=nan,
+            approach_angle_deg=nan,
+            approach_entropy=nan,
+            point_spread_mm=nan,
+        )
     hands = range(T.shape[1])
     approach = np.einsum("nhij,hj->nhi", T[..., :3, :3], grasps.palm_normal_hand)
     points = [grasps.contact_points_object[:, grasps.contact_hand == h].mean(axis=1) for h in hands]

@@ -129,4 +129,3 @@ class _Distance:
             exact = self._scene.compute_signed_distance(points, nthreads=1).numpy()
             gaps[near] = exact - np.broadcast_to(radii, gaps.shape)[near]
         return gaps.min(axis=1, initial=np.inf)
-

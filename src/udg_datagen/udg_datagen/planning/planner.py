@@ -158,9 +158,7 @@ def plan_path(
 class _EdgeValidator(ob.MotionValidator):
     """Checks all configurations of an edge in one call; refuses everything once the budget is spent."""
 
-    def __init__(
-        self, information: ob.SpaceInformation, is_free: FreeCheck, dof: int, config: PlannerConfig
-    ) -> None:
+    def __init__(self, information: ob.SpaceInformation, is_free: FreeCheck, dof: int, config: PlannerConfig) -> None:
         super().__init__(information)
         self._is_free, self._dof, self._config = is_free, dof, config
         self.checks = 0

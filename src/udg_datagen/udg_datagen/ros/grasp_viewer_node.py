@@ -1,7 +1,7 @@
 """Show a grasp file in RViz: object, hands and contact forces as markers on /grasp_markers.
 
-    ros2 run udg_datagen grasp_viewer_node --ros-args -p file:=out/grasps/mug_tripod_right.npz
-    ros2 param set /grasp_viewer grasp 3
+ros2 run udg_datagen grasp_viewer_node --ros-args -p file:=out/grasps/mug_tripod_right.npz
+ros2 param set /grasp_viewer grasp 3
 """
 
 from __future__ import annotations
@@ -45,9 +45,7 @@ class GraspViewerConfig:
 class GraspViewerNode(Node):
     """Publishes one grasp of a file again and again, so that whoever comes late sees it too."""
 
-    def __init__(
-        self, *, context: Context | None = None, parameter_overrides: list[Parameter] | None = None
-    ) -> None:
+    def __init__(self, *, context: Context | None = None, parameter_overrides: list[Parameter] | None = None) -> None:
         super().__init__("grasp_viewer", context=context, parameter_overrides=parameter_overrides)
         self._config = declare(self, GraspViewerConfig)
         refuse_unknown(self)

@@ -80,9 +80,11 @@ class SelfPenetration(NamedTuple):
 def self_penetration(points: Tensor, hand: HandModel) -> SelfPenetration:
     """Overlap of the two sets of spheres of the hand that must not meet (thumb and fingers)."""
     both = overlap(
-        points[..., hand.self_a], hand.sphere_radius[hand.self_a], points[..., hand.self_b],
+        points[..., hand.self_a],
+        hand.sphere_radius[hand.self_a],
+        points[..., hand.self_b],
         hand.sphere_radius[hand.self_b],
-    )  # fmt: skip
+    )
     gradient = torch.zeros_like(points)
     gradient[..., hand.self_a] = both.gradient_a
     gradient[..., hand.self_b] = both.gradient_b

@@ -62,11 +62,9 @@ def finish(
         index = index[lowest.sort().values]
     origin, part = pose.origin(hands)[index], pose.take(index)
     opened = [
-        open_hand(
-            obj.sdf, hand, origin[:, h], part.R[:, h], part.q[:, h], active[h], up, table.offset, config
-        )
+        open_hand(obj.sdf, hand, origin[:, h], part.R[:, h], part.q[:, h], active[h], up, table.offset, config)
         for h, hand in enumerate(hands)
-    ]  # fmt: skip
+    ]
     approach = torch.stack([x.clearance for x in opened]).amin(0)
     free = approach > -config.max_approach_penetration
     index, pose = index[free], part.take(free)

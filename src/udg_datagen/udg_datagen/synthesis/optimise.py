@@ -197,9 +197,7 @@ class Optimiser:
         tip = torch.cat([p[2] for p in points], -1).detach().requires_grad_()
         axis = torch.cat([p[3] for p in points], -1).detach().requires_grad_()
         loss = self._tip_energy(tip, axis, forces, reference, weights.contact)[0].sum()
-        tip_gradient, axis_gradient = (
-            x.split(self._contacts, dim=-1) for x in torch.autograd.grad(loss, (tip, axis))
-        )
+        tip_gradient, axis_gradient = (x.split(self._contacts, dim=-1) for x in torch.autograd.grad(loss, (tip, axis)))
         parts = []
         for h, hand in enumerate(self._hands):
             gradient = torch.cat([sphere_gradient[h], palm_gradient[h], tip_gradient[h], axis_gradient[h]], dim=-1)
@@ -239,9 +237,13 @@ class Optimiser:
         energy = energy + _blend(config.weight_penetration, progress) * inside
         for h, hand in enumerate(self._hands):
             table = energies.table_penetration(
-                spheres[h], self._table_radius[h], states[h].X @ hand.W_palm, self._up, self._offset,
+                spheres[h],
+                self._table_radius[h],
+                states[h].X @ hand.W_palm,
+                self._up,
+                self._offset,
                 config.pregrasp_distance,
-            )  # fmt: skip
+            )
             own = energies.self_penetration(spheres[h], hand)
             energy = energy + config.weight_table * table.energy + config.weight_self * own.energy
         if len(self._hands) == 2:

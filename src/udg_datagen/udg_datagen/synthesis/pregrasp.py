@@ -23,8 +23,15 @@ class Pregrasp(NamedTuple):
 
 
 def open_hand(
-    sdf: SdfGrid, hand: HandModel, origin: Tensor, R: Tensor, q_grasp: Tensor, active: tuple[int, ...], up: Tensor,
-    offset: float, config: SynthesisConfig,
+    sdf: SdfGrid,
+    hand: HandModel,
+    origin: Tensor,
+    R: Tensor,
+    q_grasp: Tensor,
+    active: tuple[int, ...],
+    up: Tensor,
+    offset: float,
+    config: SynthesisConfig,
 ) -> Pregrasp:
     """Joints of the open hand for grasps at `origin` (B, 3), `R` (B, 3, 3), by gradient descent on the joints alone."""
     palm = R @ hand.palm_normal

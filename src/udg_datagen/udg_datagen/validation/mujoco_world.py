@@ -115,9 +115,7 @@ class MujocoWorld:
             mesh = spec.add_mesh(name=f"part {k}")
             mesh.uservert = np.asarray(part.vertices, dtype=float).ravel()
             mesh.inertia = mujoco.mjtMeshInertia.mjMESH_INERTIA_CONVEX
-            body.add_geom(
-                type=mujoco.mjtGeom.mjGEOM_MESH, meshname=mesh.name, **self._contact, **_bits(_OBJECT_BIT, 3)
-            )
+            body.add_geom(type=mujoco.mjtGeom.mjGEOM_MESH, meshname=mesh.name, **self._contact, **_bits(_OBJECT_BIT, 3))
 
     def reset(self, Ts_world_hand: np.ndarray, q: np.ndarray, T_world_object: np.ndarray) -> None:
         """Start anew: hands at rest at poses (H, 4, 4) with joints (H, J) [rad] and holding them, object at rest."""
@@ -216,9 +214,13 @@ class _HandBuilder:
         mujoco = _mujoco()
         drive, name = self._drives[joint.name], f"{self._prefix}{joint.name}"
         body.add_joint(
-            name=name, type=mujoco.mjtJoint.mjJNT_HINGE, axis=joint.axis, armature=drive.armature,
-            range=[joint.lower, joint.upper], limited=bool(np.isfinite([joint.lower, joint.upper]).all()),
-        )  # fmt: skip
+            name=name,
+            type=mujoco.mjtJoint.mjJNT_HINGE,
+            axis=joint.axis,
+            armature=drive.armature,
+            range=[joint.lower, joint.upper],
+            limited=bool(np.isfinite([joint.lower, joint.upper]).all()),
+        )
         limit = drive.force_limit
         motor = self._spec.add_actuator(name=name, target=name, trntype=mujoco.mjtTrn.mjTRN_JOINT)
         motor.gaintype, motor.biastype = mujoco.mjtGain.mjGAIN_FIXED, mujoco.mjtBias.mjBIAS_AFFINE

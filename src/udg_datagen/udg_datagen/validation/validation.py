@@ -154,10 +154,15 @@ def validate(
         raise ValidationError(f"the grasps are of object '{grasps.object_id}', not of '{model.id}'")
     hands = _bodies(grasps, config, bodies)
     tasks = [
-        _Task([grasps[k] for k in range(first, min(first + _CHUNK, len(grasps)))], grasps.T_table_object, model,
-              config, hands)
+        _Task(
+            [grasps[k] for k in range(first, min(first + _CHUNK, len(grasps)))],
+            grasps.T_table_object,
+            model,
+            config,
+            hands,
+        )
         for first in range(0, len(grasps), _CHUNK)
-    ]  # fmt: skip
+    ]
     if pool is not None:
         outcomes = _collect(pool.map(_try_all, tasks), len(grasps), progress)
     elif workers > 1 and len(tasks) > 1:
@@ -169,9 +174,7 @@ def validate(
     return ValidationReport(table[:, 0] > 0.5, table[:, 1], table[:, 2], table[:, 3])
 
 
-def _collect(
-    chunks: Iterator[list[Outcome]], count: int, progress: Callable[[float], None] | None
-) -> list[Outcome]:
+def _collect(chunks: Iterator[list[Outcome]], count: int, progress: Callable[[float], None] | None) -> list[Outcome]:
     outcomes: list[Outcome] = []
     for chunk in chunks:
         outcomes += chunk
@@ -180,9 +183,7 @@ def _collect(
     return outcomes
 
 
-def _bodies(
-    grasps: GraspSet, config: ValidationConfig, given: Mapping[Side, HandBody] | None
-) -> tuple[HandBody, ...]:
+def _bodies(grasps: GraspSet, config: ValidationConfig, given: Mapping[Side, HandBody] | None) -> tuple[HandBody, ...]:
     bodies = []
     for side, names in zip(grasps.sides, grasps.joint_names, strict=True):
         body = xhand_body(side, config.world) if given is None else given.get(side)
@@ -224,14 +225,24 @@ def _world(task: _Task) -> HandWorld | MujocoWorld:
             _worlds.popitem(last=False)
         if task.config.engine == "mujoco":
             _worlds[key] = MujocoWorld(
-                task.bodies, task.model, mass_kg=mass_kg, friction=friction, torsion_m=task.config.torsion_m,
+                task.bodies,
+                task.model,
+                mass_kg=mass_kg,
+                friction=friction,
+                torsion_m=task.config.torsion_m,
                 config=task.config.world,
-            )  # fmt: skip
+            )
         else:
             _worlds[key] = HandWorld(
-                task.bodies, task.model, mass_kg=mass_kg, friction=friction, gravity=lift, table=lift, floating=lift,
+                task.bodies,
+                task.model,
+                mass_kg=mass_kg,
+                friction=friction,
+                gravity=lift,
+                table=lift,
+                floating=lift,
                 config=task.config.world,
-            )  # fmt: skip
+            )
     _worlds.move_to_end(key)
     return _worlds[key]
 
@@ -239,8 +250,9 @@ def _world(task: _Task) -> HandWorld | MujocoWorld:
 def try_lift(world: HandWorld, grasp: Grasp, T_table_object: np.ndarray, config: ValidationConfig) -> Outcome:
     """Approach, close, squeeze, lift and hold with floating hands over the table."""
     hands = grasp.hands
-    pregrasp, closed, squeezed = (np.stack([getattr(hand, f"q_{stage}") for hand in hands])
-                                  for stage in ("pregrasp", "grasp", "squeeze"))  # fmt: skip
+    pregrasp, closed, squeezed = (
+        np.stack([getattr(hand, f"q_{stage}") for hand in hands]) for stage in ("pregrasp", "grasp", "squeeze")
+    )
     Ts_pregrasp = T_table_object @ np.stack([hand.T_object_pregrasp for hand in hands])
     Ts_grasp = T_table_object @ np.stack([hand.T_object_hand for hand in hands])
     advance = Ts_grasp[:, :3, 3] - Ts_pregrasp[:, :3, 3]
@@ -350,4 +362,3 @@ def _ramp(duration_s: float, physics_hz: float) -> Iterator[float]:
 
 def _smooth(s: float) -> float:
     return s * s * (3.0 - 2.0 * s)
-

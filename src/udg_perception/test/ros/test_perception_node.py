@@ -219,9 +219,10 @@ def test_intrinsics_that_are_not_finite_are_reported_and_make_no_work(graph: Gra
     assert told.level == DiagnosticStatus.ERROR and "a camera_info with" in told.message
     assert len(builders) == 1  # the good ones are what it knows already
     graph.spin_until(
-        lambda: graph.status(topics.SCENE_CLOUD.name).level == DiagnosticStatus.OK, "all is well again",
+        lambda: graph.status(topics.SCENE_CLOUD.name).level == DiagnosticStatus.OK,
+        "all is well again",
         lambda: publish_all(graph, next(stamps_ns)),
-    )  # fmt: skip
+    )
 
 
 def test_joint_states_that_are_not_finite_are_reported(graph: Graph) -> None:

@@ -18,7 +18,7 @@ CHUNK = 4
 
 def one_chunk(seed: int) -> tuple[torch.Tensor, torch.Tensor]:
     episode = make_episode(seed)
-    return torch.from_numpy(episode.q[3].astype(np.float64)), torch.from_numpy(episode.target[3:3 + CHUNK]).double()
+    return torch.from_numpy(episode.q[3].astype(np.float64)), torch.from_numpy(episode.target[3 : 3 + CHUNK]).double()
 
 
 def encoded(space: str, q: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
@@ -114,9 +114,11 @@ def test_slots_of_joints_hold_the_joints_of_their_names(space: str) -> None:
 
 
 def test_numbers_are_named_by_what_they_are() -> None:
-    for space, first, last in (("wrist_relative", "left_hand x [m]", "left_hand turn about z [rad]"),
-                               ("wrist_absolute", "left_hand x [m]", "left_hand turn about z [rad]"),
-                               ("joint_absolute", "left_shoulder_pan_joint [rad]", "left_wrist_3_joint [rad]")):
+    for space, first, last in (
+        ("wrist_relative", "left_hand x [m]", "left_hand turn about z [rad]"),
+        ("wrist_absolute", "left_hand x [m]", "left_hand turn about z [rad]"),
+        ("joint_absolute", "left_shoulder_pan_joint [rad]", "left_wrist_3_joint [rad]"),
+    ):
         names = ACTION_SPACES[space].names
         assert (names[0], names[5], names[-1]) == (first, last, "right_hand_pinky_joint2 [rad]")
 

@@ -15,10 +15,23 @@ from udg_policy.errors import DatasetError
 
 def write_old(path: Path, seed: int) -> None:
     episode = make_episode(seed, steps=2)
-    meta = {"object": "ball", "side": "left", "seed": seed, "schema": 1, "step_s": 0.1,
-            "joint_names": list(JOINT_NAMES)}
-    np.savez_compressed(path, cloud_xyz=episode.cloud_xyz.astype(np.float16), cloud_label=episode.cloud_label,
-                        q=episode.q, target=episode.target, stage=episode.stage, meta=np.array(json.dumps(meta)))
+    meta = {
+        "object": "ball",
+        "side": "left",
+        "seed": seed,
+        "schema": 1,
+        "step_s": 0.1,
+        "joint_names": list(JOINT_NAMES),
+    }
+    np.savez_compressed(
+        path,
+        cloud_xyz=episode.cloud_xyz.astype(np.float16),
+        cloud_label=episode.cloud_label,
+        q=episode.q,
+        target=episode.target,
+        stage=episode.stage,
+        meta=np.array(json.dumps(meta)),
+    )
 
 
 def test_an_old_set_is_converted(tmp_path: Path) -> None:

@@ -192,8 +192,9 @@ writer.write("b", make_episode(1, steps=2))
 
 def test_a_killed_writer_loses_its_episode_only(tmp_path: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
-    with subprocess.Popen([sys.executable, "-c", STUCK_WRITER, str(tmp_path)], stdout=subprocess.PIPE, text=True,
-                          env=environment) as process:
+    with subprocess.Popen(
+        [sys.executable, "-c", STUCK_WRITER, str(tmp_path)], stdout=subprocess.PIPE, text=True, env=environment
+    ) as process:
         assert process.stdout is not None and process.stdout.readline() == "writing\n"
         process.kill()
     left = [p.name for p in tmp_path.iterdir()]
@@ -207,10 +208,12 @@ def test_a_killed_writer_loses_its_episode_only(tmp_path: Path) -> None:
 
 
 def test_writers_at_the_same_time_do_not_meet(tmp_path: Path) -> None:
-    code = ("import sys\nfrom udg_policy.episodes.dataset import EpisodeWriter\n"
-            "from udg_policy.episodes.synthetic import make_episode\n"
-            "writer = EpisodeWriter(sys.argv[1])\n"
-            "[writer.write(n, make_episode(i, steps=2)) for i, n in enumerate(['same', sys.argv[2]] * 4)]")
+    code = (
+        "import sys\nfrom udg_policy.episodes.dataset import EpisodeWriter\n"
+        "from udg_policy.episodes.synthetic import make_episode\n"
+        "writer = EpisodeWriter(sys.argv[1])\n"
+        "[writer.write(n, make_episode(i, steps=2)) for i, n in enumerate(['same', sys.argv[2]] * 4)]"
+    )
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
     writers = [subprocess.Popen([sys.executable, "-c", code, str(tmp_path), str(i)], env=environment) for i in range(2)]
     assert [process.wait(timeout=120) for process in writers] == [0, 0]

@@ -46,8 +46,14 @@ def mirrored(episode: Episode) -> Episode:
     xyz = episode.cloud_xyz * np.array([1.0, -1.0, 1.0], dtype=np.float32)
     label = np.where(episode.cloud_label > 0, 3 - episode.cloud_label, 0)
     sides = ["right" if side == "left" else "left" for side in episode.meta["sides"]]
-    return replace(episode, cloud_xyz=xyz, cloud_label=label, q=mirror_q(episode.q), target=mirror_q(episode.target),
-                   meta={**episode.meta, "sides": sides})
+    return replace(
+        episode,
+        cloud_xyz=xyz,
+        cloud_label=label,
+        q=mirror_q(episode.q),
+        target=mirror_q(episode.target),
+        meta={**episode.meta, "sides": sides},
+    )
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +91,7 @@ def test_key_points_are_wrist_palm_and_fingertips() -> None:
 
 def test_the_grasp_is_the_last_target_before_the_squeeze(episode: Episode) -> None:
     label = grasp_label(episode)
-    assert episode.stage[label.closed] == Stage.GRASP and (episode.stage[label.closed + 1:] > Stage.GRASP).all()
+    assert episode.stage[label.closed] == Stage.GRASP and (episode.stage[label.closed + 1 :] > Stage.GRASP).all()
     in_world = transform_points(label.T_grasp[0], label.points[0])
     np.testing.assert_allclose(in_world, key_points(episode.target[label.closed]), atol=1e-6)
     side = ["left", "right"].index(episode.meta["sides"][0])
@@ -105,8 +111,9 @@ def test_what_an_episode_does_not_tell_is_unknown(episode: Episode) -> None:
     assert float(grasp_loss(out, batch, 0.05)) == 0.0
 
 
-def test_until_it_is_made_the_grasp_stands_in_the_world_and_then_moves_with_the_hand(episode: Episode,
-                                                                                     store: FrameStore) -> None:
+def test_until_it_is_made_the_grasp_stands_in_the_world_and_then_moves_with_the_hand(
+    episode: Episode, store: FrameStore
+) -> None:
     views = torch.arange(store.n_frames)
     points = store.batch(views, store.bounds(views)).grasp_points.double().numpy()
     closed = grasp_label(episode).closed
@@ -150,8 +157,9 @@ def test_a_moved_hand_is_led_to_the_same_grasp(episode: Episode) -> None:
     store = frames_of([episode], config)
     views = torch.arange(store.n_frames)
     T_now = torch.from_numpy(np.stack([grasp_frames_np(q) for q in episode.q])).float()
-    noise = rotations.rigid(rotations.rotvec_to_matrix(0.1 * torch.randn(len(views), 2, 3)),
-                            0.02 * torch.randn(len(views), 2, 3))
+    noise = rotations.rigid(
+        rotations.rotvec_to_matrix(0.1 * torch.randn(len(views), 2, 3)), 0.02 * torch.randn(len(views), 2, 3)
+    )
     moved = rotations.transform_points(T_now @ noise, store.grasp(views, T_now @ noise)[0])
     torch.testing.assert_close(moved, rotations.transform_points(T_now, store.grasp(views)[0]), atol=1e-5, rtol=0)
 
@@ -224,7 +232,8 @@ def test_the_loss_by_hand(batch: Batch) -> None:
     known = torch.zeros(2, 2)
     known[0, 1] = 1.0  # the right hand of the first sample alone
     batch = Batch(*(tensor[:2] for tensor in batch))._replace(
-        grasp_known=known, acting=torch.tensor([[0.0, 1.0], [-1.0, -1.0]]), strategy=torch.tensor([2, UNKNOWN]))
+        grasp_known=known, acting=torch.tensor([[0.0, 1.0], [-1.0, -1.0]]), strategy=torch.tensor([2, UNKNOWN])
+    )
     points = batch.grasp_points + torch.tensor([0.03, -0.06, 0.0])  # mean 0.03 m
     points[0, 0] += 9.0
     out = GraspOutput(points, torch.zeros(2, 2), torch.zeros(2, 4))
@@ -266,15 +275,25 @@ def test_the_engine_tells_the_grasp_in_the_world(episode: Episode, store: FrameS
     assert engine.predict(cloud, episode.q[3]).grasp is None  # no object
 
 
-@pytest.mark.parametrize(("acting", "acts"), [((0.9, 0.1), [True, False]), ((0.3, 0.2), [True, False]),
-                                              ((0.7, 0.6), [True, True])])
+@pytest.mark.parametrize(
+    ("acting", "acts"), [((0.9, 0.1), [True, False]), ((0.3, 0.2), [True, False]), ((0.7, 0.6), [True, True])]
+)
 def test_some_hand_always_acts(acting: tuple[float, float], acts: list[bool]) -> None:
     assert PredictedGrasp(np.zeros((2, 7, 3)), np.array(acting), np.ones(4) / 4).acts.tolist() == acts
 
 
 def test_the_grasp_is_learned(tmp_path: Path) -> None:
-    config = with_grasp(preset("debug"), steps=300, batch=16, mirror=True, validation_share=0.0, ema_decay=0.9,
-                        warmup_steps=10, learning_rate=4e-3, weight_decay=0.0)
+    config = with_grasp(
+        preset("debug"),
+        steps=300,
+        batch=16,
+        mirror=True,
+        validation_share=0.0,
+        ema_decay=0.9,
+        warmup_steps=10,
+        learning_rate=4e-3,
+        weight_decay=0.0,
+    )
     config = replace(config, decoder=replace(config.decoder, width=64, layers=2, heads=4))
     episodes = [make_episode(i, steps=8) for i in range(4)]
     store = frames_of(episodes, config)

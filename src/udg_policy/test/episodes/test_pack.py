@@ -42,8 +42,12 @@ def test_parts_have_the_size_and_are_a_tar_file(data: Path, packed: Path) -> Non
     sizes = [path.stat().st_size for path in parts]
     assert len(parts) > 3 and set(sizes[:-1]) == {30_000} and 0 < sizes[-1] <= 30_000
     with tarfile.open(fileobj=io.BytesIO(b"".join(path.read_bytes() for path in parts))) as tar:
-        assert sorted(tar.getnames()) == ["episode_ball_000000.h5", "episode_ball_000001.h5", "episode_ball_000002.h5",
-                                          "manifest.json"]
+        assert sorted(tar.getnames()) == [
+            "episode_ball_000000.h5",
+            "episode_ball_000001.h5",
+            "episode_ball_000002.h5",
+            "manifest.json",
+        ]
         member = tar.extractfile("episode_ball_000001.h5")
         assert member is not None and member.read() == (data / "episode_ball_000001.h5").read_bytes()
 
@@ -73,8 +77,27 @@ main()
 """
     out = tmp_path / "train"
     done = subprocess.run(
-        [sys.executable, "-c", code, "--data", str(packed), "--out", str(out), "--preset", "debug", "--steps", "2",
-         "--processes", "1", "--cache", str(tmp_path / "cache")], capture_output=True, text=True, check=False)
+        [
+            sys.executable,
+            "-c",
+            code,
+            "--data",
+            str(packed),
+            "--out",
+            str(out),
+            "--preset",
+            "debug",
+            "--steps",
+            "2",
+            "--processes",
+            "1",
+            "--cache",
+            str(tmp_path / "cache"),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     assert load_checkpoint(out).data_hash == EpisodeDataset(packed).hash()
 

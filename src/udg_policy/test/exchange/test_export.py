@@ -63,8 +63,10 @@ def test_lerobot_follows_version_3(dataset: EpisodeDataset, tmp_path: Path) -> N
         assert row["episode_index"] == number and row["length"] == length
         assert row["dataset_to_index"] - row["dataset_from_index"] == length
         np.testing.assert_allclose(row["stats/action/mean"], dataset[number].target.mean(axis=0), atol=1e-6)
-        np.testing.assert_allclose(row["stats/observation.point_cloud/max"],
-                                   dataset[number].cloud_xyz.reshape(-1, 3).max(axis=0, keepdims=True))
+        np.testing.assert_allclose(
+            row["stats/observation.point_cloud/max"],
+            dataset[number].cloud_xyz.reshape(-1, 3).max(axis=0, keepdims=True),
+        )
         assert row["stats/action/count"] == [length] and row["stats/frame_index/max"] == [length - 1]
     place = {"chunk_index": episodes[1]["data/chunk_index"], "file_index": episodes[1]["data/file_index"]}
     table = pq.read_table(root / info["data_path"].format(**place))
@@ -73,9 +75,12 @@ def test_lerobot_follows_version_3(dataset: EpisodeDataset, tmp_path: Path) -> N
     rows = table.slice(episodes[1]["dataset_from_index"], LENGTHS[1])
     assert set(rows["episode_index"].to_pylist()) == {1} and rows["frame_index"].to_pylist() == list(range(LENGTHS[1]))
     np.testing.assert_allclose(rows["timestamp"].to_numpy(), 0.1 * np.arange(LENGTHS[1]), atol=1e-6)
-    for name, expected in (("observation.state", dataset[1].q), ("action", dataset[1].target),
-                           ("observation.point_cloud", dataset[1].cloud_xyz),
-                           ("observation.point_label", dataset[1].cloud_label)):
+    for name, expected in (
+        ("observation.state", dataset[1].q),
+        ("action", dataset[1].target),
+        ("observation.point_cloud", dataset[1].cloud_xyz),
+        ("observation.point_label", dataset[1].cloud_label),
+    ):
         got = np.array(rows[name].to_pylist(), dtype=info["features"][name]["dtype"])
         np.testing.assert_array_equal(got, expected)
         assert list(got.shape[1:]) == info["features"][name]["shape"]
@@ -84,14 +89,17 @@ def test_lerobot_follows_version_3(dataset: EpisodeDataset, tmp_path: Path) -> N
     assert info["features"]["action"]["names"] == list(JOINT_NAMES)
 
 
-@pytest.mark.parametrize(("meta", "named"), [
-    ({"category": "ball", "object": "ball_60"}, "ball"),
-    ({"category": "spray_bottle"}, "spray bottle"),
-    ({"category": "mesh", "object": "parts/My  cup.obj@0.1"}, "My cup"),
-    ({"category": "mesh", "object": "/a/杯子.stl@0.09"}, "杯子"),
-    ({"category": "mesh", "object": "user_oil_can_a1b2c3"}, "oil can"),
-    ({}, "object"),
-])
+@pytest.mark.parametrize(
+    ("meta", "named"),
+    [
+        ({"category": "ball", "object": "ball_60"}, "ball"),
+        ({"category": "spray_bottle"}, "spray bottle"),
+        ({"category": "mesh", "object": "parts/My  cup.obj@0.1"}, "My cup"),
+        ({"category": "mesh", "object": "/a/杯子.stl@0.09"}, "杯子"),
+        ({"category": "mesh", "object": "user_oil_can_a1b2c3"}, "oil can"),
+        ({}, "object"),
+    ],
+)
 def test_the_task_names_the_object(meta: dict[str, str], named: str) -> None:
     assert task_of(meta) == f"grasp the {named} and lift it"
 

@@ -150,11 +150,18 @@ def test_what_lerobots_own_class_writes_opens_here(tmp_path: Path) -> None:
         "action": {"dtype": "float32", "shape": (36,), "names": None},
         "observation.point_cloud": {"dtype": "float32", "shape": (CLOUD_POINTS, 3), "names": None},
     }
-    made = module.LeRobotDataset.create("somebody/other", fps=10, features=features, root=tmp_path / "other",
-                                        use_videos=False)  # fmt: skip
+    made = module.LeRobotDataset.create(
+        "somebody/other", fps=10, features=features, root=tmp_path / "other", use_videos=False
+    )
     for step in range(len(source)):
-        made.add_frame({"observation.state": source.q[step], "action": source.target[step],
-                        "observation.point_cloud": source.cloud_xyz[step], "task": "take it"})  # fmt: skip
+        made.add_frame(
+            {
+                "observation.state": source.q[step],
+                "action": source.target[step],
+                "observation.point_cloud": source.cloud_xyz[step],
+                "task": "take it",
+            }
+        )
     made.save_episode()
     made.finalize()
     ((_, back),) = list(read_lerobot(tmp_path / "other"))

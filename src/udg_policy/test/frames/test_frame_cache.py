@@ -103,10 +103,16 @@ def test_memory_does_not_grow_with_the_data(tmp_path: Path) -> None:
         with open(tmp_path / name, "wb") as file:  # holes: nothing is written, zeros are read
             file.truncate(frames * record.itemsize)
     assert (tmp_path / FRAMES_NAME).stat().st_size > 4e9
-    np.savez(tmp_path / INDEX_NAME, row=np.arange(frames), episode=np.arange(frames, dtype=np.int32) // 40,
-             last_row=np.arange(39, frames, 40),
-             **{f"grasp_{name}": np.stack([value] * (frames // 40)) for name, value in
-                grasp_label(make_episode(0, steps=4))._asdict().items()})
+    np.savez(
+        tmp_path / INDEX_NAME,
+        row=np.arange(frames),
+        episode=np.arange(frames, dtype=np.int32) // 40,
+        last_row=np.arange(39, frames, 40),
+        **{
+            f"grasp_{name}": np.stack([value] * (frames // 40))
+            for name, value in grasp_label(make_episode(0, steps=4))._asdict().items()
+        },
+    )
     (tmp_path / HEADER_NAME).write_text(json.dumps({"objects": ["ball"] * (frames // 40)}))
     before = anonymous_mb()
     store = FrameStore(config, tmp_path)

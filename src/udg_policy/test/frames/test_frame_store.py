@@ -18,8 +18,9 @@ def mirrored(episode: Episode) -> Episode:
     xyz = episode.cloud_xyz.copy()
     xyz[..., 1] *= -1
     label = np.where(episode.cloud_label > 0, 3 - episode.cloud_label, 0)
-    return dataclasses.replace(episode, cloud_xyz=xyz, cloud_label=label, q=mirror_q(episode.q),
-                               target=mirror_q(episode.target))
+    return dataclasses.replace(
+        episode, cloud_xyz=xyz, cloud_label=label, q=mirror_q(episode.q), target=mirror_q(episode.target)
+    )
 
 
 def without_selection(config: PolicyConfig) -> PolicyConfig:
@@ -54,8 +55,14 @@ def test_chunks_repeat_the_last_target_at_the_end(store: FrameStore) -> None:
 
 
 def test_a_moved_hand_is_led_back_to_the_demonstrated_target() -> None:
-    train = TrainConfig(hand_noise_m=0.01, hand_noise_rad=0.05, point_noise_m=0.0, cloud_noise_m=0.0,
-                        joint_noise_rad=0.0, bounds_margin=3.0)
+    train = TrainConfig(
+        hand_noise_m=0.01,
+        hand_noise_rad=0.05,
+        point_noise_m=0.0,
+        cloud_noise_m=0.0,
+        joint_noise_rad=0.0,
+        bounds_margin=3.0,
+    )
     episode = make_episode(0, steps=6)
     store = frames_of([episode], dataclasses.replace(preset("debug"), train=train))
     views = torch.arange(store.n_frames)
@@ -72,8 +79,15 @@ def test_a_moved_hand_is_led_back_to_the_demonstrated_target() -> None:
 
 
 def test_a_moved_scene_keeps_targets_and_what_the_hands_see() -> None:
-    train = TrainConfig(scene_shift_m=0.05, scene_turn_rad=0.3, hand_noise_m=0.0, hand_noise_rad=0.0, point_noise_m=0.0,
-                        cloud_noise_m=0.0, joint_noise_rad=0.0)
+    train = TrainConfig(
+        scene_shift_m=0.05,
+        scene_turn_rad=0.3,
+        hand_noise_m=0.0,
+        hand_noise_rad=0.0,
+        point_noise_m=0.0,
+        cloud_noise_m=0.0,
+        joint_noise_rad=0.0,
+    )
     store = frames_of([make_episode(0, steps=6)], dataclasses.replace(preset("debug"), train=train))
     views = torch.arange(store.n_frames)
     bounds = store.bounds(views)
@@ -93,7 +107,7 @@ def test_normalised_actions_decode_to_the_targets(store: FrameStore) -> None:
     actions = bounds.denormalise(store.batch(views, bounds).actions.numpy())
     for t in range(2):
         got = store.config.space.decode(actions[t], episode.q[t])
-        np.testing.assert_allclose(got, episode.target[t:t + 4], atol=2e-3)
+        np.testing.assert_allclose(got, episode.target[t : t + 4], atol=2e-3)
 
 
 def test_the_same_generator_seed_gives_the_same_batch(store: FrameStore) -> None:

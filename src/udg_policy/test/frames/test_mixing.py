@@ -53,10 +53,15 @@ def test_what_the_user_names_is_checked(folders: tuple[Path, Path]) -> None:
     demos, own = folders
     found = sources(f"{demos},{own}=0.25")
     assert [source.part for source in found] == [Part(None, False), Part(0.25, True)]
-    for text, why in ((f"{demos}=0", "valid: above 0"), (f"{demos}=x", "the share is 'x'"),
-                      (f"{demos}=0.5", "valid: 1"),
-                      (f"{demos}=1,{own}", "less if a data set has none"), (f"{demos},,{own}", "a folder is missing"),
-                      (f"{demos},{demos}", "is given twice"), (f"{demos}=0.7,{own}=0.7", "add up to 1.4")):
+    for text, why in (
+        (f"{demos}=0", "valid: above 0"),
+        (f"{demos}=x", "the share is 'x'"),
+        (f"{demos}=0.5", "valid: 1"),
+        (f"{demos}=1,{own}", "less if a data set has none"),
+        (f"{demos},,{own}", "a folder is missing"),
+        (f"{demos},{demos}", "is given twice"),
+        (f"{demos}=0.7,{own}=0.7", "add up to 1.4"),
+    ):
         with pytest.raises(ConfigError, match=why):
             sources(text)
     hashes = {data_hash(sources(text)) for text in (str(demos), f"{demos},{own}", f"{demos},{own}=0.25")}

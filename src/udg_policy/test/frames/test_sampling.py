@@ -185,8 +185,17 @@ def test_without_its_switch_there_is_no_stage(episode: Episode) -> None:
 
 
 def test_the_stage_is_learned(tmp_path: Path) -> None:
-    config = with_train(with_stage(preset("debug")), steps=150, batch=16, validation_share=0.0, warmup_steps=10,
-                        ema_decay=0.9, learning_rate=4e-3, weight_decay=0.0, **STILL)
+    config = with_train(
+        with_stage(preset("debug")),
+        steps=150,
+        batch=16,
+        validation_share=0.0,
+        warmup_steps=10,
+        ema_decay=0.9,
+        learning_rate=4e-3,
+        weight_decay=0.0,
+        **STILL,
+    )
     store = frames_of([make_episode(i, steps=8) for i in range(4)], config)
     train(config, store, Run(out=tmp_path, quiet=True))
     views = store.views(torch.arange(4), mirrored=True)
@@ -221,8 +230,11 @@ def test_nothing_is_dropped_where_it_is_measured(episode: Episode) -> None:
 def test_dropping_a_state_that_is_not_there_is_refused() -> None:
     config = preset("debug")
     with pytest.raises(ConfigError, match=r"train.state_dropout: there is no state to drop"):
-        replace(config, observation=replace(config.observation, proprioception=False),
-                train=replace(config.train, state_dropout=0.1))
+        replace(
+            config,
+            observation=replace(config.observation, proprioception=False),
+            train=replace(config.train, state_dropout=0.1),
+        )
     with pytest.raises(ConfigError, match=r"must be in \[0, 1\)"):
         TrainConfig(state_dropout=1.0)
 
@@ -234,9 +246,12 @@ def test_dropping_a_state_that_is_not_there_is_refused() -> None:
 def everything() -> FrameStore:
     config = preset("debug")
     sampling = SamplingConfig(cruise=0.5, near=2.0, hold=0.25)
-    config = replace(config, observation=replace(config.observation, hand_surface=True),
-                     decoder=replace(config.decoder, stage_head=True, grasp_query=True),
-                     train=replace(config.train, steps=6, sampling=sampling, state_dropout=0.3))
+    config = replace(
+        config,
+        observation=replace(config.observation, hand_surface=True),
+        decoder=replace(config.decoder, stage_head=True, grasp_query=True),
+        train=replace(config.train, steps=6, sampling=sampling, state_dropout=0.3),
+    )
     return frames_of([make_episode(i, steps=6) for i in range(4)], config)
 
 

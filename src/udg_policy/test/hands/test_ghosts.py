@@ -21,14 +21,18 @@ def volume(vertices: np.ndarray, faces: np.ndarray) -> float:
     return float(np.einsum("fi,fi->f", a, np.cross(b, c)).sum() / 6.0)
 
 
-@pytest.mark.parametrize(("kind", "size", "expected", "least"), [
-    ("box", (0.02, 0.04, 0.06), 0.02 * 0.04 * 0.06, 1.0),
-    ("sphere", (0.05,), 4.0 / 3.0 * np.pi * 0.05**3, 0.8),
-    ("cylinder", (0.02, 0.1), np.pi * 0.02**2 * 0.1, 0.7),
-    ("capsule", (0.02, 0.1), np.pi * 0.02**2 * (0.1 + 4.0 / 3.0 * 0.02), 0.75),
-])
-def test_a_hull_lies_inside_its_shape_and_fills_most_of_it(kind: str, size: tuple[float, ...], expected: float,
-                                                            least: float) -> None:
+@pytest.mark.parametrize(
+    ("kind", "size", "expected", "least"),
+    [
+        ("box", (0.02, 0.04, 0.06), 0.02 * 0.04 * 0.06, 1.0),
+        ("sphere", (0.05,), 4.0 / 3.0 * np.pi * 0.05**3, 0.8),
+        ("cylinder", (0.02, 0.1), np.pi * 0.02**2 * 0.1, 0.7),
+        ("capsule", (0.02, 0.1), np.pi * 0.02**2 * (0.1 + 4.0 / 3.0 * 0.02), 0.75),
+    ],
+)
+def test_a_hull_lies_inside_its_shape_and_fills_most_of_it(
+    kind: str, size: tuple[float, ...], expected: float, least: float
+) -> None:
     shape = Primitive(kind=kind, size=size, T_link_shape=TURNED)  # type: ignore[arg-type]
     hull = convex_hull([shape])
     assert union_distance([shape], hull.vertices).max() < 1e-9

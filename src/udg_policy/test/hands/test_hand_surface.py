@@ -42,7 +42,7 @@ def store() -> FrameStore:
 
 def surface_of(store: FrameStore, beside: torch.Tensor) -> torch.Tensor:
     """(B, 2, 27, 8) in metres but for the last."""
-    features = beside[:, state_width(store.config.observation):].unflatten(1, (2, N_HAND_POINTS, SURFACE_FEATURES))
+    features = beside[:, state_width(store.config.observation) :].unflatten(1, (2, N_HAND_POINTS, SURFACE_FEATURES))
     return torch.cat([0.15 * features[..., :7], features[..., 7:]], dim=-1)
 
 
@@ -104,8 +104,9 @@ def test_points_of_the_robot_do_not_count() -> None:
 def test_mirrored_views_have_mirrored_vectors(store: FrameStore) -> None:
     views = torch.arange(store.n_frames)
     bounds = store.bounds(views)
-    plain, image = (surface_of(store, store.batch(some, bounds).proprioception)
-                    for some in (views, views + store.n_frames))
+    plain, image = (
+        surface_of(store, store.batch(some, bounds).proprioception) for some in (views, views + store.n_frames)
+    )
     expected = plain.flip(1)
     torch.testing.assert_close(image[..., :3], expected[..., :3] * FLIP, atol=1e-3, rtol=0)
     torch.testing.assert_close(image[..., 3:6], expected[..., 3:6] * FLIP, atol=1e-3, rtol=0)
@@ -113,13 +114,22 @@ def test_mirrored_views_have_mirrored_vectors(store: FrameStore) -> None:
 
 
 def test_a_moved_scene_changes_no_vector() -> None:
-    train = TrainConfig(scene_shift_m=0.05, scene_turn_rad=0.3, hand_noise_m=0.0, hand_noise_rad=0.0, point_noise_m=0.0,
-                        cloud_noise_m=0.0, joint_noise_rad=0.0)
+    train = TrainConfig(
+        scene_shift_m=0.05,
+        scene_turn_rad=0.3,
+        hand_noise_m=0.0,
+        hand_noise_rad=0.0,
+        point_noise_m=0.0,
+        cloud_noise_m=0.0,
+        joint_noise_rad=0.0,
+    )
     store = frames_of([make_episode(0, steps=6)], with_surface(preset("debug"), train))
     views = torch.arange(store.n_frames)
     bounds = store.bounds(views)
-    plain, moved = (surface_of(store, store.batch(views, bounds, generator).proprioception)
-                    for generator in (None, torch.Generator().manual_seed(0)))
+    plain, moved = (
+        surface_of(store, store.batch(views, bounds, generator).proprioception)
+        for generator in (None, torch.Generator().manual_seed(0))
+    )
     torch.testing.assert_close(plain, moved, atol=1e-4, rtol=0)
 
 
@@ -128,8 +138,9 @@ def test_training_and_engine_see_the_same(whole: bool) -> None:
     config = with_surface(preset("debug"))
     if whole:
         observation = replace(config.observation, n_seen=0, n_robot=0, n_whole=2048)
-        config = replace(config, observation=observation,
-                         encoder=replace(config.encoder, centres_1=(64, 0), centres_2=(16, 0)))
+        config = replace(
+            config, observation=observation, encoder=replace(config.encoder, centres_1=(64, 0), centres_2=(16, 0))
+        )
     episode = make_episode(0, steps=3)
     store = frames_of([episode], config)
     views = torch.arange(store.n_frames)
@@ -154,7 +165,7 @@ def test_the_actions_depend_on_the_vectors(store: FrameStore) -> None:
     batch = store.batch(views, store.bounds(views))
     beside = batch.proprioception.clone().requires_grad_(True)
     (grad,) = torch.autograd.grad(network(batch.features, beside, *batch[2:4]).actions.sum(), beside)
-    assert float(grad[:, state_width(store.config.observation):].abs().sum()) > 0.0
+    assert float(grad[:, state_width(store.config.observation) :].abs().sum()) > 0.0
 
 
 def test_the_switch_is_off_by_default() -> None:

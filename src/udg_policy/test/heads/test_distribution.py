@@ -38,7 +38,7 @@ def test_gradients_equal_finite_differences() -> None:
     h = 1e-6
     with torch.no_grad():
         by_mu = (truncated_normal_nll(x, mu + h, sigma) - truncated_normal_nll(x, mu - h, sigma)) / (2 * h)
-        by_sigma = (truncated_normal_nll(x, mu, sigma * (1 + h)) - truncated_normal_nll(x, mu, sigma * (1 - h)))
+        by_sigma = truncated_normal_nll(x, mu, sigma * (1 + h)) - truncated_normal_nll(x, mu, sigma * (1 - h))
         by_sigma = by_sigma / (2 * h * sigma)
     torch.testing.assert_close(mu.grad, by_mu, rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(sigma.grad, by_sigma, rtol=1e-4, atol=1e-4)

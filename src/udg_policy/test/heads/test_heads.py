@@ -149,11 +149,26 @@ def test_a_flow_takes_one_of_two_ways() -> None:
 
 
 def test_a_short_training_of_a_flow_recovers_the_targets(tmp_path: Path) -> None:
-    quiet = {f"{what}_noise_{unit}": 0.0 for what, unit in (("point", "m"), ("cloud", "m"), ("hand", "m"),
-                                                            ("hand", "rad"), ("joint", "rad"))}
-    config = from_dict({"train": {"steps": 250, "batch": 16, "mirror": False, "validation_share": 0.0, "ema_decay": 0.9,
-                                  "learning_rate": 6e-3, "weight_decay": 0.0, **quiet},
-                        "decoder": {"width": 64}}, config_of("flow_matching"))
+    quiet = {
+        f"{what}_noise_{unit}": 0.0
+        for what, unit in (("point", "m"), ("cloud", "m"), ("hand", "m"), ("hand", "rad"), ("joint", "rad"))
+    }
+    config = from_dict(
+        {
+            "train": {
+                "steps": 250,
+                "batch": 16,
+                "mirror": False,
+                "validation_share": 0.0,
+                "ema_decay": 0.9,
+                "learning_rate": 6e-3,
+                "weight_decay": 0.0,
+                **quiet,
+            },
+            "decoder": {"width": 64},
+        },
+        config_of("flow_matching"),
+    )
     episodes = [make_episode(i, steps=8) for i in range(2)]
     train(config, frames_of(episodes, config), Run(out=tmp_path, quiet=True))
     engine = PolicyEngine.load(tmp_path)
@@ -203,13 +218,16 @@ def test_settings_survive_json_and_override_one_by_one() -> None:
     assert from_dict({"decoder": {"head": "regression", "head_settings": {}}}, config).decoder.head == "regression"
 
 
-@pytest.mark.parametrize(("head", "settings", "message"), [
-    ("flow_matching", {"stpes": 3}, "unknown key 'stpes'; valid are blocks, draws, steps"),
-    ("flow_matching", {"steps": 0}, "head_settings.steps: 0, must be at least 1"),
-    ("flow_matching", {"steps": 1.5}, "expected int"),
-    ("regression", {"steps": 3}, "head_settings of regression: unknown key 'steps'; valid are none"),
-    ("flow", {}, "valid are truncated_normal, regression, flow_matching"),
-])
+@pytest.mark.parametrize(
+    ("head", "settings", "message"),
+    [
+        ("flow_matching", {"stpes": 3}, "unknown key 'stpes'; valid are blocks, draws, steps"),
+        ("flow_matching", {"steps": 0}, "head_settings.steps: 0, must be at least 1"),
+        ("flow_matching", {"steps": 1.5}, "expected int"),
+        ("regression", {"steps": 3}, "head_settings of regression: unknown key 'steps'; valid are none"),
+        ("flow", {}, "valid are truncated_normal, regression, flow_matching"),
+    ],
+)
 def test_bad_settings_are_named(head: str, settings: dict[str, int], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         config_of(head, **settings)

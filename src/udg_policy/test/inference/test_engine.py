@@ -31,8 +31,12 @@ def checkpoint() -> Checkpoint:
     config = preset("debug")
     store = frames_of([make_episode(0, steps=6)], config)
     torch.manual_seed(0)
-    return Checkpoint(config=config, bounds=store.bounds(store.views(torch.arange(1), True)),
-                      weights=PolicyNetwork(config).state_dict(), train_objects=("ball",))
+    return Checkpoint(
+        config=config,
+        bounds=store.bounds(store.views(torch.arange(1), True)),
+        weights=PolicyNetwork(config).state_dict(),
+        train_objects=("ball",),
+    )
 
 
 @pytest.fixture(scope="module")
@@ -87,15 +91,18 @@ def test_fewer_points_than_usual_are_enough(engine: PolicyEngine) -> None:
     assert np.isfinite(engine.act(points[::8], q)).all()
 
 
-@pytest.mark.parametrize(("change", "message"), [
-    (lambda p, q: (p[:, :3], q), "expected \\(points, 4\\)"),
-    (lambda p, q: (p[:0], q), "expected \\(points, 4\\)"),
-    (lambda p, q: (np.where(np.arange(4) == 1, np.nan, p), q), "not finite"),
-    (lambda p, q: (p + [0, 0, 0, 5], q), "unknown labels"),
-    (lambda p, q: (p[p[:, 3] != 1], q), "no point of the left robot"),
-    (lambda p, q: (p, q[:12]), "expected \\(36,\\)"),
-    (lambda p, q: (p, np.where(np.arange(36) == 7, np.inf, q)), "joint 7 is not finite"),
-])
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda p, q: (p[:, :3], q), "expected \\(points, 4\\)"),
+        (lambda p, q: (p[:0], q), "expected \\(points, 4\\)"),
+        (lambda p, q: (np.where(np.arange(4) == 1, np.nan, p), q), "not finite"),
+        (lambda p, q: (p + [0, 0, 0, 5], q), "unknown labels"),
+        (lambda p, q: (p[p[:, 3] != 1], q), "no point of the left robot"),
+        (lambda p, q: (p, q[:12]), "expected \\(36,\\)"),
+        (lambda p, q: (p, np.where(np.arange(36) == 7, np.inf, q)), "joint 7 is not finite"),
+    ],
+)
 def test_bad_observations_are_named(engine: PolicyEngine, change: object, message: str) -> None:
     with pytest.raises(ObservationError, match=message):
         engine.act(*change(*observation()))
@@ -106,8 +113,9 @@ def test_a_checkpoint_is_loaded_as_saved(folder: Path, checkpoint: Checkpoint) -
     assert loaded.config == checkpoint.config and loaded.train_objects == ("ball",)
     np.testing.assert_allclose(loaded.bounds.upper, checkpoint.bounds.upper, rtol=1e-6)
     points, q = observation()
-    np.testing.assert_allclose(PolicyEngine.load(folder).act(points, q), PolicyEngine(checkpoint).act(points, q),
-                               atol=1e-5)
+    np.testing.assert_allclose(
+        PolicyEngine.load(folder).act(points, q), PolicyEngine(checkpoint).act(points, q), atol=1e-5
+    )
     assert sorted(p.name for p in folder.iterdir()) == [DESCRIPTION_NAME, WEIGHTS_NAME]
 
 
@@ -155,8 +163,7 @@ def test_another_schema_or_layout_is_refused(folder: Path) -> None:
 
 
 def test_weights_of_another_network_are_refused(checkpoint: Checkpoint) -> None:
-    config = dataclasses.replace(checkpoint.config,
-                                 decoder=dataclasses.replace(checkpoint.config.decoder, mlp_ratio=2))
+    config = dataclasses.replace(checkpoint.config, decoder=dataclasses.replace(checkpoint.config.decoder, mlp_ratio=2))
     with pytest.raises(CheckpointError, match="has shape"):
         PolicyEngine(dataclasses.replace(checkpoint, config=config))
     weights = {name: tensor for name, tensor in checkpoint.weights.items() if name != "queries"}

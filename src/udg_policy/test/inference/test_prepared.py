@@ -16,14 +16,23 @@ from udg_policy.inference.prepared import InferenceConfig, InferenceNetwork, enc
 EXACT, ROUNDED = 2e-5, 1e-2  # [normalised action]
 
 
-def chosen(name: str, batch_norm: bool, attention: str = "unidirectional", head: str = "truncated_normal",
-           widths_2: tuple[int, ...] | None = None, grasp_query: bool = False) -> PolicyConfig:
+def chosen(
+    name: str,
+    batch_norm: bool,
+    attention: str = "unidirectional",
+    head: str = "truncated_normal",
+    widths_2: tuple[int, ...] | None = None,
+    grasp_query: bool = False,
+) -> PolicyConfig:
     config = preset(name)
     encoder = dataclasses.replace(config.encoder, batch_norm=batch_norm, widths_2=widths_2 or config.encoder.widths_2)
     observation = dataclasses.replace(config.observation, hand_surface=grasp_query)
-    return dataclasses.replace(config, observation=observation, encoder=encoder,
-                               decoder=dataclasses.replace(config.decoder, attention=attention, head=head,
-                                                           grasp_query=grasp_query))
+    return dataclasses.replace(
+        config,
+        observation=observation,
+        encoder=encoder,
+        decoder=dataclasses.replace(config.decoder, attention=attention, head=head, grasp_query=grasp_query),
+    )
 
 
 def batch_of(config: PolicyConfig) -> Batch:
@@ -48,16 +57,20 @@ def errors(config: PolicyConfig, **options: object) -> tuple[float, Tensor]:
     return float((quick.action_head.act(ours.actions) - executed).abs().max()), executed
 
 
-@pytest.mark.parametrize(("name", "batch_norm", "attention", "head", "widths_2", "grasp_query"), [
-    ("paper", True, "unidirectional", "truncated_normal", None, False),
-    ("edge", False, "unidirectional", "truncated_normal", None, False),
-    ("edge", True, "unidirectional", "truncated_normal", None, True),
-    ("debug", True, "full", "regression", None, True),
-    ("debug", False, "full", "truncated_normal", (16, 32), False),
-    ("debug", False, "unidirectional", "regression", None, True),
-])
-def test_single_precision_is_exact(name: str, batch_norm: bool, attention: str, head: str,
-                                   widths_2: tuple[int, ...] | None, grasp_query: bool) -> None:
+@pytest.mark.parametrize(
+    ("name", "batch_norm", "attention", "head", "widths_2", "grasp_query"),
+    [
+        ("paper", True, "unidirectional", "truncated_normal", None, False),
+        ("edge", False, "unidirectional", "truncated_normal", None, False),
+        ("edge", True, "unidirectional", "truncated_normal", None, True),
+        ("debug", True, "full", "regression", None, True),
+        ("debug", False, "full", "truncated_normal", (16, 32), False),
+        ("debug", False, "unidirectional", "regression", None, True),
+    ],
+)
+def test_single_precision_is_exact(
+    name: str, batch_norm: bool, attention: str, head: str, widths_2: tuple[int, ...] | None, grasp_query: bool
+) -> None:
     error, mode = errors(chosen(name, batch_norm, attention, head, widths_2, grasp_query), precision="float32")
     assert mode.std() > 0.05, "the actions must vary for the comparison to mean anything"
     assert error < EXACT
@@ -83,8 +96,9 @@ def test_threads_and_blocks_change_nothing() -> None:
     inputs = batch_of(config)[:4]
     one = InferenceNetwork(config, checkpoint.weights, InferenceConfig())(*inputs).actions
     for options in (InferenceConfig(threads=2, block_rows=20), InferenceConfig(block_rows=1)):
-        torch.testing.assert_close(InferenceNetwork(config, checkpoint.weights, options)(*inputs).actions, one,
-                                   atol=1e-6, rtol=1e-5)
+        torch.testing.assert_close(
+            InferenceNetwork(config, checkpoint.weights, options)(*inputs).actions, one, atol=1e-6, rtol=1e-5
+        )
 
 
 def test_torchs_threads_are_left_as_they_were() -> None:
@@ -107,11 +121,14 @@ def test_products_by_hand() -> None:
     assert encoder_dtype(config, InferenceConfig()) == torch.float32, "too small to gain from bfloat16"
 
 
-@pytest.mark.parametrize(("options", "message"), [
-    ({"precision": "int8"}, "valid are auto, float32, bfloat16"),
-    ({"threads": 0}, "at least 1"),
-    ({"device": "tpu"}, "valid are cpu, cuda"),
-])
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"precision": "int8"}, "valid are auto, float32, bfloat16"),
+        ({"threads": 0}, "at least 1"),
+        ({"device": "tpu"}, "valid are cpu, cuda"),
+    ],
+)
 def test_bad_options_are_refused(options: dict[str, object], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         InferenceConfig(**options)

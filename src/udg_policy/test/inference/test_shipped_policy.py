@@ -21,8 +21,11 @@ ROUNDING_RAD = 1e-5  # of another processor or another library
 
 def computer() -> str:
     """What decides how sums are rounded: processor and libraries."""
-    told = {"torch": torch.__version__, "numpy": np.__version__,
-            "processor": dict(getattr(torch.cpu, "get_capabilities", dict)())}
+    told = {
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        "processor": dict(getattr(torch.cpu, "get_capabilities", dict)()),
+    }
     return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
 
 
@@ -48,8 +51,9 @@ def test_the_shipped_policy_gives_the_recorded_chunks() -> None:
 def record() -> None:
     scenes = observations(seed=0)[::5]
     points, q = (np.stack(values) for values in zip(*scenes, strict=True))
-    np.savez_compressed(RECORD, points=points, q=q, chunks=chunks(points, q), computer=computer(),
-                        weights_sha256=weights_hash())
+    np.savez_compressed(
+        RECORD, points=points, q=q, chunks=chunks(points, q), computer=computer(), weights_sha256=weights_hash()
+    )
 
 
 if __name__ == "__main__":

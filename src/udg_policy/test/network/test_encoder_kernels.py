@@ -68,8 +68,10 @@ def test_gradients_are_those_of_the_formulas(batch: int) -> None:
         return F.relu(second(rows).amax(dim=2)), F.relu(others.amax(dim=2))
 
     def by_kernels() -> tuple[Tensor, Tensor]:
-        return (grouped_maximum(points, centres, neighbours, 4, SCALE, first, second),
-                points_maximum(points[..., :4], learned, centres, neighbours, SCALE, alone))
+        return (
+            grouped_maximum(points, centres, neighbours, 4, SCALE, first, second),
+            points_maximum(points[..., :4], learned, centres, neighbours, SCALE, alone),
+        )
 
     parameters = [learned, *first.parameters(), *second.parameters(), *alone.parameters()]
     weight = torch.randn(2, batch, 10, 24)

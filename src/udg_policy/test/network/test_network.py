@@ -89,25 +89,28 @@ def value_of(config: PolicyConfig, place: str) -> object:
     return value
 
 
-@pytest.mark.parametrize(("section", "said", "place", "value"), [
-    ("V-B", "FPS ... 2,048 points", "observation.n_points", 2048),
-    ("V-B", "FPS of the scene cloud, no classes", "observation.n_whole", 2048),
-    ("V-A", "the policy receives scene point clouds as input", "observation.proprioception", False),
-    ("V-A", "point clouds alone: no labels", "observation.label_feature", False),
-    ("VI-B", "a consistent coordinate system for both domains", "observation.frames", ("world",)),
-    ("V-B", "the first layer does not perform downsampling", "encoder.centres_1", (2048, 0)),
-    ("V-B", "its 32 nearest neighbors (including the point itself)", "encoder.neighbours_1", 32),
-    ("V-B", "downsamples the 2,048 points to 256", "encoder.centres_2", (256, 0)),
-    ("V-B", "a similar structure", "encoder.neighbours_2", 32),
-    ("V-B", "batch normalization", "encoder.batch_norm", True),
-    ("V-B", "batch normalization", "encoder.layer_norm", False),
-    ("V-C", "unidirectional attention to the point features", "decoder.attention", "unidirectional"),
-    ("V-C", "bounded Gaussian ... truncated normal", "decoder.head", "truncated_normal"),
-    ("V-C", "optimizes the negative log-likelihood", "train.nll_weight", 1.0),
-    ("V-C", "the likelihood and nothing else", "train.l1_weight", 0.0),
-    ("V-C", "from the start", "train.nll_start", 0.0),
-    ("V-C", "action vectors to be executed by the robot", "action_space", "joint_absolute"),
-])
+@pytest.mark.parametrize(
+    ("section", "said", "place", "value"),
+    [
+        ("V-B", "FPS ... 2,048 points", "observation.n_points", 2048),
+        ("V-B", "FPS of the scene cloud, no classes", "observation.n_whole", 2048),
+        ("V-A", "the policy receives scene point clouds as input", "observation.proprioception", False),
+        ("V-A", "point clouds alone: no labels", "observation.label_feature", False),
+        ("VI-B", "a consistent coordinate system for both domains", "observation.frames", ("world",)),
+        ("V-B", "the first layer does not perform downsampling", "encoder.centres_1", (2048, 0)),
+        ("V-B", "its 32 nearest neighbors (including the point itself)", "encoder.neighbours_1", 32),
+        ("V-B", "downsamples the 2,048 points to 256", "encoder.centres_2", (256, 0)),
+        ("V-B", "a similar structure", "encoder.neighbours_2", 32),
+        ("V-B", "batch normalization", "encoder.batch_norm", True),
+        ("V-B", "batch normalization", "encoder.layer_norm", False),
+        ("V-C", "unidirectional attention to the point features", "decoder.attention", "unidirectional"),
+        ("V-C", "bounded Gaussian ... truncated normal", "decoder.head", "truncated_normal"),
+        ("V-C", "optimizes the negative log-likelihood", "train.nll_weight", 1.0),
+        ("V-C", "the likelihood and nothing else", "train.l1_weight", 0.0),
+        ("V-C", "from the start", "train.nll_start", 0.0),
+        ("V-C", "action vectors to be executed by the robot", "action_space", "joint_absolute"),
+    ],
+)
 def test_paper_preset_is_the_papers(section: str, said: str, place: str, value: object) -> None:
     assert value_of(preset("paper"), place) == value, f"paper {section}: {said}"
 

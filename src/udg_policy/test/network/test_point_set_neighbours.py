@@ -20,12 +20,14 @@ def test_a_repeated_point_is_one_neighbour() -> None:
     sampler = PointSampler(config.observation, config.encoder)
     points = sampler(small_object_cloud(40), np.array([[1.0, 0.0, 0.0], [2.0, 0.0, 0.0]]))
     first = points.points_world[sampler.centres_1]
-    for centres, among, neighbours in ((first, points.points_world, points.neighbours_1),
-                                       (first[sampler.centres_2], first, points.neighbours_2)):
+    for centres, among, neighbours in (
+        (first, points.points_world, points.neighbours_1),
+        (first[sampler.centres_2], first, points.neighbours_2),
+    ):
         for centre, group in zip(centres, among[neighbours], strict=True):
             assert len(np.unique(group, axis=0)) == len(group)
             distances = np.linalg.norm(np.unique(among, axis=0) - centre, axis=1)
-            expected = np.sort(distances)[:len(group)]
+            expected = np.sort(distances)[: len(group)]
             np.testing.assert_allclose(np.linalg.norm(group - centre, axis=1), expected, atol=1e-6)
 
 

@@ -12,12 +12,20 @@ from udg_policy.network.observation import feature_width, proprioception_width
 from udg_policy.network.reference import nearest_points, plain_network
 
 
-def with_choices(config: PolicyConfig, batch_norm: bool, attention: str, head: str,
-                 grasp_query: bool = False, hand_surface: bool = False) -> PolicyConfig:
-    return dataclasses.replace(config, observation=dataclasses.replace(config.observation, hand_surface=hand_surface),
-                               encoder=dataclasses.replace(config.encoder, batch_norm=batch_norm),
-                               decoder=dataclasses.replace(config.decoder, attention=attention, head=head,
-                                                           grasp_query=grasp_query))
+def with_choices(
+    config: PolicyConfig,
+    batch_norm: bool,
+    attention: str,
+    head: str,
+    grasp_query: bool = False,
+    hand_surface: bool = False,
+) -> PolicyConfig:
+    return dataclasses.replace(
+        config,
+        observation=dataclasses.replace(config.observation, hand_surface=hand_surface),
+        encoder=dataclasses.replace(config.encoder, batch_norm=batch_norm),
+        decoder=dataclasses.replace(config.decoder, attention=attention, head=head, grasp_query=grasp_query),
+    )
 
 
 def randomised(network: PolicyNetwork) -> PolicyNetwork:
@@ -36,17 +44,22 @@ def randomised(network: PolicyNetwork) -> PolicyNetwork:
 
 
 def inputs(config: PolicyConfig, batch: int = 2) -> tuple[Tensor, Tensor]:
-    return (torch.randn(batch, config.observation.n_points, feature_width(config.observation)),
-            torch.randn(batch, proprioception_width(config.observation)))
+    return (
+        torch.randn(batch, config.observation.n_points, feature_width(config.observation)),
+        torch.randn(batch, proprioception_width(config.observation)),
+    )
 
 
 @torch.no_grad()
 @pytest.mark.parametrize("name", ["debug", "edge", "paper"])
-@pytest.mark.parametrize(("batch_norm", "attention", "head", "grasp_query"), [
-    (True, "unidirectional", "truncated_normal", False),
-    (False, "unidirectional", "truncated_normal", True),
-    (True, "full", "regression", True),
-])
+@pytest.mark.parametrize(
+    ("batch_norm", "attention", "head", "grasp_query"),
+    [
+        (True, "unidirectional", "truncated_normal", False),
+        (False, "unidirectional", "truncated_normal", True),
+        (True, "full", "regression", True),
+    ],
+)
 def test_both_networks_agree(name: str, batch_norm: bool, attention: str, head: str, grasp_query: bool) -> None:
     torch.manual_seed(3)
     config = with_choices(preset(name), batch_norm, attention, head, grasp_query, hand_surface=grasp_query)

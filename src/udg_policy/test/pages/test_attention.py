@@ -59,7 +59,7 @@ def test_tokens_stand_at_the_centres_of_the_second_layer() -> None:
     network.token.register_forward_pre_hook(lambda module, args: seen.update(rows=args[0]))
     attend(network, *batch[:4])
     world = slice(0, 3)
-    of_rows = seen["rows"][0, :, config.encoder.widths_2[-1]:][:, world]
+    of_rows = seen["rows"][0, :, config.encoder.widths_2[-1] :][:, world]
     of_slots = batch.features[0, token_points(network)][:, world]
     torch.testing.assert_close(of_rows, of_slots)
     assert (of_slots * WORLD_SCALE_M + torch.tensor(WORLD_ORIGIN)).abs().max() < 2.0  # [m]

@@ -42,8 +42,11 @@ STEPS = 6
 def make_checkpoint(config: PolicyConfig, episode: Episode) -> Checkpoint:
     store = frames_of([episode], config)
     torch.manual_seed(0)
-    return Checkpoint(config=config, bounds=store.bounds(store.views(torch.arange(1), True)),
-                      weights=PolicyNetwork(config).state_dict())
+    return Checkpoint(
+        config=config,
+        bounds=store.bounds(store.views(torch.arange(1), True)),
+        weights=PolicyNetwork(config).state_dict(),
+    )
 
 
 @pytest.fixture(scope="module")
@@ -57,8 +60,9 @@ def checkpoint(episode: Episode) -> Checkpoint:
 
 
 @pytest.fixture(scope="module")
-def page(checkpoint: Checkpoint, episode: Episode,
-         tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, EpisodeView]:
+def page(
+    checkpoint: Checkpoint, episode: Episode, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, EpisodeView]:
     path = tmp_path_factory.mktemp("pages") / "deep" / "one.html"
     return path, write_page(checkpoint, episode, "one", path)
 
@@ -74,8 +78,9 @@ def unpacked(packed: dict[str, str], *shape: int) -> np.ndarray:
     return np.frombuffer(base64.b64decode(packed["data"]), dtype=kinds[packed["kind"]]).reshape(shape)
 
 
-def test_predictions_are_the_engines_and_attention_is_a_share(checkpoint: Checkpoint, episode: Episode,
-                                                              page: tuple[Path, EpisodeView]) -> None:
+def test_predictions_are_the_engines_and_attention_is_a_share(
+    checkpoint: Checkpoint, episode: Episode, page: tuple[Path, EpisodeView]
+) -> None:
     data, view = data_of(page[0]), page[1]
     frames, steps = data["frames"], data["steps"]
     assert (frames, steps) == (STEPS, 4)
@@ -146,8 +151,11 @@ def test_other_networks_have_pages_too(episode: Episode, tmp_path: Path, change:
 
 def test_the_predicted_grasp_stands_beside_the_demonstrated_one(episode: Episode, tmp_path: Path) -> None:
     config = preset("debug")
-    config = replace(config, decoder=replace(config.decoder, grasp_query=True),
-                     observation=replace(config.observation, hand_surface=True))
+    config = replace(
+        config,
+        decoder=replace(config.decoder, grasp_query=True),
+        observation=replace(config.observation, hand_surface=True),
+    )
     checkpoint, path = make_checkpoint(config, episode), tmp_path / "page.html"
     view = write_page(checkpoint, episode, "grasp", path)
     data = data_of(path)
@@ -157,8 +165,9 @@ def test_the_predicted_grasp_stands_beside_the_demonstrated_one(episode: Episode
     points = unpacked(data["grasp"]["points"], STEPS, 2, 7, 3)[2] / METRE
     np.testing.assert_allclose(points, predicted.points_world, atol=1e-4)
     closed = grasp_label(episode).closed
-    np.testing.assert_allclose(unpacked(data["grasp"]["true"], 2, 7, 3) / METRE, key_points(episode.target[closed]),
-                               atol=1e-4)
+    np.testing.assert_allclose(
+        unpacked(data["grasp"]["true"], 2, 7, 3) / METRE, key_points(episode.target[closed]), atol=1e-4
+    )
     assert data["grasp"]["until"] == closed
     assert data["grasp"]["acts"][2] == predicted.acts.tolist()
     assert predicted.strategy.replace("_", " ") in data["grasp"]["texts"][2]
@@ -181,8 +190,9 @@ def test_the_page_needs_nothing_from_elsewhere(page: tuple[Path, EpisodeView]) -
     assert "/*PAGE3D*/" not in text and "__TITLE__" not in text
 
 
-def test_a_long_episode_is_thinned_to_a_sensible_size(checkpoint: Checkpoint, episode: Episode, tmp_path: Path,
-                                                      monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_long_episode_is_thinned_to_a_sensible_size(
+    checkpoint: Checkpoint, episode: Episode, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(episode_page, "MAX_BYTES", 450_000)
     write_page(checkpoint, episode, "long", tmp_path / "page.html")
     data = data_of(tmp_path / "page.html")
@@ -191,14 +201,25 @@ def test_a_long_episode_is_thinned_to_a_sensible_size(checkpoint: Checkpoint, ep
     assert (tmp_path / "page.html").stat().st_size < 450_000
 
 
-def test_the_command_writes_the_page_of_the_episode_asked_for(checkpoint: Checkpoint, episode: Episode, tmp_path: Path,
-                                                              capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_writes_the_page_of_the_episode_asked_for(
+    checkpoint: Checkpoint, episode: Episode, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     folder = save_checkpoint(tmp_path / "policy", checkpoint)
     writer = EpisodeWriter(tmp_path / "demos")
     writer.write("a_000000", make_episode(1, steps=2))
     path = writer.write("b_000001", episode)
-    run(["--checkpoint", str(folder), "--data", str(tmp_path / "demos"), "--episode", "b_000001", "--out",
-         str(tmp_path / "out")])
+    run(
+        [
+            "--checkpoint",
+            str(folder),
+            "--data",
+            str(tmp_path / "demos"),
+            "--episode",
+            "b_000001",
+            "--out",
+            str(tmp_path / "out"),
+        ]
+    )
     (made,) = (tmp_path / "out").iterdir()
     assert re.fullmatch(r"b_000001_debug_[0-9a-f]{8}\.html", made.name)  # of these weights and no others
     assert str(made) in capsys.readouterr().out
@@ -209,8 +230,9 @@ def test_the_command_writes_the_page_of_the_episode_asked_for(checkpoint: Checkp
         find_episode(tmp_path / "demos", "c")
 
 
-def test_episodes_from_outside_cannot_put_code_into_the_page(checkpoint: Checkpoint, episode: Episode,
-                                                             tmp_path: Path) -> None:
+def test_episodes_from_outside_cannot_put_code_into_the_page(
+    checkpoint: Checkpoint, episode: Episode, tmp_path: Path
+) -> None:
     evil = "</script><script>alert(1)</script>"
     write_page(checkpoint, replace(episode, meta={"object": evil, "sides": ["left"]}), evil, tmp_path / "page.html")
     assert evil not in (tmp_path / "page.html").read_text(encoding="utf-8")
@@ -242,9 +264,23 @@ def test_a_browser_plays_it(page: tuple[Path, EpisodeView], tmp_path: Path) -> N
     probe = tmp_path / "probe.html"
     probe.write_text(page[0].read_text(encoding="utf-8").replace("</body>", _PROBE + "</body>"), encoding="utf-8")
     shown = subprocess.run(
-        [browser, "--headless=new", "--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader",
-         "--enable-unsafe-swiftshader", f"--user-data-dir={tmp_path / 'profile'}", "--virtual-time-budget=5000",
-         "--dump-dom", probe.as_uri()], capture_output=True, text=True, timeout=300, check=False)
+        [
+            browser,
+            "--headless=new",
+            "--no-sandbox",
+            "--use-gl=angle",
+            "--use-angle=swiftshader",
+            "--enable-unsafe-swiftshader",
+            f"--user-data-dir={tmp_path / 'profile'}",
+            "--virtual-time-budget=5000",
+            "--dump-dom",
+            probe.as_uri(),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
     title = re.search(r"<title>(.*?)</title>", shown.stdout)
     assert title is not None, shown.stderr
     if '<p id="error">This page needs WebGL' in shown.stdout:

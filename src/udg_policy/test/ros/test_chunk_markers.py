@@ -34,8 +34,9 @@ def of(array: MarkerArray, name: str, action: int = Marker.ADD) -> list[Marker]:
 
 def transform(pose: Pose) -> np.ndarray:
     turn, place = pose.orientation, pose.position
-    return make_transform(quat_wxyz_to_matrix(np.array([turn.w, turn.x, turn.y, turn.z])),
-                          np.array([place.x, place.y, place.z]))
+    return make_transform(
+        quat_wxyz_to_matrix(np.array([turn.w, turn.x, turn.y, turn.z])), np.array([place.x, place.y, place.z])
+    )
 
 
 def test_paths_run_through_the_fingertips_of_every_step() -> None:
@@ -57,8 +58,9 @@ def test_ghosts_stand_at_the_first_middle_and_last_step() -> None:
             marker = ghosts[number * links + link]
             hull = hand_hulls("left").hulls[link]
             drawn = transform_points(transform(marker.pose), np.array([[p.x, p.y, p.z] for p in marker.points]))
-            np.testing.assert_allclose(drawn, transform_points(expected[link], hull.vertices[hull.faces.ravel()]),
-                                       atol=1e-9)
+            np.testing.assert_allclose(
+                drawn, transform_points(expected[link], hull.vertices[hull.faces.ravel()]), atol=1e-9
+            )
     alphas = [ghosts[number * links].color.a for number in range(3)]
     assert 1.0 > alphas[0] > alphas[1] > alphas[2] > 0.0
 

@@ -55,8 +55,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def checkpoint_of(config: PolicyConfig) -> Checkpoint:
     store = frames_of([make_episode(0, steps=4)], config)
     torch.manual_seed(0)
-    return Checkpoint(config=config, bounds=store.bounds(store.views(torch.arange(1), True)),
-                      weights=PolicyNetwork(config).state_dict())
+    return Checkpoint(
+        config=config,
+        bounds=store.bounds(store.views(torch.arange(1), True)),
+        weights=PolicyNetwork(config).state_dict(),
+    )
 
 
 def observation() -> tuple[np.ndarray, np.ndarray]:
@@ -100,8 +103,9 @@ class Partner(Node):
         assert done.wait(DEADLINE_S)
 
     def answer_to(self, points: np.ndarray, q: np.ndarray, tick: int, cloud_first: bool = False) -> JointTrajectory:
-        return self.answer(convert.q_to_joint_state(q, tick * TICK_NS), convert.points_to_cloud(points, tick * TICK_NS),
-                           cloud_first)
+        return self.answer(
+            convert.q_to_joint_state(q, tick * TICK_NS), convert.points_to_cloud(points, tick * TICK_NS), cloud_first
+        )
 
     def answer(self, state: JointState, cloud: PointCloud2, cloud_first: bool = False) -> JointTrajectory:
         """What comes for the cloud's stamp after these two messages."""
@@ -114,14 +118,23 @@ class Partner(Node):
 
     def said(self) -> list[tuple[bytes, str]]:
         """Level and message of what the policy reported of itself so far."""
-        return [(status.level, status.message) for report in self.reports for status in report.status
-                if status.name == "policy: policy"]
+        return [
+            (status.level, status.message)
+            for report in self.reports
+            for status in report.status
+            if status.name == "policy: policy"
+        ]
 
     def clouds_taken(self) -> int:
         """How many clouds the policy reported to have come."""
-        counts = [int(pair.value) for report in self.reports for status in report.status
-                  if status.name == f"policy: {topics.SCENE_CLOUD.name}" for pair in status.values
-                  if pair.key == "count"]
+        counts = [
+            int(pair.value)
+            for report in self.reports
+            for status in report.status
+            if status.name == f"policy: {topics.SCENE_CLOUD.name}"
+            for pair in status.values
+            if pair.key == "count"
+        ]
         return max(counts, default=0)
 
 
@@ -210,8 +223,10 @@ def bad_clouds() -> dict[str, tuple[Callable[[int], PointCloud2], str]]:
     return {
         "no point": (of(points[:0]), "no object: 0 of 0 points are seen"),
         "no seen point": (of(points[points[:, 3] != 0]), "no object: 0 of "),
-        "too few seen points": (of(np.concatenate([points[points[:, 3] == 0][:7], points[points[:, 3] != 0]])),
-                                "no object: 7 of "),
+        "too few seen points": (
+            of(np.concatenate([points[points[:, 3] == 0][:7], points[points[:, 3] != 0]])),
+            "no object: 7 of ",
+        ),
         "no left robot": (of(points[points[:, 3] != 1]), "no point of the left robot"),
         "not a number": (of(with_value(3, 0, np.nan)), "1 values are not finite"),
         "infinite": (of(with_value(3, 2, np.inf)), "1 values are not finite"),
@@ -262,8 +277,9 @@ def test_bad_clouds_hold_and_are_named(folder: Path) -> None:
             answer = partner.answer(convert.q_to_joint_state(q, tick * TICK_NS), make(tick * TICK_NS))
             assert len(answer.points) == 0, name
             held = DiagnosticStatus.WARN if expected.startswith("no object") else DiagnosticStatus.ERROR
-            partner.wait(lambda e=expected, held=held: any(level == held and e in said for level, said in
-                                                           partner.said()))
+            partner.wait(
+                lambda e=expected, held=held: any(level == held and e in said for level, said in partner.said())
+            )
             assert len(partner.answer_to(points, q, tick + 1).points) == 4, f"not well again after: {name}"
 
 
@@ -275,8 +291,9 @@ def test_bad_joint_states_hold_and_are_named(folder: Path) -> None:
             tick += 2
             cloud = convert.points_to_cloud(points, tick * TICK_NS)
             assert len(partner.answer(make(tick * TICK_NS), cloud).points) == 0, name
-            partner.wait(lambda e=expected: any(level == DiagnosticStatus.ERROR and e in said for level, said in
-                                                partner.said()))
+            partner.wait(
+                lambda e=expected: any(level == DiagnosticStatus.ERROR and e in said for level, said in partner.said())
+            )
             assert len(partner.answer_to(points, q, tick + 1).points) == 4, f"not well again after: {name}"
 
 
@@ -373,8 +390,11 @@ def test_the_grasp_that_it_is_going_for_is_shown(tmp_path: Path) -> None:
         partner.answer_to(points, q, 1)
         partner.wait(lambda: len(partner.markers) == 1)
         for side, acts, own in zip(SIDES, grasp.acts, grasp.points_world, strict=True):
-            dots = [marker for marker in partner.markers[0].markers
-                    if marker.ns == f"{side}_grasp" and marker.type == Marker.SPHERE_LIST]
+            dots = [
+                marker
+                for marker in partner.markers[0].markers
+                if marker.ns == f"{side}_grasp" and marker.type == Marker.SPHERE_LIST
+            ]
             assert len(dots) == int(acts)
             for marker in dots:
                 np.testing.assert_allclose([[p.x, p.y, p.z] for p in marker.points], own, atol=1e-5)

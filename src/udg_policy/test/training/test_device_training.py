@@ -54,8 +54,9 @@ def test_batches_of_frames_in_memory_are_the_same() -> None:
     there, views = store.to(CPU), torch.tensor([0, 7, 20, 35])
     bounds = store.bounds(torch.arange(18))
     for seed in (None, 3):
-        own, other = (one.batch(views, bounds, None if seed is None else step_generator(seed))
-                      for one in (store, there))  # fmt: skip
+        own, other = (
+            one.batch(views, bounds, None if seed is None else step_generator(seed)) for one in (store, there)
+        )
         for name, a, b in zip(own._fields, own, other, strict=True):
             assert torch.equal(a, b), name
 
@@ -123,11 +124,14 @@ def test_batches_on_cuda_are_those_of_the_host() -> None:
 @pytest.mark.parametrize("name", ["debug", "edge", "paper"])
 def test_captured_steps_train_as_those_one_by_one(name: str, tmp_path: Path) -> None:
     """Without noise, in single precision: batches do not depend on the device's random numbers."""
-    quiet = {f"{what}_noise_{unit}": 0.0 for what, unit in (("point", "m"), ("cloud", "m"), ("hand", "m"),
-                                                            ("hand", "rad"), ("joint", "rad"))}
+    quiet = {
+        f"{what}_noise_{unit}": 0.0
+        for what, unit in (("point", "m"), ("cloud", "m"), ("hand", "m"), ("hand", "rad"), ("joint", "rad"))
+    }
     config = preset(name)
-    config = dataclasses.replace(config, train=dataclasses.replace(config.train, batch=8, bf16=False, nll_start=0.5,
-                                                                   **quiet))
+    config = dataclasses.replace(
+        config, train=dataclasses.replace(config.train, batch=8, bf16=False, nll_start=0.5, **quiet)
+    )
     store = store_of(config)
     curves = []
     for captured in (True, False):

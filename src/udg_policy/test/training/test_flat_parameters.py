@@ -31,10 +31,14 @@ def test_a_step_is_that_of_single_parameters() -> None:
     flat = FlatParameters(net)
     settings = {"lr": 0.01, "betas": (0.9, 0.98)}
     matrices, others = ([p for p in plain.parameters() if (p.ndim >= 2) == wide] for wide in (True, False))
-    one_by_one = torch.optim.AdamW([{"params": matrices, "weight_decay": 0.1}, {"params": others, "weight_decay": 0.0}],
-                                   **settings)
-    together = torch.optim.AdamW([{"params": [flat.matrices], "weight_decay": 0.1},
-                                  {"params": [flat.others], "weight_decay": 0.0}], fused=True, **settings)
+    one_by_one = torch.optim.AdamW(
+        [{"params": matrices, "weight_decay": 0.1}, {"params": others, "weight_decay": 0.0}], **settings
+    )
+    together = torch.optim.AdamW(
+        [{"params": [flat.matrices], "weight_decay": 0.1}, {"params": [flat.others], "weight_decay": 0.0}],
+        fused=True,
+        **settings,
+    )
     for step in range(3):
         x = torch.randn(4, 5, generator=torch.Generator().manual_seed(step))
         one_by_one.zero_grad()
@@ -59,7 +63,7 @@ def test_attention_to_rows_has_autograds_gradients() -> None:
     for function in (attend_rows, lambda w, r, b, s: ((w @ r.transpose(1, 2)) * s + b).softmax(dim=2) @ r):
         w, r = wanted.clone().requires_grad_(True), rows.clone().requires_grad_(True)
         out = function(w, r, blocked, 0.5)
-        (out ** 2).sum().backward()
+        (out**2).sum().backward()
         results.append((out.detach(), w.grad, r.grad))
     for ours, expected in zip(*results, strict=True):
         torch.testing.assert_close(ours, expected, rtol=1e-5, atol=1e-5)

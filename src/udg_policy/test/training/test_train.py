@@ -46,8 +46,9 @@ def test_two_steps_and_two_resumed_equal_four(store: FrameStore, tmp_path: Path)
 
 
 def test_the_seed_decides_the_curve(store: FrameStore, tmp_path: Path) -> None:
-    first, second, other = (train(store.config, store, run_of(tmp_path / str(i), seed=seed))
-                            for i, seed in enumerate((0, 0, 1)))
+    first, second, other = (
+        train(store.config, store, run_of(tmp_path / str(i), seed=seed)) for i, seed in enumerate((0, 0, 1))
+    )
     assert first == second != other
 
 
@@ -74,12 +75,26 @@ def test_a_state_of_before_an_option_is_resumed(store: FrameStore, tmp_path: Pat
 
 
 def test_ten_episodes_are_overfitted(tmp_path: Path) -> None:
-    config = config_of(steps=500, batch=16, mirror=False, validation_share=0.0, ema_decay=0.9, warmup_steps=10,
-                       learning_rate=4e-3, weight_decay=0.0, point_noise_m=0.0, cloud_noise_m=0.0, hand_noise_m=0.0,
-                       hand_noise_rad=0.0, joint_noise_rad=0.0)
+    config = config_of(
+        steps=500,
+        batch=16,
+        mirror=False,
+        validation_share=0.0,
+        ema_decay=0.9,
+        warmup_steps=10,
+        learning_rate=4e-3,
+        weight_decay=0.0,
+        point_noise_m=0.0,
+        cloud_noise_m=0.0,
+        hand_noise_m=0.0,
+        hand_noise_rad=0.0,
+        joint_noise_rad=0.0,
+    )
     config = dataclasses.replace(
-        config, decoder=dataclasses.replace(config.decoder, width=64, layers=2, heads=4),
-        encoder=dataclasses.replace(config.encoder, widths_1=(32, 32), widths_2=(64,)))
+        config,
+        decoder=dataclasses.replace(config.decoder, width=64, layers=2, heads=4),
+        encoder=dataclasses.replace(config.encoder, widths_1=(32, 32), widths_2=(64,)),
+    )
     episodes = [make_episode(i, steps=8) for i in range(10)]
     torch.set_num_threads(1)
     train(config, frames_of(episodes, config), run_of(tmp_path))
@@ -100,6 +115,7 @@ def test_splits_keep_episodes_and_objects_apart() -> None:
         config = config_of(validation_share=0.34, validation_split=kind)
         store = frames_of(episodes, config)
         split = split_views(store, seed=0)
+
         def episodes_of(views: torch.Tensor, store: FrameStore = store) -> set[int]:
             return set(store.episode[views % store.n_frames].tolist())
 
@@ -132,8 +148,20 @@ def test_a_corrupt_episode_stops_or_is_left_out(tmp_path: Path, capsys: pytest.C
     writer = EpisodeWriter(tmp_path / "data")
     paths = [writer.write(str(i), make_episode(i, steps=3)) for i in range(3)]
     paths[1].write_bytes(paths[1].read_bytes()[:-5])
-    arguments = ["--data", str(tmp_path / "data"), "--out", str(tmp_path / "out"), "--preset", "debug", "--steps", "2",
-                 "--processes", "1", "--cache", str(tmp_path / "cache")]
+    arguments = [
+        "--data",
+        str(tmp_path / "data"),
+        "--out",
+        str(tmp_path / "out"),
+        "--preset",
+        "debug",
+        "--steps",
+        "2",
+        "--processes",
+        "1",
+        "--cache",
+        str(tmp_path / "cache"),
+    ]
     with pytest.raises(DatasetError, match="episode_1.h5: corrupt"):
         run_command(arguments)
     assert not (tmp_path / "out").exists()

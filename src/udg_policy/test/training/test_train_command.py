@@ -26,8 +26,9 @@ TORCHRUN = ("torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-
 
 def command(*arguments: str, module: tuple[str, ...] = ("udg_policy.training.train",)) -> subprocess.CompletedProcess:
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
-    return subprocess.run([sys.executable, "-m", *module, *arguments], capture_output=True, text=True, timeout=600,
-                          env=environment)
+    return subprocess.run(
+        [sys.executable, "-m", *module, *arguments], capture_output=True, text=True, timeout=600, env=environment
+    )
 
 
 @pytest.mark.slow
@@ -38,9 +39,23 @@ def test_two_processes_train_like_one_also_by_torchrun(tmp_path: Path) -> None:
     (tmp_path / "policy.yaml").write_text(CONFIG)
     own = ("udg_policy.training.train",)
     for name, processes, module in (("one", "1", own), ("two", "2", own), ("torchrun", "1", TORCHRUN)):
-        done = command("--data", str(tmp_path / "data"), "--out", str(tmp_path / name), "--preset", "debug",
-                       "--steps", "4", "--processes", processes, "--config", str(tmp_path / "policy.yaml"),
-                       "--cache", str(tmp_path / "cache"), module=module)
+        done = command(
+            "--data",
+            str(tmp_path / "data"),
+            "--out",
+            str(tmp_path / name),
+            "--preset",
+            "debug",
+            "--steps",
+            "4",
+            "--processes",
+            processes,
+            "--config",
+            str(tmp_path / "policy.yaml"),
+            "--cache",
+            str(tmp_path / "cache"),
+            module=module,
+        )
         assert done.returncode == 0, done.stderr
     assert len(list((tmp_path / "cache").iterdir())) == 1
     one, two, torchrun = (load_checkpoint(tmp_path / name).weights for name in ("one", "two", "torchrun"))
@@ -79,9 +94,21 @@ def _contents(folder: Path) -> dict[str, bytes]:
 
 
 def test_a_training_is_not_replaced_and_goes_on_where_it_is_asked_to(
-        tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    arguments = ["--data", str(_dataset(tmp_path / "data")), "--out", str(tmp_path / "out"), "--preset", "debug",
-                 "--processes", "1", "--cache", str(tmp_path / "cache"), "--steps"]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = [
+        "--data",
+        str(_dataset(tmp_path / "data")),
+        "--out",
+        str(tmp_path / "out"),
+        "--preset",
+        "debug",
+        "--processes",
+        "1",
+        "--cache",
+        str(tmp_path / "cache"),
+        "--steps",
+    ]
     assert run_command([*arguments, "2"]) == 0
     before = _contents(tmp_path / "out")
     for more in ([], ["--seed", "7"]):
@@ -101,8 +128,18 @@ def test_a_training_is_not_replaced_and_goes_on_where_it_is_asked_to(
 
 
 def test_a_training_by_time_keeps_its_budget_when_it_is_resumed(tmp_path: Path) -> None:
-    arguments = ["--data", str(_dataset(tmp_path / "data")), "--out", str(tmp_path / "out"), "--preset", "debug",
-                 "--processes", "1", "--cache", str(tmp_path / "cache")]
+    arguments = [
+        "--data",
+        str(_dataset(tmp_path / "data")),
+        "--out",
+        str(tmp_path / "out"),
+        "--preset",
+        "debug",
+        "--processes",
+        "1",
+        "--cache",
+        str(tmp_path / "cache"),
+    ]
     assert run_command([*arguments, "--minutes", "0.01"]) == 0
     for more in ([], ["--minutes", "0.01"]):
         with pytest.raises(ConfigError, match=r"the budget is 0.01 in all; valid: more --minutes"):
@@ -112,16 +149,30 @@ def test_a_training_by_time_keeps_its_budget_when_it_is_resumed(tmp_path: Path) 
     assert load_checkpoint(tmp_path / "out").figures["steps"] > steps
 
 
-@pytest.mark.parametrize(("options", "told"), [
-    (["--resume"], "nothing to resume there"),
-    (["--processes", "5"], "must be a multiple of the 5 processes"),
-    (["--preset", "none"], "none"),
-    (["--minutes", "-1"], "minutes"),
-])
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["--resume"], "nothing to resume there"),
+        (["--processes", "5"], "must be a multiple of the 5 processes"),
+        (["--preset", "none"], "none"),
+        (["--minutes", "-1"], "minutes"),
+    ],
+)
 def test_a_mistake_is_one_line_whichever_process_finds_it(tmp_path: Path, options: list[str], told: str) -> None:
     data = _dataset(tmp_path / "data")
-    done = command("--data", str(data), "--out", str(tmp_path / "out"), "--preset", "debug", "--steps", "2",
-                   "--cache", str(tmp_path / "cache"), *options)
+    done = command(
+        "--data",
+        str(data),
+        "--out",
+        str(tmp_path / "out"),
+        "--preset",
+        "debug",
+        "--steps",
+        "2",
+        "--cache",
+        str(tmp_path / "cache"),
+        *options,
+    )
     lines = [line for line in done.stderr.splitlines() if line.startswith(("error:", "Traceback"))]
     assert done.returncode == 2 and len(lines) == 1 and told in lines[0], done.stderr
     assert "Traceback" not in done.stderr

@@ -28,8 +28,9 @@ def random_norms(network: nn.Module) -> None:
 @pytest.mark.parametrize(("batch_norm", "widths_2"), [(False, (32,)), (False, (24, 32)), (True, (24, 32))])
 def test_loss_and_gradients_equal_the_plain_networks(batch_norm: bool, widths_2: tuple[int, ...]) -> None:
     config = preset("debug")
-    config = dataclasses.replace(config, encoder=dataclasses.replace(config.encoder, batch_norm=batch_norm,
-                                                                     widths_2=widths_2))
+    config = dataclasses.replace(
+        config, encoder=dataclasses.replace(config.encoder, batch_norm=batch_norm, widths_2=widths_2)
+    )
     store = frames_of([make_episode(0, steps=6)], config)
     views = store.views(torch.arange(1), mirrored=True)
     bounds = store.bounds(views)
@@ -60,8 +61,10 @@ def test_loss_and_gradients_equal_the_plain_networks(batch_norm: bool, widths_2:
 def test_many_rows_in_bfloat16_are_near_single_precision(batch_norm: bool) -> None:
     """More rows than one partial product holds, and a rest."""
     torch.manual_seed(0)
-    layers = [RowLayer(nn.Linear(a, b, bias=not batch_norm), nn.BatchNorm1d(b) if batch_norm else None)
-              for a, b in ((6, 16), (16, 32))]
+    layers = [
+        RowLayer(nn.Linear(a, b, bias=not batch_norm), nn.BatchNorm1d(b) if batch_norm else None)
+        for a, b in ((6, 16), (16, 32))
+    ]
     rows = torch.randn(1250 * 4, 6)
     weight = torch.randn(1250, 32)
     results = {}

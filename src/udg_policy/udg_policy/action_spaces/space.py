@@ -58,10 +58,20 @@ class Slot:
 
 def pose_slots(side: Side) -> tuple[Slot, Slot]:
     """Position and rotation vector of a hand."""
-    return (Slot(name=f"{side}_hand_position", side=side, kind=Kind.POSITION,
-                 numbers=tuple(f"{side}_hand {axis}" for axis in "xyz")),
-            Slot(name=f"{side}_hand_rotation", side=side, kind=Kind.ROTATION,
-                 numbers=tuple(f"{side}_hand turn about {axis}" for axis in "xyz")))
+    return (
+        Slot(
+            name=f"{side}_hand_position",
+            side=side,
+            kind=Kind.POSITION,
+            numbers=tuple(f"{side}_hand {axis}" for axis in "xyz"),
+        ),
+        Slot(
+            name=f"{side}_hand_rotation",
+            side=side,
+            kind=Kind.ROTATION,
+            numbers=tuple(f"{side}_hand turn about {axis}" for axis in "xyz"),
+        ),
+    )
 
 
 def joint_slot(side: Side, kind: Kind) -> Slot:
@@ -164,8 +174,12 @@ class ActionSpace(ABC):
 
     def units(self, train: TrainConfig) -> np.ndarray:
         """(A,) float32: the error of each number that counts as one."""
-        of_kind = {Kind.POSITION: train.unit_position_m, Kind.ROTATION: train.unit_rotation_rad,
-                   Kind.ARM_JOINTS: train.unit_rotation_rad, Kind.HAND_JOINTS: train.unit_joint_rad}
+        of_kind = {
+            Kind.POSITION: train.unit_position_m,
+            Kind.ROTATION: train.unit_rotation_rad,
+            Kind.ARM_JOINTS: train.unit_rotation_rad,
+            Kind.HAND_JOINTS: train.unit_joint_rad,
+        }
         units = np.empty(self.size, dtype=np.float32)
         for slot in self.slots:
             units[slot.columns] = of_kind[slot.kind]

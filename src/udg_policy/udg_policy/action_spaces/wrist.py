@@ -46,7 +46,8 @@ class WristSpace(ActionSpace):
         for index, side in enumerate(SIDES):
             actions[..., self.slot(f"{side}_hand_position").columns] = relative[:, :, index, :3, 3]
             actions[..., self.slot(f"{side}_hand_rotation").columns] = rotations.matrix_to_rotvec(
-                relative[:, :, index, :3, :3])
+                relative[:, :, index, :3, :3]
+            )
             joints = self.slot(f"{side}_hand_joints")
             actions[..., joints.columns] = q_targets[..., joints.joints]
         return actions

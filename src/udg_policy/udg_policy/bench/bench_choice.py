@@ -65,8 +65,10 @@ def act_ms(configs: Mapping[str, PolicyConfig], runs: int) -> dict[str, dict[str
         for name, engine in engines.items():
             kept = times[name] if run >= 0 else Times([], [])
             kept.add(partial(engine.act, *scenes[run % len(scenes)]))
-    return {name: {"p50_ms": round(float(np.median(kept.wall)), 2), "cpu_p50_ms": round(float(np.median(kept.cpu)), 2)}
-            for name, kept in times.items()}
+    return {
+        name: {"p50_ms": round(float(np.median(kept.wall)), 2), "cpu_p50_ms": round(float(np.median(kept.cpu)), 2)}
+        for name, kept in times.items()
+    }
 
 
 def samples_per_s(configs: Mapping[str, PolicyConfig], rounds: int) -> dict[str, float]:
@@ -90,8 +92,9 @@ def samples_per_s(configs: Mapping[str, PolicyConfig], rounds: int) -> dict[str,
 
 def run_command(argv: Sequence[str] | None = None) -> int:
     """The command with its arguments; the exit code."""
-    parser = argparse.ArgumentParser(prog="udg bench-choice", description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="udg bench-choice", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("choices", nargs="*", metavar="section.key=value")
     parser.add_argument("--preset", default="edge", choices=preset_names())
     parser.add_argument("--runs", type=int, default=100, help="from cloud to action, of each (default %(default)s)")

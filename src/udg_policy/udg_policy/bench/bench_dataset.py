@@ -56,7 +56,8 @@ def measure(folder: Path, name: str, most: int) -> dict[str, float]:
     frames = sum(dataset.header(i).frames for i in chosen)
     episodes = [dataset[i] for i in chosen]
     result: dict[str, float] = {
-        "episodes": len(chosen), "frames": frames,
+        "episodes": len(chosen),
+        "frames": frames,
         "bytes_a_frame": round(sum(dataset.paths[i].stat().st_size for i in chosen) / frames),
     }
     with tempfile.TemporaryDirectory() as temporary:

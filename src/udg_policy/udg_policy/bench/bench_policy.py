@@ -96,8 +96,11 @@ def _norm_statistics(config: PolicyConfig, weights: Mapping[str, Tensor], batch:
         if isinstance(module, torch.nn.BatchNorm2d):
             module.momentum = 1.0
     plain(batch.features, batch.proprioception, batch.neighbours_1, batch.neighbours_2)
-    return {name.replace(".norms.", ".mlp.norms."): value for name, value in plain.state_dict().items()
-            if ".running_" in name}
+    return {
+        name.replace(".norms.", ".mlp.norms."): value
+        for name, value in plain.state_dict().items()
+        if ".running_" in name
+    }
 
 
 class Times(NamedTuple):
@@ -120,9 +123,12 @@ def bench_inference(checkpoint: Checkpoint, config: BenchConfig) -> dict[str, fl
     Both implementations run with one thread and with `threads`; of each the quicker choice counts.
     """
     thread_counts = sorted({1, config.threads})
-    engines = {threads: PolicyEngine(checkpoint, InferenceConfig(device=config.device, threads=threads,
-                                                                 precision=config.precision))
-               for threads in thread_counts}
+    engines = {
+        threads: PolicyEngine(
+            checkpoint, InferenceConfig(device=config.device, threads=threads, precision=config.precision)
+        )
+        for threads in thread_counts
+    }
     plain = PlainEngine(checkpoint)
     scenes = observations(config.seed)
     error = max(_difference(engine, plain, scene) for scene in scenes for engine in engines.values())
@@ -142,13 +148,16 @@ def bench_inference(checkpoint: Checkpoint, config: BenchConfig) -> dict[str, fl
     take_turns(config.runs)
     best, plain_best = _quickest(ours), _quickest(theirs)
     return {
-        "p50_ms": _percentile(ours[best].wall, 50), "p99_ms": _percentile(ours[best].wall, 99),
+        "p50_ms": _percentile(ours[best].wall, 50),
+        "p99_ms": _percentile(ours[best].wall, 99),
         "plain_p50_ms": _percentile(theirs[plain_best].wall, 50),
         "plain_p99_ms": _percentile(theirs[plain_best].wall, 99),
         "max_abs_error": round(error, 7),
         "times_faster": round(float(np.median(np.divide(theirs[plain_best].wall, ours[best].wall))), 2),
-        "threads": best, "plain_threads": plain_best,
-        "one_thread_p50_ms": _percentile(ours[1].wall, 50), "plain_one_thread_p50_ms": _percentile(theirs[1].wall, 50),
+        "threads": best,
+        "plain_threads": plain_best,
+        "one_thread_p50_ms": _percentile(ours[1].wall, 50),
+        "plain_one_thread_p50_ms": _percentile(theirs[1].wall, 50),
         "one_thread_cpu_p50_ms": _percentile(ours[1].cpu, 50),
         "plain_one_thread_cpu_p50_ms": _percentile(theirs[1].cpu, 50),
     }
@@ -166,8 +175,11 @@ def _quickest(times: Mapping[int, Times]) -> int:
 def _worth_more(warm_up: Mapping[int, Times]) -> dict[int, Times]:
     """Empty times of one thread, and of more unless they were hopeless in the warm-up, as on a busy machine."""
     least = min(min(times.wall) for times in warm_up.values())
-    return {threads: Times([], []) for threads, times in warm_up.items()
-            if threads == 1 or min(times.wall) < _HOPELESS * least}
+    return {
+        threads: Times([], [])
+        for threads, times in warm_up.items()
+        if threads == 1 or min(times.wall) < _HOPELESS * least
+    }
 
 
 def _percentile(values: Sequence[float], q: float) -> float:
@@ -181,19 +193,37 @@ def bench_training(names: Sequence[str]) -> dict[str, Any]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="udg bench-policy", description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="udg bench-policy", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     default = BenchConfig()
-    parser.add_argument("--preset", action="append", choices=preset_names(),
-                        help=f"what to measure; may be repeated; default: {', '.join(PRESETS)}")
-    parser.add_argument("--checkpoint", action="append", default=[], metavar="FOLDER",
-                        help="measure this policy in place of its preset with random weights; may be repeated")
+    parser.add_argument(
+        "--preset",
+        action="append",
+        choices=preset_names(),
+        help=f"what to measure; may be repeated; default: {', '.join(PRESETS)}",
+    )
+    parser.add_argument(
+        "--checkpoint",
+        action="append",
+        default=[],
+        metavar="FOLDER",
+        help="measure this policy in place of its preset with random weights; may be repeated",
+    )
     parser.add_argument("--runs", type=int, default=default.runs, help="of each implementation (default %(default)s)")
-    parser.add_argument("--threads", type=int, default=default.threads,
-                        help="tried beside one thread, for both implementations (default %(default)s)")
+    parser.add_argument(
+        "--threads",
+        type=int,
+        default=default.threads,
+        help="tried beside one thread, for both implementations (default %(default)s)",
+    )
     parser.add_argument("--device", default=default.device, help="of the engine: cpu, cuda (default %(default)s)")
-    parser.add_argument("--precision", default=default.precision, choices=PRECISIONS,
-                        help="of the engine's encoder (default %(default)s)")
+    parser.add_argument(
+        "--precision",
+        default=default.precision,
+        choices=PRECISIONS,
+        help="of the engine's encoder (default %(default)s)",
+    )
     parser.add_argument("--seed", type=int, default=default.seed)
     parser.add_argument("--no-training", action="store_true", help="leave out the throughput of training")
     return parser
@@ -202,8 +232,13 @@ def _parser() -> argparse.ArgumentParser:
 def run_command(argv: Sequence[str] | None = None) -> int:
     """The command with its arguments; the exit code."""
     options = _parser().parse_args(argv)
-    config = BenchConfig(runs=options.runs, threads=options.threads, device=options.device,
-                         precision=options.precision, seed=options.seed)
+    config = BenchConfig(
+        runs=options.runs,
+        threads=options.threads,
+        device=options.device,
+        precision=options.precision,
+        seed=options.seed,
+    )
     given = {checkpoint.config.name: checkpoint for checkpoint in map(load_checkpoint, options.checkpoint)}
     names = options.preset or list(dict.fromkeys([*PRESETS, *given]))
     result: dict[str, Any] = {}

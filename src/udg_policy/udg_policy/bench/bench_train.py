@@ -38,8 +38,10 @@ def samples_per_s(name: str, rounds: int = 5) -> dict[str, float]:
     The quickest of `rounds` interleaved turns: a step each, on CUDA many.
     """
     config = preset(name)
-    config = dataclasses.replace(config, train=dataclasses.replace(
-        config.train, batch=BATCHES.get(name, config.train.batch), validation_share=0.0))
+    config = dataclasses.replace(
+        config,
+        train=dataclasses.replace(config.train, batch=BATCHES.get(name, config.train.batch), validation_share=0.0),
+    )
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     keep_large_blocks()
@@ -74,7 +76,7 @@ def _plain_step(config: PolicyConfig, store: FrameStore, trainer: Trainer) -> Ca
     network.load_state_dict(plain_weights(trainer.network.state_dict()))
     network.to(trainer.device).train()
     optimiser = torch.optim.AdamW(network.parameters(), lr=1e-4, weight_decay=config.train.weight_decay)
-    views = trainer.split.train[:config.train.batch]
+    views = trainer.split.train[: config.train.batch]
 
     def step() -> None:
         batch = Batch(*(x.to(trainer.device) for x in store.batch(views, trainer.bounds, step_generator(0, 0))))

@@ -27,8 +27,16 @@ from udg_policy.episodes.episode_file import (
 from udg_policy.episodes.pack import PackedFolder, is_packed
 from udg_policy.errors import DatasetError
 
-__all__ = ["CLOUD_POINTS", "MANIFEST_NAME", "SCHEMA_VERSION", "Episode", "EpisodeDataset", "EpisodeWriter",
-           "read_episode", "write_atomically"]
+__all__ = [
+    "CLOUD_POINTS",
+    "MANIFEST_NAME",
+    "SCHEMA_VERSION",
+    "Episode",
+    "EpisodeDataset",
+    "EpisodeWriter",
+    "read_episode",
+    "write_atomically",
+]
 
 MANIFEST_NAME = "manifest.json"
 SUFFIX = ".h5"
@@ -79,8 +87,15 @@ class EpisodeWriter:
             told = {key: value for key, value in meta.items() if key not in _NOT_IN_MANIFEST}
             episodes.append({"file": path.name, "frames": header.frames, "content": header.content, **told})
             frames += header.frames
-        manifest = {**values, "schema": SCHEMA_VERSION, "joint_names": list(JOINT_NAMES), "step_s": STEP_S,
-                    "hash": dataset.hash(), "frames": frames, "episodes": episodes}
+        manifest = {
+            **values,
+            "schema": SCHEMA_VERSION,
+            "joint_names": list(JOINT_NAMES),
+            "step_s": STEP_S,
+            "hash": dataset.hash(),
+            "frames": frames,
+            "episodes": episodes,
+        }
         path = self.folder / MANIFEST_NAME
         write_atomically(path, _manifest_text(manifest).encode())
         return path
@@ -125,8 +140,10 @@ class EpisodeDataset:
         self.paths: tuple[Path, ...] = tuple(self.folder / name for name in sorted(names) if fnmatch(name, _PATTERN))
         self.skipped: dict[Path, str] = {}
         if not self.paths and any(self.folder.glob(_OLD_PATTERN)):
-            raise DatasetError(f"{self.folder}: holds episodes of the old format (.npz); convert them with "
-                               f"`udg convert {self.folder} NEW_FOLDER`")
+            raise DatasetError(
+                f"{self.folder}: holds episodes of the old format (.npz); convert them with "
+                f"`udg convert {self.folder} NEW_FOLDER`"
+            )
         if skip_corrupt:
             self.skipped = self.verify()
             self.paths = tuple(path for path in self.paths if path not in self.skipped)

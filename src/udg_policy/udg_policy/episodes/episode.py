@@ -27,7 +27,6 @@ class Stage(IntEnum):
     HOLD = 4
 
 
-
 # name: (dtype, shape after the frames)
 EPISODE_ARRAYS: dict[str, tuple[type, tuple[int, ...]]] = {
     "cloud_xyz": (np.float32, (CLOUD_POINTS, 3)),

@@ -87,8 +87,15 @@ def encode_episode(episode: Episode) -> bytes:
     with h5py.File(image, "w", userblock_size=HEADER_BYTES, libver=("v110", "v110")) as file:
         for name, array in arrays.items():
             chunks = (min(_CHUNK_FRAMES, len(array)), *array.shape[1:])
-            file.create_dataset(name, data=array, chunks=chunks, shuffle=True, fletcher32=True, compression="gzip",
-                                compression_opts=_DEFLATE)
+            file.create_dataset(
+                name,
+                data=array,
+                chunks=chunks,
+                shuffle=True,
+                fletcher32=True,
+                compression="gzip",
+                compression_opts=_DEFLATE,
+            )
         file.attrs["meta"] = meta
         file.attrs["joint_names"] = list(JOINT_NAMES)
         file.attrs["step_s"] = STEP_S
@@ -126,7 +133,7 @@ def verify(data: bytes, where: str) -> Header:
     header = read_header(data, where)
     if len(data) != header.size:
         raise DatasetError(f"{where}: corrupt: has {len(data)} bytes, its header says {header.size}")
-    first = _first_line(hashlib.sha256(memoryview(data)[data.index(b"\n") + 1:]).hexdigest())
+    first = _first_line(hashlib.sha256(memoryview(data)[data.index(b"\n") + 1 :]).hexdigest())
     if not data.startswith(first):
         raise DatasetError(f"{where}: corrupt: its checksum is wrong")
     return header

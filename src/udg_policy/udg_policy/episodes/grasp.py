@@ -63,8 +63,13 @@ def grasp_label(episode: Episode) -> GraspLabel:
     sides = episode.meta.get("sides")
     acts = np.array([UNKNOWN if sides is None else int(side in sides) for side in SIDES], dtype=np.int8)
     strategy = episode.meta.get("strategy")
-    return GraspLabel(closed, T_grasp.astype(np.float32), points.astype(np.float32), np.stack([acts, acts[::-1]]),
-                      STRATEGIES.index(strategy) if strategy in STRATEGIES else UNKNOWN)
+    return GraspLabel(
+        closed,
+        T_grasp.astype(np.float32),
+        points.astype(np.float32),
+        np.stack([acts, acts[::-1]]),
+        STRATEGIES.index(strategy) if strategy in STRATEGIES else UNKNOWN,
+    )
 
 
 class PredictedGrasp(NamedTuple):

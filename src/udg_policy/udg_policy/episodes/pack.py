@@ -131,8 +131,10 @@ def pack(source: Path, out: Path, part_mb: float) -> PackedFolder:
 
 def _write(paths: Sequence[Path], folder: Path, part_bytes: int) -> None:
     files: list[tuple[str, int, int]] = []
-    parts = [{"file": name, "bytes": size, "sha256": digest}
-             for name, size, digest in _cut(_tar(paths, files), folder, part_bytes)]
+    parts = [
+        {"file": name, "bytes": size, "sha256": digest}
+        for name, size, digest in _cut(_tar(paths, files), folder, part_bytes)
+    ]
     index = {"schema": _SCHEMA, "part_bytes": part_bytes, "parts": parts, "files": files}
     (folder / INDEX_NAME).write_text(json.dumps(index, indent=0) + "\n", encoding="utf-8")
 
@@ -200,8 +202,16 @@ def run(argv: Sequence[str] | None = None) -> None:
         print(json.dumps({"out": str(options.out), "files": len(list(options.out.iterdir()))}))
         return
     packed = pack(options.folder, options.out, options.part_mb)
-    print(json.dumps({"out": str(options.out), "files": len(packed.names), "parts": len(packed.parts),
-                      "mb": round(sum(part["bytes"] for part in packed.parts) / _MB, 1)}))
+    print(
+        json.dumps(
+            {
+                "out": str(options.out),
+                "files": len(packed.names),
+                "parts": len(packed.parts),
+                "mb": round(sum(part["bytes"] for part in packed.parts) / _MB, 1),
+            }
+        )
+    )
 
 
 def main() -> None:

@@ -57,6 +57,12 @@ def make_episode(seed: int, steps: int = 24, n_seen: int = 300) -> Episode:
             arrays[key].append(np.asarray(value))
         q = target.copy()
     stacked = {key: np.stack(value) for key, value in arrays.items()}
-    meta = {"object": "ball", "strategy": "whole_hand", "sides": [side], "seed": seed, "success": True,
-            "size_class": "medium"}
+    meta = {
+        "object": "ball",
+        "strategy": "whole_hand",
+        "sides": [side],
+        "seed": seed,
+        "success": True,
+        "size_class": "medium",
+    }
     return Episode(**stacked, meta=meta)

@@ -27,12 +27,19 @@ def write_dp3(dataset: EpisodeDataset, folder: Path, points: int) -> None:
     """Write all episodes, with `points` points a cloud, into the empty folder."""
     ends = np.cumsum([dataset.header(i).frames for i in range(len(dataset))]).astype(np.int64)
     root = zarr.open_group(str(folder), mode="w")
-    shapes = {"point_cloud": ((points, 3), "f4"), "point_label": ((points,), "u1"), "state": ((N_JOINTS,), "f4"),
-              "action": ((N_JOINTS,), "f4")}
+    shapes = {
+        "point_cloud": ((points, 3), "f4"),
+        "point_label": ((points,), "u1"),
+        "state": ((N_JOINTS,), "f4"),
+        "action": ((N_JOINTS,), "f4"),
+    }
     data = root.create_group("data")
-    arrays = {name: data.create_dataset(name, shape=(int(ends[-1]), *shape), chunks=(_CHUNK_FRAMES, *shape),
-                                        dtype=dtype, compressor=_COMPRESSOR)
-              for name, (shape, dtype) in shapes.items()}
+    arrays = {
+        name: data.create_dataset(
+            name, shape=(int(ends[-1]), *shape), chunks=(_CHUNK_FRAMES, *shape), dtype=dtype, compressor=_COMPRESSOR
+        )
+        for name, (shape, dtype) in shapes.items()
+    }
     for index, episode in enumerate(tqdm(dataset, total=len(dataset), unit="episode")):
         rows = slice(int(ends[index]) - len(episode), int(ends[index]))
         arrays["point_cloud"][rows], arrays["point_label"][rows] = thinned(episode, points)

@@ -49,7 +49,8 @@ def features(points: int) -> dict[str, dict[str, Any]]:
     joints = {"dtype": "float32", "shape": [N_JOINTS], "names": list(JOINT_NAMES)}
     number = {"shape": [1], "names": None}
     return {
-        "observation.state": joints, "action": joints,
+        "observation.state": joints,
+        "action": joints,
         "observation.point_cloud": {"dtype": "float32", "shape": [points, 3], "names": ["point", "xyz"]},
         "observation.point_label": {"dtype": "uint8", "shape": [points], "names": None},
         "timestamp": {"dtype": "float32", **number},
@@ -83,13 +84,19 @@ def _table(episode: Episode, points: int, number: int, first: int, task: int) ->
     rows = pa.array(np.arange(len(episode) + 1, dtype=np.int32) * points)
     inner = pa.array(np.arange(len(episode) * points + 1, dtype=np.int32) * 3)
     cloud = pa.ListArray.from_arrays(rows, pa.ListArray.from_arrays(inner, pa.array(xyz.reshape(-1))))
-    return pa.table({
-        "observation.state": _vectors(episode.q), "action": _vectors(episode.target),
-        "observation.point_cloud": cloud, "observation.point_label": _vectors(labels),
-        "timestamp": (steps * STEP_S).astype(np.float32), "frame_index": steps,
-        "episode_index": np.full(len(episode), number), "index": first + steps,
-        "task_index": np.full(len(episode), task),
-    })
+    return pa.table(
+        {
+            "observation.state": _vectors(episode.q),
+            "action": _vectors(episode.target),
+            "observation.point_cloud": cloud,
+            "observation.point_label": _vectors(labels),
+            "timestamp": (steps * STEP_S).astype(np.float32),
+            "frame_index": steps,
+            "episode_index": np.full(len(episode), number),
+            "index": first + steps,
+            "task_index": np.full(len(episode), task),
+        }
+    )
 
 
 def _vectors(values: np.ndarray) -> pa.Array:
@@ -140,13 +147,24 @@ def write_lerobot(dataset: EpisodeDataset, folder: Path, points: int) -> None:
             chunk_index, file_index = files.add(table)
             own = {name: _Statistics() for name in statistics}
             _add_statistics(own, table, episode)
-            rows.append({
-                "episode_index": number, "tasks": [task], "length": len(episode), "data/chunk_index": chunk_index,
-                "data/file_index": file_index, "dataset_from_index": first, "dataset_to_index": first + len(episode),
-                "meta/episodes/chunk_index": 0, "meta/episodes/file_index": 0,
-                **{f"stats/{name}/{key}": value for name, one in own.items()
-                   for key, value in one.result(len(episode), _shape(name)).items()},
-            })
+            rows.append(
+                {
+                    "episode_index": number,
+                    "tasks": [task],
+                    "length": len(episode),
+                    "data/chunk_index": chunk_index,
+                    "data/file_index": file_index,
+                    "dataset_from_index": first,
+                    "dataset_to_index": first + len(episode),
+                    "meta/episodes/chunk_index": 0,
+                    "meta/episodes/file_index": 0,
+                    **{
+                        f"stats/{name}/{key}": value
+                        for name, one in own.items()
+                        for key, value in one.result(len(episode), _shape(name)).items()
+                    },
+                }
+            )
             extra.append(_extra(episode, number))
             first += len(episode)
             _add_statistics(statistics, table, episode)
@@ -154,22 +172,33 @@ def write_lerobot(dataset: EpisodeDataset, folder: Path, points: int) -> None:
     pq.write_table(pa.Table.from_pylist(extra, _EXTRA_SCHEMA), folder / EXTRA, compression="zstd")
 
 
-_EXTRA_SCHEMA = pa.schema([
-    ("episode_index", pa.int64()), ("stage", pa.list_(pa.uint8())), ("T_world_object", pa.list_(pa.float32())),
-    ("meta", pa.string()),
-])
+_EXTRA_SCHEMA = pa.schema(
+    [
+        ("episode_index", pa.int64()),
+        ("stage", pa.list_(pa.uint8())),
+        ("T_world_object", pa.list_(pa.float32())),
+        ("meta", pa.string()),
+    ]
+)
 
 
 def _extra(episode: Episode, number: int) -> dict[str, Any]:
     poses = episode.T_world_object
-    return {"episode_index": number, "stage": episode.stage.tolist(), "meta": canonical_json(episode.meta),
-            "T_world_object": None if poses is None else poses.reshape(-1).tolist()}
+    return {
+        "episode_index": number,
+        "stage": episode.stage.tolist(),
+        "meta": canonical_json(episode.meta),
+        "T_world_object": None if poses is None else poses.reshape(-1).tolist(),
+    }
 
 
 def _add_statistics(statistics: dict[str, _Statistics], table: pa.Table, episode: Episode) -> None:
-    arrays = {"observation.state": episode.q, "action": episode.target,
-              "observation.point_cloud": episode.cloud_xyz.reshape(-1, 3),
-              "observation.point_label": episode.cloud_label.reshape(-1)}
+    arrays = {
+        "observation.state": episode.q,
+        "action": episode.target,
+        "observation.point_cloud": episode.cloud_xyz.reshape(-1, 3),
+        "observation.point_label": episode.cloud_label.reshape(-1),
+    }
     for name, statistic in statistics.items():
         statistic.add(arrays[name] if name in arrays else table[name].to_numpy())
 
@@ -180,14 +209,23 @@ def _shape(name: str) -> tuple[int, ...]:
     return shapes.get(name, (1,))
 
 
-def _write_meta(folder: Path, points: int, rows: list[dict[str, Any]], tasks: dict[str, int],
-                statistics: dict[str, _Statistics]) -> None:
+def _write_meta(
+    folder: Path, points: int, rows: list[dict[str, Any]], tasks: dict[str, int], statistics: dict[str, _Statistics]
+) -> None:
     frames = rows[-1]["dataset_to_index"]
     info = {
-        "codebase_version": VERSION, "robot_type": "2x UR5e, 2x XHand", "total_episodes": len(rows),
-        "total_frames": frames, "total_tasks": len(tasks), "chunks_size": _FILES_A_CHUNK,
-        "data_files_size_in_mb": _FILE_MB, "video_files_size_in_mb": 200, "fps": round(1.0 / STEP_S),
-        "splits": {"train": f"0:{len(rows)}"}, "data_path": _DATA_PATH, "video_path": None,
+        "codebase_version": VERSION,
+        "robot_type": "2x UR5e, 2x XHand",
+        "total_episodes": len(rows),
+        "total_frames": frames,
+        "total_tasks": len(tasks),
+        "chunks_size": _FILES_A_CHUNK,
+        "data_files_size_in_mb": _FILE_MB,
+        "video_files_size_in_mb": 200,
+        "fps": round(1.0 / STEP_S),
+        "splits": {"train": f"0:{len(rows)}"},
+        "data_path": _DATA_PATH,
+        "video_path": None,
         "features": features(points),
     }
     stats = {name: one.result(frames, _shape(name)) for name, one in statistics.items()}
@@ -202,8 +240,10 @@ def _write_meta(folder: Path, points: int, rows: list[dict[str, Any]], tasks: di
 def _tasks_table(tasks: dict[str, int]) -> pa.Table:
     """The table that pandas writes for a frame with the index `task` and the column `task_index`."""
     columns = [("task_index", "int64", "int64"), ("task", "unicode", "object")]
-    described = [{"name": name, "field_name": name, "pandas_type": kind, "numpy_type": numpy, "metadata": None}
-                 for name, kind, numpy in columns]
+    described = [
+        {"name": name, "field_name": name, "pandas_type": kind, "numpy_type": numpy, "metadata": None}
+        for name, kind, numpy in columns
+    ]
     pandas = {"index_columns": ["task"], "column_indexes": [], "columns": described, "pandas_version": "2.0.0"}
     table = pa.table({"task_index": list(tasks.values()), "task": list(tasks)})
     return table.replace_schema_metadata({"pandas": json.dumps(pandas)})

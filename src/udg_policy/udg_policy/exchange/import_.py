@@ -30,8 +30,10 @@ def import_episodes(kind: str, paths: Sequence[Path], out: Path, *, successes_on
                 writer.write(name, episode)
                 count += 1
         if count == 0:
-            raise DatasetError(f"{', '.join(str(path) for path in paths)}: no episode"
-                               + (" that was a success" if successes_only else ""))  # fmt: skip
+            raise DatasetError(
+                f"{', '.join(str(path) for path in paths)}: no episode"
+                + (" that was a success" if successes_only else "")
+            )
         writer.finish(source=kind)
     return count
 
@@ -54,9 +56,7 @@ def run_command(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=user_path, required=True, help="folder that does not exist yet")
     parser.add_argument("--successes-only", action="store_true", help="leave out what was no success, or not judged")
     arguments = parser.parse_args(argv)
-    count = import_episodes(
-        arguments.kind, arguments.paths, arguments.out, successes_only=arguments.successes_only
-    )
+    count = import_episodes(arguments.kind, arguments.paths, arguments.out, successes_only=arguments.successes_only)
     print(f"{count} episodes written into {arguments.out}")
     return 0
 

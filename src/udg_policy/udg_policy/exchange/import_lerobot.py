@@ -31,8 +31,11 @@ def read_lerobot(folder: Path) -> Iterator[tuple[str, Episode]]:
     info = _info(folder)
     extra = _extra(folder)
     try:
-        rows = [row for path in sorted((folder / "meta" / "episodes").rglob("*.parquet"))
-                for row in pq.read_table(path).to_pylist()]  # fmt: skip
+        rows = [
+            row
+            for path in sorted((folder / "meta" / "episodes").rglob("*.parquet"))
+            for row in pq.read_table(path).to_pylist()
+        ]
         names = {row["task_index"]: row["task"] for row in _tasks(folder)}
         tables: dict[str, tuple[int, pa.Table]] = {}
         for row in sorted(rows, key=lambda one: int(one["episode_index"])):

@@ -36,9 +36,15 @@ from udg_policy.network.point_set import PointSampler
 _VERSION = 3  # of the records and of how points and neighbours are chosen
 FRAMES_NAME, STEPS_NAME, INDEX_NAME, HEADER_NAME = "frames.bin", "steps.bin", "index.npz", "cache.json"
 # Of a step: joints [rad] and grasp frames, each as recorded and mirrored (y -> -y), and the stage.
-STEP_RECORD = np.dtype([("q", "<f4", (2, N_JOINTS)), ("target", "<f4", (2, N_JOINTS)),
-                        ("T_grasp", "<f4", (2, 2, 4, 4)), ("T_target", "<f4", (2, 2, 4, 4)),
-                        ("stage", "u1")])
+STEP_RECORD = np.dtype(
+    [
+        ("q", "<f4", (2, N_JOINTS)),
+        ("target", "<f4", (2, N_JOINTS)),
+        ("T_grasp", "<f4", (2, 2, 4, 4)),
+        ("T_target", "<f4", (2, 2, 4, 4)),
+        ("stage", "u1"),
+    ]
+)
 
 
 def frame_record(config: PolicyConfig) -> np.dtype:
@@ -46,8 +52,12 @@ def frame_record(config: PolicyConfig) -> np.dtype:
     encoder, points = config.encoder, config.observation.n_points
     sides = 0 if config.observation.n_whole else 2
     centres_1, centres_2 = (seen + sides * robot for seen, robot in (encoder.centres_1, encoder.centres_2))
-    fields = [("points", "<i2", (points, 3)), ("neighbours_1", "<i2", (centres_1, encoder.neighbours_1)),
-              ("neighbours_2", "<i2", (centres_2, encoder.neighbours_2)), ("labels", "u1", (points,))]
+    fields = [
+        ("points", "<i2", (points, 3)),
+        ("neighbours_1", "<i2", (centres_1, encoder.neighbours_1)),
+        ("neighbours_2", "<i2", (centres_2, encoder.neighbours_2)),
+        ("labels", "u1", (points,)),
+    ]
     return np.dtype(fields, align=True)
 
 
@@ -80,8 +90,9 @@ class Preparer:
             record["points"] = np.rint(points.points_world * METRE)
             record["labels"] = points.labels
             record["neighbours_1"], record["neighbours_2"] = points.neighbours_1, points.neighbours_2
-        return Prepared(frames, np.array(chosen, dtype=np.int64), steps, str(episode.meta.get("object", "")),
-                        grasp_label(episode))
+        return Prepared(
+            frames, np.array(chosen, dtype=np.int64), steps, str(episode.meta.get("object", "")), grasp_label(episode)
+        )
 
 
 def _steps(episode: Episode) -> np.ndarray:
@@ -125,10 +136,13 @@ def is_cached(dataset: EpisodeDataset, config: PolicyConfig, folder: Path) -> bo
 
 
 def _place(dataset: EpisodeDataset, config: PolicyConfig, folder: Path) -> Path:
-    settings = {"version": _VERSION, "metre": METRE, "data": dataset.hash(),
-                **{key: getattr(config.observation, key) for key in ("n_seen", "n_robot", "n_whole")},
-                **{key: getattr(config.encoder, key) for key in ("centres_1", "neighbours_1", "centres_2",
-                                                                 "neighbours_2")}}
+    settings = {
+        "version": _VERSION,
+        "metre": METRE,
+        "data": dataset.hash(),
+        **{key: getattr(config.observation, key) for key in ("n_seen", "n_robot", "n_whole")},
+        **{key: getattr(config.encoder, key) for key in ("centres_1", "neighbours_1", "centres_2", "neighbours_2")},
+    }
     return folder / hashlib.sha256(canonical_json(settings).encode()).hexdigest()[:24]
 
 
@@ -160,7 +174,11 @@ def _write(folder: Path, config: PolicyConfig, prepared: Iterable[Prepared]) -> 
             steps_file.write(one.steps.tobytes())
     if not any(len(part) for part in rows):
         raise DatasetError("dataset: no frame has points of every class that the preset needs")
-    np.savez(folder / INDEX_NAME, row=np.concatenate(rows), episode=np.concatenate(episodes),
-             last_row=np.array(last_rows, dtype=np.int64),
-             **{f"grasp_{name}": np.stack([getattr(grasp, name) for grasp in grasps]) for name in GraspLabel._fields})
+    np.savez(
+        folder / INDEX_NAME,
+        row=np.concatenate(rows),
+        episode=np.concatenate(episodes),
+        last_row=np.array(last_rows, dtype=np.int64),
+        **{f"grasp_{name}": np.stack([getattr(grasp, name) for grasp in grasps]) for name in GraspLabel._fields},
+    )
     (folder / HEADER_NAME).write_text(json.dumps({"version": _VERSION, "preset": config.name, "objects": objects}))

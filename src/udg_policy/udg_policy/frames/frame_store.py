@@ -77,8 +77,9 @@ class Grasps(NamedTuple):
     strategy: Tensor  # (E,)
 
 
-def load_frames(dataset: EpisodeDataset | Sequence[Source], config: PolicyConfig, processes: int = 1,
-                cache: Path | None = None) -> FrameStore:
+def load_frames(
+    dataset: EpisodeDataset | Sequence[Source], config: PolicyConfig, processes: int = 1, cache: Path | None = None
+) -> FrameStore:
     """The frames of all episodes of a dataset, or of several, prepared at the first time and kept in `cache`.
 
     Without `cache` in the cache folder; if that cannot be written, in a temporary folder that goes with the store.
@@ -86,8 +87,11 @@ def load_frames(dataset: EpisodeDataset | Sequence[Source], config: PolicyConfig
     found = [Source(dataset, Part(None, False))] if isinstance(dataset, EpisodeDataset) else list(dataset)
 
     def store(folder: Path) -> FrameStore:
-        return FrameStore(config, *(cache_of(source.dataset, config, folder, processes) for source in found),
-                          parts=[source.part for source in found])
+        return FrameStore(
+            config,
+            *(cache_of(source.dataset, config, folder, processes) for source in found),
+            parts=[source.part for source in found],
+        )
 
     if cache is not None:
         return store(cache)
@@ -103,8 +107,9 @@ def load_frames(dataset: EpisodeDataset | Sequence[Source], config: PolicyConfig
 
 def frames_of(episodes: Iterable[Episode], config: PolicyConfig) -> FrameStore:
     """Prepare episodes that are already in memory; the files go when the store does."""
-    return _temporary_store(lambda parent: FrameStore(
-        config, write_cache(parent / "frames", config, map(Preparer(config), episodes))))
+    return _temporary_store(
+        lambda parent: FrameStore(config, write_cache(parent / "frames", config, map(Preparer(config), episodes)))
+    )
 
 
 def _temporary_store(make: Callable[[Path], FrameStore]) -> FrameStore:
@@ -153,8 +158,10 @@ class FrameStore:
             with np.load(folder / INDEX_NAME, allow_pickle=False) as index:
                 indices.append(dict(index))
         steps = [int(index["last_row"][-1]) + 1 for index in indices]
-        self._frames = Records([(folder / FRAMES_NAME, len(index["row"]))
-                                for folder, index in zip(folders, indices, strict=True)], frame_record(config))
+        self._frames = Records(
+            [(folder / FRAMES_NAME, len(index["row"])) for folder, index in zip(folders, indices, strict=True)],
+            frame_record(config),
+        )
         self._steps = Records([(folder / STEPS_NAME, n) for folder, n in zip(folders, steps, strict=True)], STEP_RECORD)
         joined = _joined(indices, steps)
         self.episode = joined["episode"]  # (F,)
@@ -281,8 +288,10 @@ class FrameStore:
             return {}
         kinds = torch.cat([self._kind_of_frame(part) for part in views.split(_BOUNDS_VIEWS)])
         names = [field.name for field in dataclasses.fields(SamplingConfig)][: len(self.config.train.sampling.weights)]
-        return {name: (float((kinds == i).double().mean()), float(weights[kinds == i].sum() / weights.sum()))
-                for i, name in enumerate(names)}
+        return {
+            name: (float((kinds == i).double().mean()), float(weights[kinds == i].sum() / weights.sum()))
+            for i, name in enumerate(names)
+        }
 
     def _kind_of_frame(self, views: Tensor) -> Tensor:
         """(B,) index into SamplingConfig.weights."""
@@ -308,7 +317,8 @@ class FrameStore:
         observation, train = self.config.observation, self.config.train
         mirrored = views >= self.n_frames
         stored, labels, neighbours_1, neighbours_2 = self._frames.fields(
-            self._frame_numbers(views), "points", "labels", "neighbours_1", "neighbours_2")
+            self._frame_numbers(views), "points", "labels", "neighbours_1", "neighbours_2"
+        )
         points = stored.transpose(1, 2).float().contiguous() / METRE  # x of all, then y, then z
         points[:, 1] *= torch.where(mirrored, -1.0, 1.0)[:, None]
         points = points.transpose(1, 2)
@@ -338,8 +348,9 @@ class FrameStore:
         points[:, seen] += (noise * (labels[:, None, seen] == LABEL_SEEN)).transpose(1, 2)
         return points
 
-    def _move_hands(self, points: Tensor, labels: Tensor, T_grasp: Tensor, generator: torch.Generator
-                    ) -> tuple[Tensor, Tensor]:
+    def _move_hands(
+        self, points: Tensor, labels: Tensor, T_grasp: Tensor, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
         """Both hands, and their imaged points, at slightly other poses: the targets then lead to the demonstration."""
         train = self.config.train
         if train.hand_noise_m == 0.0 and train.hand_noise_rad == 0.0:
@@ -356,13 +367,15 @@ class FrameStore:
         return points, T_moved
 
 
-def _move_scene(points: Tensor, T_grasp: Tensor, train: TrainConfig,
-                generator: torch.Generator) -> tuple[Tensor, Tensor]:
+def _move_scene(
+    points: Tensor, T_grasp: Tensor, train: TrainConfig, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
     """Points and hands elsewhere on the table; targets relative to the hands stay what they are."""
     if train.scene_shift_m == 0.0 and train.scene_turn_rad == 0.0:
         return points, T_grasp
-    along_table, vertical, centre = (_constant(values, points.device) for values in
-                                     ((1.0, 1.0, 0.0), (0.0, 0.0, 1.0), WORLD_ORIGIN))
+    along_table, vertical, centre = (
+        _constant(values, points.device) for values in ((1.0, 1.0, 0.0), (0.0, 0.0, 1.0), WORLD_ORIGIN)
+    )
     shift = train.scene_shift_m * _randn((len(points), 3), points, generator) * along_table
     turn = train.scene_turn_rad * _randn((len(points), 1), points, generator) * vertical
     rotation = rotations.rotvec_to_matrix(turn)

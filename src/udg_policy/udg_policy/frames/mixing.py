@@ -64,8 +64,10 @@ def _check_shares(parts: Sequence[Part], text: str) -> None:
     given = [part.share for part in parts if part.share is not None]
     total, left = sum(given), len(given) < len(parts)
     if total > 1.0 + 1e-9 or (left and total > 1.0 - 1e-9):
-        raise ConfigError(f"--data {text}: the shares add up to {total:g}; valid: at most 1"
-                          + (", less if a data set has none" if left else ""))
+        raise ConfigError(
+            f"--data {text}: the shares add up to {total:g}; valid: at most 1"
+            + (", less if a data set has none" if left else "")
+        )
     if not left and abs(total - 1.0) > 1e-6:
         raise ConfigError(f"--data {text}: the shares of all data sets add up to {total:g}; valid: 1")
 
@@ -91,12 +93,15 @@ def shares(parts: Sequence[Part], weights: Sequence[float]) -> list[float]:
     others = sum(rest) - on_policy
     most = max(0.0, MOST_ON_POLICY - sum(part.share or 0.0 for part in parts if part.on_policy))
     if on_policy > most and others > 0.0:
-        rest = [share * (most / on_policy if part.on_policy else (others + on_policy - most) / others)
-                for part, share in zip(parts, rest, strict=True)]
-    out = [(free_share if part.share is None else part.share) if weight > 0.0 else 0.0
-           for part, free_share, weight in zip(parts, rest, weights, strict=True)]
+        rest = [
+            share * (most / on_policy if part.on_policy else (others + on_policy - most) / others)
+            for part, share in zip(parts, rest, strict=True)
+        ]
+    out = [
+        (free_share if part.share is None else part.share) if weight > 0.0 else 0.0
+        for part, free_share, weight in zip(parts, rest, weights, strict=True)
+    ]
     total = sum(out)
     if not total > 0.0:
         raise ConfigError("train: no frame of any data set is left to train on")
     return [share / total for share in out]
-

@@ -28,8 +28,11 @@ def _places(side: Side) -> tuple[list[int], np.ndarray]:
     found: list[tuple[str, np.ndarray]] = []
     for finger in FINGERS:
         pad = contacts.pads[finger]
-        found += [(pad.link, contacts.tips[finger]), (pad.link, pad.center + pad.radius * pad.axis),
-                  (pad.link, np.zeros(3))]
+        found += [
+            (pad.link, contacts.tips[finger]),
+            (pad.link, pad.center + pad.radius * pad.axis),
+            (pad.link, np.zeros(3)),
+        ]
     surface = contacts.palm.points[0][1]
     found += [(contacts.palm.link, np.array([x, surface, z])) for z in _PALM_Z_M for x in _PALM_X_M]
     return [robot_model().link_names.index(link) for link, _ in found], np.stack([point for _, point in found])
@@ -58,8 +61,9 @@ def surface_features(points_world: Tensor, seen: Tensor | None, T_grasp: Tensor,
     rotation = T_grasp[..., :3, :3]
     own_world = (own @ rotation.transpose(-1, -2) + T_grasp[..., None, :3, 3]).flatten(1, 2)
     # |p - o|^2 / 2 but for |o|^2 / 2, which is the same for all p
-    apart = torch.baddbmm(0.5 * points_world.square().sum(dim=-1)[:, None], own_world, points_world.transpose(1, 2),
-                          alpha=-1.0)
+    apart = torch.baddbmm(
+        0.5 * points_world.square().sum(dim=-1)[:, None], own_world, points_world.transpose(1, 2), alpha=-1.0
+    )
     if seen is not None:
         apart = apart.masked_fill(~seen[:, None], torch.inf)
     nearest = apart.argmin(dim=-1, keepdim=True).expand(-1, -1, 3)  # (B, 54, 3)

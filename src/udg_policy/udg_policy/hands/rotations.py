@@ -19,11 +19,14 @@ def rotvec_to_matrix(rotvec: Tensor) -> Tensor:
 
 def matrix_to_rotvec(rotation: Tensor) -> Tensor:
     """Rotation vectors (..., 3) [rad] of rotations (..., 3, 3), for angles below about 3.1 rad."""
-    sine_axis = 0.5 * torch.stack([
-        rotation[..., 2, 1] - rotation[..., 1, 2],
-        rotation[..., 0, 2] - rotation[..., 2, 0],
-        rotation[..., 1, 0] - rotation[..., 0, 1],
-    ], dim=-1)
+    sine_axis = 0.5 * torch.stack(
+        [
+            rotation[..., 2, 1] - rotation[..., 1, 2],
+            rotation[..., 0, 2] - rotation[..., 2, 0],
+            rotation[..., 1, 0] - rotation[..., 0, 1],
+        ],
+        dim=-1,
+    )
     sine = torch.linalg.vector_norm(sine_axis, dim=-1)
     cosine = 0.5 * (rotation.diagonal(dim1=-2, dim2=-1).sum(-1) - 1.0)
     angle = torch.atan2(sine, cosine)

@@ -94,8 +94,14 @@ class FlowMatchingHead(Head):
         """The chunk of seed 0: a flow tells no parameters."""
         return ActionDistribution(self.act(numbers), None)
 
-    def loss(self, numbers: Tensor, actions: Tensor, weights: Tensor, progress: float,
-             generator: torch.Generator | None = None) -> HeadLoss:
+    def loss(
+        self,
+        numbers: Tensor,
+        actions: Tensor,
+        weights: Tensor,
+        progress: float,
+        generator: torch.Generator | None = None,
+    ) -> HeadLoss:
         """Weighted squared error of the estimate, `draws` times for each sample."""
         generator = torch.Generator().manual_seed(0) if generator is None else generator
         shape = (self.settings.draws, *actions.shape)

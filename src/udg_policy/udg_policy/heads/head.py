@@ -66,8 +66,14 @@ class Head(nn.Module):
         """What the numbers say about the actions."""
 
     @abstractmethod
-    def loss(self, numbers: Tensor, actions: Tensor, weights: Tensor, progress: float,
-             generator: torch.Generator | None = None) -> HeadLoss:
+    def loss(
+        self,
+        numbers: Tensor,
+        actions: Tensor,
+        weights: Tensor,
+        progress: float,
+        generator: torch.Generator | None = None,
+    ) -> HeadLoss:
         """Loss of demonstrated actions (B, K, A).
 
         weights (K, A): of an error of each number; progress of the training in [0, 1], which may decide by

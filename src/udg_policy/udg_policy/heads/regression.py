@@ -20,8 +20,14 @@ class RegressionHead(Head):
         """Points."""
         return ActionDistribution(numbers, None)
 
-    def loss(self, numbers: Tensor, actions: Tensor, weights: Tensor, progress: float,
-             generator: torch.Generator | None = None) -> HeadLoss:
+    def loss(
+        self,
+        numbers: Tensor,
+        actions: Tensor,
+        weights: Tensor,
+        progress: float,
+        generator: torch.Generator | None = None,
+    ) -> HeadLoss:
         """Weighted L1."""
         l1 = weighted_l1(numbers, actions, weights)
         return HeadLoss(l1, {"l1": l1})

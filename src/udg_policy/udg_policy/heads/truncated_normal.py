@@ -32,11 +32,14 @@ class TruncatedNormalHead(Head):
         """The likelihood trains sigma, and something must train mu from the start."""
         train = config.train
         if not train.nll_weight > 0.0:
-            raise ConfigError("train.nll_weight: 0 leaves the standard deviation of the truncated normal untrained; "
-                              "set it, or decoder.head to regression")
+            raise ConfigError(
+                "train.nll_weight: 0 leaves the standard deviation of the truncated normal untrained; "
+                "set it, or decoder.head to regression"
+            )
         if train.l1_weight == 0.0 and train.nll_start > 0.0:
-            raise ConfigError("train.nll_start: with l1_weight 0 nothing is trained before it; set it to 0 or "
-                              "l1_weight above 0")
+            raise ConfigError(
+                "train.nll_start: with l1_weight 0 nothing is trained before it; set it to 0 or l1_weight above 0"
+            )
 
     @property
     def outputs(self) -> int:
@@ -52,8 +55,14 @@ class TruncatedNormalHead(Head):
         """The mode; sigma is not needed for it."""
         return truncated_normal_mode(numbers[..., : self.size])
 
-    def loss(self, numbers: Tensor, actions: Tensor, weights: Tensor, progress: float,
-             generator: torch.Generator | None = None) -> HeadLoss:
+    def loss(
+        self,
+        numbers: Tensor,
+        actions: Tensor,
+        weights: Tensor,
+        progress: float,
+        generator: torch.Generator | None = None,
+    ) -> HeadLoss:
         """Weighted L1 of mu and, from `train.nll_start` on, the likelihood."""
         train = self.config.train
         mu, sigma = self.distribution(numbers)

@@ -116,11 +116,13 @@ class PolicyEngine:
         """Of checked observations: points (B, M, 4), q (B, 36)."""
         T_grasp = np.stack([grasp_frames_np(one) for one in q])
         sets = [self._sampler(cloud, T[:, :3, 3]) for cloud, T in zip(points, T_grasp, strict=True)]
-        xyz, labels, neighbours_1, neighbours_2 = (torch.from_numpy(np.stack(column))
-                                                   for column in zip(*sets, strict=True))
+        xyz, labels, neighbours_1, neighbours_2 = (
+            torch.from_numpy(np.stack(column)) for column in zip(*sets, strict=True)
+        )
         frames = torch.from_numpy(T_grasp.astype(np.float32))
-        features, beside = network_inputs(self.config.observation, xyz, labels, frames,
-                                          torch.from_numpy(q.astype(np.float32)))
+        features, beside = network_inputs(
+            self.config.observation, xyz, labels, frames, torch.from_numpy(q.astype(np.float32))
+        )
         return self._network(features, beside, neighbours_1, neighbours_2)
 
     def _check(self, points: np.ndarray, q: np.ndarray) -> None:
@@ -134,8 +136,10 @@ class PolicyEngine:
             raise ObservationError(f"joint angles: joint {int(np.argmax(~np.isfinite(q).all(axis=0)))} is not finite")
         farthest = float(np.abs(points[..., :3]).max())
         if farthest > MAX_COORDINATE_M:
-            raise ObservationError(f"scene cloud: a coordinate of {farthest:.6g} m; valid are up to "
-                                   f"{MAX_COORDINATE_M:g} m from the world's origin (are these millimetres?)")
+            raise ObservationError(
+                f"scene cloud: a coordinate of {farthest:.6g} m; valid are up to "
+                f"{MAX_COORDINATE_M:g} m from the world's origin (are these millimetres?)"
+            )
         labels = points[..., 3]
         if not ((labels >= LABEL_SEEN) & (labels <= LABEL_RIGHT) & (labels == np.rint(labels))).all():
             raise ObservationError(f"scene cloud: unknown labels; valid are {LABELS}")

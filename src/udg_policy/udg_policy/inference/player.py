@@ -97,4 +97,4 @@ def _rest(chunk: np.ndarray, age: float) -> np.ndarray:
     part = age - whole
     if part < _SAME_STEPS:
         return chunk[whole:].copy()
-    return (1.0 - part) * chunk[whole:-1] + part * chunk[whole + 1:]
+    return (1.0 - part) * chunk[whole:-1] + part * chunk[whole + 1 :]

@@ -65,8 +65,10 @@ def encoder_products(config: PolicyConfig) -> float:
     """Multiply-adds of the set abstractions' layers after the first ones, for one observation."""
     encoder = config.encoder
     total = 0
-    for centres, k, widths in ((encoder.centres_1, encoder.neighbours_1, encoder.widths_1),
-                               (encoder.centres_2, encoder.neighbours_2, encoder.widths_2)):
+    for centres, k, widths in (
+        (encoder.centres_1, encoder.neighbours_1, encoder.widths_1),
+        (encoder.centres_2, encoder.neighbours_2, encoder.widths_2),
+    ):
         rows = k * (centres[0] + 2 * centres[1])
         total += rows * sum(a * b for a, b in zip(widths[:-1], widths[1:], strict=True))
     return float(total)
@@ -108,8 +110,9 @@ def _convolution(weights: Weights, mlp: str, i: int) -> Linear:
         bias = weights.get(f"{mlp}.linears.{i}.bias")
         return Linear(weight, torch.zeros_like(weight[:, 0]) if bias is None else bias.double())
     scale = weights[f"{norm}.weight"].double() / torch.sqrt(weights[f"{norm}.running_var"].double() + _NORM_EPS)
-    return Linear(weight * scale[:, None],
-                  weights[f"{norm}.bias"].double() - scale * weights[f"{norm}.running_mean"].double())
+    return Linear(
+        weight * scale[:, None], weights[f"{norm}.bias"].double() - scale * weights[f"{norm}.running_mean"].double()
+    )
 
 
 def _after_norm(weights: Weights, norm: str, linears: list[str]) -> Linear:
@@ -131,8 +134,16 @@ def _normed(x: Tensor) -> Tensor:
 class InferenceSetAbstraction:
     """A set abstraction: per-point products, then blocks of groups."""
 
-    def __init__(self, weights: Weights, name: str, n_layers: int, coordinates: int, raw: bool,
-                 dtype: torch.dtype, block_rows: int) -> None:
+    def __init__(
+        self,
+        weights: Weights,
+        name: str,
+        n_layers: int,
+        coordinates: int,
+        raw: bool,
+        dtype: torch.dtype,
+        block_rows: int,
+    ) -> None:
         first = _convolution(weights, f"{name}.mlp", 0)
         by_offset = OFFSET_SCALE * first.weight[:, :coordinates]
         by_feature = first.weight[:, coordinates:].clone()
@@ -146,14 +157,15 @@ class InferenceSetAbstraction:
         self._rest = [Linear(linear.weight.to(dtype), linear.bias.to(dtype)) for linear in rest]
         norms = [f"{name}.mlp.row_norms.{i}" for i in range(n_layers) if f"{name}.mlp.row_norms.{i}.weight" in weights]
         types = [torch.float32] + [dtype] * len(rest)
-        self._norms = [RowNorm(weights[f"{norm}.weight"].to(type_), weights[f"{norm}.bias"].to(type_))
-                       for norm, type_ in zip(norms, types, strict=False)]
+        self._norms = [
+            RowNorm(weights[f"{norm}.weight"].to(type_), weights[f"{norm}.bias"].to(type_))
+            for norm, type_ in zip(norms, types, strict=False)
+        ]
         self.width = (rest[-1] if rest else first).weight.shape[0]
         self._dtype = dtype
         self._block_rows = block_rows
 
-    def tasks(self, points: Tensor, centres: Tensor, neighbours: Tensor,
-              features: Tensor) -> list[Callable[[], None]]:
+    def tasks(self, points: Tensor, centres: Tensor, neighbours: Tensor, features: Tensor) -> list[Callable[[], None]]:
         """What fills features (R, widths[-1]), a block each; the blocks may run at the same time.
 
         points (P, f): per-point inputs; centres (R, c): coordinates; neighbours (R, k): rows of points.
@@ -250,8 +262,9 @@ def _single(linear: Linear) -> Linear:
 class InferenceNetwork:
     """Called like PolicyNetwork, without gradients. Inputs may be anywhere; the outputs are on the CPU."""
 
-    def __init__(self, config: PolicyConfig, weights: Weights, inference: InferenceConfig | None = None,
-                 team: Team | None = None) -> None:
+    def __init__(
+        self, config: PolicyConfig, weights: Weights, inference: InferenceConfig | None = None, team: Team | None = None
+    ) -> None:
         """`weights`: the state of a PolicyNetwork of this configuration; `team` of threads: its own by default."""
         inference = inference or InferenceConfig()
         encoder, decoder = config.encoder, config.decoder
@@ -265,10 +278,12 @@ class InferenceNetwork:
         self._coordinates = coordinate_width(config.observation)
         on_cpu = self._device.type == "cpu"
         block_rows = inference.block_rows if on_cpu else 2**62
-        self._layer_1 = InferenceSetAbstraction(weights, "layer_1", len(encoder.widths_1), self._coordinates, True,
-                                                self.dtype, block_rows)
-        self._layer_2 = InferenceSetAbstraction(weights, "layer_2", len(encoder.widths_2), self._coordinates, False,
-                                                self.dtype, block_rows)
+        self._layer_1 = InferenceSetAbstraction(
+            weights, "layer_1", len(encoder.widths_1), self._coordinates, True, self.dtype, block_rows
+        )
+        self._layer_2 = InferenceSetAbstraction(
+            weights, "layer_2", len(encoder.widths_2), self._coordinates, False, self.dtype, block_rows
+        )
         self._token = _linear(weights, "token")
         self._state_width = state_width(config.observation)
         has_state = self._state_width > 0
@@ -284,25 +299,34 @@ class InferenceNetwork:
             self._grasp_head = (first, _linear(weights, "grasp_head.2"))
         blocked = blocked_attention(decoder)
         self._blocked = None if blocked is None else blocked.to(self._device)
-        self._layers = [InferenceDecoderLayer(weights, f"layers.{i}", decoder.width, decoder.heads)
-                        for i in range(decoder.layers)]
+        self._layers = [
+            InferenceDecoderLayer(weights, f"layers.{i}", decoder.width, decoder.heads) for i in range(decoder.layers)
+        ]
         self._head = (_single(_after_norm(weights, "norm", ["head.0"])), _linear(weights, "head.2"))
         self.action_head = make_head(config).eval().requires_grad_(False)  # works on the outputs, on the CPU
-        self.action_head.load_state_dict({name.removeprefix("action_head."): tensor for name, tensor in weights.items()
-                                          if name.startswith("action_head.")})
+        self.action_head.load_state_dict(
+            {
+                name.removeprefix("action_head."): tensor
+                for name, tensor in weights.items()
+                if name.startswith("action_head.")
+            }
+        )
         self._team = team if team is not None else Team(inference.threads if on_cpu else 1)
 
     @torch.inference_mode()
-    def __call__(self, features: Tensor, proprioception: Tensor, neighbours_1: Tensor,
-                 neighbours_2: Tensor) -> PolicyOutput:
+    def __call__(
+        self, features: Tensor, proprioception: Tensor, neighbours_1: Tensor, neighbours_2: Tensor
+    ) -> PolicyOutput:
         """features (B, N, f), proprioception (B, p), neighbours (B, C1, k1) and (B, C2, k2), any integers."""
         with one_thread():
             return self._predict(features, proprioception, neighbours_1, neighbours_2)
 
-    def _predict(self, features: Tensor, proprioception: Tensor, neighbours_1: Tensor,
-                 neighbours_2: Tensor) -> PolicyOutput:
+    def _predict(
+        self, features: Tensor, proprioception: Tensor, neighbours_1: Tensor, neighbours_2: Tensor
+    ) -> PolicyOutput:
         features, proprioception, neighbours_1, neighbours_2 = (
-            tensor.to(self._device) for tensor in (features, proprioception, neighbours_1, neighbours_2))
+            tensor.to(self._device) for tensor in (features, proprioception, neighbours_1, neighbours_2)
+        )
         memory, state = self._encode(features, proprioception, neighbours_1, neighbours_2)
         tokens = self._queries.expand(len(features), -1, -1)
         if self.config.decoder.attention == "unidirectional":
@@ -315,17 +339,18 @@ class InferenceNetwork:
             tokens = torch.cat([memory, tokens], dim=1)
             for layer in self._layers:
                 tokens = layer(tokens, None)
-            tokens = tokens[:, -len(self._queries):]
+            tokens = tokens[:, -len(self._queries) :]
         tokens = _normed(tokens)
         grasp = None
         if self._grasp_head is not None:
             first, last = self._grasp_head
-            grasp = grasp_output(last(F.gelu(first(tokens[:, :len(SIDES)]))).cpu())
+            grasp = grasp_output(last(F.gelu(first(tokens[:, : len(SIDES)]))).cpu())
         first, last = self._head
-        return PolicyOutput(last(F.gelu(first(tokens[:, -self.config.decoder.chunk:]))).cpu(), grasp)
+        return PolicyOutput(last(F.gelu(first(tokens[:, -self.config.decoder.chunk :]))).cpu(), grasp)
 
-    def _encode(self, features: Tensor, proprioception: Tensor, neighbours_1: Tensor,
-                neighbours_2: Tensor) -> tuple[Tensor, Tensor | None]:
+    def _encode(
+        self, features: Tensor, proprioception: Tensor, neighbours_1: Tensor, neighbours_2: Tensor
+    ) -> tuple[Tensor, Tensor | None]:
         """Tokens (B, n, W) of the points, the hand points and the state; the state's token (B, 1, W) by itself."""
         coordinates = features[..., : self._coordinates]
         centres_1 = coordinates.index_select(1, self._centres_1)
@@ -335,21 +360,23 @@ class InferenceNetwork:
         memory = self._token(torch.cat([second, centres_2], dim=-1))
         if self._surface is not None:
             first_of_hands, last_of_hands, place = self._surface
-            surface = proprioception[:, self._state_width:].unflatten(1, (N_SURFACE_TOKENS, SURFACE_FEATURES))
+            surface = proprioception[:, self._state_width :].unflatten(1, (N_SURFACE_TOKENS, SURFACE_FEATURES))
             memory = torch.cat([memory, last_of_hands(F.gelu(first_of_hands(surface))) + place], dim=1)
         if self._state is None:
             return memory, None
         state = self._state[1](F.gelu(self._state[0](proprioception[:, : self._state_width])))[:, None]
         return torch.cat([memory, state], dim=1), state
 
-    def _set_abstraction(self, layer: InferenceSetAbstraction, points: Tensor, centres: Tensor,
-                         neighbours: Tensor) -> Tensor:
+    def _set_abstraction(
+        self, layer: InferenceSetAbstraction, points: Tensor, centres: Tensor, neighbours: Tensor
+    ) -> Tensor:
         """(B, M, widths[-1]) of points (B, N, f), centres (B, M, c), neighbours (B, M, k)."""
         batch, n, _ = points.shape
         if batch > 1:
             neighbours = neighbours + n * torch.arange(batch, device=self._device)[:, None, None]
         features = points.new_empty(batch, centres.shape[1], layer.width)
-        tasks = layer.tasks(points.flatten(0, 1), centres.flatten(0, 1), neighbours.flatten(0, 1).long(),
-                            features.flatten(0, 1))
+        tasks = layer.tasks(
+            points.flatten(0, 1), centres.flatten(0, 1), neighbours.flatten(0, 1).long(), features.flatten(0, 1)
+        )
         self._team.do(tasks)
         return features

@@ -15,8 +15,13 @@ def attend_rows(wanted: Tensor, rows: Tensor, blocked: Tensor | None, scale: flo
 
 class _AttendRows(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, wanted: Tensor, rows: Tensor, blocked: Tensor | None,  # noqa: ANN401 (torch's context)
-                scale: float) -> Tensor:
+    def forward(
+        ctx: Any,  # noqa: ANN401 - torch's context
+        wanted: Tensor,
+        rows: Tensor,
+        blocked: Tensor | None,
+        scale: float,
+    ) -> Tensor:
         with torch.autocast(rows.device.type, enabled=False):
             scores = torch.bmm(wanted, rows.transpose(1, 2)).float().mul_(scale)
             weights = (scores if blocked is None else scores.add_(blocked)).softmax(dim=2)

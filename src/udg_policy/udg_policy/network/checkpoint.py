@@ -53,8 +53,10 @@ class Checkpoint:
                 where = "missing from the checkpoint" if name not in self.weights else "unknown to the network"
                 raise CheckpointError(f"checkpoint: weight {name!r} is {where}")
             if own[name].shape != self.weights[name].shape:
-                raise CheckpointError(f"checkpoint: weight {name!r} has shape {tuple(self.weights[name].shape)}, the "
-                                      f"network of its configuration {tuple(own[name].shape)}")
+                raise CheckpointError(
+                    f"checkpoint: weight {name!r} has shape {tuple(self.weights[name].shape)}, the "
+                    f"network of its configuration {tuple(own[name].shape)}"
+                )
             if not torch.isfinite(self.weights[name].float()).all():
                 raise CheckpointError(f"checkpoint: weight {name!r} has values that are not finite")
         network.load_state_dict(self.weights)
@@ -66,8 +68,13 @@ def git_hash() -> str:
     folder = Path(__file__).parents[1]
     try:
         commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=folder, capture_output=True, text=True, check=True)
-        changes = subprocess.run(["git", "status", "--porcelain", "--untracked-files=no", "."], cwd=folder,
-                                 capture_output=True, text=True, check=True)
+        changes = subprocess.run(
+            ["git", "status", "--porcelain", "--untracked-files=no", "."],
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
     except (OSError, subprocess.CalledProcessError):
         return ""
     return commit.stdout.strip() + ("+" if changes.stdout.strip() else "")
@@ -125,9 +132,15 @@ def load_checkpoint(folder: str | Path) -> Checkpoint:
     except (SafetensorError, ConfigError) as error:
         raise CheckpointError(f"{folder}: {error}") from error
     bounds = _read_bounds(folder, description["bounds"], config)
-    return Checkpoint(config=config, bounds=bounds, weights=weights, data_hash=str(description["data_hash"]),
-                      git_hash=str(description["git_hash"]), train_objects=tuple(description["train_objects"]),
-                      figures=dict(description["figures"]))
+    return Checkpoint(
+        config=config,
+        bounds=bounds,
+        weights=weights,
+        data_hash=str(description["data_hash"]),
+        git_hash=str(description["git_hash"]),
+        train_objects=tuple(description["train_objects"]),
+        figures=dict(description["figures"]),
+    )
 
 
 def _read_description(path: Path) -> dict[str, Any]:

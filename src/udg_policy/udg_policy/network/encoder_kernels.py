@@ -36,31 +36,63 @@ _SHORT = 2  # bytes
 _LANES = 16  # floats of the widest vector
 
 
-def grouped_maximum(features: Tensor, centres: Tensor, neighbours: Tensor, coordinates: int, offset_scale: float,
-                    first: torch.nn.Linear, second: torch.nn.Linear) -> Tensor:
+def grouped_maximum(
+    features: Tensor,
+    centres: Tensor,
+    neighbours: Tensor,
+    coordinates: int,
+    offset_scale: float,
+    first: torch.nn.Linear,
+    second: torch.nn.Linear,
+) -> Tensor:
     """relu(max_j second(relu(first(offset_scale (x_j - x_i), f_j)))) (B, M, C) float32 of points without gradient.
 
     features (B, N, f) float32, the first `coordinates` of them x; centres (M,) slots; neighbours (B, M, k) int64.
     """
-    return _GroupedMaximum.apply(features.detach(), centres, neighbours, coordinates, offset_scale, first.weight,
-                                 first.bias, second.weight, second.bias)
+    return _GroupedMaximum.apply(
+        features.detach(),
+        centres,
+        neighbours,
+        coordinates,
+        offset_scale,
+        first.weight,
+        first.bias,
+        second.weight,
+        second.bias,
+    )
 
 
-def points_maximum(coordinates: Tensor, learned: Tensor, centres: Tensor, neighbours: Tensor, offset_scale: float,
-                   linear: torch.nn.Linear) -> Tensor:
+def points_maximum(
+    coordinates: Tensor,
+    learned: Tensor,
+    centres: Tensor,
+    neighbours: Tensor,
+    offset_scale: float,
+    linear: torch.nn.Linear,
+) -> Tensor:
     """relu(max_j linear(offset_scale (x_j - x_i), f_j)) (B, M, C) float32.
 
     coordinates (B, N, c) float32 without gradient; learned (B, N, g) float32 with; centres (M,); neighbours (B, M, k).
     """
-    return _PointsMaximum.apply(coordinates.detach(), learned, centres, neighbours, offset_scale, linear.weight,
-                                linear.bias)
+    return _PointsMaximum.apply(
+        coordinates.detach(), learned, centres, neighbours, offset_scale, linear.weight, linear.bias
+    )
 
 
 class _GroupedMaximum(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, features: Tensor, centres: Tensor, neighbours: Tensor,  # noqa: ANN401 (torch's context)
-                c: int, offset_scale: float, weight_1: Tensor, bias_1: Tensor, weight_2: Tensor, bias_2: Tensor
-                ) -> Tensor:
+    def forward(
+        ctx: Any,  # noqa: ANN401 - torch's context
+        features: Tensor,
+        centres: Tensor,
+        neighbours: Tensor,
+        c: int,
+        offset_scale: float,
+        weight_1: Tensor,
+        bias_1: Tensor,
+        weight_2: Tensor,
+        bias_2: Tensor,
+    ) -> Tensor:
         features, neighbours = features.contiguous(), neighbours.contiguous()
         batch, m, k = neighbours.shape
         width, channels = len(weight_1), len(weight_2)
@@ -79,11 +111,19 @@ class _GroupedMaximum(torch.autograd.Function):
             for first in range(0, batch, _SAMPLES):
                 some = slice(first, min(first + _SAMPLES, batch))
                 n = (some.stop - first) * m * k
-                hidden(of_points[some].numpy(), of_centres[some].numpy(), neighbours[some].numpy(),
-                       rows.view(torch.int16).numpy())
+                hidden(
+                    of_points[some].numpy(),
+                    of_centres[some].numpy(),
+                    neighbours[some].numpy(),
+                    rows.view(torch.int16).numpy(),
+                )
                 torch.mm(rows[:n], short_weight, out=groups[:n])
-                _largest(groups[:n].view(torch.int16).view(-1, k, channels).numpy(), bias_2.numpy(),
-                         out[some].view(-1, channels).numpy(), which[some].view(-1, channels).numpy())
+                _largest(
+                    groups[:n].view(torch.int16).view(-1, k, channels).numpy(),
+                    bias_2.numpy(),
+                    out[some].view(-1, channels).numpy(),
+                    which[some].view(-1, channels).numpy(),
+                )
         ctx.save_for_backward(features, places, neighbours, of_points, of_centres, which, weight_2)
         ctx.c, ctx.offset_scale = c, offset_scale
         return out
@@ -95,20 +135,45 @@ class _GroupedMaximum(torch.autograd.Function):
         by_points, by_centres = torch.zeros_like(of_points), torch.zeros_like(of_centres)
         by_weight_2, by_bias_2 = torch.zeros_like(weight_2), torch.zeros(len(weight_2))
         _grouped_backward(of_points.shape[-1])(
-            of_points.numpy(), of_centres.numpy(), neighbours.numpy(), weight_2.detach().contiguous().numpy(),
-            which.numpy(), grad.float().contiguous().numpy(), by_points.numpy(), by_centres.numpy(),
-            by_weight_2.numpy(), by_bias_2.numpy())
+            of_points.numpy(),
+            of_centres.numpy(),
+            neighbours.numpy(),
+            weight_2.detach().contiguous().numpy(),
+            which.numpy(),
+            grad.float().contiguous().numpy(),
+            by_points.numpy(),
+            by_centres.numpy(),
+            by_weight_2.numpy(),
+            by_bias_2.numpy(),
+        )
         by_points, by_centres = by_points.flatten(0, 1), by_centres.flatten(0, 1)
         by_point = (features.flatten(0, 1).t() @ by_points).t()  # this way round it is quicker
         by_offset = ctx.offset_scale * (by_point[:, :c] + by_centres.t() @ places.flatten(0, 1))
-        return (None, None, None, None, None, torch.cat([by_offset, by_point], dim=1), -by_centres.sum(dim=0),
-                by_weight_2, by_bias_2)
+        return (
+            None,
+            None,
+            None,
+            None,
+            None,
+            torch.cat([by_offset, by_point], dim=1),
+            -by_centres.sum(dim=0),
+            by_weight_2,
+            by_bias_2,
+        )
 
 
 class _PointsMaximum(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, coordinates: Tensor, learned: Tensor, centres: Tensor,  # noqa: ANN401
-                neighbours: Tensor, offset_scale: float, weight: Tensor, bias: Tensor) -> Tensor:
+    def forward(
+        ctx: Any,  # noqa: ANN401 - torch's context
+        coordinates: Tensor,
+        learned: Tensor,
+        centres: Tensor,
+        neighbours: Tensor,
+        offset_scale: float,
+        weight: Tensor,
+        bias: Tensor,
+    ) -> Tensor:
         coordinates, learned, neighbours = coordinates.contiguous(), learned.contiguous(), neighbours.contiguous()
         c = coordinates.shape[-1]
         out = torch.empty(*neighbours.shape[:2], len(weight))
@@ -120,8 +185,15 @@ class _PointsMaximum(torch.autograd.Function):
                 some = slice(first, min(first + _SAMPLES, len(out)))
                 places = F.linear(coordinates[some], by_offset)  # offsets are small differences: not rounded
                 values = F.linear(learned[some].bfloat16(), by_feature)
-                largest(places.numpy(), values.view(torch.int16).numpy(), bias.numpy(), centres.numpy(),
-                        neighbours[some].numpy(), out[some].numpy(), which[some].numpy())
+                largest(
+                    places.numpy(),
+                    values.view(torch.int16).numpy(),
+                    bias.numpy(),
+                    centres.numpy(),
+                    neighbours[some].numpy(),
+                    out[some].numpy(),
+                    which[some].numpy(),
+                )
         ctx.save_for_backward(coordinates, learned, centres, which, weight)
         ctx.offset_scale = offset_scale
         return out
@@ -132,11 +204,18 @@ class _PointsMaximum(torch.autograd.Function):
         c, g = coordinates.shape[-1], learned.shape[-1]
         by_learned = torch.zeros_like(learned)
         by_weight, by_bias = torch.zeros(len(weight), g + _padded(c)), torch.zeros(len(weight))
-        _points_backward(g, _padded(c))(learned.numpy(), coordinates.numpy(), centres.numpy(),
-                                        weight[:, c:].detach().contiguous().numpy(), which.numpy(),
-                                        grad.float().contiguous().numpy(), by_learned.numpy(), by_weight.numpy(),
-                                        by_bias.numpy())
-        by_weight = torch.cat([ctx.offset_scale * by_weight[:, g:g + c], by_weight[:, :g]], dim=1)
+        _points_backward(g, _padded(c))(
+            learned.numpy(),
+            coordinates.numpy(),
+            centres.numpy(),
+            weight[:, c:].detach().contiguous().numpy(),
+            which.numpy(),
+            grad.float().contiguous().numpy(),
+            by_learned.numpy(),
+            by_weight.numpy(),
+            by_bias.numpy(),
+        )
+        by_weight = torch.cat([ctx.offset_scale * by_weight[:, g : g + c], by_weight[:, :g]], dim=1)
         return None, by_learned, None, None, None, by_weight, by_bias
 
 
@@ -159,8 +238,11 @@ def _hidden(width: int) -> Callable[..., None]:
         for b in range(batch):
             for i in range(m):
                 for j in range(k):
-                    row_of(rows_at + row * _SHORT * width, points_at + (b * n + neighbours[b, i, j]) * size,
-                           centres_at + (b * m + i) * size)
+                    row_of(
+                        rows_at + row * _SHORT * width,
+                        points_at + (b * n + neighbours[b, i, j]) * size,
+                        centres_at + (b * m + i) * size,
+                    )
                     row += 1
 
     return hidden
@@ -197,9 +279,18 @@ def _grouped_backward(width: int) -> Callable[..., None]:
     difference, add, add_masked = positive_difference(width), add_scaled(width), add_where_positive(width)
 
     @njit(**COMPILE)
-    def backward(points: np.ndarray, centres: np.ndarray, neighbours: np.ndarray, weight: np.ndarray,
-                 which: np.ndarray, grad: np.ndarray, by_points: np.ndarray, by_centres: np.ndarray,
-                 by_weight: np.ndarray, by_bias: np.ndarray) -> None:
+    def backward(
+        points: np.ndarray,
+        centres: np.ndarray,
+        neighbours: np.ndarray,
+        weight: np.ndarray,
+        which: np.ndarray,
+        grad: np.ndarray,
+        by_points: np.ndarray,
+        by_centres: np.ndarray,
+        by_weight: np.ndarray,
+        by_bias: np.ndarray,
+    ) -> None:
         """Add to the gradients by points (B, N, w), centres (B, M, w), weight (C, w) and bias (C,)."""
         batch, m, k = neighbours.shape
         n, channels, size = points.shape[1], len(weight), FLOAT_BYTES * width
@@ -226,8 +317,12 @@ def _grouped_backward(width: int) -> Callable[..., None]:
                     add(by_rows_at + j * size, weight_at + q * size, value)
                 for j in range(k):
                     point = (b * n + neighbours[b, i, j]) * size
-                    add_masked(by_points.ctypes.data + point, by_centres.ctypes.data + centre, by_rows_at + j * size,
-                               rows_at + j * size)
+                    add_masked(
+                        by_points.ctypes.data + point,
+                        by_centres.ctypes.data + centre,
+                        by_rows_at + j * size,
+                        rows_at + j * size,
+                    )
 
     return backward
 
@@ -237,8 +332,15 @@ def _points_largest(width: int, k: int) -> Callable[..., None]:
     add, largest = add_bf16(width), largest_of_rows(width, k)
 
     @njit(**COMPILE)
-    def points_largest(places: np.ndarray, values: np.ndarray, bias: np.ndarray, centres: np.ndarray,
-                       neighbours: np.ndarray, out: np.ndarray, which: np.ndarray) -> None:
+    def points_largest(
+        places: np.ndarray,
+        values: np.ndarray,
+        bias: np.ndarray,
+        centres: np.ndarray,
+        neighbours: np.ndarray,
+        out: np.ndarray,
+        which: np.ndarray,
+    ) -> None:
         """Positive maxima (B, M, w) over neighbours of places (B, N, w) + values (bfloat16), less the centre's place.
 
         which: the point, -1 where no maximum is positive.
@@ -249,8 +351,11 @@ def _points_largest(width: int, k: int) -> Callable[..., None]:
         rows_at, best_at, place_at = rows.ctypes.data, best.ctypes.data, place.ctypes.data
         for b in range(batch):
             for i in range(n):
-                add(rows_at + i * FLOAT_BYTES * width, places.ctypes.data + (b * n + i) * FLOAT_BYTES * width,
-                    values.ctypes.data + (b * n + i) * _SHORT * width)
+                add(
+                    rows_at + i * FLOAT_BYTES * width,
+                    places.ctypes.data + (b * n + i) * FLOAT_BYTES * width,
+                    values.ctypes.data + (b * n + i) * _SHORT * width,
+                )
             for i in range(m):
                 largest(best_at, place_at, rows_at, neighbours.ctypes.data + (b * m + i) * 8 * k)
                 centre = centres[i]
@@ -267,9 +372,17 @@ def _points_backward(g: int, c: int) -> Callable[..., None]:
     add_learned, add_all, add_place = add_scaled(g), add_scaled(g + c), add_scaled(c)
 
     @njit(**COMPILE)
-    def backward(learned: np.ndarray, coordinates: np.ndarray, centres: np.ndarray, weight: np.ndarray,
-                 which: np.ndarray, grad: np.ndarray, by_learned: np.ndarray, by_weight: np.ndarray,
-                 by_bias: np.ndarray) -> None:
+    def backward(
+        learned: np.ndarray,
+        coordinates: np.ndarray,
+        centres: np.ndarray,
+        weight: np.ndarray,
+        which: np.ndarray,
+        grad: np.ndarray,
+        by_learned: np.ndarray,
+        by_weight: np.ndarray,
+        by_bias: np.ndarray,
+    ) -> None:
         """Add to the gradients by learned (B, N, g), weight (C, g + c: features first, then places) and bias (C,)."""
         batch, m, channels = which.shape
         n = learned.shape[1]
@@ -280,7 +393,7 @@ def _points_backward(g: int, c: int) -> Callable[..., None]:
         rows_at, weight_at, by_weight_at = rows.ctypes.data, weight.ctypes.data, by_weight.ctypes.data
         for b in range(batch):
             table[:, :g] = learned[b]
-            table[:, g:g + coordinates.shape[2]] = coordinates[b]
+            table[:, g : g + coordinates.shape[2]] = coordinates[b]
             by_learned_at = by_learned.ctypes.data + b * n * size_learned
             for i in range(m):
                 centre_at = rows_at + centres[i] * size + size_learned

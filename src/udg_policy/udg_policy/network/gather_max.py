@@ -27,8 +27,10 @@ def largest_neighbour(x: Tensor, index: Tensor) -> Tensor:
     bits = x.float().contiguous().view(torch.int32)
     ordered = bits.bitwise_xor((bits >> 31).bitwise_and_(0x7FFFFFFF)).bitwise_and_(~low)
     ordered.bitwise_or_(torch.arange(n, dtype=torch.int32, device=x.device)[:, None])
-    parts = [gather_rows(some, which).amax(dim=2)
-             for some, which in zip(ordered.split(_SAMPLES), index.split(_SAMPLES), strict=True)]
+    parts = [
+        gather_rows(some, which).amax(dim=2)
+        for some, which in zip(ordered.split(_SAMPLES), index.split(_SAMPLES), strict=True)
+    ]
     return torch.cat(parts).bitwise_and_(low).long()
 
 

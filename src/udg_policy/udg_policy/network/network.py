@@ -74,8 +74,9 @@ class SharedMlp(nn.Module):
         sizes = (inputs, *widths)
         normed = config.batch_norm or config.layer_norm
         self.normed = normed
-        self.linears = nn.ModuleList(nn.Linear(a, b, bias=not normed)
-                                     for a, b in zip(sizes[:-1], sizes[1:], strict=True))
+        self.linears = nn.ModuleList(
+            nn.Linear(a, b, bias=not normed) for a, b in zip(sizes[:-1], sizes[1:], strict=True)
+        )
         self.norms = nn.ModuleList(nn.BatchNorm1d(width) for width in widths) if config.batch_norm else None
         self.row_norms = nn.ModuleList(nn.LayerNorm(width) for width in widths) if config.layer_norm else None
         self.is_linear = len(widths) == 1 and not normed
@@ -100,8 +101,7 @@ class SharedMlp(nn.Module):
 class SetAbstraction(nn.Module):
     """Groups of neighbours -> shared MLP -> maximum -> ReLU (ReLU and maximum commute)."""
 
-    def __init__(self, coordinates: int, features: int, widths: tuple[int, ...], config: EncoderConfig
-                 ) -> None:
+    def __init__(self, coordinates: int, features: int, widths: tuple[int, ...], config: EncoderConfig) -> None:
         super().__init__()
         self.coordinates = coordinates
         self.mlp = SharedMlp(coordinates + features, widths, config)
@@ -131,8 +131,13 @@ class SetAbstraction(nn.Module):
 
     def _compiled(self, features: Tensor, learned: Tensor | None) -> bool:
         """Whether compiled loops do the same: training on a CPU in bfloat16, of one (learned) or two linear layers."""
-        if not (self.training and torch.is_grad_enabled() and features.device.type == "cpu"
-                and torch.is_autocast_enabled("cpu") and torch.get_autocast_dtype("cpu") is torch.bfloat16):
+        if not (
+            self.training
+            and torch.is_grad_enabled()
+            and features.device.type == "cpu"
+            and torch.is_autocast_enabled("cpu")
+            and torch.get_autocast_dtype("cpu") is torch.bfloat16
+        ):
             return False
         return not self.mlp.normed and len(self.mlp.linears) == (1 if learned is not None else 2)
 
@@ -149,7 +154,7 @@ class SetAbstraction(nn.Module):
         """One linear layer alone: multiply once a point instead of once a neighbour, then take the maximum."""
         linear = self.mlp.linears[0]
         assert isinstance(linear, nn.Linear) and linear.bias is not None
-        by_offset, by_feature = linear.weight[:, : self.coordinates], linear.weight[:, self.coordinates:]
+        by_offset, by_feature = linear.weight[:, : self.coordinates], linear.weight[:, self.coordinates :]
         with torch.autocast(features.device.type, enabled=False):  # offsets are small differences
             place = F.linear(features[..., : self.coordinates].float(), OFFSET_SCALE * by_offset)
         points = place + F.linear(learned, by_feature)
@@ -234,11 +239,15 @@ class PolicyNetwork(nn.Module):
         self.layer_2 = SetAbstraction(coordinates, encoder.widths_1[-1], encoder.widths_2, encoder)
         self.token = nn.Linear(encoder.widths_2[-1] + coordinates, decoder.width)
         inputs = state_width(config.observation)
-        self.state = nn.Sequential(nn.Linear(inputs, decoder.width), nn.GELU(),
-                                   nn.Linear(decoder.width, decoder.width)) if inputs > 0 else None
+        self.state = (
+            nn.Sequential(nn.Linear(inputs, decoder.width), nn.GELU(), nn.Linear(decoder.width, decoder.width))
+            if inputs > 0
+            else None
+        )
         self.queries = nn.Parameter(torch.randn(decoder.chunk, decoder.width) * 0.5)
-        self.layers = nn.ModuleList(DecoderLayer(decoder.width, decoder.heads, decoder.mlp_ratio)
-                                    for _ in range(decoder.layers))
+        self.layers = nn.ModuleList(
+            DecoderLayer(decoder.width, decoder.heads, decoder.mlp_ratio) for _ in range(decoder.layers)
+        )
         self.norm = nn.LayerNorm(decoder.width)
         self.action_head = make_head(config)
         last = nn.Linear(decoder.width, self.action_head.outputs)
@@ -248,8 +257,9 @@ class PolicyNetwork(nn.Module):
         self.surface: nn.Module | None = None
         self.surface_place: nn.Parameter | None = None
         if config.observation.hand_surface:
-            self.surface = nn.Sequential(nn.Linear(SURFACE_FEATURES, decoder.width), nn.GELU(),
-                                         nn.Linear(decoder.width, decoder.width))
+            self.surface = nn.Sequential(
+                nn.Linear(SURFACE_FEATURES, decoder.width), nn.GELU(), nn.Linear(decoder.width, decoder.width)
+            )
             self.surface_place = nn.Parameter(torch.randn(N_SURFACE_TOKENS, decoder.width) * 0.1)
         self.stage_head = nn.Linear(decoder.width, len(Stage)) if decoder.stage_head else None
         self.grasp_queries: nn.Parameter | None = None
@@ -257,8 +267,9 @@ class PolicyNetwork(nn.Module):
         self.register_buffer("blocked", blocked_attention(decoder), persistent=False)
         if decoder.grasp_query:
             self.grasp_queries = nn.Parameter(torch.randn(len(SIDES), decoder.width) * 0.5)
-            self.grasp_head = nn.Sequential(nn.Linear(decoder.width, decoder.width), nn.GELU(),
-                                            nn.Linear(decoder.width, GRASP_OUTPUTS))
+            self.grasp_head = nn.Sequential(
+                nn.Linear(decoder.width, decoder.width), nn.GELU(), nn.Linear(decoder.width, GRASP_OUTPUTS)
+            )
 
     @torch.no_grad()
     def start_from(self, mean: Tensor) -> None:
@@ -282,8 +293,9 @@ class PolicyNetwork(nn.Module):
             memory = torch.cat([memory, self.state(proprioception[:, :width])[:, None]], dim=1)
         return memory
 
-    def forward(self, features: Tensor, proprioception: Tensor, neighbours_1: Tensor,
-                neighbours_2: Tensor) -> PolicyOutput:
+    def forward(
+        self, features: Tensor, proprioception: Tensor, neighbours_1: Tensor, neighbours_2: Tensor
+    ) -> PolicyOutput:
         """features (B, N, f), proprioception (B, p), neighbours (B, C1, k1) and (B, C2, k2) int64."""
         memory = self.encode(features, proprioception, neighbours_1, neighbours_2)
         queries = self.queries if self.grasp_queries is None else torch.cat([self.grasp_queries, self.queries])
@@ -297,9 +309,9 @@ class PolicyNetwork(nn.Module):
             tokens = torch.cat([memory, tokens], dim=1)
             for layer in self.layers:
                 tokens = layer(tokens, None)
-            tokens = tokens[:, -len(queries):]
+            tokens = tokens[:, -len(queries) :]
         tokens = self.norm(tokens)
-        grasp = None if self.grasp_head is None else grasp_output(self.grasp_head(tokens[:, :len(SIDES)]).float())
-        actions = tokens[:, -self.config.decoder.chunk:]
+        grasp = None if self.grasp_head is None else grasp_output(self.grasp_head(tokens[:, : len(SIDES)]).float())
+        actions = tokens[:, -self.config.decoder.chunk :]
         stage = None if self.stage_head is None else self.stage_head(actions).float()
         return PolicyOutput(self.head(actions).float(), grasp, stage)

@@ -40,8 +40,9 @@ def proprioception_width(config: ObservationConfig) -> int:
     return state_width(config) + (N_SURFACE_TOKENS * SURFACE_FEATURES if config.hand_surface else 0)
 
 
-def network_inputs(config: ObservationConfig, points_world: Tensor, labels: Tensor, T_grasp: Tensor, q: Tensor
-                   ) -> tuple[Tensor, Tensor]:
+def network_inputs(
+    config: ObservationConfig, points_world: Tensor, labels: Tensor, T_grasp: Tensor, q: Tensor
+) -> tuple[Tensor, Tensor]:
     """Features of the points (B, N, feature_width), and what stands beside them (B, proprioception_width).
 
     points_world (B, N, 3) [m], labels (B, N), T_grasp (B, 2, 4, 4) measured grasp frames, q (B, 36) [rad].
@@ -72,8 +73,9 @@ def point_features(config: ObservationConfig, points_world: Tensor, labels: Tens
     features = points_world.new_empty(*points_world.shape[:2], feature_width(config))
     width = coordinate_width(config)
     # One product for all frames, in which each coordinate lies together: many times quicker than by points.
-    features[..., :width] = torch.baddbmm(torch.cat(offsets, dim=1)[..., None], torch.cat(matrices, dim=1),
-                                          points_world.transpose(1, 2)).transpose(1, 2)
+    features[..., :width] = torch.baddbmm(
+        torch.cat(offsets, dim=1)[..., None], torch.cat(matrices, dim=1), points_world.transpose(1, 2)
+    ).transpose(1, 2)
     if config.label_feature:
         features[..., width:] = labels[..., None] == torch.arange(N_LABELS, dtype=labels.dtype, device=labels.device)
     return features
@@ -102,8 +104,10 @@ def proprioception(config: ObservationConfig, features: Tensor, labels: Tensor, 
 @cache
 def _limits(dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor]:
     limits = joint_limits()
-    return (torch.tensor(limits.lower, dtype=dtype, device=device),
-            torch.tensor(limits.upper, dtype=dtype, device=device))
+    return (
+        torch.tensor(limits.lower, dtype=dtype, device=device),
+        torch.tensor(limits.upper, dtype=dtype, device=device),
+    )
 
 
 def joint_scale(q: Tensor) -> Tensor:

@@ -40,8 +40,9 @@ def farthest_order(points: np.ndarray, n: int) -> np.ndarray:
     start = int(np.argmin(((points - points.mean(axis=0)) ** 2).sum(axis=1)))
     n = min(n, len(points))
     height = min(_BUCKET_HEIGHT, len(points).bit_length() - 1)  # 2 to the height must not exceed the points
-    order = fpsample.bucket_fps_kdline_sampling(np.ascontiguousarray(points, dtype=np.float32), n, h=height,
-                                                start_idx=start)
+    order = fpsample.bucket_fps_kdline_sampling(
+        np.ascontiguousarray(points, dtype=np.float32), n, h=height, start_idx=start
+    )
     return np.asarray(order, dtype=np.int64)
 
 
@@ -134,4 +135,3 @@ class PointSampler:
         chosen = self.select(cloud, grasp_centres_world)
         points = np.ascontiguousarray(cloud[chosen, :3], dtype=np.float32)
         return PointSet(points, cloud[chosen, 3].astype(np.uint8), *self.groups(points, chosen))
-

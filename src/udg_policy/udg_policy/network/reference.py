@@ -112,42 +112,50 @@ class PlainPolicyNetwork(nn.Module):
         self.register_buffer("centres_2", torch.from_numpy(sampler.centres_2), persistent=False)
         self.coordinates = coordinate_width(observation)
         self.world = 3 * observation.frames.index("world")
-        self.layer_1 = PlainSetAbstraction(self.coordinates + feature_width(observation), encoder.widths_1,
-                                           encoder)
-        self.layer_2 = PlainSetAbstraction(self.coordinates + encoder.widths_1[-1], encoder.widths_2,
-                                           encoder)
+        self.layer_1 = PlainSetAbstraction(self.coordinates + feature_width(observation), encoder.widths_1, encoder)
+        self.layer_2 = PlainSetAbstraction(self.coordinates + encoder.widths_1[-1], encoder.widths_2, encoder)
         self.token = nn.Linear(encoder.widths_2[-1] + self.coordinates, decoder.width)
         inputs = state_width(observation)
-        self.state = nn.Sequential(nn.Linear(inputs, decoder.width), nn.GELU(),
-                                   nn.Linear(decoder.width, decoder.width)) if inputs > 0 else None
+        self.state = (
+            nn.Sequential(nn.Linear(inputs, decoder.width), nn.GELU(), nn.Linear(decoder.width, decoder.width))
+            if inputs > 0
+            else None
+        )
         if observation.hand_surface:
-            self.surface = nn.Sequential(nn.Linear(SURFACE_FEATURES, decoder.width), nn.GELU(),
-                                         nn.Linear(decoder.width, decoder.width))
+            self.surface = nn.Sequential(
+                nn.Linear(SURFACE_FEATURES, decoder.width), nn.GELU(), nn.Linear(decoder.width, decoder.width)
+            )
             self.surface_place = nn.Parameter(torch.zeros(N_SURFACE_TOKENS, decoder.width))
         self.queries = nn.Parameter(torch.randn(decoder.chunk, decoder.width) * 0.5)
-        self.layers = nn.ModuleList(PlainDecoderLayer(decoder.width, decoder.heads, decoder.mlp_ratio)
-                                    for _ in range(decoder.layers))
+        self.layers = nn.ModuleList(
+            PlainDecoderLayer(decoder.width, decoder.heads, decoder.mlp_ratio) for _ in range(decoder.layers)
+        )
         self.norm = nn.LayerNorm(decoder.width)
         self.action_head = make_head(config)
-        self.head = nn.Sequential(nn.Linear(decoder.width, decoder.width), nn.GELU(),
-                                  nn.Linear(decoder.width, self.action_head.outputs))
+        self.head = nn.Sequential(
+            nn.Linear(decoder.width, decoder.width), nn.GELU(), nn.Linear(decoder.width, self.action_head.outputs)
+        )
         self.register_buffer("blocked", blocked_attention(decoder), persistent=False)
         self.stage_head = nn.Linear(decoder.width, len(Stage)) if decoder.stage_head else None
         if decoder.grasp_query:
             self.grasp_queries = nn.Parameter(torch.randn(len(SIDES), decoder.width) * 0.5)
-            self.grasp_head = nn.Sequential(nn.Linear(decoder.width, decoder.width), nn.GELU(),
-                                            nn.Linear(decoder.width, GRASP_OUTPUTS))
+            self.grasp_head = nn.Sequential(
+                nn.Linear(decoder.width, decoder.width), nn.GELU(), nn.Linear(decoder.width, GRASP_OUTPUTS)
+            )
 
     def neighbours(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """Neighbours of both layers, (B, C1, k1) and (B, C2, k2), by the world coordinates in features (B, N, f)."""
         points = features[..., self.world : self.world + 3]
         first = points[:, self.centres_1]
         encoder = self.config.encoder
-        return (nearest_points(first, points, encoder.neighbours_1),
-                nearest_points(first[:, self.centres_2], first, encoder.neighbours_2))
+        return (
+            nearest_points(first, points, encoder.neighbours_1),
+            nearest_points(first[:, self.centres_2], first, encoder.neighbours_2),
+        )
 
-    def forward(self, features: Tensor, state: Tensor, neighbours_1: Tensor | None = None,
-                neighbours_2: Tensor | None = None) -> PolicyOutput:
+    def forward(
+        self, features: Tensor, state: Tensor, neighbours_1: Tensor | None = None, neighbours_2: Tensor | None = None
+    ) -> PolicyOutput:
         """features (B, N, f), state (B, p): what is beside the points; neighbours are found if not given."""
         if neighbours_1 is None or neighbours_2 is None:
             neighbours_1, neighbours_2 = self.neighbours(features)
@@ -161,7 +169,7 @@ class PlainPolicyNetwork(nn.Module):
         queries = torch.cat([self.grasp_queries, self.queries]) if with_grasp else self.queries
         tokens = queries.expand(len(features), -1, -1)
         observation = self.config.observation
-        state, surface = state[:, : state_width(observation)], state[:, state_width(observation):]
+        state, surface = state[:, : state_width(observation)], state[:, state_width(observation) :]
         if observation.hand_surface:
             tokens_of_hands = self.surface(surface.unflatten(1, (N_SURFACE_TOKENS, SURFACE_FEATURES)))
             memory = torch.cat([memory, tokens_of_hands + self.surface_place], dim=1)
@@ -176,10 +184,10 @@ class PlainPolicyNetwork(nn.Module):
             tokens = torch.cat([memory, tokens], dim=1)
             for layer in self.layers:
                 tokens = layer(tokens, None)
-            tokens = tokens[:, -len(queries):]
+            tokens = tokens[:, -len(queries) :]
         tokens = self.norm(tokens)
-        grasp = grasp_output(self.grasp_head(tokens[:, :len(SIDES)])) if with_grasp else None
-        actions = tokens[:, -self.config.decoder.chunk:]
+        grasp = grasp_output(self.grasp_head(tokens[:, : len(SIDES)])) if with_grasp else None
+        actions = tokens[:, -self.config.decoder.chunk :]
         stage = None if self.stage_head is None else self.stage_head(actions)
         return PolicyOutput(self.head(actions), grasp, stage)
 

@@ -108,8 +108,13 @@ class _GroupedMlp(torch.autograd.Function):
     """Keeps the inputs of the linear layers and the rows before the maximum."""
 
     @staticmethod
-    def forward(ctx: Any, rows: Tensor, k: int, layers: Sequence[RowLayer],  # noqa: ANN401 (torch's context)
-                *parameters: Tensor | None) -> Tensor:
+    def forward(
+        ctx: Any,  # noqa: ANN401 - torch's context
+        rows: Tensor,
+        k: int,
+        layers: Sequence[RowLayer],
+        *parameters: Tensor | None,
+    ) -> Tensor:
         with torch.autocast(rows.device.type, enabled=False):
             inputs: list[Tensor] = []
             folds: list[_Fold | None] = []
@@ -139,7 +144,11 @@ class _GroupedMlp(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:  # noqa: ANN401
         saved = list(ctx.saved_tensors)
-        inputs, (groups, most), rest = saved[: ctx.count], saved[ctx.count:ctx.count + 2], iter(saved[ctx.count + 2:])
+        inputs, (groups, most), rest = (
+            saved[: ctx.count],
+            saved[ctx.count : ctx.count + 2],
+            iter(saved[ctx.count + 2 :]),
+        )
         parameters = [next(rest) if given else None for given in ctx.given]
         by_parameters: list[Tensor | None] = []
         by_rows = _spread_maximum(groups, most, grad).view(-1, groups.shape[-1])

@@ -34,8 +34,11 @@ def _load(builder: ir.IRBuilder, address: ir.Value, width: int) -> ir.Value:
 
 
 def _store(builder: ir.IRBuilder, value: ir.Value, address: ir.Value) -> None:
-    builder.store(value, builder.inttoptr(address, value.type.as_pointer()), align=value.type.element.width // 8
-                  if isinstance(value.type.element, ir.IntType) else FLOAT_BYTES)
+    builder.store(
+        value,
+        builder.inttoptr(address, value.type.as_pointer()),
+        align=value.type.element.width // 8 if isinstance(value.type.element, ir.IntType) else FLOAT_BYTES,
+    )
 
 
 def _splat(builder: ir.IRBuilder, value: ir.Value, width: int) -> ir.Value:
@@ -55,6 +58,7 @@ def _at_least_zero(builder: ir.IRBuilder, value: ir.Value, width: int) -> ir.Val
 @cache
 def add_scaled(width: int) -> Callable[[int, int, float], None]:
     """add_scaled(w)(y, x, g): y += g x."""
+
     @intrinsic
     def operation(_: Any, y: Any, x: Any, g: Any) -> Any:  # noqa: ANN401 (numba's types)
         def code(context: Any, builder: ir.IRBuilder, _: Any, values: Any) -> Any:  # noqa: ANN401
@@ -70,6 +74,7 @@ def add_scaled(width: int) -> Callable[[int, int, float], None]:
 @cache
 def positive_difference(width: int) -> Callable[[int, int, int], None]:
     """positive_difference(w)(y, a, b): y = max(a - b, 0)."""
+
     @intrinsic
     def operation(_: Any, y: Any, a: Any, b: Any) -> Any:  # noqa: ANN401
         def code(context: Any, builder: ir.IRBuilder, _: Any, values: Any) -> Any:  # noqa: ANN401
@@ -85,6 +90,7 @@ def positive_difference(width: int) -> Callable[[int, int, int], None]:
 @cache
 def positive_difference_bf16(width: int) -> Callable[[int, int, int], None]:
     """positive_difference_bf16(w)(y, a, b): y = max(a - b, 0), written as bfloat16 (rounded to nearest)."""
+
     @intrinsic
     def operation(_: Any, y: Any, a: Any, b: Any) -> Any:  # noqa: ANN401
         def code(context: Any, builder: ir.IRBuilder, _: Any, values: Any) -> Any:  # noqa: ANN401
@@ -104,6 +110,7 @@ def positive_difference_bf16(width: int) -> Callable[[int, int, int], None]:
 @cache
 def add_where_positive(width: int) -> Callable[[int, int, int, int], None]:
     """add_where_positive(w)(y, z, x, mask): y += x and z -= x, where mask > 0."""
+
     @intrinsic
     def operation(_: Any, y: Any, z: Any, x: Any, mask: Any) -> Any:  # noqa: ANN401
         def code(context: Any, builder: ir.IRBuilder, _: Any, values: Any) -> Any:  # noqa: ANN401
@@ -121,12 +128,14 @@ def add_where_positive(width: int) -> Callable[[int, int, int, int], None]:
 @cache
 def add_bf16(width: int) -> Callable[[int, int, int], None]:
     """add_bf16(w)(y, a, b): y = a + b, b in bfloat16."""
+
     @intrinsic
     def operation(_: Any, y: Any, a: Any, b: Any) -> Any:  # noqa: ANN401
         def code(context: Any, builder: ir.IRBuilder, _: Any, values: Any) -> Any:  # noqa: ANN401
             short = _vector(width, ir.IntType(16))
-            bits = builder.zext(builder.load(builder.inttoptr(values[2], short.as_pointer()), align=2),
-                                _vector(width, _INT))
+            bits = builder.zext(
+                builder.load(builder.inttoptr(values[2], short.as_pointer()), align=2), _vector(width, _INT)
+            )
             right = builder.bitcast(builder.shl(bits, ir.Constant(bits.type, [16] * width)), _vector(width))
             _store(builder, builder.fadd(_load(builder, values[1], width), right, flags=_FAST), values[0])
             return context.get_dummy_value()
@@ -142,6 +151,7 @@ def largest_of_rows(width: int, count: int) -> Callable[[int, int, int, int], No
 
     most (w,) float32, which (w,) int32, rows (n, w) float32, index (k,) int64; of equal ones the first counts.
     """
+
     @intrinsic
     def operation(_: Any, most: Any, which: Any, rows: Any, index: Any) -> Any:  # noqa: ANN401
         def code(context: Any, builder: ir.IRBuilder, _: Any, values: Any) -> Any:  # noqa: ANN401
@@ -174,4 +184,4 @@ def aligned_zeros(count: int) -> np.ndarray:
     """(count,) float32 that begins at a cache line."""
     memory = np.zeros(count + _ALIGNMENT // 4, np.float32)
     skip = (_ALIGNMENT - memory.ctypes.data % _ALIGNMENT) % _ALIGNMENT // 4
-    return memory[skip:skip + count]
+    return memory[skip : skip + count]

@@ -29,8 +29,9 @@ def token_points(network: PolicyNetwork) -> Tensor:
 
 
 @torch.no_grad()
-def attend(network: PolicyNetwork, features: Tensor, proprioception: Tensor, neighbours_1: Tensor,
-           neighbours_2: Tensor) -> Attended:
+def attend(
+    network: PolicyNetwork, features: Tensor, proprioception: Tensor, neighbours_1: Tensor, neighbours_2: Tensor
+) -> Attended:
     """Run the network on a batch (as its `forward`) and keep what its queries attended to."""
     inputs: dict[nn.Module, tuple[Any, ...]] = {}
     layers = [layer for layer in network.layers if isinstance(layer, DecoderLayer)]
@@ -55,5 +56,5 @@ def _weights(layer: DecoderLayer, tokens: Tensor, memory: Tensor | None, blocked
     q, k = by_head
     scores = q @ k.transpose(-1, -2) * layer.scale
     if blocked is not None:
-        scores[..., -len(blocked):] += blocked
+        scores[..., -len(blocked) :] += blocked
     return scores.softmax(dim=-1)

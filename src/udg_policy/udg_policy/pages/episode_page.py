@@ -1,6 +1,6 @@
 """A web page that plays an episode with a policy's attention and predictions: one file that needs no network.
 
-    udg episode-page --checkpoint FOLDER --data DATASET --episode cylinder-60_000040 --out out/pages
+udg episode-page --checkpoint FOLDER --data DATASET --episode cylinder-60_000040 --out out/pages
 """
 
 from __future__ import annotations
@@ -108,18 +108,31 @@ def page_data(view: EpisodeView, checkpoint: Checkpoint, name: str, every: int) 
     return {
         "title": f"{name}: {checkpoint.config.name} policy",
         "subtitle": ", ".join([*facts, f"{frames} frames" + (f", one in {every} is shown" if every > 1 else "")]),
-        "frames": frames, "steps": length, "layers": view.attention.shape[1], "heads": view.attention.shape[2],
-        "point_tokens": view.tokens_world.shape[1], "all_tokens": view.attention.shape[-1],
-        "points": cloud.shape[1], "metre": METRE, "step_s": STEP_S, "every": every,
+        "frames": frames,
+        "steps": length,
+        "layers": view.attention.shape[1],
+        "heads": view.attention.shape[2],
+        "point_tokens": view.tokens_world.shape[1],
+        "all_tokens": view.attention.shape[-1],
+        "points": cloud.shape[1],
+        "metre": METRE,
+        "step_s": STEP_S,
+        "every": every,
         "has_state_token": view.has_state_token,
         "grasp_tokens": len(SIDES) if view.grasps else 0,
         "surface_tokens": N_SURFACE_TOKENS if checkpoint.config.observation.hand_surface else 0,
-        "centre": [*seen.mean(axis=0)[:2].tolist(), 0.12], "distance": 1.15, "reach": _reach(view.tokens_world[0]),
+        "centre": [*seen.mean(axis=0)[:2].tolist(), 0.12],
+        "distance": 1.15,
+        "reach": _reach(view.tokens_world[0]),
         "side_rgb": [SIDE_RGB[side] for side in SIDES],
-        "times": (steps * STEP_S).round(3).tolist(), "stages": episode.stage[steps].tolist(),
-        "tip_errors_mm": (1e3 * view.tip_errors_m).round(2).tolist(), "moving": (travel > _STILL_M).tolist(),
-        "cloud": _lengths(cloud), "labels": _packed(episode.cloud_label[steps]),
-        "tokens": _lengths(view.tokens_world), "token_labels": _packed(view.token_labels),
+        "times": (steps * STEP_S).round(3).tolist(),
+        "stages": episode.stage[steps].tolist(),
+        "tip_errors_mm": (1e3 * view.tip_errors_m).round(2).tolist(),
+        "moving": (travel > _STILL_M).tolist(),
+        "cloud": _lengths(cloud),
+        "labels": _packed(episode.cloud_label[steps]),
+        "tokens": _lengths(view.tokens_world),
+        "token_labels": _packed(view.token_labels),
         "attention": _packed(np.rint(255.0 * np.sqrt(np.clip(view.attention, 0.0, 1.0))).astype(np.uint8)),
         "robot": [[_primitive(shape) for shape in merge_capsules(model.geometry(link))] for link in links],
         "robot_poses": _poses(robot),
@@ -128,9 +141,12 @@ def page_data(view: EpisodeView, checkpoint: Checkpoint, name: str, every: int) 
         "true_hand_poses": _poses(_both_hands(targets)),
         "tips": _lengths(tips.transpose(0, 3, 1, 2, 4)),
         "true_tips": _lengths(fingertip_paths(targets).transpose(2, 0, 1, 3)),
-        "action_names": view.action_names, "default_charts": _liveliest(view, checkpoint.config.space),
-        "lower": _packed(view.lower.astype(np.float32)), "upper": _packed(view.upper.astype(np.float32)),
-        "actual": _packed(view.demonstrated.astype(np.float32)), "mode": _packed(view.mode.astype(np.float32)),
+        "action_names": view.action_names,
+        "default_charts": _liveliest(view, checkpoint.config.space),
+        "lower": _packed(view.lower.astype(np.float32)),
+        "upper": _packed(view.upper.astype(np.float32)),
+        "actual": _packed(view.demonstrated.astype(np.float32)),
+        "mode": _packed(view.mode.astype(np.float32)),
         "mu": _packed(view.mu.astype(np.float32)),
         "sigma": None if view.sigma is None else _packed(view.sigma.astype(np.float32)),
         "grasp": _grasp(view),
@@ -156,7 +172,9 @@ def _grasp(view: EpisodeView) -> dict[str, Any] | None:
     return {
         "points": _lengths(np.stack([nothing if one is None else one.points_world for one in view.grasps])),
         "acts": [[False, False] if one is None else one.acts.tolist() for one in view.grasps],
-        "texts": texts, "lines": grasp_lines(), "key_points": len(KEY_POINTS),
+        "texts": texts,
+        "lines": grasp_lines(),
+        "key_points": len(KEY_POINTS),
         "true": None if label is None else _lengths(label.points_world),
         "true_acts": [False, False] if label is None else label.acting.tolist(),
         "until": -1 if label is None else int(np.count_nonzero(view.steps <= label.closed)) - 1,  # frame
@@ -232,8 +250,10 @@ def run(arguments: Sequence[str] | None = None) -> None:
     path = options.out / f"{name}_{checkpoint.config.name}_{weights}.html"
     view = write_page(checkpoint, episode, name, path)
     first, last = (1e3 * view.tip_errors_m[:, k].mean() for k in (0, -1))
-    print(f"{path}: {len(view.steps)} frames, {path.stat().st_size / 1e6:.1f} MB; fingertips off the demonstration: "
-          f"{first:.1f} mm at the first step of a chunk, {last:.1f} mm at the last")
+    print(
+        f"{path}: {len(view.steps)} frames, {path.stat().st_size / 1e6:.1f} MB; fingertips off the demonstration: "
+        f"{first:.1f} mm at the first step of a chunk, {last:.1f} mm at the last"
+    )
 
 
 def main() -> None:

@@ -91,11 +91,20 @@ def view_episode(checkpoint: Checkpoint, episode: Episode, every: int = 1) -> Ep
     sigma = None if attended.distribution.sigma is None else attended.distribution.sigma.numpy()
     in_units = checkpoint.bounds.denormalise
     return EpisodeView(
-        episode=episode, steps=steps, attention=attended.weights.numpy(), tokens_world=tokens_world,
-        token_labels=labels, has_state_token=config.observation.proprioception, chunks=chunks,
-        demonstrated_chunks=episode.target[rows].astype(np.float64), action_names=config.space.names,
-        lower=checkpoint.bounds.lower, upper=checkpoint.bounds.upper, demonstrated=in_units(demonstrated),
-        mode=in_units(np.clip(mu, -1.0, 1.0)), mu=in_units(mu),
+        episode=episode,
+        steps=steps,
+        attention=attended.weights.numpy(),
+        tokens_world=tokens_world,
+        token_labels=labels,
+        has_state_token=config.observation.proprioception,
+        chunks=chunks,
+        demonstrated_chunks=episode.target[rows].astype(np.float64),
+        action_names=config.space.names,
+        lower=checkpoint.bounds.lower,
+        upper=checkpoint.bounds.upper,
+        demonstrated=in_units(demonstrated),
+        mode=in_units(np.clip(mu, -1.0, 1.0)),
+        mu=in_units(mu),
         sigma=None if sigma is None else 0.5 * sigma * (checkpoint.bounds.upper - checkpoint.bounds.lower),
         quantiles=None if sigma is None else in_units(truncated_normal_quantiles(mu, sigma)),
         grasps=tuple(grasp for _, grasp in predictions) if config.decoder.grasp_query else (),
@@ -125,7 +134,8 @@ def _run(checkpoint: Checkpoint, views: torch.Tensor, store: FrameStore) -> tupl
     sigmas = [part.distribution.sigma for part in parts]
     distribution = ActionDistribution(
         torch.cat([part.distribution.mu for part in parts]),
-        None if sigmas[0] is None else torch.cat([sigma for sigma in sigmas if sigma is not None]))
+        None if sigmas[0] is None else torch.cat([sigma for sigma in sigmas if sigma is not None]),
+    )
     attended = Attended(distribution, torch.cat([part.weights for part in parts]))
     return attended, torch.cat(actions).numpy(), torch.cat(places).numpy()
 

@@ -41,9 +41,12 @@ class ChunkMarkers:
         markers = [marker for side, own in zip(SIDES, paths, strict=True) for marker in self._paths(side, own)]
         markers += self._ghosts(chunk, [side for side, moves in zip(SIDES, moving, strict=True) if moves])
         if grasp is not None:
-            markers += [marker for side, acts, own, share in zip(SIDES, grasp.acts, grasp.points_world, grasp.acting,
-                                                                 strict=True)
-                        if acts for marker in self._grasp(side, own, f"{grasp.strategy} {100.0 * share:.0f} %")]
+            markers += [
+                marker
+                for side, acts, own, share in zip(SIDES, grasp.acts, grasp.points_world, grasp.acting, strict=True)
+                if acts
+                for marker in self._grasp(side, own, f"{grasp.strategy} {100.0 * share:.0f} %")
+            ]
         header = convert.make_header(stamp_ns, "world")
         for marker in markers:
             marker.header, marker.lifetime = header, self._lifetime
@@ -79,8 +82,14 @@ class ChunkMarkers:
             for number, (T_world_link, alpha) in enumerate(zip(places[side], alphas, strict=True)):
                 tint = colour(SIDE_RGB[side], alpha)
                 for link, pose in enumerate(poses(T_world_link)):
-                    marker = Marker(ns=f"{side}_ghosts", id=number * _IDS_PER_STEP + link, type=Marker.TRIANGLE_LIST,
-                                    points=self._triangles[side][link], color=tint, pose=pose)
+                    marker = Marker(
+                        ns=f"{side}_ghosts",
+                        id=number * _IDS_PER_STEP + link,
+                        type=Marker.TRIANGLE_LIST,
+                        points=self._triangles[side][link],
+                        color=tint,
+                        pose=pose,
+                    )
                     marker.scale.x = marker.scale.y = marker.scale.z = 1.0
                     markers.append(marker)
         return markers

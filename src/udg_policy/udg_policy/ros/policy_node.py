@@ -58,8 +58,13 @@ class PolicyNode(Node):
     /diagnostics says why.
     """
 
-    def __init__(self, *, context: Context | None = None, parameter_overrides: list[Parameter] | None = None,
-                 engine: PolicyEngine | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        context: Context | None = None,
+        parameter_overrides: list[Parameter] | None = None,
+        engine: PolicyEngine | None = None,
+    ) -> None:
         super().__init__("policy", context=context, parameter_overrides=parameter_overrides)
         self.config = declare(self, PolicyNodeConfig)
         refuse_unknown(self)
@@ -146,8 +151,13 @@ class PolicyNode(Node):
         if self._waiting is not None and self._waiting[0] != stamp_ns:
             late_ns, _ = self._waiting
             self._waiting = None
-            self._hold(ObservationError(f"{topics.JOINT_STATES.name}: none of the moment of the cloud came before the "
-                                        f"next cloud (stamp {late_ns * 1e-9:.3f} s)"), late_ns)
+            self._hold(
+                ObservationError(
+                    f"{topics.JOINT_STATES.name}: none of the moment of the cloud came before the "
+                    f"next cloud (stamp {late_ns * 1e-9:.3f} s)"
+                ),
+                late_ns,
+            )
         try:
             if message.header.frame_id != WORLD:
                 raise ObservationError(f"in frame '{message.header.frame_id}'; valid: '{WORLD}'")
@@ -251,9 +261,13 @@ class PolicyNode(Node):
     # --- diagnostics ------------------------------------------------------------------------------------------------
 
     def _status(self) -> Status:
-        values: dict[str, object] = {"act_ms": f"{self.act_ms:.2f}", "markers_ms": f"{self.markers_ms:.2f}",
-                                     "chunks": self._answered, "bad_inputs": self._bad_inputs,
-                                     "preset": self.engine.config.name}
+        values: dict[str, object] = {
+            "act_ms": f"{self.act_ms:.2f}",
+            "markers_ms": f"{self.markers_ms:.2f}",
+            "chunks": self._answered,
+            "bad_inputs": self._bad_inputs,
+            "preset": self.engine.config.name,
+        }
         if self._error is not None:
             return Status(level=Level.ERROR, message=f"holding: {self._error}", values=values)
         if self._unseen is not None:

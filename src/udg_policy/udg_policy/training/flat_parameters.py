@@ -35,7 +35,7 @@ class FlatParameters:
 
     def views(self, flat: Tensor) -> dict[str, Tensor]:
         """The part of each parameter in a tensor that is laid out like the values."""
-        return {name: flat[start:start + shape.numel()].view(shape) for name, (start, shape) in self._places.items()}
+        return {name: flat[start : start + shape.numel()].view(shape) for name, (start, shape) in self._places.items()}
 
     def clip_gradient(self, most: float) -> None:
         """Scale the gradient so that its norm is at most `most`."""

@@ -17,8 +17,12 @@ from udg_policy.frames.frame_store import Batch
 from udg_policy.heads import Head
 from udg_policy.network.network import GraspOutput, PolicyOutput
 
-_FIGURES = {"position": Kind.POSITION, "rotation": Kind.ROTATION, "arm_joints": Kind.ARM_JOINTS,
-            "joints": Kind.HAND_JOINTS}
+_FIGURES = {
+    "position": Kind.POSITION,
+    "rotation": Kind.ROTATION,
+    "arm_joints": Kind.ARM_JOINTS,
+    "joints": Kind.HAND_JOINTS,
+}
 
 
 class Losses(NamedTuple):
@@ -55,8 +59,14 @@ def l1_weights(config: PolicyConfig, bounds: ActionBounds) -> Tensor:
     return torch.from_numpy(0.5 * (bounds.upper - bounds.lower) / config.space.units(train) * decay[:, None])
 
 
-def policy_loss(network: _Network, output: PolicyOutput, batch: Batch, weights: Tensor, progress: float,
-                generator: torch.Generator | None = None) -> Losses:
+def policy_loss(
+    network: _Network,
+    output: PolicyOutput,
+    batch: Batch,
+    weights: Tensor,
+    progress: float,
+    generator: torch.Generator | None = None,
+) -> Losses:
     """Losses of the network's output for a batch.
 
     weights as from `l1_weights`; progress of the training in [0, 1]; generator of what the head draws.
@@ -95,8 +105,7 @@ def grasp_loss(grasp: GraspOutput, batch: Batch, unit_m: float) -> Tensor:
     told = (batch.acting >= 0).float()
     acting = F.binary_cross_entropy_with_logits(grasp.acting, batch.acting.clamp_min(0.0), told, reduction="sum")
     strategy = F.cross_entropy(grasp.strategy, batch.strategy, ignore_index=UNKNOWN, reduction="sum")
-    return (points + acting / told.sum().clamp_min(1.0)
-            + strategy / (batch.strategy != UNKNOWN).sum().clamp_min(1))
+    return points + acting / told.sum().clamp_min(1.0) + strategy / (batch.strategy != UNKNOWN).sum().clamp_min(1)
 
 
 def errors_by_kind(space: ActionSpace, executed: Tensor, actions: Tensor, bounds: ActionBounds) -> dict[str, float]:
@@ -104,8 +113,11 @@ def errors_by_kind(space: ActionSpace, executed: Tensor, actions: Tensor, bounds
     half_width = torch.from_numpy(0.5 * (bounds.upper - bounds.lower)).to(actions.device)
     error = (executed - actions).abs() * half_width
     by_kind = {name: error[..., space.columns(kind)] for name, kind in _FIGURES.items() if len(space.columns(kind)) > 0}
-    return {f"{name}_{place}": float(values[:, step].mean()) for name, values in by_kind.items()
-            for place, step in (("first", 0), ("last", -1))}
+    return {
+        f"{name}_{place}": float(values[:, step].mean())
+        for name, values in by_kind.items()
+        for place, step in (("first", 0), ("last", -1))
+    }
 
 
 def grasp_errors(grasp: GraspOutput, batch: Batch) -> dict[str, float]:
@@ -114,5 +126,8 @@ def grasp_errors(grasp: GraspOutput, batch: Batch) -> dict[str, float]:
     apart = (grasp.points - batch.grasp_points).norm(dim=-1).mean(dim=-1)
     right = ((grasp.acting > 0) == (batch.acting > 0)).all(dim=-1).float()
     same = (grasp.strategy.argmax(dim=-1) == batch.strategy).float()
-    return {"grasp_points": float((apart * known).sum() / known.sum().clamp_min(1.0)),
-            "grasp_hands": float(right.mean()), "grasp_strategy": float(same.mean())}
+    return {
+        "grasp_points": float((apart * known).sum() / known.sum().clamp_min(1.0)),
+        "grasp_hands": float(right.mean()),
+        "grasp_strategy": float(same.mean()),
+    }

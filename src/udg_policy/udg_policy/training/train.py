@@ -113,10 +113,16 @@ class Trainer:
         self.network.to(self.device)
         self.flat = FlatParameters(self.network)
         train = config.train
-        self.optimiser = torch.optim.AdamW([{"params": [self.flat.matrices], "weight_decay": train.weight_decay},
-                                            {"params": [self.flat.others], "weight_decay": 0.0}],
-                                           lr=train.learning_rate, betas=(0.9, 0.98), fused=True,
-                                           capturable=self.device.type == "cuda")
+        self.optimiser = torch.optim.AdamW(
+            [
+                {"params": [self.flat.matrices], "weight_decay": train.weight_decay},
+                {"params": [self.flat.others], "weight_decay": 0.0},
+            ],
+            lr=train.learning_rate,
+            betas=(0.9, 0.98),
+            fused=True,
+            capturable=self.device.type == "cuda",
+        )
         self._keep: float | Tensor = 0.0  # share of the average that a step keeps
         self._resident = self._store_on_device()
         self._captured = CapturedStep(train.batch, self.device) if self._resident and parallel.size == 1 else None
@@ -146,7 +152,7 @@ class Trainer:
 
     def _views(self, step: int) -> Tensor:
         """The views of a step that are this process's share."""
-        return self.sampler(step)[self.parallel.rank::self.parallel.size]
+        return self.sampler(step)[self.parallel.rank :: self.parallel.size]
 
     def train_step(self, progress: float) -> Losses:
         """One optimisation step."""
@@ -241,8 +247,9 @@ class Trainer:
             output = network(*batch[:4])
             losses = policy_loss(network, output, batch, self.weights, 1.0)
             values = {name: float(value) for name, value in losses.actions.items()}
-            values |= errors_by_kind(self.config.space, network.action_head.act(output.actions), batch.actions,
-                                     self.bounds)
+            values |= errors_by_kind(
+                self.config.space, network.action_head.act(output.actions), batch.actions, self.bounds
+            )
             if output.grasp is not None:
                 values |= grasp_errors(output.grasp, batch)
             if output.stage is not None:
@@ -263,16 +270,28 @@ class Trainer:
         state = [self.optimiser.state.get(part, {}) for part in (self.flat.matrices, self.flat.others)]
         if not all(state):
             return {}
-        tensors = {f"optimiser.{key}.{name}": view for key in _MOMENTS
-                   for name, view in self.flat.views(torch.cat([one[key] for one in state])).items()}
+        tensors = {
+            f"optimiser.{key}.{name}": view
+            for key in _MOMENTS
+            for name, view in self.flat.views(torch.cat([one[key] for one in state])).items()
+        }
         return tensors | {f"optimiser.step.{name}": state[0]["step"] for name in self.flat.views(self.flat.values)}
 
     def save_state(self) -> None:
         """Write what --resume needs."""
-        header = {"step": self.step, "elapsed_s": self.elapsed_s, "minutes": self.run.minutes, "seed": self.run.seed,
-                  "split_seed": self.run.split_seed, "data_hash": self.run.data_hash, "config": to_dict(self.config)}
-        data = save_tensors({k: v.detach().cpu().clone().contiguous() for k, v in self._tensors().items()},
-                            metadata={"train": json.dumps(header)})
+        header = {
+            "step": self.step,
+            "elapsed_s": self.elapsed_s,
+            "minutes": self.run.minutes,
+            "seed": self.run.seed,
+            "split_seed": self.run.split_seed,
+            "data_hash": self.run.data_hash,
+            "config": to_dict(self.config),
+        }
+        data = save_tensors(
+            {k: v.detach().cpu().clone().contiguous() for k, v in self._tensors().items()},
+            metadata={"train": json.dumps(header)},
+        )
         write_atomically(self.run.out / STATE_NAME, data)
 
     def load_state(self) -> None:
@@ -284,7 +303,7 @@ class Trainer:
                 tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a mapping)
         except (SafetensorError, OSError) as error:
             raise CheckpointError(f"{path}: not a readable training state: {error}") from error
-        self.network.load_state_dict({k[len("network."):]: v for k, v in tensors.items() if k.startswith("network.")})
+        self.network.load_state_dict({k[len("network.") :]: v for k, v in tensors.items() if k.startswith("network.")})
         for name, tensor in self.average.items():
             tensor.copy_(tensors[f"average.{name}"])
         if any(name.startswith("optimiser.") for name in tensors):
@@ -305,18 +324,33 @@ class Trainer:
 
     def checkpoint(self, figures: dict[str, Any]) -> Checkpoint:
         """The averaged weights as a checkpoint."""
-        return Checkpoint(config=self.config, bounds=self.bounds,
-                          weights={k: v.detach().cpu().clone() for k, v in self.average.items()},
-                          data_hash=self.run.data_hash, git_hash=git_hash(), train_objects=self.split.train_objects,
-                          figures=figures)
+        return Checkpoint(
+            config=self.config,
+            bounds=self.bounds,
+            weights={k: v.detach().cpu().clone() for k, v in self.average.items()},
+            data_hash=self.run.data_hash,
+            git_hash=git_hash(),
+            train_objects=self.split.train_objects,
+            figures=figures,
+        )
 
     def save(self, validation: dict[str, float], samples_per_s: float) -> None:
         """Write the state for --resume and the checkpoint, with its figures."""
         self.save_state()
-        save_checkpoint(self.run.out, self.checkpoint({
-            "validation": {k: round(v, 5) for k, v in validation.items()}, "steps": self.step,
-            "minutes": round(self.elapsed_s / 60.0, 2), "samples_per_s": round(samples_per_s, 1),
-            "frames": self.store.n_frames, "episodes": len(self.store.object_of_episode), "seed": self.run.seed}))
+        save_checkpoint(
+            self.run.out,
+            self.checkpoint(
+                {
+                    "validation": {k: round(v, 5) for k, v in validation.items()},
+                    "steps": self.step,
+                    "minutes": round(self.elapsed_s / 60.0, 2),
+                    "samples_per_s": round(samples_per_s, 1),
+                    "frames": self.store.n_frames,
+                    "episodes": len(self.store.object_of_episode),
+                    "seed": self.run.seed,
+                }
+            ),
+        )
 
 
 def read_state_header(run: Run, config: PolicyConfig) -> dict[str, Any]:
@@ -329,13 +363,19 @@ def read_state_header(run: Run, config: PolicyConfig) -> dict[str, Any]:
             header = json.loads(file.metadata()["train"])
     except (SafetensorError, KeyError, TypeError, json.JSONDecodeError, OSError) as error:
         raise CheckpointError(f"{path}: not a readable training state: {error}") from error
-    same = {"seed": run.seed, "split_seed": run.split_seed, "data_hash": run.data_hash,
-            "config": json.loads(json.dumps(to_dict(config)))}
+    same = {
+        "seed": run.seed,
+        "split_seed": run.split_seed,
+        "data_hash": run.data_hash,
+        "config": json.loads(json.dumps(to_dict(config))),
+    }
     header["config"] = _with_defaults(header.get("config"))
     for key, value in same.items():
         if header.get(key) != value:
-            raise CheckpointError(f"{path}: is of a run with another {key}; resume needs the same one"
-                                  + _first_difference(header.get(key), value))
+            raise CheckpointError(
+                f"{path}: is of a run with another {key}; resume needs the same one"
+                + _first_difference(header.get(key), value)
+            )
     return header
 
 
@@ -349,8 +389,14 @@ def _with_defaults(config: object) -> object:
 
 def _first_difference(before: object, now: object, name: str = "") -> str:
     if isinstance(before, dict) and isinstance(now, dict):
-        return next((_first_difference(before.get(key), now.get(key), f"{name}.{key}".strip("."))
-                     for key in sorted({*before, *now}) if before.get(key) != now.get(key)), "")
+        return next(
+            (
+                _first_difference(before.get(key), now.get(key), f"{name}.{key}".strip("."))
+                for key in sorted({*before, *now})
+                if before.get(key) != now.get(key)
+            ),
+            "",
+        )
     return f": {name} was {before}, is {now}" if name else f": was {before}, is {now}"
 
 
@@ -364,17 +410,22 @@ def _prepare_out(run: Run, config: PolicyConfig, force: bool, steps_given: bool)
         minutes = header.get("minutes") if run.minutes is None and not steps_given else run.minutes
         done_min = float(header["elapsed_s"]) / 60.0
         if minutes is not None and done_min >= minutes:
-            raise ConfigError(f"{run.out}: has trained for {done_min:.1f} minutes, the budget is {minutes:g} in all; "
-                              "valid: more --minutes")
+            raise ConfigError(
+                f"{run.out}: has trained for {done_min:.1f} minutes, the budget is {minutes:g} in all; "
+                "valid: more --minutes"
+            )
         if minutes is None and int(header["step"]) >= config.train.steps:
-            raise ConfigError(f"{run.out}: has done all {config.train.steps} steps; give a new folder, or --minutes "
-                              f"of more than {done_min:.1f} in all")
+            raise ConfigError(
+                f"{run.out}: has done all {config.train.steps} steps; give a new folder, or --minutes "
+                f"of more than {done_min:.1f} in all"
+            )
         check_folder(run.out)
         return dataclasses.replace(run, minutes=minutes)
     earlier = [name for name in (STATE_NAME, DESCRIPTION_NAME, WEIGHTS_NAME) if (run.out / name).exists()]
     if earlier and not force:
-        raise ConfigError(f"{run.out}: holds a training; --resume goes on with it, --force replaces it, or give a new "
-                          "folder")
+        raise ConfigError(
+            f"{run.out}: holds a training; --resume goes on with it, --force replaces it, or give a new folder"
+        )
     check_folder(run.out)
     if earlier:
         shutil.rmtree(run.out / LOGS_NAME, ignore_errors=True)  # the curves of two runs would mix
@@ -393,8 +444,10 @@ def train(config: PolicyConfig, store: FrameStore, run: Run, parallel: Parallel 
     journal = Journal(run.out, leader, run.quiet)
     shares = store.shares(trainer.split.train) if leader else {}
     if shares:
-        journal.line("frames: " + ", ".join(f"{kind} {100 * had:.0f} -> {100 * has:.0f} %"
-                                            for kind, (had, has) in shares.items()))
+        journal.line(
+            "frames: "
+            + ", ".join(f"{kind} {100 * had:.0f} -> {100 * has:.0f} %" for kind, (had, has) in shares.items())
+        )
     start, first_step, first_s = time.monotonic() - trainer.elapsed_s, trainer.step, trainer.elapsed_s
     last_save_s, next_validation = trainer.elapsed_s, 0.0 if run.validations > 1 else 1.0
     losses: list[Tensor] = []
@@ -415,8 +468,11 @@ def train(config: PolicyConfig, store: FrameStore, run: Run, parallel: Parallel 
         rate = (trainer.step - first_step) * config.train.batch / max(time.monotonic() - start - first_s, 1e-9)
         if trainer.step % _LOG_EVERY == 0:
             mean = float(torch.stack(losses[-_LOG_EVERY:]).mean())  # the first time that the host waits for the device
-            journal.scalars("train", {"loss": mean, **loss.parts, "samples_per_s": rate,
-                                      "learning_rate": trainer.learning_rate(progress)}, trainer.step)
+            journal.scalars(
+                "train",
+                {"loss": mean, **loss.parts, "samples_per_s": rate, "learning_rate": trainer.learning_rate(progress)},
+                trainer.step,
+            )
             journal.progress(progress, f"step {trainer.step} loss {mean:.4f} {rate:.0f} samples/s")
         if leader and trainer.elapsed_s - last_save_s > _SAVE_EVERY_S:
             trainer.save(figures, rate)
@@ -439,21 +495,33 @@ def keep_large_blocks() -> None:
 
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="udg train", description="Train a grasp policy.")
-    parser.add_argument("--data", required=True, help="folder of episodes; or several, FOLDER,FOLDER=SHARE,...: with "
-                                                     "their shares of the samples, corrections at most half by default")
+    parser.add_argument(
+        "--data",
+        required=True,
+        help="folder of episodes; or several, FOLDER,FOLDER=SHARE,...: with "
+        "their shares of the samples, corrections at most half by default",
+    )
     parser.add_argument("--out", type=user_path, required=True, help="folder for checkpoint, state and logs")
     parser.add_argument("--preset", default="edge", help=f"one of {', '.join(preset_names())}")
     parser.add_argument("--config", type=user_path, help="YAML that overrides the preset")
     parser.add_argument("--minutes", type=float, help="budget of wall time; default: the preset's number of steps")
     parser.add_argument("--steps", type=int, help="number of steps, where no minutes are given")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--processes", type=int, help="training processes, one core each; default: 2, on CUDA 1. Under "
-                                                      "torchrun it decides, and this is of preparing the frames alone")
-    parser.add_argument("--cache", type=user_path, help="folder for the prepared frames; default: $UDG_CACHE/frames or "
-                                                   "~/.cache/udg/frames")
+    parser.add_argument(
+        "--processes",
+        type=int,
+        help="training processes, one core each; default: 2, on CUDA 1. Under "
+        "torchrun it decides, and this is of preparing the frames alone",
+    )
+    parser.add_argument(
+        "--cache",
+        type=user_path,
+        help="folder for the prepared frames; default: $UDG_CACHE/frames or ~/.cache/udg/frames",
+    )
     parser.add_argument("--skip-corrupt", action="store_true", help="leave corrupt episodes out instead of stopping")
-    parser.add_argument("--resume", action="store_true", help="continue the run in --out, to its own budget, or to "
-                                                              "--minutes in all")
+    parser.add_argument(
+        "--resume", action="store_true", help="continue the run in --out, to its own budget, or to --minutes in all"
+    )
     parser.add_argument("--force", action="store_true", help="replace an earlier training in --out")
     return parser.parse_args(argv)
 
@@ -476,8 +544,13 @@ def run_command(argv: Sequence[str] | None = None) -> int:
     data = sources(arguments.data, skip_corrupt=arguments.skip_corrupt)
     for why in (why for source in data for why in source.dataset.skipped.values()):
         print(f"left out: {why}", flush=True)
-    run = Run(out=arguments.out, seed=arguments.seed, minutes=arguments.minutes, resume=arguments.resume,
-              data_hash=data_hash(data))
+    run = Run(
+        out=arguments.out,
+        seed=arguments.seed,
+        minutes=arguments.minutes,
+        resume=arguments.resume,
+        data_hash=data_hash(data),
+    )
     run = _prepare_out(run, config, arguments.force, arguments.steps is not None)
     device = default_device()
     processes = max(1, arguments.processes or (2 if device == "cpu" else 1))
@@ -496,8 +569,9 @@ def run_command(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _frames(data: Sequence[Source], config: PolicyConfig, processes: int, cache: Path | None, tell: bool = True
-            ) -> FrameStore:
+def _frames(
+    data: Sequence[Source], config: PolicyConfig, processes: int, cache: Path | None, tell: bool = True
+) -> FrameStore:
     start = time.monotonic()
     store = load_frames(data, config, min(processes, os.cpu_count() or 1), cache)
     if tell:

@@ -55,15 +55,17 @@ def _bodies() -> list[Callable[[np.random.Generator], trimesh.Trimesh]]:
     create = trimesh.creation
     return [
         lambda rng: create.box(rng.uniform(0.3, 1.0, 3)),
-        lambda rng: plain(create.icosphere(subdivisions=2).vertices * rng.uniform(0.3, 0.6, 3),
-                          create.icosphere(subdivisions=2).faces),
+        lambda rng: plain(
+            create.icosphere(subdivisions=2).vertices * rng.uniform(0.3, 0.6, 3), create.icosphere(subdivisions=2).faces
+        ),
         lambda rng: create.cylinder(radius=rng.uniform(0.15, 0.5), height=rng.uniform(0.2, 1.2), sections=24),
         lambda rng: create.capsule(radius=rng.uniform(0.15, 0.3), height=rng.uniform(0.2, 1.0), count=(12, 12)),
         lambda rng: create.annulus(r_min=0.3, r_max=rng.uniform(0.4, 0.6), height=rng.uniform(0.15, 0.5), sections=24),
-        lambda rng: create.torus(major_radius=0.5, minor_radius=rng.uniform(0.1, 0.2), major_sections=24,
-                                 minor_sections=12),
+        lambda rng: create.torus(
+            major_radius=0.5, minor_radius=rng.uniform(0.1, 0.2), major_sections=24, minor_sections=12
+        ),
         lambda rng: create.cone(radius=rng.uniform(0.2, 0.5), height=rng.uniform(0.4, 1.0), sections=24),
-    ]  # fmt: skip
+    ]
 
 
 def clean(rng: np.random.Generator) -> trimesh.Trimesh:

@@ -120,14 +120,19 @@ def test_a_sound_mesh_passes_vertex_by_vertex_however_often() -> None:
     [
         (plain(np.zeros((0, 3)), np.zeros((0, 3), dtype=int)), "no faces"),
         (plain(_box(1, 1, 1).vertices * [1, 1, 0], _box(1, 1, 1).faces), "flat"),
-        (plain(_box(1, 1, 1e-9).vertices @ trimesh.transformations.euler_matrix(0.3, 0.5, 0.1)[:3, :3],
-               _box(1, 1, 1).faces), "flat"),
+        (
+            plain(
+                _box(1, 1, 1e-9).vertices @ trimesh.transformations.euler_matrix(0.3, 0.5, 0.1)[:3, :3],
+                _box(1, 1, 1).faces,
+            ),
+            "flat",
+        ),
         (plain(np.where(_box(1, 1, 1).vertices > 0.4, np.nan, 0.0), _box(1, 1, 1).faces), "not finite"),
         (plain(_box(1, 1, 1).vertices * 1e308, _box(1, 1, 1).faces), "no length"),
         (plain(_box(1, 1, 1).vertices * 1e-200, _box(1, 1, 1).faces), "no length"),
         (plain(np.float32(_box(0.06, 0.05, 0.04).vertices + 5e4), _box(1, 1, 1).faces), "steps of"),
     ],
-)  # fmt: skip
+)
 def test_what_is_no_body_is_refused_by_name(mesh: trimesh.Trimesh, reason: str) -> None:
     with pytest.raises(MeshError, match=f"mesh thing: .*{reason}"):
         solid_of(mesh, "thing")

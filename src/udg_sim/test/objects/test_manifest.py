@@ -72,10 +72,21 @@ def test_every_object_has_a_licence_that_allows_use_and_an_author() -> None:
 
 @pytest.mark.parametrize(
     ("name", "category"),
-    [("Wheelchair", "wheelchair"), ("Baby high chair", "chair"), ("Armchair", "sofa"), ("Spray bottle", "spray_bottle"),
-     ("Wine bottle", "bottle"), ("Apple iPhone", "apple_iphone"), ("Apples", "fruit"), ("Desk lamp", "desk_lamp"),
-     ("Cup cake", "cup_cake"), ("Hammer", "hammer"), ("Flower box", "planter"), ("Basketball", "ball")],
-)  # fmt: skip
+    [
+        ("Wheelchair", "wheelchair"),
+        ("Baby high chair", "chair"),
+        ("Armchair", "sofa"),
+        ("Spray bottle", "spray_bottle"),
+        ("Wine bottle", "bottle"),
+        ("Apple iPhone", "apple_iphone"),
+        ("Apples", "fruit"),
+        ("Desk lamp", "desk_lamp"),
+        ("Cup cake", "cup_cake"),
+        ("Hammer", "hammer"),
+        ("Flower box", "planter"),
+        ("Basketball", "ball"),
+    ],
+)
 def test_names_are_put_into_the_categories_of_training_only_where_they_belong(name: str, category: str) -> None:
     assert category_of(name) == category
 
@@ -123,9 +134,7 @@ def test_objects_of_others_are_those_of_the_manifest(source: str) -> None:
         assert 0.9 < sum(part.volume for part in model.convex_parts) / model.mesh.volume < 2.5, id
 
 
-def test_absent_sources_are_an_error_that_names_the_command(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_absent_sources_are_an_error_that_names_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("UDG_CACHE", str(tmp_path))
     monkeypatch.setattr(sources, "INSTALLED", tmp_path / "not installed")
     sources.forget()

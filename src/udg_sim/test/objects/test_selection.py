@@ -79,20 +79,33 @@ def test_train_stays_what_it_was_and_train_plus_mixes_compositions_in() -> None:
 def test_files_and_ids_go_as_they_are_and_each_once() -> None:
     assert select("a/mesh.obj@0.1", LIBRARY, absent=True) == ["a/mesh.obj@0.1"]
     assert select("train/mesh.stl@0.2, cube_60,, cube_60,bottle_4711", LIBRARY, absent=True) == [
-        "train/mesh.stl@0.2", "cube_60", "bottle_4711"
-    ]  # fmt: skip
+        "train/mesh.stl@0.2",
+        "cube_60",
+        "bottle_4711",
+    ]
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("", "held_out"), (" , ", "held_out"), ("train:x", "'x' is no number"), ("train:", "'' is no number"),
-     ("train:0", "'0' is no number"), ("held_out/quick:-1", "'-1' is no number"),
-     ("train/huge", "small, medium, large"), ("held_out/", "small, medium, large"),
-     ("held_out/small/large", "held_out/small,held_out/large"), ("heldout", "sets are train, test, held_out"),
-     ("cube_61", "cube_60"), ("cube_60:3", "cube_60"), ("test/quick", "there is none"),
-     ("user_teapot_123456", "ADD="), ("composition_17", "composition_00017"),
-     ("compositions/quick", "there is none")],
-)  # fmt: skip
+    [
+        ("", "held_out"),
+        (" , ", "held_out"),
+        ("train:x", "'x' is no number"),
+        ("train:", "'' is no number"),
+        ("train:0", "'0' is no number"),
+        ("held_out/quick:-1", "'-1' is no number"),
+        ("train/huge", "small, medium, large"),
+        ("held_out/", "small, medium, large"),
+        ("held_out/small/large", "held_out/small,held_out/large"),
+        ("heldout", "sets are train, test, held_out"),
+        ("cube_61", "cube_60"),
+        ("cube_60:3", "cube_60"),
+        ("test/quick", "there is none"),
+        ("user_teapot_123456", "ADD="),
+        ("composition_17", "composition_00017"),
+        ("compositions/quick", "there is none"),
+    ],
+)
 def test_nonsense_is_refused_with_what_would_be_valid(text: str, message: str) -> None:
     with pytest.raises(UdgError, match=message):
         select(text, LIBRARY)

@@ -79,9 +79,16 @@ def _coarse_bowl() -> ObjectModel:
     mesh = shapes.bowl(0.06, 0.045, 0.006, 0.025, rings=3, segments=12).mesh
     mesh.apply_translation(-mesh.center_mass)
     return ObjectModel(
-        id="coarse_bowl", category="bowl", split="test", size_class="medium", mesh=mesh, mass_kg=0.2, friction=0.8,
-        convex_parts=decompose(mesh, threshold=0.1), stable=stable_poses(mesh),
-    )  # fmt: skip
+        id="coarse_bowl",
+        category="bowl",
+        split="test",
+        size_class="medium",
+        mesh=mesh,
+        mass_kg=0.2,
+        friction=0.8,
+        convex_parts=decompose(mesh, threshold=0.1),
+        stable=stable_poses(mesh),
+    )
 
 
 def test_a_bowl_is_a_bowl_and_holds_a_ball(library: ObjectLibrary) -> None:

@@ -53,8 +53,9 @@ class Body:
     def at(self, x: float, y: float, z: float = 0.5) -> np.ndarray:
         """Point (3,) at these shares (-1 to 1; z: 0 to 1) of the bounding box."""
         centre = 0.5 * (self.low + self.high)
-        return np.array([centre[0] + 0.5 * x * self.edges[0], centre[1] + 0.5 * y * self.edges[1],
-                         self.low[2] + z * self.edges[2]])  # fmt: skip
+        return np.array(
+            [centre[0] + 0.5 * x * self.edges[0], centre[1] + 0.5 * y * self.edges[1], self.low[2] + z * self.edges[2]]
+        )
 
     def from_above(self, x: float, y: float) -> Hit | None:
         """Entry from above at these shares of the footprint, moved inwards until there is one."""
@@ -225,9 +226,15 @@ def loop(body: Body, d: Draw) -> list[Shape]:
         return [x, *(a + share * (b - a))[1:]]
 
     path = np.array(
-        [a, between(0.5 * (a[0] + out), -0.06), between(out, corner), between(out, 1.0 - corner),
-         between(0.5 * (b[0] + out), 1.06), b]
-    )  # fmt: skip
+        [
+            a,
+            between(0.5 * (a[0] + out), -0.06),
+            between(out, corner),
+            between(out, 1.0 - corner),
+            between(0.5 * (b[0] + out), 1.06),
+            b,
+        ]
+    )
     handle = rod(path, r, 8)
     return [handle, shapes.moved(handle, angle=np.pi)] if ears and _is_symmetric(body) else [handle]
 

@@ -44,10 +44,15 @@ def brick(d: Draw) -> Shape:
     nx, ny = d.integer("nx", 2, 4), d.integer("ny", 1, 2)
     height = d.uniform("height", 0.7, 1.3)
     studs = [
-        shapes.moved(shapes.solid_lathe([(0.3, 0), (0.3, 0.26)], segments=12), x=i + 0.5 - nx / 2, y=j + 0.5 - ny / 2,
-                     z=height / 2 - 0.03)
-        for i in range(nx) for j in range(ny)
-    ]  # fmt: skip
+        shapes.moved(
+            shapes.solid_lathe([(0.3, 0), (0.3, 0.26)], segments=12),
+            x=i + 0.5 - nx / 2,
+            y=j + 0.5 - ny / 2,
+            z=height / 2 - 0.03,
+        )
+        for i in range(nx)
+        for j in range(ny)
+    ]
     return shapes.union([shapes.box(nx, ny, height), *studs])
 
 

@@ -143,8 +143,9 @@ def _sectors(outer: np.ndarray, inner: np.ndarray, height: float) -> Shape:
 def vessel(d: Draw) -> Shape:
     """Open round or many-sided vessel: dish, cup, vase or basket."""
     height = d.choice("tall", (d.uniform("low", 0.2, 0.4), d.uniform("high", 0.5, 1.0)))
-    foot, belly, rim = (d.uniform(name, *span) for name, span in
-                        (("foot", (0.2, 0.42)), ("belly", (0.3, 0.5)), ("rim", (0.28, 0.5))))  # fmt: skip
+    foot, belly, rim = (
+        d.uniform(name, *span) for name, span in (("foot", (0.2, 0.42)), ("belly", (0.3, 0.5)), ("rim", (0.28, 0.5)))
+    )
     wall = d.uniform("wall", 0.04, 0.07)
     sides = d.choice("sides", (20, 20, 20, 4, 6, 8))
     line = [(foot, 0.0), (0.5 * (foot + belly) + 0.04, 0.2 * height), (belly, 0.6 * height), (rim, height)]

@@ -96,8 +96,10 @@ def chair(d: Draw) -> Shape:
     """Chair: seat, back, four legs, some with arm rests."""
     y, seat = d.uniform("y", 0.45, 0.6), d.uniform("seat", 0.38, 0.5)
     x, thick, leg = d.uniform("x", 0.42, 0.55), d.uniform("thick", 0.09, 0.13), d.uniform("leg", 0.035, 0.055)
-    parts = [placed(x, y, thick, (0, 0, seat - thick / 2)),
-             placed(0.09, y, 1.0 - seat + 0.02, (0.045 - x / 2, 0, 0.5 * (1 + seat) - 0.01))]  # fmt: skip
+    parts = [
+        placed(x, y, thick, (0, 0, seat - thick / 2)),
+        placed(0.09, y, 1.0 - seat + 0.02, (0.045 - x / 2, 0, 0.5 * (1 + seat) - 0.01)),
+    ]
     spots = [(s * (x / 2 - leg), t * (y / 2 - leg)) for s in (-1, 1) for t in (-1, 1)]
     parts += [placed(2 * leg, 2 * leg, seat - 0.02, (a, b, 0.5 * (seat - 0.02))) for a, b in spots]
     if d.chance("arms", 0.4):

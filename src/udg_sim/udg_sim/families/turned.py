@@ -32,8 +32,17 @@ def bottle(d: Draw) -> Shape:
     cap = neck * d.choice("cap", (1.0, 1.25, 1.5))
     top = max(0.88, shoulder + 0.04)
     waist = d.choice("waist", (1.0, 1.0, 0.8))
-    profile = [(0.92 * r, 0.0), (r, 0.03), (r, 0.12), (waist * r, 0.5 * body), (r, 0.85 * body), (r, body),
-               (0.5 * (r + neck), 0.5 * (body + shoulder) + 0.01), (neck, shoulder), (neck, top)]  # fmt: skip
+    profile = [
+        (0.92 * r, 0.0),
+        (r, 0.03),
+        (r, 0.12),
+        (waist * r, 0.5 * body),
+        (r, 0.85 * body),
+        (r, body),
+        (0.5 * (r + neck), 0.5 * (body + shoulder) + 0.01),
+        (neck, shoulder),
+        (neck, top),
+    ]
     profile += [(cap, top), (cap, 1.0)] if cap > neck else [(neck, 1.0)]
     return shapes.solid_lathe(profile, segments=d.choice("sides", (28, 28, 28, 8, 6, 4)))
 
@@ -83,8 +92,15 @@ def pawn(d: Draw) -> Shape:
     head = d.uniform("head", 0.16, 0.22)
     collar = max(d.uniform("collar", 0.17, 0.22), 1.1 * stem)
     centre = 1.0 - head
-    profile = [(foot, 0.0), (foot, 0.1), (0.75 * foot, 0.18), (stem, 0.34), (stem, centre - head - 0.02),
-               (collar, centre - head), (collar, centre - 0.8 * head)]  # fmt: skip
+    profile = [
+        (foot, 0.0),
+        (foot, 0.1),
+        (0.75 * foot, 0.18),
+        (stem, 0.34),
+        (stem, centre - head - 0.02),
+        (collar, centre - head),
+        (collar, centre - 0.8 * head),
+    ]
     profile += [(head * float(np.cos(a)), centre + head * float(np.sin(a))) for a in np.linspace(-0.6, 1.35, 6)]
     return shapes.solid_lathe(profile, segments=22)
 

@@ -82,8 +82,13 @@ def pan(d: Draw) -> Shape:
     length, thick = d.uniform("length", 0.4, 0.55), d.uniform("thick", 0.04, 0.055)
     rise = d.uniform("rise", 0.0, 0.12)
     start = r - 0.5 * wall
-    path = np.array([[start, 0, 0.75 * height], [start + 0.5 * length, 0, 0.75 * height + 0.6 * rise],
-                     [start + length, 0, 0.75 * height + rise]])  # fmt: skip
+    path = np.array(
+        [
+            [start, 0, 0.75 * height],
+            [start + 0.5 * length, 0, 0.75 * height + 0.6 * rise],
+            [start + length, 0, 0.75 * height + rise],
+        ]
+    )
     return shapes.union([body, bent_bar(path, np.array([0.8, 1.0, 1.0]) * thick, sides=8, flatten=1.4)])
 
 

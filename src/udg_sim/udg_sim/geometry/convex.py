@@ -68,9 +68,13 @@ def _coacd(vertices: np.ndarray, faces: np.ndarray, threshold: float, most: int,
 
     coacd.set_log_level("error")
     parts = coacd.run_coacd(
-        coacd.Mesh(np.asarray(vertices), np.asarray(faces)), threshold=threshold, max_convex_hull=most, mcts_nodes=10,
-        seed=0, **options,
-    )  # fmt: skip
+        coacd.Mesh(np.asarray(vertices), np.asarray(faces)),
+        threshold=threshold,
+        max_convex_hull=most,
+        mcts_nodes=10,
+        seed=0,
+        **options,
+    )
     return [points for points, _ in parts]
 
 
@@ -83,8 +87,9 @@ def _first_of(
     inputs = {"vertices": np.asarray(thin.vertices), "faces": np.asarray(thin.faces)}
     for method, limit_s in limits_s.items():
         try:
-            parts = run_job("parts", inputs | {"method": np.array(method)}, f"{what} ({method})",
-                            limit_s=limit_s, aloud=aloud)  # fmt: skip
+            parts = run_job(
+                "parts", inputs | {"method": np.array(method)}, f"{what} ({method})", limit_s=limit_s, aloud=aloud
+            )
         except LimitError:
             continue
         if parts:

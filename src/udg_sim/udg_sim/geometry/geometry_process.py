@@ -53,9 +53,12 @@ def run_job(
         command = [sys.executable, "-m", "udg_sim.geometry.geometry_jobs", job, str(source), str(target)]
         with open(said, "wb") as stream:
             process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=stream,
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=stream,
                 env={**os.environ, **_ONE_THREAD},
-            )  # fmt: skip
+            )
             try:
                 code = _wait(process, what, _PATIENCE * limit_s, aloud)
             finally:

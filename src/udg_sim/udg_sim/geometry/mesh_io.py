@@ -28,9 +28,30 @@ __all__ = [
 SUFFIXES = (".obj", ".stl", ".ply", ".off", ".glb", ".gltf")
 """Kinds of files that are read."""
 OTHER_SUFFIXES = (
-    ".3ds", ".3mf", ".abc", ".blend", ".brep", ".dae", ".dxf", ".fbx", ".igs", ".iges", ".ifc", ".max", ".sldprt",
-    ".step", ".stp", ".usd", ".usda", ".usdc", ".usdz", ".vrml", ".wrl", ".x3d", ".x_t",
-)  # fmt: skip
+    ".3ds",
+    ".3mf",
+    ".abc",
+    ".blend",
+    ".brep",
+    ".dae",
+    ".dxf",
+    ".fbx",
+    ".igs",
+    ".iges",
+    ".ifc",
+    ".max",
+    ".sldprt",
+    ".step",
+    ".stp",
+    ".usd",
+    ".usda",
+    ".usdc",
+    ".usdz",
+    ".vrml",
+    ".wrl",
+    ".x3d",
+    ".x_t",
+)
 """Kinds of geometry that are not, by name: they have to be exported as one of SUFFIXES."""
 MAX_BYTES = 500_000_000
 """A larger file is refused."""

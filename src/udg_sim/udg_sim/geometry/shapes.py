@@ -249,4 +249,3 @@ def arc_handle(radius: float, thickness: float, span: float = np.pi, links: int 
         rim.append([out * (radius + i) + [0.0, j, 0.0] for i in depths for j in widths])
     parts = [convex(np.array(a + b)) for a, b in zip(rim[:-1], rim[1:], strict=True)]
     return union(parts)
-

@@ -16,9 +16,7 @@ class StablePose(NamedTuple):
     probability: float
 
 
-def stable_poses(
-    mesh: trimesh.Trimesh, min_probability: float = 0.03, max_faces: int = 6000
-) -> tuple[StablePose, ...]:
+def stable_poses(mesh: trimesh.Trimesh, min_probability: float = 0.03, max_faces: int = 6000) -> tuple[StablePose, ...]:
     """Resting poses of a mesh centred on its centre of mass, likeliest first, probabilities summing to 1.
 
     Quasi-static: every face of the hull on which the centre of mass stays above the face, weighed by the solid angle

@@ -34,24 +34,46 @@ def _bottle(radius: float, height: float, shoulder: float, neck: float) -> Shape
     slope = body + 0.55 * (height - body)
     foot = 0.06 * radius
     return shapes.solid_lathe(
-        [(radius - foot, 0), (radius, foot), (radius, body), (0.8 * radius, body + 0.5 * (slope - body)),
-         (neck, slope), (neck, height)]
-    )  # fmt: skip
+        [
+            (radius - foot, 0),
+            (radius, foot),
+            (radius, body),
+            (0.8 * radius, body + 0.5 * (slope - body)),
+            (neck, slope),
+            (neck, height),
+        ]
+    )
 
 
 def _squeeze_bottle() -> Shape:
     return shapes.solid_lathe(
-        [(0.030, 0), (0.033, 0.006), (0.033, 0.05), (0.028, 0.075), (0.028, 0.095), (0.033, 0.115), (0.030, 0.135),
-         (0.014, 0.147), (0.008, 0.175)]
-    )  # fmt: skip
+        [
+            (0.030, 0),
+            (0.033, 0.006),
+            (0.033, 0.05),
+            (0.028, 0.075),
+            (0.028, 0.095),
+            (0.033, 0.115),
+            (0.030, 0.135),
+            (0.014, 0.147),
+            (0.008, 0.175),
+        ]
+    )
 
 
 def _jar(radius: float, height: float) -> Shape:
     lid = 0.78 * height
     return shapes.solid_lathe(
-        [(0.95 * radius, 0), (radius, 0.05 * height), (radius, 0.66 * height), (0.82 * radius, 0.74 * height),
-         (0.82 * radius, lid), (0.9 * radius, lid), (0.9 * radius, height)]
-    )  # fmt: skip
+        [
+            (0.95 * radius, 0),
+            (radius, 0.05 * height),
+            (radius, 0.66 * height),
+            (0.82 * radius, 0.74 * height),
+            (0.82 * radius, lid),
+            (0.9 * radius, lid),
+            (0.9 * radius, height),
+        ]
+    )
 
 
 def _vase() -> Shape:

@@ -23,8 +23,11 @@ _RULES: tuple[tuple[str, str, str], ...] = (  # category, words, words that excl
     ("book", r"\bbook\b", ""),
     ("ball", r"ball$|^sphere", r"punching|football"),
     ("fruit", r"^apples?$", ""),
-    ("animal", r"\b(cat|dog|deer|horse|bulldog|rabbit|elephant|duck|rubberduck|stanfordbunny|piggybank)\b",
-     r"rocking|clothes|house"),
+    (
+        "animal",
+        r"\b(cat|dog|deer|horse|bulldog|rabbit|elephant|duck|rubberduck|stanfordbunny|piggybank)\b",
+        r"rocking|clothes|house",
+    ),
     ("figure", r"\bdoll\b|snowman|teddy", "house"),
     ("house", r"dog house|doll house|\bhut\b", ""),
     ("torch", r"flashlight", ""),
@@ -39,7 +42,7 @@ _RULES: tuple[tuple[str, str, str], ...] = (  # category, words, words that excl
     ("can", r"^barrel$", ""),
     ("cylinder", r"^cylinder", ""),
     ("frustum", r"^pyramid", ""),
-)  # fmt: skip
+)
 
 
 def category_of(name: str, vehicle: bool = False) -> str:

@@ -154,9 +154,10 @@ class ObjectLibrary:
             if value is not None and value not in valid:
                 raise UdgError(f"object library: unknown choice {value!r}; valid: {', '.join(valid)}")
         return [
-            e.id for e in self._entries.values()
+            e.id
+            for e in self._entries.values()
             if split in (None, e.split) and size in (None, e.size_class) and e.source in sources and e.quick >= quick
-        ]  # fmt: skip
+        ]
 
     def check(self, id: str) -> None:
         """Raises UnknownObjectError, with what is near (MeshError: never added), if no object has the id."""
@@ -251,9 +252,15 @@ def _foreign(record: Record) -> ObjectModel:
     factor = record.longest_edge_m / done.mesh.extents.max()
     shape = scaled(Shape(done.mesh, done.parts), factor)
     return _prepare(
-        shape, record.id, record.category, record.split, record.size_class, record.mass_kg, done.note,
+        shape,
+        record.id,
+        record.category,
+        record.split,
+        record.size_class,
+        record.mass_kg,
+        done.note,
         source=record.source,
-    )  # fmt: skip
+    )
 
 
 def _users(id: str) -> ObjectModel:

@@ -187,9 +187,7 @@ class _TreeBuilder:
             link.joint.type = "fixed"
             self._fill(link, root)
 
-    def _new_link(
-        self, name: str, parent: PhysxArticulationLinkComponent | None
-    ) -> PhysxArticulationLinkComponent:
+    def _new_link(self, name: str, parent: PhysxArticulationLinkComponent | None) -> PhysxArticulationLinkComponent:
         entity = sapien().Entity()
         entity.name = name
         link = sapien().physx.PhysxArticulationLinkComponent(parent)
@@ -286,9 +284,7 @@ def _set_inertial(body: PhysxRigidBodyComponent, inertials: Sequence[tuple[np.nd
     set_mass_properties(body, mass, com, inertia)
 
 
-def set_mass_properties(
-    body: PhysxRigidBodyComponent, mass_kg: float, com: np.ndarray, inertia: np.ndarray
-) -> None:
+def set_mass_properties(body: PhysxRigidBodyComponent, mass_kg: float, com: np.ndarray, inertia: np.ndarray) -> None:
     """Mass, centre of mass (3,) and inertia (3, 3) about it, in the body's axes."""
     values, axes = np.linalg.eigh(inertia)
     if np.linalg.det(axes) < 0:

@@ -238,9 +238,7 @@ class World:
             before = after
         return False
 
-    def contacts(
-        self, min_force_n: float = 1e-3, wanted: Callable[[str, str], bool] | None = None
-    ) -> list[Contact]:
+    def contacts(self, min_force_n: float = 1e-3, wanted: Callable[[str, str], bool] | None = None) -> list[Contact]:
         """Pairs of bodies that pressed on each other in the last step, strongest first; bodies by name.
 
         wanted: tells for two names, sorted, whether the pair is looked at; all are if None.

@@ -66,11 +66,14 @@ def furniture() -> list[Candidate]:
             used[name] += 1
             found.append(
                 Candidate(
-                    f"sh3d_{name}" + (f"_{used[name]}" if used[name] > 1 else ""), "sweethome3d",
-                    f"{archive}:{piece['model'].lstrip('/')}", category,
-                    piece["creator"], FURNITURE_LICENCE.get(archive, "CC-BY-3.0"),
+                    f"sh3d_{name}" + (f"_{used[name]}" if used[name] > 1 else ""),
+                    "sweethome3d",
+                    f"{archive}:{piece['model'].lstrip('/')}",
+                    category,
+                    piece["creator"],
+                    FURNITURE_LICENCE.get(archive, "CC-BY-3.0"),
                 )
-            )  # fmt: skip
+            )
     return found
 
 
@@ -81,19 +84,31 @@ def myosuite() -> list[Candidate]:
         match = re.fullmatch(r"myosuite/simhive/object_sim/(\w+)/\1\.stl", path)
         if match and match[1] not in ("human", "hand"):
             found.append(
-                Candidate(f"myo_{match[1]}", "myosuite", f"myosuite:{path}", category_of(match[1]), "Vikash Kumar",
-                          LICENCE["myosuite"])
-            )  # fmt: skip
+                Candidate(
+                    f"myo_{match[1]}",
+                    "myosuite",
+                    f"myosuite:{path}",
+                    category_of(match[1]),
+                    "Vikash Kumar",
+                    LICENCE["myosuite"],
+                )
+            )
     return found
 
 
 def pybullet() -> list[Candidate]:
     """The lumps of blocks of pybullet_data. Raises SourceError."""
     return [
-        Candidate(f"lump_{i:03d}", "pybullet", f"pybullet:pybullet_data/random_urdfs/{i:03d}/{i:03d}.obj", "lump",
-                  "Erwin Coumans", LICENCE["pybullet"])
+        Candidate(
+            f"lump_{i:03d}",
+            "pybullet",
+            f"pybullet:pybullet_data/random_urdfs/{i:03d}/{i:03d}.obj",
+            "lump",
+            "Erwin Coumans",
+            LICENCE["pybullet"],
+        )
         for i in range(0, 1000, 16)
-    ]  # fmt: skip
+    ]
 
 
 class Chosen(NamedTuple):
@@ -142,9 +157,13 @@ def choose(candidates: list[Candidate], count: int, shown: dict[str, str]) -> li
         counts[size] += 1
         draw = Draw(id)
         taken.append(
-            Chosen(by_id[id], size, round(draw.log_uniform("edge", *left[id][size]), 4),
-                   draw.log_uniform("density", *DENSITY[size]))
-        )  # fmt: skip
+            Chosen(
+                by_id[id],
+                size,
+                round(draw.log_uniform("edge", *left[id][size]), 4),
+                draw.log_uniform("density", *DENSITY[size]),
+            )
+        )
     while len(taken) > count:  # drop the most wiry one of the fullest size
         fullest = Counter(c.size_class for c in taken).most_common(1)[0][0]
         last = min((c for c in taken if c.size_class == fullest), key=lambda c: fill[c.candidate.id])
@@ -176,29 +195,59 @@ def own_records(seen: set[str]) -> Iterator[Record]:
     for spec in builtin_specs().values():
         mesh = centred(spec.build().mesh)
         yield Record(
-            id=spec.id, source="builtin", category=spec.category, seen=spec.category in seen, split=spec.split,
-            size_class=spec.size_class, quick=False, longest_edge_m=float(mesh.extents.max()),
-            volume_m3=float(mesh.volume), mass_kg=spec.density * float(mesh.volume), licence="Apache-2.0", author="udg",
-            path="", key=geometry_key(mesh),
-        )  # fmt: skip
+            id=spec.id,
+            source="builtin",
+            category=spec.category,
+            seen=spec.category in seen,
+            split=spec.split,
+            size_class=spec.size_class,
+            quick=False,
+            longest_edge_m=float(mesh.extents.max()),
+            volume_m3=float(mesh.volume),
+            mass_kg=spec.density * float(mesh.volume),
+            licence="Apache-2.0",
+            author="udg",
+            path="",
+            key=geometry_key(mesh),
+        )
     for number, one in enumerate(families.members()):
         built = families.build(one)
         mesh = centred(built.shape.mesh)
         yield Record(
-            id=one.id, source="generated", category=one.family.name, seen=True, split="train",
-            size_class=one.size_class, quick=number < len(families.FAMILIES), longest_edge_m=float(mesh.extents.max()),
-            volume_m3=float(mesh.volume), mass_kg=built.mass_kg, licence="Apache-2.0", author="udg", path="",
+            id=one.id,
+            source="generated",
+            category=one.family.name,
+            seen=True,
+            split="train",
+            size_class=one.size_class,
+            quick=number < len(families.FAMILIES),
+            longest_edge_m=float(mesh.extents.max()),
+            volume_m3=float(mesh.volume),
+            mass_kg=built.mass_kg,
+            licence="Apache-2.0",
+            author="udg",
+            path="",
             key=geometry_key(mesh),
-        )  # fmt: skip
+        )
     for other in compositions.compositions():
         composed = compositions.build(other)
         mesh = centred(composed.shape.mesh)
         yield Record(
-            id=other.id, source=compositions.NAME, category=compositions.NAME, seen=True, split="train",
-            size_class=other.size_class, quick=False, longest_edge_m=float(mesh.extents.max()),
-            volume_m3=float(mesh.volume), mass_kg=composed.mass_kg, licence="Apache-2.0", author="udg", path="",
+            id=other.id,
+            source=compositions.NAME,
+            category=compositions.NAME,
+            seen=True,
+            split="train",
+            size_class=other.size_class,
+            quick=False,
+            longest_edge_m=float(mesh.extents.max()),
+            volume_m3=float(mesh.volume),
+            mass_kg=composed.mass_kg,
+            licence="Apache-2.0",
+            author="udg",
+            path="",
             key=geometry_key(mesh),
-        )  # fmt: skip
+        )
 
 
 def foreign_records(chosen: Sequence[Chosen], split: str, seen: set[str], quick: set[str]) -> Iterator[Record]:
@@ -209,11 +258,21 @@ def foreign_records(chosen: Sequence[Chosen], split: str, seen: set[str], quick:
         mesh.apply_scale(one.longest_edge_m / mesh.extents.max())
         mesh = centred(mesh)
         yield Record(
-            id=c.id, source=c.source, category=c.category, seen=c.category in seen, split=split,
-            size_class=one.size_class, quick=c.id in quick, longest_edge_m=one.longest_edge_m,
-            volume_m3=float(mesh.volume), mass_kg=float(np.clip(one.density * mesh.volume, *MASS_KG)),
-            licence=c.licence, author=c.author, path=c.path, key=geometry_key(mesh),
-        )  # fmt: skip
+            id=c.id,
+            source=c.source,
+            category=c.category,
+            seen=c.category in seen,
+            split=split,
+            size_class=one.size_class,
+            quick=c.id in quick,
+            longest_edge_m=one.longest_edge_m,
+            volume_m3=float(mesh.volume),
+            mass_kg=float(np.clip(one.density * mesh.volume, *MASS_KG)),
+            licence=c.licence,
+            author=c.author,
+            path=c.path,
+            key=geometry_key(mesh),
+        )
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -172,9 +172,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return _run(ids, args.workers, args.picture, missing)
 
 
-def _run(
-    ids: Sequence[str], workers: int, sheet: Path | None, missing: int, added: _Adding | None = None
-) -> int:
+def _run(ids: Sequence[str], workers: int, sheet: Path | None, missing: int, added: _Adding | None = None) -> int:
     from tqdm import tqdm
 
     refused, seconds = [], 0.0
@@ -186,8 +184,13 @@ def _run(
     good = [id for id in ids if id not in set(refused)]
     if sheet is not None and good:
         picture(sheet, good)
-    summary = {"objects": len(ids), "prepared": len(good), "refused": refused, "missing_sources": missing,
-               "seconds_an_object": round(seconds / len(ids), 3)}  # fmt: skip
+    summary = {
+        "objects": len(ids),
+        "prepared": len(good),
+        "refused": refused,
+        "missing_sources": missing,
+        "seconds_an_object": round(seconds / len(ids), 3),
+    }
     if added is not None:
         summary |= {"refused": [*added.refused, *refused], "skipped": added.skipped}
     print(json.dumps(summary))

@@ -72,11 +72,14 @@ def save(folder: Path, checkpoint: DP3Checkpoint) -> None:
     data = save_tensors({name: tensor.contiguous() for name, tensor in checkpoint.weights.items()})
     write_atomically(folder / WEIGHTS_NAME, data)
     told = {
-        "weights_sha256": hashlib.sha256(data).hexdigest(), "config": dataclasses.asdict(checkpoint.config),
+        "weights_sha256": hashlib.sha256(data).hexdigest(),
+        "config": dataclasses.asdict(checkpoint.config),
         "scales": {name: [one.low.tolist(), one.high.tolist()] for name, one in checkpoint.scales.items()},
-        "data_hash": checkpoint.data_hash, "git_hash": checkpoint.git_hash,
-        "train_objects": list(checkpoint.train_objects), "figures": checkpoint.figures,
-    }  # fmt: skip
+        "data_hash": checkpoint.data_hash,
+        "git_hash": checkpoint.git_hash,
+        "train_objects": list(checkpoint.train_objects),
+        "figures": checkpoint.figures,
+    }
     write_atomically(folder / DESCRIPTION_NAME, json.dumps(told, indent=1) + "\n")
 
 
@@ -92,9 +95,14 @@ def load(folder: Path) -> DP3Checkpoint:
         }
         scales = {name: Scale(*map(torch.tensor, told["scales"][name])) for name in SCALES}
         checkpoint = DP3Checkpoint(
-            config=DP3Config(**values), scales=scales, weights=load_tensors(data), data_hash=str(told["data_hash"]),
-            git_hash=str(told["git_hash"]), train_objects=tuple(told["train_objects"]), figures=dict(told["figures"]),
-        )  # fmt: skip
+            config=DP3Config(**values),
+            scales=scales,
+            weights=load_tensors(data),
+            data_hash=str(told["data_hash"]),
+            git_hash=str(told["git_hash"]),
+            train_objects=tuple(told["train_objects"]),
+            figures=dict(told["figures"]),
+        )
         checkpoint.network()
     except (OSError, ValueError, KeyError, TypeError, SafetensorError, RuntimeError) as error:
         raise UdgError(f"{folder}: no checkpoint of DP3: {error!r}; valid: a folder of `udg dp3-train`") from error

@@ -34,8 +34,10 @@ class DP3Config:
 
     def __post_init__(self) -> None:
         if self.horizon < self.n_observations - 1 + self.n_actions or min(self.n_observations, self.n_actions) < 1:
-            raise UdgError(f"dp3: horizon {self.horizon} must hold {self.n_observations - 1} past and {self.n_actions} "
-                           "executed steps")  # fmt: skip
+            raise UdgError(
+                f"dp3: horizon {self.horizon} must hold {self.n_observations - 1} past and {self.n_actions} "
+                "executed steps"
+            )
         if self.horizon % 2 ** (len(self.unet_widths) - 1):
             raise UdgError(f"dp3: horizon {self.horizon} must be a multiple of {2 ** (len(self.unet_widths) - 1)}")
         if any(width % self.groups for width in self.unet_widths):
@@ -47,10 +49,19 @@ class DP3Config:
 SIZES = {
     "simple": DP3Config(),
     "small": DP3Config(name="small", unet_widths=(64, 128, 192)),
-    "debug": DP3Config(name="debug", encoder_widths=(8, 16), encoder_output=8, state_widths=(8, 8),
-                       unet_widths=(16, 32), step_embedding=16, batch=8, warmup_steps=2, learning_rate=1e-3,
-                       frames="debug"),
-}  # fmt: skip
+    "debug": DP3Config(
+        name="debug",
+        encoder_widths=(8, 16),
+        encoder_output=8,
+        state_widths=(8, 8),
+        unet_widths=(16, 32),
+        step_embedding=16,
+        batch=8,
+        warmup_steps=2,
+        learning_rate=1e-3,
+        frames="debug",
+    ),
+}
 """By name; `debug` is for tests."""
 
 

@@ -85,8 +85,9 @@ class Trainer:
         torch.manual_seed(seed)
         self.network = DP3Network(config)
         self.average = {name: tensor.clone() for name, tensor in self.network.state_dict().items()}
-        self.optimiser = torch.optim.AdamW(self.network.parameters(), lr=config.learning_rate, betas=(0.95, 0.999),
-                                           weight_decay=config.weight_decay)
+        self.optimiser = torch.optim.AdamW(
+            self.network.parameters(), lr=config.learning_rate, betas=(0.95, 0.999), weight_decay=config.weight_decay
+        )
         self.step = 0
 
     def train_step(self, progress: float) -> float:
@@ -119,8 +120,12 @@ class Trainer:
 
     def _loss(self, views: Tensor, generator: torch.Generator) -> Tensor:
         batch, scales = samples(self.store, views, self.config), self.scales
-        return self.network.loss(scales["points"].normalise(batch.points), scales["q"].normalise(batch.q),
-                                 scales["target"].normalise(batch.targets), generator)
+        return self.network.loss(
+            scales["points"].normalise(batch.points),
+            scales["q"].normalise(batch.q),
+            scales["target"].normalise(batch.targets),
+            generator,
+        )
 
 
 def train(config: DP3Config, store: FrameStore, out: Path, budget: Budget, seed: int, data: str = "") -> list[float]:
@@ -131,10 +136,25 @@ def train(config: DP3Config, store: FrameStore, out: Path, budget: Budget, seed:
         if trainer.step % _TELL_EVERY == 0:
             mean = sum(losses[-_TELL_EVERY:]) / _TELL_EVERY
             print(f"{100 * progress:.0f} % step {trainer.step} loss {mean:.4f}", flush=True)
-    figures = {"steps": trainer.step, "samples": trainer.step * config.batch, "validation": trainer.validate(),
-               "seconds": round(time.monotonic() - began, 1), "frames": store.n_frames}  # fmt: skip
-    save(out, DP3Checkpoint(config=config, scales=trainer.scales, weights=trainer.average, data_hash=data,
-                            git_hash=git_hash(), train_objects=trainer.split.train_objects, figures=figures))
+    figures = {
+        "steps": trainer.step,
+        "samples": trainer.step * config.batch,
+        "validation": trainer.validate(),
+        "seconds": round(time.monotonic() - began, 1),
+        "frames": store.n_frames,
+    }
+    save(
+        out,
+        DP3Checkpoint(
+            config=config,
+            scales=trainer.scales,
+            weights=trainer.average,
+            data_hash=data,
+            git_hash=git_hash(),
+            train_objects=trainer.split.train_objects,
+            figures=figures,
+        ),
+    )
     print(f"{figures}", flush=True)
     return losses
 

@@ -51,9 +51,10 @@ class StepEmbedding(nn.Module):
 
 def _block(inputs: int, outputs: int, config: DP3Config) -> nn.Sequential:
     return nn.Sequential(
-        nn.Conv1d(inputs, outputs, config.kernel, padding=config.kernel // 2), nn.GroupNorm(config.groups, outputs),
+        nn.Conv1d(inputs, outputs, config.kernel, padding=config.kernel // 2),
+        nn.GroupNorm(config.groups, outputs),
         nn.Mish(),
-    )  # fmt: skip
+    )
 
 
 class Residual(nn.Module):
