@@ -257,19 +257,30 @@ subprocess.run([sys.executable, "-c", *sys.argv[1:]])
 """
 
 
+def _heed_signals() -> None:
+    """Tests that run under nohup, or behind an &, have inherited that they ignore SIGHUP or SIGINT."""
+    for number in (signal.SIGHUP, signal.SIGINT):
+        signal.signal(number, signal.SIG_DFL)
+
+
 @pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM, signal.SIGINT])
 def test_a_node_ends_in_order_on(number: signal.Signals, tmp_path: Path) -> None:
     mark = tmp_path / "mark"
-    with subprocess.Popen([sys.executable, "-c", NODE, str(mark)], stdout=subprocess.PIPE) as process:
-        assert process.stdout.readline() == b"ready\n"
-        process.send_signal(number)
-        assert process.wait(60.0) == 0
+    command = [sys.executable, "-c", NODE, str(mark)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, preexec_fn=_heed_signals) as process:
+        try:
+            assert process.stdout.readline() == b"ready\n"
+            process.send_signal(number)
+            assert process.wait(60.0) == 0
+        finally:
+            process.kill()
     assert mark.read_text() == "in order"
 
 
 def test_a_node_ends_in_order_when_its_launcher_is_killed(tmp_path: Path) -> None:
     mark = tmp_path / "mark"
-    with subprocess.Popen([sys.executable, "-c", LAUNCHER, NODE, str(mark)], stdout=subprocess.PIPE) as launcher:
+    command = [sys.executable, "-c", LAUNCHER, NODE, str(mark)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, preexec_fn=_heed_signals) as launcher:
         assert launcher.stdout.readline() == b"ready\n"
         launcher.kill()
         launcher.wait(60.0)

@@ -239,7 +239,7 @@ def run(arguments: Sequence[str] | None = None) -> None:
     lines = "".join(json.dumps(asdict(row)) + "\n" for row in rows)
     write_atomically(out / "agreement.jsonl", lines.encode())
     _print_tables(rows)
-    _draw_worst([row for row in rows if row.method == "expert"], out / "worst.png")
+    _draw_worst([row for row in rows if row.method == "expert"], config, out / "worst.png")
     result = figures([row for row in rows if row.method == "expert"])
     summary: dict[str, object] = {"objects": len(objects), "scenes": len(jobs) // len(methods), **result}
     if len(methods) > 1:
@@ -247,7 +247,7 @@ def run(arguments: Sequence[str] | None = None) -> None:
     print(json.dumps(summary))
 
 
-def _draw_worst(rows: Sequence[Row], path: Path) -> None:
+def _draw_worst(rows: Sequence[Row], config: ExpertConfig, path: Path) -> None:
     """The scenes whose choices with other seeds are furthest apart; other hands or strategies count as furthest."""
 
     def worst(row: Row) -> float:
@@ -259,7 +259,7 @@ def _draw_worst(rows: Sequence[Row], path: Path) -> None:
         T_world_object = placement(target, task_rng(row.object, row.scene))
         assert T_world_object is not None
         scenes.append((target, T_world_object, f"{row.object}, scene {row.scene}: {worst(row):.0f} mm"))
-    draw_scenes(scenes, partial(choose, "expert"), path)
+    draw_scenes(scenes, partial(choose, "expert", config=config), path)
 
 
 def _rows(jobs: Sequence[Job], workers: int) -> Iterator[Row | None]:
