@@ -88,7 +88,8 @@ class MarginKeeper:
         (first, second), spare = self._pairs[near].T, [gap_m[near]]
         apart = centers[first] - centers[second]
         apart /= np.maximum(np.linalg.norm(apart, axis=1, keepdims=True), 1e-9)
-        rows = [sum(s * self._motion(of, apart, centers, origins, axes) for s, of in ((1.0, first), (-1.0, second)))]
+        of_first, of_second = (self._motion(spheres, apart, centers, origins, axes) for spheres in (first, second))
+        rows = [of_first - of_second]
         for room_m, direction in check.walls(centers):
             near = room_m - self._reserve_m < _NEAR_M
             spheres = np.flatnonzero(near)

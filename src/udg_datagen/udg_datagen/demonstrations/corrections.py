@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -28,7 +27,7 @@ from udg_datagen.demonstrations.demos import FactoryError, account_of, check_cou
 from udg_datagen.demonstrations.execution import CommandDrive, execute
 from udg_datagen.demonstrations.tasks import Made, Preparation, Task
 from udg_datagen.expert.choice import Choice
-from udg_datagen.workers import LocalPool, Pool, RayPool
+from udg_datagen.workers import Pool, open_pool
 from udg_description.arm_kinematics import hand_pose
 from udg_description.errors import cli
 from udg_description.files import user_path
@@ -239,12 +238,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def make_pool(config: CorrectionConfig, checkpoint: Checkpoint, workers: int | None, timeout_s: float) -> Pool:
     """Workers of this machine, or of the Ray cluster at RAY_ADDRESS."""
-    os.environ["OMP_NUM_THREADS"] = "1"  # one core a worker; inherited
-    start = partial(CorrectionBench, config, checkpoint)
-    address = os.environ.get("RAY_ADDRESS")
-    if address:
-        return RayPool(address, workers, start, timeout_s)
-    return LocalPool(1 if workers is None else workers, start, timeout_s)
+    return open_pool(partial(CorrectionBench, config, checkpoint), workers, timeout_s)
 
 
 def run(arguments: Sequence[str] | None = None) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import heapq
 import json
-import os
 import signal
 import sys
 import time
@@ -21,7 +20,7 @@ from tqdm import tqdm
 from udg_datagen.demonstrations.attempt import AttemptConfig, Attempter, Stopwatch
 from udg_datagen.demonstrations.demonstration import UNPLANNED, Rejected
 from udg_datagen.demonstrations.tasks import Made, Preparation, Task, mesh_digest, tasks_of
-from udg_datagen.workers import LocalPool, Outcome, Pool, RayPool
+from udg_datagen.workers import Outcome, Pool, open_pool
 from udg_description.cache import say_if_not_writable
 from udg_description.errors import DISK_FULL, UdgError, cli, explain
 from udg_description.files import check_folder, user_path, write_atomically
@@ -410,12 +409,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def make_pool(config: AttemptConfig, workers: int | None, timeout_s: float) -> Pool:
     """Workers of this machine, or of the Ray cluster at RAY_ADDRESS."""
-    os.environ["OMP_NUM_THREADS"] = "1"  # one core a worker; inherited
-    start = partial(Bench, config)
-    address = os.environ.get("RAY_ADDRESS")
-    if address:
-        return RayPool(address, workers, start, timeout_s)
-    return LocalPool(1 if workers is None else workers, start, timeout_s)
+    return open_pool(partial(Bench, config), workers, timeout_s)
 
 
 def settings(options: argparse.Namespace) -> AttemptConfig:
