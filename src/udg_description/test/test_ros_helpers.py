@@ -6,7 +6,9 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -275,6 +277,42 @@ def test_a_node_ends_in_order_on(number: signal.Signals, tmp_path: Path) -> None
         finally:
             process.kill()
     assert mark.read_text() == "in order"
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_shower_of_interrupts_ends_a_node_in_order(threads: int, tmp_path: Path) -> None:
+    """A terminal, the launch system and the clean-up of a launcher each send one, at any moment of the node's end."""
+    mark = tmp_path / "mark"
+    node = NODE.replace("run_node(Tested, [])", f"run_node(Tested, [], {threads})")
+    command = [sys.executable, "-c", node, str(mark)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=_heed_signals) as process:
+        try:
+            assert process.stdout.readline() == b"ready\n"
+            deadline = time.monotonic() + 60.0
+            while process.poll() is None and time.monotonic() < deadline:
+                process.send_signal(signal.SIGINT)
+                with suppress(subprocess.TimeoutExpired):
+                    process.wait(0.001)
+            assert process.wait(60.0) == 0
+        finally:
+            process.kill()
+        assert process.stderr.read() == b""
+    assert mark.read_text() == "in order"
+
+
+def test_an_interrupt_ends_the_making_of_a_node_in_order() -> None:
+    slow = "import sys\nfrom udg_description.ros.spin import run_node\n"
+    slow += "def make():\n    print('making', flush=True)\n    input()\n    raise AssertionError\n"
+    command = [sys.executable, "-c", slow + "sys.exit(run_node(make, []))"]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, preexec_fn=_heed_signals) as process:
+        try:
+            assert process.stdout.readline() == b"making\n"
+            process.send_signal(signal.SIGINT)
+            assert process.wait(60.0) == 0
+        finally:
+            process.kill()
+        assert process.stderr.read() == b""
 
 
 def test_a_node_ends_in_order_when_its_launcher_is_killed(tmp_path: Path) -> None:

@@ -6,7 +6,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -409,8 +408,7 @@ def _device_line(status: DeviceStatus, values: dict[str, object]) -> Status:
 def main() -> None:
     """Run the control node of the real robot."""
     sys.setswitchinterval(SWITCH_S)
-    with suppress(KeyboardInterrupt):
-        sys.exit(run_node(RobotNode, threads=THREADS))
+    sys.exit(run_node(RobotNode, threads=THREADS))
 
 
 if __name__ == "__main__":

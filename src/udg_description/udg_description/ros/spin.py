@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from types import FrameType
 
 import rclpy
 import rclpy.utilities
@@ -30,11 +31,13 @@ def run_node(
     `threads` > 1 spins callback groups side by side. A UdgError, when the node is made or while it runs, is printed as
     one line `error: ...` and gives code 2. A process under nohup outlives its terminal and whoever started it.
     """
-    with _ending_with_launcher():
-        return _run_node(make_node, args, threads)
+    with _one_interrupt() as interrupt, _ending_with_launcher():
+        return _run_node(make_node, args, threads, interrupt)
 
 
-def _run_node(make_node: Callable[[], Node | Sequence[Node]], args: Sequence[str] | None, threads: int) -> int:
+def _run_node(
+    make_node: Callable[[], Node | Sequence[Node]], args: Sequence[str] | None, threads: int, interrupt: _Interrupt
+) -> int:
     try:
         prepare_environment()
     except UdgError as error:
@@ -48,7 +51,8 @@ def _run_node(make_node: Callable[[], Node | Sequence[Node]], args: Sequence[str
         nodes = [made] if isinstance(made, Node) else made
         for node in nodes:
             executor.add_node(node)
-        executor.spin()
+        interrupt.raises = False
+        executor.spin()  # ends by itself: rclpy's own handler shuts its context down
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
     except UdgError as error:
@@ -58,12 +62,45 @@ def _run_node(make_node: Callable[[], Node | Sequence[Node]], args: Sequence[str
         if rclpy.ok():
             raise  # else: SIGINT came between the waiting and the taking of a message, which rclpy does not expect
     finally:
-        with _undisturbed():
-            executor.shutdown()
-            for node in nodes:
-                node.destroy_node()
-            rclpy.utilities.try_shutdown()
+        interrupt.raises = False
+        executor.shutdown()
+        for node in nodes:
+            node.destroy_node()
+        rclpy.utilities.try_shutdown()
     return 0
+
+
+class _Interrupt:
+    """Handler of SIGINT: raises KeyboardInterrupt at most once, and not at all when `raises` is false.
+
+    A terminal, the launch system and a launcher's clean-up each send a SIGINT. Python's own handler would raise in
+    whatever line runs when the second one comes, in the clean-up most of all.
+    """
+
+    def __init__(self) -> None:
+        self.raises = True
+        self.came = False
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        self.came = True
+        if self.raises:
+            self.raises = False
+            raise KeyboardInterrupt
+
+
+@contextmanager
+def _one_interrupt() -> Iterator[_Interrupt]:
+    """Take SIGINT by an `_Interrupt` while the block runs; once one has come, ignore the rest: the process is ending."""
+    interrupt = _Interrupt()
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    if not in_main_thread or signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        yield interrupt
+        return
+    before = signal.signal(signal.SIGINT, interrupt)
+    try:
+        yield interrupt
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_IGN if interrupt.came else before)
 
 
 @contextmanager
@@ -91,23 +128,9 @@ def _ending_with_launcher() -> Iterator[None]:
     try:
         yield
     finally:
-        with _undisturbed():
-            ended.set()
-            thread.join()
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-@contextmanager
-def _undisturbed() -> Iterator[None]:
-    """Ignore SIGINT: a terminal and the launch system both send one, and the second must not end the clean-up."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
+        ended.set()
+        thread.join()
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 class BackgroundSpin:
