@@ -90,7 +90,7 @@ class _Interrupt:
 
 @contextmanager
 def _one_interrupt() -> Iterator[_Interrupt]:
-    """Take SIGINT by an `_Interrupt` while the block runs; once one has come, ignore the rest: the process is ending."""
+    """Take SIGINT by an `_Interrupt` while the block runs; once one has come, ignore the rest: the end is under way."""
     interrupt = _Interrupt()
     in_main_thread = threading.current_thread() is threading.main_thread()
     if not in_main_thread or signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
