@@ -18,7 +18,7 @@ from udg_policy.frames.frame_store import FrameStore, frames_of
 from udg_policy.inference.engine import PolicyEngine
 from udg_policy.network.checkpoint import load_checkpoint
 from udg_policy.parallel import Parallel
-from udg_policy.training.train import Run, run_command, split_views, train
+from udg_policy.training.train import Run, check_start, run_command, split_views, train
 
 
 def config_of(**changes: object) -> PolicyConfig:
@@ -72,6 +72,49 @@ def test_a_state_of_before_an_option_is_resumed(store: FrameStore, tmp_path: Pat
     del header["config"]["decoder"]["head_settings"]
     save_file(load_file(path), path, {"train": json.dumps(header)})
     assert len(train(store.config, store, run_of(tmp_path, resume=True))) == 2
+
+
+def test_a_checkpoint_is_trained_further(store: FrameStore, tmp_path: Path) -> None:
+    train(store.config, store, run_of(tmp_path / "first", data_hash="a"))
+    start = load_checkpoint(tmp_path / "first")
+    still = dataclasses.replace(
+        store.config, train=dataclasses.replace(store.config.train, learning_rate=0.0, learning_rate_final=0.0)
+    )
+    other = frames_of([make_episode(i, steps=5) for i in range(4, 8)], still)
+    train(still, other, run_of(tmp_path / "still", start=start))
+    same = load_checkpoint(tmp_path / "still")
+    assert all(torch.allclose(same.weights[name], start.weights[name], atol=1e-6) for name in start.weights)
+    assert np.array_equal(same.bounds.lower, start.bounds.lower)
+    assert set(same.train_objects) >= set(start.train_objects)
+    assert [one["data_hash"] for one in same.figures["from"]] == ["a"]
+    config = dataclasses.replace(store.config, train=dataclasses.replace(still.train, learning_rate=0.01))
+    other = frames_of([make_episode(i, steps=5) for i in range(4, 8)], config)
+    whole = train(config, other, run_of(tmp_path / "whole", start=start))
+    first = train(config, other, run_of(tmp_path / "parts", start=start, stop_at_step=2))
+    assert first + train(config, other, run_of(tmp_path / "parts", start=start, resume=True)) == whole
+    with pytest.raises(CheckpointError, match="another start"):
+        train(config, other, run_of(tmp_path / "parts", resume=True))
+
+
+def test_objects_of_an_earlier_training_are_not_validated_on() -> None:
+    config = config_of(validation_split="object", validation_share=0.5)
+    names = [f"object_{i}" for i in range(4)]
+    episodes = [make_episode(i, steps=3) for i in range(4)]
+    named = [
+        dataclasses.replace(one, meta={**one.meta, "object": name}) for one, name in zip(episodes, names, strict=True)
+    ]
+    store = frames_of(named, config)
+    known = names[:3]
+    for seed in range(5):
+        assert split_views(store, seed, known).train_objects == tuple(known)
+        assert split_views(store, seed, names).train_objects == tuple(names)
+
+
+def test_a_checkpoint_with_another_network_is_refused(store: FrameStore, tmp_path: Path) -> None:
+    train(store.config, store, run_of(tmp_path))
+    other = dataclasses.replace(store.config, decoder=dataclasses.replace(store.config.decoder, width=64))
+    with pytest.raises(ConfigError, match=r"another network: decoder.width was 32, is 64"):
+        check_start(load_checkpoint(tmp_path), other)
 
 
 def test_ten_episodes_are_overfitted(tmp_path: Path) -> None:

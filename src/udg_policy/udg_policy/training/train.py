@@ -8,12 +8,13 @@ from __future__ import annotations
 import argparse
 import ctypes
 import dataclasses
+import hashlib
 import json
 import math
 import os
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -31,7 +32,14 @@ from udg_policy.errors import CheckpointError, ConfigError
 from udg_policy.frames.frame_store import Batch, FrameStore, load_frames
 from udg_policy.frames.mixing import Source, data_hash, sources
 from udg_policy.frames.sampling import ViewSampler, step_generator
-from udg_policy.network.checkpoint import DESCRIPTION_NAME, WEIGHTS_NAME, Checkpoint, git_hash, save_checkpoint
+from udg_policy.network.checkpoint import (
+    DESCRIPTION_NAME,
+    WEIGHTS_NAME,
+    Checkpoint,
+    git_hash,
+    load_checkpoint,
+    save_checkpoint,
+)
 from udg_policy.network.network import PolicyNetwork
 from udg_policy.parallel import Parallel, default_device
 from udg_policy.training.captured_step import CapturedStep
@@ -61,6 +69,7 @@ class Run:
     stop_at_step: int | None = None  # end early, as an interruption would, state saved
     split_seed: int | None = None  # of the validation split; None: seed
     validations: int = 20  # in all; the last one is at the end
+    start: Checkpoint | None = None  # its weights are trained further, within its action bounds
 
     def __post_init__(self) -> None:
         if self.minutes is not None and not self.minutes > 0.0:
@@ -77,13 +86,16 @@ class Split(NamedTuple):
     train_objects: tuple[str, ...]
 
 
-def split_views(store: FrameStore, seed: int) -> Split:
-    """Split by episode or by object; the same seed gives the same split."""
+def split_views(store: FrameStore, seed: int, known: Container[str] = ()) -> Split:
+    """Split by episode or by object; the same seed gives the same split.
+
+    Objects that are `known`, from an earlier training, are no measure of what is new: they are not validated on.
+    """
     train = store.config.train
     objects = store.object_of_episode
     names = sorted(set(objects)) if train.validation_split == "object" else list(range(len(objects)))
-    order = np.random.default_rng(seed).permutation(len(names))
-    held_out = {names[i] for i in order[: int(round(train.validation_share * len(names)))]}
+    order = [names[i] for i in np.random.default_rng(seed).permutation(len(names)) if names[i] not in known]
+    held_out = set(order[: int(round(train.validation_share * len(names)))])
     held = [(objects[i] if train.validation_split == "object" else i) in held_out for i in range(len(objects))]
     mask = torch.tensor(held)
     episodes = torch.arange(len(objects))
@@ -101,15 +113,19 @@ class Trainer:
         self.config, self.store, self.run, self.parallel = config, store, run, parallel
         if config.train.batch % parallel.size != 0:
             raise ConfigError(f"train.batch: {config.train.batch}, must be a multiple of the {parallel.size} processes")
-        self.split = split_views(store, run.seed if run.split_seed is None else run.split_seed)
+        known = () if run.start is None else run.start.train_objects
+        self.split = split_views(store, run.seed if run.split_seed is None else run.split_seed, known)
         self.sampler = ViewSampler(self.split.train, config.train.batch, run.seed, store.weights(self.split.train))
-        self.bounds = store.bounds(self.split.train)
+        self.bounds = store.bounds(self.split.train) if run.start is None else run.start.bounds
         self.device = torch.device(parallel.device)
         self.weights = l1_weights(config, self.bounds).to(self.device)
         torch.manual_seed(run.seed)
         self.network = PolicyNetwork(config)
-        some = self.split.train[:: max(1, len(self.split.train) // _MEAN_VIEWS)]
-        self.network.start_from(self.bounds.normalise(store.actions(some)).clamp(-1.0, 1.0).mean(dim=(0, 1)))
+        if run.start is None:
+            some = self.split.train[:: max(1, len(self.split.train) // _MEAN_VIEWS)]
+            self.network.start_from(self.bounds.normalise(store.actions(some)).clamp(-1.0, 1.0).mean(dim=(0, 1)))
+        else:
+            self.network.load_state_dict(run.start.network().state_dict())
         self.network.to(self.device)
         self.flat = FlatParameters(self.network)
         train = config.train
@@ -287,6 +303,7 @@ class Trainer:
             "split_seed": self.run.split_seed,
             "data_hash": self.run.data_hash,
             "config": to_dict(self.config),
+            "start": start_hash(self.run.start),
         }
         data = save_tensors(
             {k: v.detach().cpu().clone().contiguous() for k, v in self._tensors().items()},
@@ -324,33 +341,61 @@ class Trainer:
 
     def checkpoint(self, figures: dict[str, Any]) -> Checkpoint:
         """The averaged weights as a checkpoint."""
+        earlier = () if self.run.start is None else self.run.start.train_objects
         return Checkpoint(
             config=self.config,
             bounds=self.bounds,
             weights={k: v.detach().cpu().clone() for k, v in self.average.items()},
             data_hash=self.run.data_hash,
             git_hash=git_hash(),
-            train_objects=self.split.train_objects,
+            train_objects=tuple(sorted({*self.split.train_objects, *earlier})),
             figures=figures,
         )
 
     def save(self, validation: dict[str, float], samples_per_s: float) -> None:
         """Write the state for --resume and the checkpoint, with its figures."""
         self.save_state()
-        save_checkpoint(
-            self.run.out,
-            self.checkpoint(
-                {
-                    "validation": {k: round(v, 5) for k, v in validation.items()},
-                    "steps": self.step,
-                    "minutes": round(self.elapsed_s / 60.0, 2),
-                    "samples_per_s": round(samples_per_s, 1),
-                    "frames": self.store.n_frames,
-                    "episodes": len(self.store.object_of_episode),
-                    "seed": self.run.seed,
-                }
-            ),
-        )
+        figures: dict[str, Any] = {
+            "validation": {k: round(v, 5) for k, v in validation.items()},
+            "steps": self.step,
+            "minutes": round(self.elapsed_s / 60.0, 2),
+            "samples_per_s": round(samples_per_s, 1),
+            "frames": self.store.n_frames,
+            "episodes": len(self.store.object_of_episode),
+            "seed": self.run.seed,
+        }
+        if self.run.start is not None:
+            figures["from"] = earlier_trainings(self.run.start)
+        save_checkpoint(self.run.out, self.checkpoint(figures))
+
+
+def earlier_trainings(start: Checkpoint) -> list[dict[str, Any]]:
+    """What a checkpoint that is trained further has behind it, the first training first."""
+    figures: dict[str, Any] = {
+        key: start.figures[key] for key in ("steps", "frames", "episodes", "seed") if key in start.figures
+    }
+    this = {"weights": start_hash(start), "data_hash": start.data_hash, "git_hash": start.git_hash, **figures}
+    return [*start.figures.get("from", []), this]
+
+
+def start_hash(start: Checkpoint | None) -> str:
+    """Of the weights that a training starts from; empty if it starts from none."""
+    if start is None:
+        return ""
+    weights = {name: start.weights[name].contiguous() for name in sorted(start.weights)}
+    return hashlib.sha256(save_tensors(weights)).hexdigest()
+
+
+def check_start(start: Checkpoint, config: PolicyConfig) -> None:
+    """ConfigError if the checkpoint's network is not the one that is to be trained."""
+    before, now = to_dict(start.config), to_dict(config)
+    for key in ("action_space", "observation", "encoder", "decoder"):
+        if before[key] != now[key]:
+            raise ConfigError(
+                "--from: the checkpoint has another network"
+                + _first_difference(before[key], now[key], key)
+                + "; give its settings by --preset and --config"
+            )
 
 
 def read_state_header(run: Run, config: PolicyConfig) -> dict[str, Any]:
@@ -363,12 +408,14 @@ def read_state_header(run: Run, config: PolicyConfig) -> dict[str, Any]:
             header = json.loads(file.metadata()["train"])
     except (SafetensorError, KeyError, TypeError, json.JSONDecodeError, OSError) as error:
         raise CheckpointError(f"{path}: not a readable training state: {error}") from error
-    same = {
+    same: dict[str, object] = {
         "seed": run.seed,
         "split_seed": run.split_seed,
         "data_hash": run.data_hash,
         "config": json.loads(json.dumps(to_dict(config))),
+        "start": start_hash(run.start),
     }
+    header.setdefault("start", "")
     header["config"] = _with_defaults(header.get("config"))
     for key, value in same.items():
         if header.get(key) != value:
@@ -504,6 +551,13 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--out", type=user_path, required=True, help="folder for checkpoint, state and logs")
     parser.add_argument("--preset", default="edge", help=f"one of {', '.join(preset_names())}")
     parser.add_argument("--config", type=user_path, help="YAML that overrides the preset")
+    parser.add_argument(
+        "--from",
+        dest="start",
+        type=user_path,
+        help="checkpoint whose weights are trained further, on these data, with a new learning-rate schedule; "
+        "give it again with --resume",
+    )
     parser.add_argument("--minutes", type=float, help="budget of wall time; default: the preset's number of steps")
     parser.add_argument("--steps", type=int, help="number of steps, where no minutes are given")
     parser.add_argument("--seed", type=int, default=0)
@@ -550,7 +604,10 @@ def run_command(argv: Sequence[str] | None = None) -> int:
         minutes=arguments.minutes,
         resume=arguments.resume,
         data_hash=data_hash(data),
+        start=None if arguments.start is None else load_checkpoint(arguments.start),
     )
+    if run.start is not None:
+        check_start(run.start, config)
     run = _prepare_out(run, config, arguments.force, arguments.steps is not None)
     device = default_device()
     processes = max(1, arguments.processes or (2 if device == "cpu" else 1))
