@@ -19,6 +19,7 @@ from tqdm import tqdm
 
 from udg_datagen.demonstrations.attempt import AttemptConfig, Attempter, Stopwatch
 from udg_datagen.demonstrations.demonstration import UNPLANNED, Rejected
+from udg_datagen.demonstrations.learner_noise import noise_of
 from udg_datagen.demonstrations.tasks import Made, Preparation, Task, mesh_digest, tasks_of
 from udg_datagen.workers import Outcome, Pool, open_pool
 from udg_description.cache import say_if_not_writable
@@ -28,6 +29,7 @@ from udg_description.settings import add_config, configured
 from udg_policy.episodes.dataset import Episode, EpisodeWriter
 from udg_policy.episodes.episode_file import encode_episode, verify
 from udg_policy.errors import DatasetError
+from udg_policy.network.checkpoint import load_checkpoint
 from udg_sim.objects.library import SIZES, ObjectLibrary
 from udg_sim.objects.selection import HELP, select
 
@@ -396,6 +398,11 @@ def build_parser() -> argparse.ArgumentParser:
     add_config(parser, AttemptConfig(), "{friction: [0.4, 1.0], demo: {hold_s: 1.0}}")
     parser.add_argument("--noisy-share", type=float, help="attempts with noise on the executed command (default: 0.5)")
     parser.add_argument(
+        "--noise-of",
+        type=user_path,
+        help="checkpoint whose validation errors set the size of that noise (default: the settings' own)",
+    )
+    parser.add_argument(
         "--poses", type=int, help="resting poses used of each object, the likeliest (default: all, as in the trials)"
     )
     parser.add_argument(
@@ -413,10 +420,13 @@ def make_pool(config: AttemptConfig, workers: int | None, timeout_s: float) -> P
 
 
 def settings(options: argparse.Namespace) -> AttemptConfig:
-    """What is attempted: the defaults, then the file, then the options."""
+    """What is attempted: the defaults, then the file, then the options, then the noise of a checkpoint."""
     config = configured(options.config, AttemptConfig(), "demos")
     given = {name: getattr(options, name) for name in ("noisy_share", "poses", "expert")}
-    return replace(config, **{name: value for name, value in given.items() if value is not None})
+    config = replace(config, **{name: value for name, value in given.items() if value is not None})
+    if options.noise_of is None:
+        return config
+    return noise_of(config, load_checkpoint(options.noise_of).figures.get("validation", {}))
 
 
 def run(arguments: Sequence[str] | None = None) -> None:
