@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +11,15 @@ import pytest
 import udg_policy
 from udg_datagen.demonstrations import corrections
 from udg_datagen.demonstrations.attempt import AttemptConfig, Stopwatch
-from udg_datagen.demonstrations.corrections import CorrectionConfig, CorrectionTask, Corrector, correction_tasks, run
-from udg_datagen.demonstrations.demonstration import DemoConfig, DemoPlanner, Plan
+from udg_datagen.demonstrations.corrections import (
+    CorrectionConfig,
+    CorrectionTask,
+    Corrector,
+    Watcher,
+    correction_tasks,
+    run,
+)
+from udg_datagen.demonstrations.demonstration import DemoConfig, DemoPlanner, Plan, Rejected
 from udg_datagen.demonstrations.demos import FactoryError
 from udg_datagen.expert.choice import Choice
 from udg_datagen.expert.spread import spread_choices
@@ -178,8 +186,32 @@ def test_take_overs_are_spread_over_the_scenes_and_follow_from_the_seed(tmp_path
 def test_settings_that_make_no_sense_are_named() -> None:
     with pytest.raises(FactoryError, match="near_share is 1.5, valid: 0 to 1"):
         CorrectionConfig(near_share=1.5)
-    with pytest.raises(FactoryError, match="steps and limit_steps at least 1"):
+    with pytest.raises(FactoryError, match="failed_share is -0.1, valid: 0 to 1"):
+        CorrectionConfig(failed_share=-0.1)
+    with pytest.raises(FactoryError, match="stalled_steps at least 1"):
         CorrectionConfig(steps=0)
+
+
+def watched(choice: Choice, places: list[np.ndarray], raised_m: float = 0.0) -> Watcher:
+    watcher = Watcher(CorrectionConfig(stalled_steps=3), choice)
+    for q in places:
+        watcher.look(q, raised_m)
+    return watcher
+
+
+def test_a_hand_that_leaves_its_grasp_without_the_object_has_failed(choice: Choice) -> None:
+    there_and_back = [HOME_Q, on_the_way(choice, 0.5), on_the_way(choice, 1.0), HOME_Q]
+    assert watched(choice, there_and_back).failed
+    assert not watched(choice, there_and_back[:3]).failed and watched(choice, there_and_back[:3]).came_near
+    with_object = watched(choice, there_and_back, raised_m=0.1)
+    assert with_object.lifted and not with_object.failed
+    assert not watched(choice, [HOME_Q, on_the_way(choice, 0.0)]).failed
+
+
+def test_a_robot_that_stands_has_failed(choice: Choice) -> None:
+    assert not watched(choice, 3 * [HOME_Q]).failed
+    assert watched(choice, 4 * [HOME_Q]).failed
+    assert not watched(choice, [HOME_Q + 0.02 * k for k in range(8)]).failed
 
 
 @pytest.fixture(scope="module")
@@ -191,7 +223,9 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 def test_a_correction_begins_where_the_policy_has_come_to_and_lifts(cache: Path) -> None:
-    config = CorrectionConfig(attempt=AttemptConfig(noisy_share=0.0), policy="abc", near_share=0.0, steps=3)
+    config = CorrectionConfig(
+        attempt=AttemptConfig(noisy_share=0.0), policy="abc", failed_share=0.0, near_share=0.0, steps=3
+    )
     task = CorrectionTask("cube_60", 0, draw=1)
     checkpoint = random_checkpoint(preset("debug"))
     episode = Corrector(config, checkpoint).correct(task, Stopwatch())
@@ -204,6 +238,19 @@ def test_a_correction_begins_where_the_policy_has_come_to_and_lifts(cache: Path)
     assert np.abs(episode.q[0] - demonstration.q[0]).max() > 0.01
     again = Corrector(config, checkpoint).correct(task, Stopwatch())
     assert (again.cloud_xyz == episode.cloud_xyz).all() and (again.target == episode.target).all()
+
+
+def test_a_policy_that_has_failed_is_corrected(cache: Path) -> None:
+    """Whatever stands still has failed; here any robot does, after one step."""
+    config = CorrectionConfig(
+        attempt=AttemptConfig(noisy_share=0.0), failed_share=1.0, stalled_steps=1, stalled_rad=10.0, near_steps=2
+    )
+    task = CorrectionTask("cube_60", 0, draw=1)
+    episode = Corrector(config, random_checkpoint(preset("debug"))).correct(task, Stopwatch())
+    assert episode.meta["correction"]["moment"] == "failed" and 1 <= episode.meta["correction"]["steps"] <= 4
+    never = replace(config, stalled_rad=0.0, failed_limit_steps=2)
+    with pytest.raises(Rejected, match="not_needed"):
+        Corrector(never, random_checkpoint(preset("debug"))).correct(task, Stopwatch())
 
 
 @pytest.mark.slow

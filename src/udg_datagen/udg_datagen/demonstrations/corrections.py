@@ -2,10 +2,10 @@
 
     make corrections CHECKPOINT=out/train DATA=out/demos OUT=out/corrections EPISODES=500 WORKERS=2
 
-The policy acts in the scene of a demonstration, as in `make trials`. At a random moment the expert takes over: straight
-from there to the grasp that it has chosen for that scene, then it closes, squeezes, lifts. What the expert does is
-executed and recorded; it is kept only if the object is lifted. The policy's own steps are not recorded: they have no
-label.
+The policy acts in the scene of a demonstration, as in `make trials`. At a random moment, or when the policy has failed,
+the expert takes over: straight from there to the grasp that it has chosen for that scene, then it closes, squeezes,
+lifts. What the expert does is executed and recorded; it is kept only if the object is lifted. The policy's own steps
+are not recorded: they have no label.
 """
 
 from __future__ import annotations
@@ -13,14 +13,17 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from enum import Enum
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
+from udg_control.follower import FollowerConfig
+from udg_control.margins import margin_keeper
 from udg_datagen.demonstrations.attempt import AttemptConfig, Attempter, Scene, Stopwatch, task_rng
 from udg_datagen.demonstrations.demonstration import Rejected
 from udg_datagen.demonstrations.demos import FactoryError, account_of, check_counts, make_dataset
@@ -32,14 +35,16 @@ from udg_description.arm_kinematics import hand_pose
 from udg_description.errors import cli
 from udg_description.files import user_path
 from udg_description.layout import part_indices
+from udg_description.limits import joint_limits
 from udg_description.settings import add_config, configured
+from udg_description.transforms import rotation_angle
 from udg_policy.episodes.dataset import Episode, EpisodeDataset
 from udg_policy.inference.engine import PolicyEngine
 from udg_policy.inference.player import ChunkPlayer
 from udg_policy.network.checkpoint import WEIGHTS_NAME, Checkpoint, load_checkpoint
 
 NOT_NEEDED = "not_needed"
-"""Result of an attempt in which the policy had lifted the object before the expert's turn."""
+"""Result of an attempt in which the policy had lifted the object, or had not failed, before the expert's turn."""
 _DRAW_SEED = 1_000_003
 _SETTINGS_NAME = "factory.json"
 
@@ -50,18 +55,36 @@ class CorrectionConfig:
 
     attempt: AttemptConfig = field(default_factory=AttemptConfig)
     policy: str = ""  # SHA-256 of its weights
-    near_share: float = 0.6  # of the attempts: taken over near the grasp, the others at any moment
+    failed_share: float = 0.3  # of the attempts: taken over when the policy has failed
+    near_share: float = 0.6  # of the other attempts: taken over near the grasp, the rest at any moment
     near_m: float = 0.1  # of a hand from its grasp
     near_steps: int = 10  # at most, after a hand has come near
     steps: int = 20  # at most, of the others
     limit_steps: int = 40  # at most, for a hand to come near
+    failed_limit_steps: int = 70  # at most, for the policy to fail
     lifted_m: float = 0.03  # the object is up already
+    away_m: float = 0.06  # a hand that has been near its grasp and is so far from it has failed
+    stalled_steps: int = 8  # a robot that has stood for so long has failed
+    stalled_rad: float = 0.01
+    moved_m: float = 0.03  # an object that the failure has moved farther, or turned more, is grasped anew
+    moved_rad: float = 0.3
 
     def __post_init__(self) -> None:
-        if not 0.0 <= self.near_share <= 1.0:
-            raise FactoryError(f"near_share is {self.near_share}, valid: 0 to 1")
-        if self.near_steps < 0 or self.steps < 1 or self.limit_steps < 1:
-            raise FactoryError("near_steps must be at least 0, steps and limit_steps at least 1")
+        for name in ("near_share", "failed_share"):
+            if not 0.0 <= getattr(self, name) <= 1.0:
+                raise FactoryError(f"{name} is {getattr(self, name)}, valid: 0 to 1")
+        if self.near_steps < 0 or min(self.steps, self.limit_steps, self.failed_limit_steps, self.stalled_steps) < 1:
+            raise FactoryError(
+                "near_steps must be at least 0, steps, limit_steps, failed_limit_steps and stalled_steps at least 1"
+            )
+
+
+class Moment(Enum):
+    """When the expert takes over."""
+
+    EARLY = "early"  # after some steps
+    NEAR = "near"  # some steps after a hand has come near its grasp
+    FAILED = "failed"  # the policy has failed
 
 
 @dataclass(frozen=True)
@@ -95,21 +118,26 @@ class Corrector(Attempter):
         scene = self.place(task.object, task.seed, watch)
         choice = self._choice(scene, watch)
         rng = np.random.default_rng([task_rng(task.object, task.seed).integers(1 << 31), task.draw])
-        drive = CommandDrive(world, scene.start, gate=self._gate)
-        steps, refused = self._act(scene, choice, drive, task, rng, watch)
-        if world.T_world_object[2, 3] - scene.T_world_object[2, 3] > config.lifted_m:
+        keeper = margin_keeper(self._gate.filter.check, joint_limits(), FollowerConfig())
+        drive = CommandDrive(world, scene.start, gate=self._gate, keeper=keeper)
+        moment = _drawn(config, rng)
+        steps, refused, failed = self._act(scene, choice, drive, moment, task.noise_seed, rng, watch)
+        T_now = world.T_world_object
+        lifted = T_now[2, 3] - scene.T_world_object[2, 3] > config.lifted_m
+        if lifted or (moment is Moment.FAILED and not failed):
             raise Rejected(NOT_NEEDED, policy_steps=steps)
-        what = {
-            "sides": list(choice.reach.sides),
-            "strategy": choice.grasps.strategy,
-            "noisy": False,
-            "policy_steps": steps,
-        }
+        drive.follower.keeper = None  # the expert's commands are executed as they are recorded, or refused
+        what: dict[str, object] = {"noisy": False, "policy_steps": steps, "moment": moment.value}
         with watch.time("plan"):
-            now = self._expert.again(choice, scene.target, world.T_world_object)
-            if now is None:
-                raise Rejected("no_reach", **what)
-            plan = self._planner.plan_on(now, scene.target, world.T_world_object, world.q, task.seed)
+            now = self._expert.again(choice, scene.target, T_now)
+        if moment is Moment.FAILED and (now is None or self._has_moved(scene.T_world_object, T_now)):
+            with watch.time("grasps"):
+                now = next(self._expert.choices(scene.target, T_now), None)
+        if now is None:
+            raise Rejected("no_reach", **what)
+        what |= {"sides": list(now.reach.sides), "strategy": now.grasps.strategy}
+        with watch.time("plan"):
+            plan = self._planner.plan_on(now, scene.target, T_now, world.q, task.seed)
         if plan is None:
             raise Rejected("no_path", **what)
         try:
@@ -117,8 +145,22 @@ class Corrector(Attempter):
                 execution = execute(plan, world, config.attempt.demo, rng, self._gate, drive)
         except Rejected as rejected:
             raise Rejected(rejected.reason, **rejected.facts, **what, motion=plan.motion) from None
-        correction = {"policy": config.policy, "steps": steps, "draw": task.draw, "refused": refused}
+        correction = {
+            "policy": config.policy,
+            "steps": steps,
+            "draw": task.draw,
+            "refused": refused,
+            "moment": moment.value,
+        }
         return self.episode(scene, plan, execution, task.noise_seed, watch, seed=task.seed, correction=correction)
+
+    def _has_moved(self, T_before: np.ndarray, T_now: np.ndarray) -> bool:
+        """Whether the object lies elsewhere, or otherwise, than before the policy failed."""
+        way_m = float(np.linalg.norm(T_now[:3, 3] - T_before[:3, 3]))
+        return (
+            way_m > self._corrections.moved_m
+            or float(rotation_angle(T_before[:3, :3], T_now[:3, :3])) > self._corrections.moved_rad
+        )
 
     def _choice(self, scene: Scene, watch: Stopwatch) -> Choice:
         """The expert's grasp of the scene, from the cache where the demonstration was made with it."""
@@ -134,21 +176,26 @@ class Corrector(Attempter):
         scene: Scene,
         choice: Choice,
         drive: CommandDrive,
-        task: CorrectionTask,
+        moment: Moment,
+        noise_seed: int,
         rng: np.random.Generator,
         watch: Stopwatch,
-    ) -> tuple[int, int]:
-        """Let the policy act until the expert's turn; its steps, and how many commands the filter held back."""
+    ) -> tuple[int, int, bool]:
+        """Let the policy act until the expert's turn; its steps, commands that the filter held back, its watcher."""
         config, world = self._corrections, self._world
-        near = bool(rng.random() < config.near_share)
-        left = int(rng.integers(config.near_steps + 1) if near else rng.integers(1, config.steps + 1))
-        player, steps, refused, came_near = ChunkPlayer(), 0, 0, not near
-        scene.observer.reset(task.noise_seed)
-        while steps < config.limit_steps:
-            came_near = came_near or _distance_m(choice, world.q) < config.near_m
-            if came_near:
-                left -= 1
-                if left < 0:
+        limit = config.failed_limit_steps if moment is Moment.FAILED else config.limit_steps
+        wait = int(rng.integers(1, config.steps + 1) if moment is Moment.EARLY else rng.integers(config.near_steps + 1))
+        player, steps, refused = ChunkPlayer(), 0, 0
+        watcher = Watcher(config, choice)
+        scene.observer.reset(noise_seed)
+        while steps < limit:
+            due = moment is Moment.EARLY or (watcher.failed if moment is Moment.FAILED else watcher.came_near)
+            watcher.look(world.q, float(world.T_world_object[2, 3] - scene.T_world_object[2, 3]))
+            if watcher.lifted:
+                break
+            if due:
+                wait -= 1
+                if wait < 0:
                     break
             chunk = None
             if player.wants_chunk:
@@ -158,7 +205,37 @@ class Corrector(Attempter):
             with watch.time("execute"):
                 refused += drive.play(player.step(chunk))
             steps += 1
-        return steps, refused
+        return steps, refused, watcher.failed
+
+
+def _drawn(config: CorrectionConfig, rng: np.random.Generator) -> Moment:
+    failed, near = rng.random(2)
+    if failed < config.failed_share:
+        return Moment.FAILED
+    return Moment.NEAR if near < config.near_share else Moment.EARLY
+
+
+class Watcher:
+    """Sees whether a policy has come near its grasp, has lifted the object, or has failed."""
+
+    def __init__(self, config: CorrectionConfig, choice: Choice) -> None:
+        self._config, self._choice = config, choice
+        self._places: deque[np.ndarray] = deque(maxlen=config.stalled_steps + 1)
+        self.came_near = self.lifted = self.failed = False
+
+    def look(self, q: np.ndarray, raised_m: float) -> None:
+        """Look at the robot (36,) [rad] and how far the object has risen, once a step.
+
+        Failed: a hand that has been near its grasp is away from it again, or the robot stands; and the object is down.
+        """
+        config = self._config
+        away_m = _distance_m(self._choice, q)
+        self.came_near = self.came_near or away_m < config.near_m
+        self._places.append(q.copy())
+        stands = len(self._places) > config.stalled_steps and np.ptp(self._places, axis=0).max() < config.stalled_rad
+        self.lifted = raised_m > config.lifted_m
+        away = self.came_near and away_m > config.near_m + config.away_m
+        self.failed = self.failed or (not self.lifted and bool(stands or away))
 
 
 def _distance_m(choice: Choice, q: np.ndarray) -> float:
@@ -229,7 +306,13 @@ def build_parser() -> argparse.ArgumentParser:
         "--near-share",
         type=float,
         default=None,
-        help=f"attempts that are taken over near the grasp (default: {CorrectionConfig.near_share})",
+        help=f"of the other attempts: taken over near the grasp (default: {CorrectionConfig.near_share})",
+    )
+    parser.add_argument(
+        "--failed-share",
+        type=float,
+        default=None,
+        help=f"attempts that are taken over when the policy has failed (default: {CorrectionConfig.failed_share})",
     )
     add_config(parser, CorrectionConfig(), "{attempt: {friction: [0.4, 1.0]}}")
     parser.add_argument("--timeout", type=float, default=900.0, help="longest time for one job [s] (default: 900)")
@@ -249,8 +332,8 @@ def run(arguments: Sequence[str] | None = None) -> None:
     digest = hashlib.sha256((options.checkpoint / WEIGHTS_NAME).read_bytes()).hexdigest()[:16]
     base = CorrectionConfig(attempt=AttemptConfig(noisy_share=0.0, poses=poses_of(options.data)))
     config = replace(configured(options.config, base, "corrections"), policy=digest)
-    if options.near_share is not None:
-        config = replace(config, near_share=options.near_share)
+    given = {name: getattr(options, name) for name in ("near_share", "failed_share")}
+    config = replace(config, **{name: value for name, value in given.items() if value is not None})
     tasks = correction_tasks(EpisodeDataset(options.data), options.episodes, options.seed)
     make_dataset(
         options.out,
