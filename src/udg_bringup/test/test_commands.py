@@ -108,6 +108,26 @@ def test_what_the_pages_print_exists(page: str, kind: str, name: str, rest: str)
             assert re.search(rf"{option}\b", text), f"{page}: {kind} {name} {option}: no such option"
 
 
+def anchors(text: str) -> set[str]:
+    """The anchors of a page's headings, by GitHub's rule."""
+    headings = re.findall(r"^#+ +(.+)$", re.sub(r"```.*?```", "", text, flags=re.S), re.M)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_and_tests_that_a_page_names_exist(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    for link in re.findall(r"\]\((?!https?:)([^)\s]+)\)", re.sub(r"```.*?```", "", text, flags=re.S)):
+        path, _, anchor = link.partition("#")
+        target = page.parent / path if path else page
+        assert target.exists(), f"{page.name}: {link}: no such file"
+        if anchor:
+            assert anchor in anchors(target.read_text(encoding="utf-8")), f"{page.name}: {link}: no such heading"
+    tests = {path.name for path in ROOT.glob("src/*/test/**/test_*.py")}
+    for name in re.findall(r"`(test_\w+\.py)`", text):
+        assert name in tests, f"{page.name}: {name}: no such test"
+
+
 def test_commands_are_known_by_one_name() -> None:
     modules = [command.module for group in module.COMMANDS.values() for command in group]
     assert len(set(modules)) == len(modules) and len(commands()) == len(modules)

@@ -126,7 +126,7 @@ def running(**parameters: object) -> Iterator[tuple[Partner, ControlNode]]:
         deadline_s = time.monotonic() + DEADLINE_S
         for client in partner.clients_by_name.values():
             assert client.wait_for_service(deadline_s - time.monotonic())
-        for publisher in (partner.states_out, partner.chunks_out, partner.stop_out, control._device._publisher):
+        for publisher in (partner.states_out, partner.chunks_out, partner.stop_out, control._sim._publisher):
             wait_until(lambda p=publisher: p.get_subscription_count() > 0, DEADLINE_S, publisher.topic_name)  # type: ignore[misc]
         yield partner, control
         for spin in spins:
@@ -191,7 +191,9 @@ def test_a_chunk_that_does_not_come_is_reported_as_stale_and_the_node_goes_on() 
 def test_a_bad_chunk_releases_the_tick_is_counted_and_holds() -> None:
     with running(lockstep=True) as (partner, control):
         partner.call(topics.CONTROL_ENABLE)
-        for tick, (names, reason) in enumerate((([*JOINT_NAMES[:-1], "elbow"], "bad_chunk"), (None, "not_finite"))):
+        for tick, (names, reason) in enumerate(
+            (([*JOINT_NAMES[:-1], "elbow"], "wrong_joint_names"), (None, "not_finite"))
+        ):
             partner.send_state(HOME_Q, tick * TICK_NS)
             partner.wait(lambda: len(partner.joint_states) == tick + 1, "/joint_states")  # noqa: B023
             message = convert.chunk_to_trajectory(np.full((2, 36), np.nan), tick * TICK_NS)

@@ -1,4 +1,4 @@
-"""What control needs of a device: an arm, a hand, or the whole simulated robot. One protocol for all of them."""
+"""What robot control needs of a device, an arm or a hand: one protocol for all of them."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Fault(Enum):
     PROGRAM_STOPPED = "program_stopped"
     REMOTE_CONTROL_OFF = "remote_control_off"  # local mode: the pendant has the robot
     NOT_RUNNING = "not_running"  # powered off, booting, brakes on, backdrive
-    REBOOTED = "rebooted"  # its clock began anew
+    REBOOTED = "rebooted"  # its clock restarted
     OVER_CURRENT = "over_current"
     OVER_TEMPERATURE = "over_temperature"
     BUS_ERROR = "bus_error"  # CRC and framing errors that do not pass
@@ -50,8 +50,8 @@ class Fault(Enum):
 class DeviceState:
     """Measured joints of a device.
 
-    `stamp_ns` is when they were measured: time.monotonic_ns() of this host for real devices (the same clock in all
-    processes), simulated time for the simulation. It must stand still when no fresh measurement comes.
+    `stamp_ns` is when they were measured: time.monotonic_ns() of this host for devices (the same clock in all
+    processes), simulated time for the simulation. It must not advance unless a fresh measurement arrives.
     """
 
     q: np.ndarray  # (n,) [rad]
@@ -85,7 +85,7 @@ class Device(Protocol):
     """
 
     name: str  # for people: "left arm (UR5e at 192.168.1.101)"
-    part: str  # which joints, by the layout's name of the part: "left_arm", "left_hand", ..., "all"
+    part: str  # which joints, by the layout's name of the part: "left_arm", "left_hand", ...
 
     def connect(self) -> None:
         """Open the device and measure, without motion. Raises DeviceError naming it. Then Phase.STOPPED."""

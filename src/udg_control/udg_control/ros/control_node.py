@@ -1,4 +1,4 @@
-"""The control node: connects the devices' states and the policy's chunks with the controller."""
+"""The control node of the simulation: answers each state from the sim; paced by simulated time. See `robot_node`."""
 
 from __future__ import annotations
 
@@ -19,11 +19,10 @@ from udg_control.controller import Controller, ControllerConfig, Cycle
 from udg_control.device import DeviceState
 from udg_control.errors import RefusedError
 from udg_control.ros.emergency_stop import EmergencyStop
-from udg_control.ros.sim_device import SimDevice
+from udg_control.ros.received_chunk import read_chunk
+from udg_control.ros.sim_topics import SimTopics
 from udg_control.safety import Reason
 from udg_control.states import Mode
-from udg_control.streams import Source
-from udg_description.errors import UdgError
 from udg_description.limits import joint_limits
 from udg_description.ros import convert, topics
 from udg_description.ros.diagnostics import Diagnostics, Level, Status
@@ -62,7 +61,7 @@ class ControlNode(Node):
         self._rejected: Counter[str] = Counter()  # since the last request, by reason
 
         self._joint_states = topics.publish(self, topics.JOINT_STATES)
-        self._device = SimDevice(self, self._on_state, self._on_bad_state)
+        self._sim = SimTopics(self, self._on_state, self._on_bad_state)
         subscribe_apart(self, topics.ACTION_CHUNK, self._on_chunk, depth=CHUNKS_WAITING)
         self._stop = EmergencyStop(self, self._emergency_stop, self.controller.release_stop)
         self._serve(topics.CONTROL_ENABLE, self.controller.enable)
@@ -99,18 +98,15 @@ class ControlNode(Node):
 
     def _on_chunk(self, message: JointTrajectory, publisher: int) -> None:
         self._chunk_monitor.tick()
-        run = message.header.frame_id
-        source = Source(run) if run else Source(publisher=publisher)
-        stamp_ns = convert.stamp_to_ns(message.header.stamp)
-        try:
-            chunk = convert.trajectory_to_chunk(message, self.config.controller.follower.step_s)
-        except UdgError as error:
-            self.controller.reject_chunk(Reason.BAD_CHUNK, str(error), stamp_ns, source)
-            self._warn(f"{topics.ACTION_CHUNK.name}: {error}; holding")
-            if self._waiting is not None and self._waiting.stamp_ns == stamp_ns:
+        chunk = read_chunk(message, publisher, self.config.controller.follower.step_s)
+        if chunk.points is None:
+            assert chunk.reason is not None
+            self.controller.reject_chunk(chunk.reason, chunk.detail, chunk.stamp_ns, chunk.source)
+            self._warn(f"{topics.ACTION_CHUNK.name}: {chunk.detail}; holding")
+            if self._waiting is not None and self._waiting.stamp_ns == chunk.stamp_ns:
                 self._command(self._waiting)
             return
-        self.controller.set_chunk(chunk, stamp_ns, source=source)
+        self.controller.set_chunk(chunk.points, chunk.stamp_ns, source=chunk.source)
         if self._waiting is not None and not self.controller.wants_chunk(self._waiting.stamp_ns):
             self._command(self._waiting)
 
@@ -141,7 +137,7 @@ class ControlNode(Node):
 
     def _send(self, cycle: Cycle, stamp_ns: int) -> None:
         if cycle.command is not None:
-            self._device.write(cycle.command, stamp_ns)
+            self._sim.write(cycle.command, stamp_ns)
         self._last_cycle = cycle
         reason = cycle.report.reason
         if reason not in (None, Reason.DISABLED, Reason.EMERGENCY_STOP):
@@ -183,8 +179,7 @@ class ControlNode(Node):
         moving = self.controller.mode in (Mode.FOLLOWING, Mode.HOMING)
         if silent and moving and not self.config.lockstep:
             self._warn(f"no {topics.SIM_JOINT_STATES.name} for {self.config.state_deadline_s} s; stopped")
-            self.controller.miss_state()
-            self._device.stop()
+            self.controller.miss_state()  # the simulated robot holds its last command
 
     def _status(self) -> Status:
         mode = self.controller.mode

@@ -26,10 +26,11 @@ from udg_control.robot import Robot
 from udg_control.robot_loop import Arming, RobotLoop, RobotLoopConfig
 from udg_control.ros.control_markers import control_markers
 from udg_control.ros.emergency_stop import EmergencyStop
+from udg_control.ros.received_chunk import read_chunk
 from udg_control.ros.tactile import tactile_messages
 from udg_control.safety import Reason
 from udg_control.states import Mode
-from udg_control.streams import Source, Streams
+from udg_control.streams import Streams
 from udg_control.timing import LoopTimer
 from udg_control.worker import ask_for_real_time
 from udg_description.errors import UdgError
@@ -190,7 +191,7 @@ class RobotNode(SteadyLifecycleNode):
             self.get_logger().warning("no permission for real-time priority (docs/first_day.md); going on without")
 
     def _watch_clock(self, loop: RobotLoop) -> None:
-        """Let the loop compare the clocks, unless this thread was put aside between the two readings."""
+        """Let the loop compare the clocks, unless this thread was pre-empted between the two readings."""
         before_ns = time.monotonic_ns()
         host_ns = time.time_ns()
         after_ns = time.monotonic_ns()
@@ -233,25 +234,18 @@ class RobotNode(SteadyLifecycleNode):
 
     def _on_chunk(self, message: JointTrajectory, publisher: int) -> None:
         self._chunk_monitor.tick()
-        run = message.header.frame_id
-        source = Source(run) if run else Source(publisher=publisher)
-        sent_ns = convert.stamp_to_ns(message.header.stamp)
-        try:
-            chunk = convert.trajectory_to_chunk(message, self.config.controller.follower.step_s)
-            reason, detail = None, ""
-        except convert.JointNamesError as error:
-            reason, detail = Reason.JOINT_NAMES, str(error)
-        except UdgError as error:
-            reason, detail = Reason.BAD_CHUNK, str(error)
+        chunk = read_chunk(message, publisher, self.config.controller.follower.step_s)
+        source, sent_ns = chunk.source, chunk.stamp_ns
         with self._lock:
             if self._loop is None or not self._cycling:
-                self._streams.take(source, sent_ns, empty=not message.points)
+                self._streams.take(source, sent_ns, empty=chunk.empty)
                 return
             controller, stamp_ns = self._loop.controller, self._loop.to_monotonic_ns(sent_ns)
-            if reason is not None:
-                controller.reject_chunk(reason, detail, stamp_ns, source, sent_ns)
+            if chunk.points is None:
+                assert chunk.reason is not None
+                controller.reject_chunk(chunk.reason, chunk.detail, stamp_ns, source, sent_ns)
             else:
-                controller.set_chunk(chunk, stamp_ns, source=source, sent_ns=sent_ns)
+                controller.set_chunk(chunk.points, stamp_ns, source=source, sent_ns=sent_ns)
 
     def _on_heartbeat(self, message: String) -> None:
         with self._lock:

@@ -1,4 +1,4 @@
-"""The simulated robot as a device: all 36 joints over two topics."""
+"""The simulated robot on the wire: all 36 joints over two topics. Not a `Device`: it has no phases, faults or stop."""
 
 from __future__ import annotations
 
@@ -13,17 +13,14 @@ from udg_description.errors import UdgError
 from udg_description.ros import convert, topics
 
 
-class SimDevice:
-    """Device whose state arrives on /sim/joint_states and whose commands leave on /sim/joint_command."""
-
-    part = "all"
+class SimTopics:
+    """Passes on states from /sim/joint_states and publishes commands on /sim/joint_command."""
 
     def __init__(
         self, node: Node, on_state: Callable[[DeviceState], None], on_bad_state: Callable[[str, int], None]
     ) -> None:
         """`on_state` is called with each state, `on_bad_state` with what is wrong with one and its stamp [ns]."""
         self._on_state, self._on_bad_state = on_state, on_bad_state
-        self._state: DeviceState | None = None
         self._publisher = topics.publish(node, topics.SIM_JOINT_COMMAND)
         topics.subscribe(node, topics.SIM_JOINT_STATES, self._receive)
 
@@ -38,16 +35,8 @@ class SimDevice:
         except UdgError as error:
             self._on_bad_state(str(error), stamp_ns)
             return
-        self._state = state
         self._on_state(state)
-
-    def read(self) -> DeviceState | None:
-        """Return the newest measured state (36 joints), None before the first."""
-        return self._state
 
     def write(self, q_command: np.ndarray, stamp_ns: int) -> None:
         """Command positions (36,) [rad] in answer to the state of `stamp_ns`."""
         self._publisher.publish(convert.q_to_joint_state(q_command, stamp_ns))
-
-    def stop(self) -> None:
-        """Do nothing: the simulated robot holds its last command."""
