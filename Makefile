@@ -133,7 +133,7 @@ bench-control: setup  ## 500 Hz to both (emulated) arms for 60 s with all nodes 
 test: lint  ## set-up, linters and all tests: those in real time last, one by one
 	@$(ENV) exec tools/test.sh $(PYTEST_ARGS)
 
-fault-table: setup  ## play every fault ATTEMPTS times on the emulated robot: the table of docs/safety.md
+fault-table: setup  ## play every fault ATTEMPTS times on the emulated robot: the table of docs/measured/safety.md
 	@$(ENV) exec udg fault-table --attempts $(ATTEMPTS) --markdown $(ARGS)
 
 lint: setup  ## ruff, mypy and the rules of the tree

@@ -372,7 +372,7 @@ def _times_ms(measured: Measured) -> dict[str, float]:
 
 
 def main() -> None:
-    """Play the faults; print the table of docs/safety.md, and as the last line all attempts in JSON."""
+    """Play the faults; print the table of docs/measured/safety.md; last line: all attempts as JSON."""
     cli(_main)
 
 
