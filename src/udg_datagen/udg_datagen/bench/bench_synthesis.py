@@ -122,7 +122,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--workers", type=int, default=2, help="processes")
     parser.add_argument("--out", type=user_path, default=Path("out/bench_synthesis"))
     parser.add_argument("--force", action="store_true", help="replace an earlier report in --out; else numbered")
-    parser.add_argument("--docs", type=user_path, help="page whose tables are replaced, as docs/measured/grasp_synthesis.md")
+    parser.add_argument("--docs", type=user_path, help="page whose tables are replaced (docs/measured/...)")
     parser.add_argument("--only", default=",".join(PARTS), help="parts to run")
     options = parser.parse_args(arguments)
     config = quick() if options.quick else BenchConfig()

@@ -1,7 +1,7 @@
 """The network prepared for inference: what PolicyNetwork computes in evaluation, in a fraction of the time.
 
-What makes it quick (figures: docs/measured/policy.md): BatchNorm folded into the linear layers; the first linear layer of a set
-abstraction computed once a point instead of once a neighbour; the other ones on blocks of centres that stay in the
+What makes it quick (figures: docs/measured/policy.md): BatchNorm folded into the linear layers; the first linear layer
+of a set abstraction computed once a point instead of once a neighbour; the others on blocks of centres that fit the
 cache, in bfloat16 where the processor multiplies it and the network is large enough to gain; maxima of bfloat16 taken
 as integers; keys and values of the point tokens never formed; affine parts of the layer norms folded away.
 """
