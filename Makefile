@@ -12,6 +12,7 @@ OBJECTS ?=
 SEED ?= 0
 OUT ?= out/sim
 CHECKPOINT ?=
+POLICY ?= checkpoint
 # grasps, demos, train
 OBJECT ?= cylinder_60
 STRATEGY ?= auto
@@ -46,7 +47,7 @@ PYTEST_ARGS ?=
 ATTEMPTS ?= 5
 
 # A variable that the target does not know is refused: a misspelt one would do the work for something else.
-VARS_sim := TRIALS OBJECTS OBJECT SEED OUT CHECKPOINT VIEW PORT ARGS
+VARS_sim := POLICY TRIALS OBJECTS OBJECT SEED OUT CHECKPOINT VIEW PORT ARGS
 VARS_view := OBJECT OBJECTS SEED CHECKPOINT PORT ARGS
 VARS_replay := FILE PORT VIEW ARGS
 VARS_view-picture := PORT OUT ARGS
@@ -65,7 +66,7 @@ VARS_pack := DATA CHECKPOINT PART_MB OUT ARGS
 VARS_unpack := DATA OUT
 VARS_train := DATA RUN PRESET SEED ARGS
 VARS_episode-page := EPISODE DATA CHECKPOINT OUT ARGS
-VARS_trials := CHECKPOINT OBJECTS OBJECT TRIALS SEED WORKERS ARGS
+VARS_trials := POLICY CHECKPOINT OBJECTS OBJECT TRIALS SEED WORKERS ARGS
 VARS_benchmark := PROTOCOL POLICIES RULES OBJECTS OBJECT OUT WORKERS ARGS
 VARS_agreement := OBJECTS OBJECT SCENES WORKERS OUT ARGS
 VARS_ablations := DATA OUT PRESET WORKERS ARGS
@@ -74,7 +75,13 @@ VARS_calibrate := METHOD FOLDER ARGS
 VARS_rehearse := VIEW PORT ARGS
 VARS_rviz := ARGS
 VARS_house := ARGS
-VARS_ALL := UDG_PYTHON UDG_CACHE RAY_ADDRESS ROS_DOMAIN_ID RMW_IMPLEMENTATION CUDA_VISIBLE_DEVICES SHELL
+VARS_ALL := ROBOT UDG_PYTHON UDG_CACHE RAY_ADDRESS ROS_DOMAIN_ID RMW_IMPLEMENTATION CUDA_VISIBLE_DEVICES SHELL
+
+# The robot of every target: a name of data/robots or a file; the environment takes it to all processes.
+ROBOT ?=
+ifneq ($(ROBOT),)
+export UDG_ROBOT := $(ROBOT)
+endif
 
 given = $(filter command,$(origin $(1)))
 GOALS := $(or $(MAKECMDGOALS),help)
@@ -98,6 +105,7 @@ help:  ## list the targets and their variables
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
 	@echo
 	@echo "Variables: TRIALS=10 OBJECTS=id,path.obj@0.1,held_out/quick SEED=0 OUT=out/sim CHECKPOINT=folder (sim, bench-tick)"
+	@echo "           ROBOT=ur5e_xhand (any target: a name or file.yaml, docs/any_hand.md); POLICY=checkpoint or planner (sim, trials)"
 	@echo "           OBJECT=id STRATEGY=auto SIDE=right N=100 SEED OUT=out/grasps WORKERS=1 (grasps); ARGS=--validate tries them in physics"
 	@echo "           OBJECTS=train/small:20,id SEED EPISODES=90 OUT=out/demos WORKERS=1 (demos); DATA RUN=out/train PRESET=edge (train)"
 	@echo "           EPISODE=name DATA CHECKPOINT=folder OUT=out/pages (episode-page)"
@@ -108,7 +116,7 @@ setup:  ## system libraries, .venv, ROS 2, colcon workspace: only what is missin
 	@bash tools/setup.sh
 
 sim: setup  ## trials in lockstep through the ROS nodes; last line: JSON of the result
-	@$(ENV) exec udg sim --trials $(TRIALS) --seed $(SEED) --out "$(OUT)" \
+	@$(ENV) exec udg sim --policy $(POLICY) --trials $(TRIALS) --seed $(SEED) --out "$(OUT)" \
 		$(if $(OBJECTS),--objects "$(OBJECTS)") $(if $(CHECKPOINT),--checkpoint "$(CHECKPOINT)") $(if $(filter-out 0,$(VIEW)),--view --view-port $(PORT)) $(ARGS)
 
 view: setup  ## the simulated robot live in the browser, at 127.0.0.1:PORT=8080: OBJECT SEED CHECKPOINT (until Ctrl-C)
@@ -169,7 +177,7 @@ agreement: setup  ## does the expert choose the same grasp again? OBJECTS SCENES
 
 trials: setup  ## closed-loop TRIALS of CHECKPOINT on OBJECTS without ROS, through the safety filter; last line: JSON (ARGS="--out a.jsonl")
 	@$(ENV) exec udg trials --trials $(TRIALS) --seed $(if $(call given,SEED),$(SEED),100000) \
-		--checkpoint "$(or $(CHECKPOINT),src/udg_policy/udg_policy/data/edge)" \
+		--policy $(POLICY) --checkpoint "$(or $(CHECKPOINT),src/udg_policy/udg_policy/data/edge)" \
 		$(if $(OBJECTS),--objects "$(OBJECTS)") $(if $(WORKERS),--workers $(WORKERS)) $(ARGS)
 
 benchmark: setup  ## POLICIES=ours,planner on the trials of PROTOCOL=quick (paper, smoke) into OUT: table, page (resumes; WORKERS=n or RAY_ADDRESS); last line: JSON

@@ -6,7 +6,7 @@ python examples/grasps_of_my_mesh.py part.obj 0.12      # its longest edge becom
 import sys
 
 from udg_datagen.grasp_set import GraspSet
-from udg_datagen.synthesis import GraspObject, SynthesisConfig, synthesize, xhand
+from udg_datagen.synthesis import GraspObject, SynthesisConfig, robot_hand, synthesize
 from udg_datagen.validation.validation import ValidationConfig, validate
 from udg_sim.objects.library import ObjectLibrary
 
@@ -15,7 +15,7 @@ def main(path: str, longest_m: float, candidates: int = 100) -> GraspSet:
     model = ObjectLibrary().get(f"{path}@{longest_m}")  # repaired, its mass and resting poses computed
     grasps = synthesize(
         GraspObject.from_model(model),
-        xhand("right"),
+        robot_hand("right"),
         SynthesisConfig(strategy="tripod", n_candidates=candidates),
         T_table_object=model.stable_poses[0],
         seed=0,

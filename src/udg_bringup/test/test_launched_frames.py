@@ -24,6 +24,7 @@ from udg_bringup.ros.running import free_domain
 from udg_control.emulators.ur_process import loopback_pair
 from udg_description.camera import default_cameras
 from udg_description.frame_tree import camera_frame
+from udg_description.robot import current_robot
 from udg_description.ros import topics
 from udg_description.ros.spin import background_spin
 from udg_description.ros.tf_message import from_bytes
@@ -32,7 +33,7 @@ from udg_description.waiting import wait_until
 
 pytestmark = [pytest.mark.ros, pytest.mark.real_time, pytest.mark.slow]
 STARTED_WITHIN_S, STOPPED_WITHIN_S = 150.0, 60.0
-EXPECTED = {*load_urdf().links, *map(camera_frame, default_cameras())} - {"world"}
+EXPECTED = {*load_urdf(current_robot().urdf).links, *map(camera_frame, default_cameras())} - {"world"}
 SHARED = {"/rosout", "/parameter_events", "/diagnostics"}  # every node has a publisher of these
 
 

@@ -15,6 +15,7 @@ pytest.importorskip("rclpy", reason="needs ROS")
 
 from udg_description.camera import default_cameras
 from udg_description.frame_tree import camera_frame
+from udg_description.robot import current_robot
 from udg_description.ros import topics
 from udg_description.urdf import load_urdf
 
@@ -22,7 +23,7 @@ pytestmark = pytest.mark.ros
 CONFIG = Path(__file__).parents[3] / "config"
 TABLE = {topic.name: topic for topic in topics.TOPICS}
 SERVICES = {service.name for service in topics.SERVICES}
-FRAMES = {*load_urdf().links, *map(camera_frame, default_cameras())}
+FRAMES = {*load_urdf(current_robot().urdf).links, *map(camera_frame, default_cameras())}
 
 
 def mappings(tree: Any) -> Iterator[dict[str, Any]]:  # noqa: ANN401 - nested YAML or JSON

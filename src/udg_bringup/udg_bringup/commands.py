@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 from typing import NamedTuple
 
 from udg_description.errors import UdgError, cli
+from udg_description.robot import current_robot, shipped_robots
+from udg_description.robot.robot import VARIABLE
 
 
 class Command(NamedTuple):
@@ -86,7 +89,7 @@ def commands() -> dict[str, Command]:
 
 def overview() -> str:
     """The table of contents."""
-    lines = ["usage: udg COMMAND [options]   (udg COMMAND --help tells of one)", ""]
+    lines = ["usage: udg [--robot NAME|FILE.yaml] COMMAND [options]   (udg COMMAND --help tells of one)", ""]
     for group, members in COMMANDS.items():
         lines += [group, *(f"  {command.name:16s}{command.purpose}" for command in members), ""]
     lines.append(f'udg completion {"|".join(COMPLETION)}: names after Tab, e.g. eval "$(udg completion bash)"')
@@ -102,6 +105,7 @@ def completion(shell: str) -> str:
 
 def run(arguments: Sequence[str]) -> int | None:
     """Run the command that the arguments name. Raises UdgError if there is none of that name."""
+    arguments = _choose_robot(arguments)
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         print(overview())
         return 0
@@ -114,6 +118,18 @@ def run(arguments: Sequence[str]) -> int | None:
         raise UdgError(f"no command '{name}'; valid: {', '.join(near or commands())} (udg --help lists all)")
     sys.argv = [f"udg {name}", *rest]
     return importlib.import_module(commands()[name].module).main()
+
+
+def _choose_robot(arguments: Sequence[str]) -> Sequence[str]:
+    """Take `--robot` off the arguments; this process and those that it starts are about that robot. Raises UdgError."""
+    if arguments and arguments[0] == "--robot":
+        if len(arguments) < 2:
+            raise UdgError(f"udg --robot: a name or file is needed; valid: {', '.join(shipped_robots())}, FILE.yaml")
+        os.environ[VARIABLE] = arguments[1]
+        arguments = arguments[2:]
+    if os.environ.get(VARIABLE):
+        current_robot()  # a wrong one is told in one line, before anything is built from it
+    return arguments
 
 
 def main() -> None:

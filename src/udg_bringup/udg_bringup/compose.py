@@ -6,7 +6,7 @@ import argparse
 import signal
 import threading
 
-from udg_bringup.graph import DEFAULT_PORT, SimGraphConfig, ViewChoice, sim_graph
+from udg_bringup.graph import DEFAULT_PORT, POLICIES, SimGraphConfig, ViewChoice, sim_graph
 from udg_bringup.ros.running import ENDS, isolate, running
 from udg_bringup.ros.trial_client import trial_client
 from udg_description.errors import cli
@@ -16,6 +16,9 @@ from udg_sim.trials.session import TrialSpec
 def add_graph_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of SimGraphConfig that every command line of the graph has."""
     default = SimGraphConfig()
+    parser.add_argument(
+        "--policy", choices=POLICIES, default=default.policy, help="who acts: a checkpoint, or the planner (lockstep)"
+    )
     parser.add_argument("--checkpoint", default=default.checkpoint, help="folder of the policy (default: the shipped)")
     parser.add_argument("--noise", action=argparse.BooleanOptionalAction, default=default.noise, help="depth noise")
     parser.add_argument("--seed", type=int, default=default.seed, help="seed of placements and noise (default: 0)")
@@ -52,6 +55,7 @@ def _main() -> None:
     add_view_arguments(parser)
     options = parser.parse_args()
     config = SimGraphConfig(
+        policy=options.policy,
         checkpoint=options.checkpoint,
         object=options.object,
         seed=options.seed,

@@ -9,16 +9,20 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.resources import files
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 from udg_bringup.checkpoints import checkpoint_folder
-from udg_description.urdf import urdf_path
+from udg_description.errors import UdgError
+from udg_description.robot import current_robot
 
 DEFAULT_PORT = 8080
 """Of the view in the browser, at 127.0.0.1."""
 
+POLICIES = ("checkpoint", "planner")
+"""Who acts: a trained policy; or the planner, which knows the object, needs no training and runs in lockstep alone."""
+PLANNING_DEADLINE_S = 600.0
+"""How long control waits for the planner's first chunk [s]."""
 LOCKSTEP_DEADLINE_S = 60.0
 """How long control waits for a chunk in lockstep [s]: a slow machine must give the same result as a fast one."""
 
@@ -61,6 +65,7 @@ class ViewChoice:
 class SimGraphConfig:
     """What can be chosen of the simulated graph; everything else is the node's own default."""
 
+    policy: str = "checkpoint"  # one of POLICIES
     checkpoint: str = ""  # folder of the policy's checkpoint, "" = the shipped one
     object: str = "soda_can"  # library id or path.obj@0.1 of the first trial
     seed: int = 0
@@ -73,6 +78,13 @@ class SimGraphConfig:
     camera_config: str = ""  # file of the cameras that are simulated, "" = the default cameras
     with_publisher: bool = False  # robot_state_publisher is installed: it publishes the robot's frames
     view: ViewChoice = field(default_factory=ViewChoice)
+
+    def __post_init__(self) -> None:
+        """Check what goes together. Raises UdgError."""
+        if self.policy not in POLICIES:
+            raise UdgError(f"policy '{self.policy}' does not exist; valid: {', '.join(POLICIES)}")
+        if self.policy == "planner" and not self.lockstep:
+            raise UdgError("the planner as the policy runs in lockstep alone; it plans longer than real time waits")
 
 
 def sim_graph(config: SimGraphConfig) -> tuple[NodeDescription, ...]:
@@ -88,21 +100,17 @@ def sim_graph(config: SimGraphConfig) -> tuple[NodeDescription, ...]:
             class_name="PerceptionNode",
             parameters={"lockstep": config.lockstep, "camera_config": config.camera_config},
         ),
-        NodeDescription(
-            name="policy",
-            package="udg_policy",
-            executable="policy_node",
-            module="udg_policy.ros.policy_node",
-            class_name="PolicyNode",
-            parameters={"checkpoint": str(checkpoint_folder(config.checkpoint)), "lockstep": config.lockstep},
-        ),
+        _policy(config),
         NodeDescription(
             name="control",
             package="udg_control",
             executable="control_node",
             module="udg_control.ros.control_node",
             class_name="ControlNode",
-            parameters={"lockstep": config.lockstep, "chunk_deadline_s": LOCKSTEP_DEADLINE_S},
+            parameters={
+                "lockstep": config.lockstep,
+                "chunk_deadline_s": PLANNING_DEADLINE_S if config.policy == "planner" else LOCKSTEP_DEADLINE_S,
+            },
         ),
         NodeDescription(
             name="sim",
@@ -125,6 +133,25 @@ def sim_graph(config: SimGraphConfig) -> tuple[NodeDescription, ...]:
     )
 
 
+def _policy(config: SimGraphConfig) -> NodeDescription:
+    if config.policy == "planner":
+        return NodeDescription(
+            name="policy",
+            package="udg_bringup",
+            executable="planner_node",
+            module="udg_bringup.ros.planner_node",
+            class_name="PlannerNode",
+        )
+    return NodeDescription(
+        name="policy",
+        package="udg_policy",
+        executable="policy_node",
+        module="udg_policy.ros.policy_node",
+        class_name="PolicyNode",
+        parameters={"checkpoint": str(checkpoint_folder(config.checkpoint)), "lockstep": config.lockstep},
+    )
+
+
 def frames_graph(camera_config: str, *, with_publisher: bool = False) -> tuple[NodeDescription, ...]:
     """Who publishes /tf, /tf_static and /robot_description, with the cameras of the file ("": the default ones).
 
@@ -144,7 +171,7 @@ def frames_graph(camera_config: str, *, with_publisher: bool = False) -> tuple[N
         name="robot_state_publisher",
         package="robot_state_publisher",
         executable="robot_state_publisher",
-        parameters={"robot_description": Path(urdf_path()).read_text(encoding="utf-8")},
+        parameters={"robot_description": current_robot().urdf.read_text(encoding="utf-8")},
     )
     return (publisher, frames)
 

@@ -16,14 +16,15 @@ import numpy as np
 from udg_bringup.checkpoints import checkpoint_folder
 from udg_bringup.compose import add_graph_arguments, add_view_arguments, view_choice
 from udg_bringup.film import FILM_NAME, Film, filming
-from udg_bringup.graph import LOCKSTEP_DEADLINE_S, SimGraphConfig, ViewChoice, sim_graph
+from udg_bringup.graph import LOCKSTEP_DEADLINE_S, PLANNING_DEADLINE_S, SimGraphConfig, ViewChoice, sim_graph
 from udg_bringup.report import TrialRecord, by_cause, by_object, html_page, percentiles_ms
 from udg_bringup.ros.running import RunningGraph, isolate, running
-from udg_bringup.ros.trial_client import TrialClient, trial_client
+from udg_bringup.ros.trial_client import Deadlines, TrialClient, trial_client
 from udg_datagen.evaluation.trial_cause import cause_of_states
 from udg_description.errors import UdgError, cli
 from udg_description.files import next_free, user_path, whole_folder, write_atomically
 from udg_description.names import safe_name
+from udg_description.robot import current_robot
 from udg_policy.network.checkpoint import load_checkpoint
 from udg_sim.objects.library import SIZES, ObjectLibrary
 from udg_sim.objects.selection import HELP, select
@@ -47,6 +48,7 @@ class TrialsConfig:
     objects: tuple[str, ...] = ()  # library ids or path.obj@0.1; () = those that the checkpoint was trained on
     seed: int = 0
     time_limit_s: float = 12.0  # simulated time of one trial
+    policy: str = "checkpoint"  # one of graph.POLICIES
     checkpoint: Path | None = None  # None = the shipped one
     lockstep: bool = True
     noise: bool = True
@@ -68,20 +70,20 @@ class TrialsConfig:
 
 def run_trials(config: TrialsConfig) -> dict[str, object]:
     """Run the trials, write film and report to `config.out`, return the summary. Raises UdgError."""
-    checkpoint = checkpoint_folder(config.checkpoint)
-    train_objects = load_checkpoint(checkpoint).train_objects  # always, so that a bad checkpoint is told at once
     library = ObjectLibrary()
+    policy, train_objects = _policy(config)
     objects = config.objects or sizes_in_turn(train_objects, library)
     if not objects:
-        raise TrialsError(f"checkpoint {checkpoint} does not name its training objects; name some with --objects")
+        raise TrialsError(f"the {policy} names no training objects; name some with --objects")
     specs = [TrialSpec(object=objects[i % len(objects)], seed=config.seed, trial=i) for i in range(config.trials)]
     names = list(dict.fromkeys(spec.object for spec in specs))
-    head = f"{len(specs)} trials on {len(names)} objects, checkpoint {checkpoint.name}"
+    head = f"{len(specs)} trials on {len(names)} objects, {policy}, robot {current_robot().name}"
     print(f"{head}; meshes of your own are prepared first, once, up to a minute each", flush=True)
     for name in names:
         library.get(name)
     graph_config = SimGraphConfig(
-        checkpoint=str(checkpoint),
+        policy=config.policy,
+        checkpoint="" if config.checkpoint is None else str(config.checkpoint),
         object=specs[0].object,
         seed=config.seed,
         lockstep=config.lockstep,
@@ -97,13 +99,15 @@ def run_trials(config: TrialsConfig) -> dict[str, object]:
             filming(folder, library) if config.video else nullcontext() as film,
             running(sim_graph(graph_config), processes=config.processes) as graph,
         ):
-            records, by_stage_ms = _run_all(graph, specs, config.time_limit_s, film, folder / TRIALS_FOLDER)
+            silence_s = 2.0 * PLANNING_DEADLINE_S if config.policy == "planner" else Deadlines().silence_s
+            deadlines = Deadlines(silence_s=silence_s)
+            records, by_stage_ms = _run_all(graph, deadlines, specs, config.time_limit_s, film, folder / TRIALS_FOLDER)
         summary = summarise(records)
         (folder / RESULT_FILE).write_text(json.dumps(summary) + "\n", encoding="utf-8")
         page = html_page(
             title="Grasp trials in simulation",
             records=records,
-            settings=_settings(config, checkpoint),
+            settings=_settings(config, policy),
             by_stage_ms=by_stage_ms,
             video=FILM_NAME if config.video else None,
         )
@@ -131,9 +135,18 @@ def summarise(records: Sequence[TrialRecord]) -> dict[str, object]:
     }
 
 
-def _settings(config: TrialsConfig, checkpoint: Path) -> dict[str, object]:
+def _policy(config: TrialsConfig) -> tuple[str, tuple[str, ...]]:
+    """Its name, and the objects that it was trained on. A bad checkpoint is told at once. Raises UdgError."""
+    if config.policy == "planner":
+        return "planner", ()
+    folder = checkpoint_folder(config.checkpoint)
+    return f"checkpoint {folder.name}", load_checkpoint(folder).train_objects
+
+
+def _settings(config: TrialsConfig, policy: str) -> dict[str, object]:
     return {
-        "checkpoint": checkpoint.name,
+        "policy": policy,
+        "robot": current_robot().name,
         "seed": config.seed,
         "time limit [s]": config.time_limit_s,
         "simulation": "lockstep" if config.lockstep else "real time",
@@ -143,11 +156,16 @@ def _settings(config: TrialsConfig, checkpoint: Path) -> dict[str, object]:
 
 
 def _run_all(
-    graph: RunningGraph, specs: Sequence[TrialSpec], time_limit_s: float, film: Film | None, folder: Path
+    graph: RunningGraph,
+    deadlines: Deadlines,
+    specs: Sequence[TrialSpec],
+    time_limit_s: float,
+    film: Film | None,
+    folder: Path,
 ) -> tuple[list[TrialRecord], dict[str, np.ndarray]]:
     records = []
     folder.mkdir()
-    with trial_client(graph) as client:
+    with trial_client(graph, deadlines) as client:
         for spec in specs:
             record, statuses = run_trial(client, spec, time_limit_s, film)
             _keep(folder / f"{spec.trial:03d}_{safe_name(spec.object)}.jsonl", statuses)
@@ -237,6 +255,7 @@ def _main() -> None:
             objects=tuple(select(options.objects, ObjectLibrary())) if options.objects.strip() else (),
             seed=options.seed,
             time_limit_s=options.time_limit,
+            policy=options.policy,
             checkpoint=Path(options.checkpoint) if options.checkpoint else None,
             lockstep=options.lockstep,
             noise=options.noise,

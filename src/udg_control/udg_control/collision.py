@@ -15,11 +15,10 @@ import numpy as np
 from udg_control.errors import SafetyConfigError
 from udg_description.layout import SIDES, Side
 from udg_description.model import RobotModel
+from udg_description.robot import current_robot
 from udg_description.settings import check_ranges, setting
 from udg_description.spheres import CollisionSpheres
 
-_STANDING = ("base_link_inertia", "shoulder_link")  # mounted on the table: they neither reach it nor leave
-_INNER_ARM = ("upper_arm_link",)  # swings above the base: kept off the table, not inside the box
 _FAR_M = 1e3
 
 
@@ -135,8 +134,9 @@ class CollisionCheck:
         self._side = self.side = np.array([name.partition("_")[0] for name in self._links])  # (S,)
         self._in_hand = np.array([name.startswith("hand_") for name in names])
         finger = self._in_hand & np.array([name != "hand_link" for name in names])
-        standing = np.array([name in _STANDING for name in names])
-        inner = np.array([name in _INNER_ARM for name in names])
+        arm = current_robot().arm
+        standing = np.array([name in arm.standing_links for name in names])
+        inner = np.array([name in arm.inner_links for name in names])
         self._make_pairs(spheres, finger)
         self.finger = finger  # (S,) whether the sphere is a finger's
         margin = np.where(finger, config.table_finger_margin_m, config.table_margin_m)

@@ -324,7 +324,7 @@ class Controller:
 
     def _cycle(self, q_measured: np.ndarray, stamp_ns: int, now_ns: int) -> Cycle:
         if np.shape(q_measured) != (N_JOINTS,) or not np.isfinite(q_measured).all():
-            return self.reject_state("the measured state is not 36 finite numbers", now_ns)
+            return self.reject_state(f"the measured state is not {N_JOINTS} finite numbers", now_ns)
         first = self.filter.command is None
         leap = self._is_leap(now_ns)
         if leap:

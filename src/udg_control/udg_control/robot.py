@@ -40,7 +40,7 @@ class Robot:
             covered[part_indices(device.part)] += 1
         if (covered != 1).any():
             parts = ", ".join(device.part for device in devices) or "none"
-            raise ControlError(f"devices for the parts {parts}; valid: one for each of the 36 joints")
+            raise ControlError(f"devices for the parts {parts}; valid: one for each of the {N_JOINTS} joints")
         self.devices = tuple(devices)
 
     def connect(self) -> None:

@@ -240,7 +240,7 @@ class SafetyFilter:
 
     def _judge_state(self, q_measured: np.ndarray, state_age_s: float) -> tuple[Reason, str] | None:
         if np.shape(q_measured) != (N_JOINTS,) or not np.isfinite(q_measured).all():
-            return Reason.BAD_STATE, "the measured state is not 36 finite numbers"
+            return Reason.BAD_STATE, f"the measured state is not {N_JOINTS} finite numbers"
         if not state_age_s <= self.config.max_state_age_s:
             return Reason.STALE_STATE, f"the state is {state_age_s:.3f} s old ({self.config.max_state_age_s} s allowed)"
         return None

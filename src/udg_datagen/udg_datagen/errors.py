@@ -17,9 +17,5 @@ class StrategyError(UdgError):
     """An unknown strategy, or one whose contacts the hand does not have."""
 
 
-class HandModelError(UdgError):
-    """A hand description that lacks something or contradicts itself."""
-
-
 class DeviceError(UdgError):
     """A device that torch does not have here, or object and hands on different ones."""

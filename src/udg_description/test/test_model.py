@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from udg_description.contacts import hand_contacts
 from udg_description.errors import RobotModelError
 from udg_description.layout import ARM_JOINTS, HOME_Q, SIDES, Side, mirror_q, part_indices
 from udg_description.limits import joint_limits
 from udg_description.model import RobotModel
+from udg_description.robot import current_robot
 from udg_description.transforms import inverse, mirror_T
 
 
@@ -78,9 +78,9 @@ def expected_zero_pose_tip(side: Side, finger: str) -> np.ndarray:
 @pytest.mark.parametrize("side", SIDES)
 @pytest.mark.parametrize("finger", ["thumb", "index", "mid", "ring", "pinky"])
 def test_fingertips_in_the_zero_pose_match_the_data_sheet(model: RobotModel, side: Side, finger: str) -> None:
-    contacts = hand_contacts(side)
-    T_hand_link = model.hand(side).link_poses_np(np.zeros(12))[contacts.pads[finger].link]
-    tip = T_hand_link[:3, :3] @ contacts.tips[finger] + T_hand_link[:3, 3]
+    description = current_robot().hands[side]
+    T_hand_link = model.hand(side).link_poses_np(np.zeros(12))[description.contacts[finger].link]
+    tip = T_hand_link[:3, :3] @ description.tip(finger) + T_hand_link[:3, 3]
     np.testing.assert_allclose(tip, expected_zero_pose_tip(side, finger), atol=1e-5)
 
 
@@ -110,12 +110,12 @@ def test_the_mirrored_configuration_mirrors_every_link_origin_and_the_hands_whol
 
 def test_positive_finger_angles_close_both_hands(model: RobotModel) -> None:
     for side, palm_sign in (("left", -1.0), ("right", 1.0)):
-        hand, contacts = model.hand(side), hand_contacts(side)
+        hand, description = model.hand(side), current_robot().hands[side]
         for finger in ("index", "mid", "ring", "pinky"):
             q = np.zeros(12)
             q[[name.startswith(f"{side}_hand_{finger}_joint") for name in hand.joint_names]] = 0.5
-            T = hand.link_poses_np(q)[contacts.pads[finger].link]
-            assert palm_sign * (T[:3, :3] @ contacts.tips[finger] + T[:3, 3])[1] > 0.02
+            T = hand.link_poses_np(q)[description.contacts[finger].link]
+            assert palm_sign * (T[:3, :3] @ description.tip(finger) + T[:3, 3])[1] > 0.02
 
 
 def test_hand_model_gives_poses_in_the_hand_frame(model: RobotModel) -> None:

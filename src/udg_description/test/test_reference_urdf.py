@@ -9,6 +9,7 @@ import pytest
 from udg_description.layout import ARM_JOINTS, HAND_JOINTS, SIDES, Side, part_indices
 from udg_description.limits import joint_limits
 from udg_description.model import RobotModel
+from udg_description.robot import current_robot
 from udg_description.transforms import inverse
 from udg_description.urdf import load_urdf
 
@@ -50,7 +51,7 @@ def test_every_link_pose_agrees(side: Side) -> None:
 @pytest.mark.parametrize("side", SIDES)
 def test_mass_and_inertia_agree(side: Side) -> None:
     reference = load_urdf(reference_path(side)).links
-    for name, link in load_urdf().links.items():
+    for name, link in load_urdf(current_robot().urdf).links.items():
         if not name.startswith(side) or link.inertial is None:
             continue
         expected = reference[reference_link(side, name)].inertial
@@ -61,7 +62,7 @@ def test_mass_and_inertia_agree(side: Side) -> None:
 
 @pytest.mark.parametrize("side", SIDES)
 def test_hand_limits_and_efforts_agree_but_for_the_known_slip(side: Side) -> None:
-    reference, ours = load_urdf(reference_path(side)).joints, load_urdf().joints
+    reference, ours = load_urdf(reference_path(side)).joints, load_urdf(current_robot().urdf).joints
     for name in HAND_JOINTS:
         mine, theirs = ours[f"{side}_{name}"], reference[f"{side}_{name}"]
         assert (mine.lower, mine.upper, mine.velocity) == (theirs.lower, theirs.upper, theirs.velocity)
@@ -71,7 +72,7 @@ def test_hand_limits_and_efforts_agree_but_for_the_known_slip(side: Side) -> Non
 
 def test_arm_limits_hold_the_references_narrow_ones() -> None:
     for side in SIDES:
-        reference, ours = load_urdf(reference_path(side)).joints, load_urdf().joints
+        reference, ours = load_urdf(reference_path(side)).joints, load_urdf(current_robot().urdf).joints
         for name in ARM_JOINTS:
             mine, theirs = ours[f"{side}_{name}"], reference[name]
             assert mine.lower <= theirs.lower + 2e-3 and mine.upper >= theirs.upper - 2e-3, name

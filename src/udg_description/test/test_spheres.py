@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from udg_description.contacts import hand_contacts
 from udg_description.errors import RobotModelError
 from udg_description.layout import HOME_Q, N_HAND_JOINTS, mirror_q
 from udg_description.limits import joint_limits
 from udg_description.model import RobotModel
+from udg_description.robot import current_robot
 from udg_description.shapes import merge_capsules, sample_union, union_distance
 from udg_description.spheres import CollisionSpheres
 from udg_description.transforms import transform_points
@@ -99,9 +99,9 @@ def test_fingertip_spheres_hold_the_pads(model: RobotModel) -> None:
     for side in ("left", "right"):
         hand = model.hand(side)
         spheres = CollisionSpheres(hand)
-        for pad in hand_contacts(side).pads.values():
+        for pad in current_robot().hands[side].contacts.values():
             mine = [index for index, link in enumerate(spheres.link_of_sphere) if link == pad.link]
-            contact = pad.center + pad.radius * pad.axis
+            contact = np.array(pad.center) + pad.radius * pad.normal
             gap = np.linalg.norm(spheres.centers_link[mine].numpy() - contact, axis=1) - spheres.radii[mine].numpy()
             assert -0.004 < gap.min() < 0.0
 

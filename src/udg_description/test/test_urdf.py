@@ -5,18 +5,19 @@ import pytest
 
 from udg_description.errors import RobotModelError
 from udg_description.layout import JOINT_NAMES, SIDES
-from udg_description.urdf import load_urdf, urdf_path
+from udg_description.robot import current_robot
+from udg_description.urdf import load_urdf
 
 
 def test_the_urdf_has_the_layouts_joints_and_no_other_moving_ones() -> None:
-    urdf = load_urdf()
+    urdf = load_urdf(current_robot().urdf)
     moving = [name for name, joint in urdf.joints.items() if joint.kind != "fixed"]
     assert sorted(moving) == sorted(JOINT_NAMES)
     assert all(urdf.joints[name].kind == "revolute" for name in moving)
 
 
 def test_hands_and_arms_have_the_data_sheets_mass() -> None:
-    links = load_urdf().links
+    links = load_urdf(current_robot().urdf).links
     for side, hand_mass in (("left", 1.1037), ("right", 1.1125)):
         hand = sum(link.inertial.mass for name, link in links.items() if name.startswith(f"{side}_hand_"))
         assert hand == pytest.approx(hand_mass, abs=1.5e-4)
@@ -25,7 +26,7 @@ def test_hands_and_arms_have_the_data_sheets_mass() -> None:
 
 
 def test_every_inertia_is_physical() -> None:
-    for name, link in load_urdf().links.items():
+    for name, link in load_urdf(current_robot().urdf).links.items():
         if link.inertial is None:
             assert not link.primitives, name
             continue
@@ -35,17 +36,17 @@ def test_every_inertia_is_physical() -> None:
 
 
 def test_the_rotated_inertia_of_the_upper_arm_is_small_about_its_length() -> None:
-    inertia = load_urdf().links["left_upper_arm_link"].inertial.inertia
+    inertia = load_urdf(current_robot().urdf).links["left_upper_arm_link"].inertial.inertia
     np.testing.assert_allclose(np.diag(inertia), [0.01511, 0.1339, 0.1339], atol=1e-9)
 
 
 def test_damping_and_friction_are_zero_on_both_sides() -> None:
-    text = urdf_path().read_text()
+    text = current_robot().urdf.read_text()
     assert text.count('<dynamics damping="0" friction="0"') == len(JOINT_NAMES) == text.count("<dynamics")
 
 
 def test_geometry_is_primitives_alike_on_both_sides_and_nothing_is_a_mesh() -> None:
-    urdf = load_urdf()
+    urdf = load_urdf(current_robot().urdf)
     assert "<mesh" not in urdf.path.read_text()
     for name, link in urdf.links.items():
         if name.startswith(SIDES[0]):

@@ -14,7 +14,7 @@ import torch
 import yaml
 
 from udg_description.files import write_atomically
-from udg_description.layout import ARM_JOINTS, HAND_JOINTS, HOME_Q, JOINT_NAMES, SIDES
+from udg_description.layout import HOME_Q, JOINT_NAMES, SIDES
 from udg_description.model import RobotModel
 from udg_description.shapes import merge_capsules, sample_union, union_distance
 from udg_description.urdf import Primitive
@@ -164,7 +164,7 @@ def document(model: RobotModel) -> dict[str, object]:
         "self_collision_ignore": touching_pairs(model, links, spheres),
         "self_collision_buffer": dict.fromkeys(links, 0.0),
         "cspace": {
-            "joint_names": [f"{side}_{name}" for side in SIDES for name in ARM_JOINTS + HAND_JOINTS],
+            "joint_names": list(JOINT_NAMES),
             "retract_config": np.round(HOME_Q, 6).tolist(),
         },
     }

@@ -1,4 +1,7 @@
-"""The arms alone: analytic forward and inverse kinematics and the Jacobian, in the world frame."""
+"""The arms of this process's robot alone: forward and inverse kinematics and the Jacobian, in the world frame.
+
+An arm's angles are q (n,) [rad], n = `layout.N_ARM_JOINTS`.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +9,13 @@ import math
 
 import numpy as np
 
-from udg_description import ur5e
 from udg_description.frames import T_base_controller, T_flange_hand, T_world_base
 from udg_description.layout import Side, part_indices
 from udg_description.limits import joint_limits
+from udg_description.robot import current_robot
 from udg_description.transforms import inverse
 
+_ARM = current_robot().arm.model
 _T_WORLD_CONTROLLER = {side: T_world_base(side) @ T_base_controller(side) for side in ("left", "right")}
 _T_CONTROLLER_WORLD = {side: inverse(T) for side, T in _T_WORLD_CONTROLLER.items()}
 _T_FLANGE_HAND = {side: T_flange_hand(side) for side in ("left", "right")}
@@ -20,17 +24,17 @@ _LIMIT_TOLERANCE = 1e-9  # [rad]
 
 
 def flange_pose(side: Side, q: np.ndarray) -> np.ndarray:
-    """T_world_flange (4, 4) for one arm's angles q (6,) [rad]."""
-    return _T_WORLD_CONTROLLER[side] @ ur5e.forward_kinematics(np.asarray(q, dtype=float).tolist())
+    """T_world_flange (4, 4) for one arm's angles q (n,) [rad]."""
+    return _T_WORLD_CONTROLLER[side] @ _ARM.fk(np.asarray(q, dtype=float).tolist())
 
 
 def hand_pose(side: Side, q: np.ndarray) -> np.ndarray:
-    """T_world_hand (4, 4) of hand_link for one arm's angles q (6,) [rad]."""
+    """T_world_hand (4, 4) of hand_link for one arm's angles q (n,) [rad]."""
     return flange_pose(side, q) @ _T_FLANGE_HAND[side]
 
 
 def arm_ik(side: Side, T_world_flange: np.ndarray) -> np.ndarray:
-    """All arm configurations (K, 6) [rad] within the limits that put the flange at a pose (4, 4); K may be 0.
+    """All arm configurations (K, n) [rad] within the limits that put the flange at a pose (4, 4); K may be 0.
 
     An angle that fits in its limits more than once is given once, nearest to the range's middle.
     """
@@ -47,7 +51,7 @@ def hand_ik(side: Side, T_world_hand: np.ndarray) -> np.ndarray:
 
 
 def nearest_arm_ik(side: Side, T_world_flange: np.ndarray, q_seed: np.ndarray) -> np.ndarray | None:
-    """The configuration (6,) [rad] within the limits nearest to q_seed (6,) (largest joint motion), or None.
+    """The configuration (n,) [rad] within the limits nearest to q_seed (n,) (largest joint motion), or None.
 
     Each angle is taken modulo 2 pi at the value nearest to the seed, or where that is outside the limits at the
     nearest one inside.
@@ -73,15 +77,13 @@ def nearest_hand_ik(side: Side, T_world_hand: np.ndarray, q_seed: np.ndarray) ->
 
 
 def arm_jacobian(side: Side, q: np.ndarray) -> np.ndarray:
-    """Jacobian (6, 6) of hand_link's origin: d[v; w]/d(dq), linear [m/s] over angular [rad/s], world frame."""
-    axes, origins, T_world_flange = _joint_axes(side, np.asarray(q, dtype=float))
-    position = (T_world_flange @ _T_FLANGE_HAND[side])[:3, 3]
-    return np.concatenate([np.cross(axes, position - origins).T, axes.T])
+    """Jacobian (6, n) of hand_link's origin: d[v; w]/d(dq), linear [m/s] over angular [rad/s], world frame."""
+    return _ARM.jacobian(np.asarray(q, dtype=float), _T_WORLD_CONTROLLER[side], _T_FLANGE_HAND[side])
 
 
 def _ik_solutions(side: Side, T_world_flange: np.ndarray) -> np.ndarray:
     T_controller_flange = _T_CONTROLLER_WORLD[side] @ np.asarray(T_world_flange, dtype=float)
-    found = ur5e.inverse_kinematics(T_controller_flange)
+    found = _ARM.all_ik(T_controller_flange)
     return found[np.all(np.isfinite(found), axis=1)]
 
 
@@ -96,19 +98,3 @@ def _within_limits(side: Side, candidates: np.ndarray) -> np.ndarray:
     lower, upper = limits.lower[part], limits.upper[part]
     inside = (candidates >= lower - _LIMIT_TOLERANCE) & (candidates <= upper + _LIMIT_TOLERANCE)
     return np.clip(candidates[np.all(inside, axis=1)], lower, upper)
-
-
-def _joint_axes(side: Side, q: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """World axes (6, 3) and origins (6, 3) [m] of the joints, and T_world_flange (4, 4), by the DH chain."""
-    half = math.pi / 2
-    k = ur5e
-    rows = [(k.D1, 0.0, half), (0.0, k.A2, 0.0), (0.0, k.A3, 0.0)]
-    rows += [(k.D4, 0.0, half), (k.D5, 0.0, -half), (k.D6, 0.0, 0.0)]
-    T = _T_WORLD_CONTROLLER[side]
-    axes, origins = np.empty((6, 3)), np.empty((6, 3))
-    for index, (d, a, alpha) in enumerate(rows):
-        axes[index], origins[index] = T[:3, 2], T[:3, 3]
-        s, c, sa, ca = math.sin(q[index]), math.cos(q[index]), math.sin(alpha), math.cos(alpha)
-        step = [[c, -s * ca, s * sa, a * c], [s, c * ca, -c * sa, a * s], [0.0, sa, ca, d], [0.0, 0.0, 0.0, 1.0]]
-        T = T @ np.array(step)
-    return axes, origins, T

@@ -29,11 +29,15 @@ class UdgError(Exception):
 
 
 class LayoutError(UdgError):
-    """Joint names, or an array over joints, that do not follow the layout of 36 joints."""
+    """Joint names, or an array over joints, that do not follow the robot's layout."""
 
 
 class RobotModelError(UdgError):
     """A URDF that cannot be read, or a link or joint that it does not have."""
+
+
+class HandModelError(RobotModelError):
+    """A hand description that lacks something or contradicts itself."""
 
 
 class CameraError(UdgError):

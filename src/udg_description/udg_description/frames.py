@@ -1,4 +1,7 @@
-"""Names of frames and the fixed geometry of the cell. World: table top midway between the bases, x forward, z up."""
+"""Names of frames and the fixed geometry of the cell, for the robot of this process.
+
+World: table top midway between the bases, x forward, z up.
+"""
 
 from __future__ import annotations
 
@@ -6,48 +9,43 @@ from typing import NamedTuple
 
 import numpy as np
 
-from udg_description.layout import SIDES, Side
+from udg_description.robot import current_robot
+from udg_description.sides import SIDES, Side
 from udg_description.transforms import make_transform
 
+_ROBOT = current_robot()
 WORLD = "world"
-BASE_LINK: dict[str, str] = {side: f"{side}_base_link" for side in SIDES}
-CONTROLLER_BASE_LINK: dict[str, str] = {side: f"{side}_base_link_inertia" for side in SIDES}  # UR's "base" frame
-FLANGE_LINK: dict[str, str] = {side: f"{side}_wrist_3_link" for side in SIDES}  # == tool0
+BASE_LINK: dict[str, str] = {side: f"{side}_{_ROBOT.arm.base_link}" for side in SIDES}
+CONTROLLER_BASE_LINK: dict[str, str] = {side: f"{side}_{_ROBOT.arm.controller_link}" for side in SIDES}
+FLANGE_LINK: dict[str, str] = {side: f"{side}_{_ROBOT.arm.flange_link}" for side in SIDES}
 HAND_LINK: dict[str, str] = {side: f"{side}_hand_link" for side in SIDES}
 
-BASE_Y = {"left": 0.45, "right": -0.45}  # [m]
-HAND_OFFSET = 0.023  # [m] flange -> hand_link, along the flange's z
 
-
-def _frozen(values: list[float]) -> np.ndarray:
-    array = np.array(values)
+def _frozen(values: object) -> np.ndarray:
+    array = np.array(values, dtype=float)
     array.flags.writeable = False
     return array
 
 
-# In the hand frame: fingers along -z, thumb side +x, palm facing +y (right) / -y (left).
-GRASP_CENTER_HAND: dict[str, np.ndarray] = {
-    "left": _frozen([0.005, -0.08, -0.105]),
-    "right": _frozen([0.005, 0.08, -0.105]),
-}
-PALM_NORMAL_HAND: dict[str, np.ndarray] = {"left": _frozen([0.0, -1.0, 0.0]), "right": _frozen([0.0, 1.0, 0.0])}
+# In the hand frame: fingers along -z, palm facing +y (right) / -y (left).
+GRASP_CENTER_HAND: dict[str, np.ndarray] = {side: _frozen(_ROBOT.hands[side].grasp_center) for side in SIDES}
+PALM_NORMAL_HAND: dict[str, np.ndarray] = {side: _frozen(_ROBOT.hands[side].palm_normal) for side in SIDES}
 
 
 def T_world_base(side: Side) -> np.ndarray:
     """Pose (4, 4) of base_link in the world: on the table top, unrotated."""
-    return make_transform(translation=np.array([0.0, BASE_Y[side], 0.0]))
+    return make_transform(translation=_ROBOT.bases[side])
 
 
 def T_base_controller(side: Side) -> np.ndarray:
-    """Pose (4, 4) of UR's controller frame ("base", base_link_inertia) in base_link: yaw +pi/2 on both sides."""
+    """Pose (4, 4) of the frame of the arm's kinematics in its base_link, the same on both sides."""
     del side
-    return make_transform(np.array([[0.0, -1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 1.0]]))
+    return make_transform(np.array(_ROBOT.arm.base_controller_rotation, dtype=float))
 
 
 def T_flange_hand(side: Side) -> np.ndarray:
-    """Pose (4, 4) of hand_link in the flange (wrist_3_link, tool0)."""
-    signs = [-1.0, 1.0, -1.0] if side == "left" else [1.0, -1.0, -1.0]
-    return make_transform(np.diag(signs), np.array([0.0, 0.0, HAND_OFFSET]))
+    """Pose (4, 4) of hand_link in the flange."""
+    return _ROBOT.T_flange_hand[side].copy()
 
 
 class Area(NamedTuple):

@@ -1,4 +1,4 @@
-"""Limits of the 36 joints, in the layout's order."""
+"""Limits of the joints, in the layout's order."""
 
 from __future__ import annotations
 
@@ -7,15 +7,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from udg_description.layout import JOINT_NAMES, SIDES, part_indices
+from udg_description.robot import Robot, current_robot
+from udg_description.sides import SIDES
 from udg_description.urdf import load_urdf
-
-ARM_ACCELERATION = 10.0  # [rad/s^2] ours: the vendor gives none
-HAND_ACCELERATION = 100.0  # [rad/s^2] ours
 
 
 class JointLimits(NamedTuple):
-    """Each (36,), read-only: lower, upper [rad], velocity [rad/s], acceleration [rad/s^2], effort [Nm]."""
+    """Each (N,), read-only: lower, upper [rad], velocity [rad/s], acceleration [rad/s^2], effort [Nm]."""
 
     lower: np.ndarray
     upper: np.ndarray
@@ -24,22 +22,29 @@ class JointLimits(NamedTuple):
     effort: np.ndarray
 
     def clip(self, q: np.ndarray) -> np.ndarray:
-        """Positions (..., 36) [rad] brought inside lower and upper."""
+        """Positions (..., N) [rad] brought inside lower and upper."""
         return np.clip(q, self.lower, self.upper)
 
     def contains(self, q: np.ndarray, tolerance: float = 1e-6) -> bool:
-        """Whether every position of q (..., 36) [rad] lies inside lower and upper, with a tolerance [rad]."""
+        """Whether every position of q (..., N) [rad] lies inside lower and upper, with a tolerance [rad]."""
         q = np.asarray(q)
         return bool(np.all((q >= self.lower - tolerance) & (q <= self.upper + tolerance)))
 
 
-@lru_cache(maxsize=1)
 def joint_limits() -> JointLimits:
-    """Limits of the shipped robot: position, velocity, effort from the URDF; acceleration ours."""
-    joints = [load_urdf().joints[name] for name in JOINT_NAMES]
-    acceleration = np.full(len(joints), HAND_ACCELERATION)
+    """Limits of this process's robot."""
+    return robot_limits(current_robot())
+
+
+@lru_cache(maxsize=8)
+def robot_limits(robot: Robot) -> JointLimits:
+    """Limits of a robot: position, velocity, effort from its URDF; acceleration from the files of arm and hands."""
+    urdf = load_urdf(robot.urdf)
+    joints = [urdf.joints[name] for name in robot.joint_names]
+    acceleration = np.zeros(len(joints))
     for side in SIDES:
-        acceleration[part_indices(f"{side}_arm")] = ARM_ACCELERATION
+        acceleration[robot.parts[f"{side}_arm"]] = robot.arm.acceleration
+        acceleration[robot.parts[f"{side}_hand"]] = robot.hands[side].acceleration
     limits = JointLimits(
         lower=np.array([joint.lower for joint in joints]),
         upper=np.array([joint.upper for joint in joints]),

@@ -10,11 +10,13 @@ import numpy as np
 import torch
 
 from udg_description.errors import RobotModelError
-from udg_description.layout import HAND_JOINTS, JOINT_NAMES, Side
+from udg_description.layout import JOINT_NAMES, part_indices
+from udg_description.robot import current_robot
+from udg_description.sides import Side
 from udg_description.transforms import skew
-from udg_description.urdf import Joint, Primitive, Urdf, load_urdf, urdf_path
+from udg_description.urdf import Joint, Primitive, Urdf, load_urdf
 
-__all__ = ["Primitive", "RobotModel", "urdf_path"]
+__all__ = ["Primitive", "RobotModel"]
 
 
 class _Level(NamedTuple):
@@ -38,8 +40,10 @@ class RobotModel:
         dtype: torch.dtype = torch.float32,
         device: torch.device | str = "cpu",
     ) -> None:
-        """Raises RobotModelError when the root or a joint is not in the URDF, or a joint is not below the root."""
-        self.urdf: Urdf = load_urdf(None if urdf is None else Path(urdf))
+        """`urdf` is by default that of this process's robot.
+
+        Raises RobotModelError when the root or a joint is not in the URDF, or a joint is not below the root."""
+        self.urdf: Urdf = load_urdf(current_robot().urdf if urdf is None else Path(urdf))
         self.root = root
         self.joint_names = tuple(joint_names)
         self.dtype = dtype
@@ -65,8 +69,8 @@ class RobotModel:
         return (-1, *self._np_parents)
 
     def hand(self, side: Side) -> RobotModel:
-        """The hand of one side alone: root `{side}_hand_link`, its 12 joints, poses in the hand frame."""
-        names = [f"{side}_{name}" for name in HAND_JOINTS]
+        """The hand of one side alone: root `{side}_hand_link`, its joints, poses in the hand frame."""
+        names = JOINT_NAMES[part_indices(f"{side}_hand")]
         return RobotModel(self.urdf.path, f"{side}_hand_link", names, self.dtype, self.device)
 
     def geometry(self, link: str) -> list[Primitive]:

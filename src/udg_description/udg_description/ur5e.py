@@ -1,4 +1,4 @@
-"""Closed-form kinematics of one UR5e in the controller's base frame: flange pose and all inverse solutions.
+"""Closed-form kinematics of one UR5e in the controller's base frame: flange pose, all inverse solutions, Jacobian.
 
 Plain Python numbers: for one pose this is several times quicker than small numpy arrays. Poses are T_controller_flange
 (4, 4); angles in radians.
@@ -71,3 +71,31 @@ def _arc_cosines(adjacent: float, hypotenuse: float) -> tuple[float, ...]:
         return ()
     angle = math.acos(max(-1.0, min(1.0, adjacent / hypotenuse)))
     return angle, -angle
+
+
+class Ur5e:
+    """The UR5e as an arm (`udg_description.robot.arm.Arm`); its base is the controller's base frame."""
+
+    n_joints = 6
+
+    def fk(self, q: Sequence[float]) -> np.ndarray:
+        """T_base_flange (4, 4) for the angles q (6) [rad]."""
+        return forward_kinematics(q)
+
+    def all_ik(self, T_base_flange: np.ndarray) -> np.ndarray:
+        """All solutions (K, 6) [rad] in [-pi, pi], K from 0 to 8, for a flange pose (4, 4)."""
+        return inverse_kinematics(T_base_flange)
+
+    def jacobian(self, q: np.ndarray, T_root_base: np.ndarray, T_flange_tip: np.ndarray) -> np.ndarray:
+        """d[v; w]/d(dq) (6, 6) of the tip's origin, in the axes of the root, by the Denavit-Hartenberg chain."""
+        half = math.pi / 2
+        rows = [(D1, 0.0, half), (0.0, A2, 0.0), (0.0, A3, 0.0), (D4, 0.0, half), (D5, 0.0, -half), (D6, 0.0, 0.0)]
+        T = T_root_base
+        axes, origins = np.empty((6, 3)), np.empty((6, 3))
+        for index, (d, a, alpha) in enumerate(rows):
+            axes[index], origins[index] = T[:3, 2], T[:3, 3]
+            s, c, sa, ca = math.sin(q[index]), math.cos(q[index]), math.sin(alpha), math.cos(alpha)
+            step = [[c, -s * ca, s * sa, a * c], [s, c * ca, -c * sa, a * s], [0.0, sa, ca, d], [0.0, 0.0, 0.0, 1.0]]
+            T = T @ np.array(step)
+        position = (T @ T_flange_tip)[:3, 3]
+        return np.concatenate([np.cross(axes, position - origins).T, axes.T])

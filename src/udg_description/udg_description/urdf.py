@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import lru_cache
-from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Literal, TypeVar
 from xml.etree import ElementTree as ET
@@ -68,12 +67,6 @@ class Urdf:
     joints: dict[str, Joint]
 
 
-def urdf_path() -> Path:
-    """The URDF of the whole robot, shipped with the package."""
-    with as_file(files("udg_description") / "data" / "udg_robot.urdf") as path:
-        return path
-
-
 MAX_BYTES = 20_000_000
 """A larger URDF is refused."""
 KINDS = ("revolute", "continuous", "prismatic", "fixed", "floating", "planar")
@@ -86,14 +79,14 @@ MAX_MASS = 500.0
 """Heaviest part [kg]."""
 
 
-def load_urdf(path: Path | None = None) -> Urdf:
-    """Read a URDF (the shipped robot when None); again only if the file has changed.
+def load_urdf(path: Path) -> Urdf:
+    """Read a URDF; again only if the file has changed.
 
     Raises:
         RobotModelError: the file is missing, not a URDF, or describes no tree of rigid bodies; the message names the
             file and the link or joint.
     """
-    path = urdf_path() if path is None else Path(path)
+    path = Path(path)
     try:
         status = path.stat()
     except OSError as error:

@@ -193,9 +193,11 @@ class TrialClient(Node):
 
 
 @contextmanager
-def trial_client(graph: RunningGraph, *, watch_commands: bool = False) -> Iterator[TrialClient]:
+def trial_client(
+    graph: RunningGraph, deadlines: Deadlines | None = None, *, watch_commands: bool = False
+) -> Iterator[TrialClient]:
     """Give a client that is spun by a thread of its own, once every service of the graph is there."""
-    client = TrialClient(graph, watch_commands=watch_commands)
+    client = TrialClient(graph, deadlines, watch_commands=watch_commands)
     with background_spin(client):
         client.wait_until_ready()
         yield client

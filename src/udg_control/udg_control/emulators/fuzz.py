@@ -31,7 +31,7 @@ from udg_control.ur import UrArm, UrArmConfig
 from udg_control.ur.process import MOST_PERIODS
 from udg_control.worker import ask_for_real_time
 from udg_description.errors import cli
-from udg_description.layout import HOME_Q, JOINT_NAMES, SIDES, part_indices
+from udg_description.layout import HOME_Q, JOINT_NAMES, N_JOINTS, SIDES, part_indices
 from udg_description.limits import joint_limits
 
 ENABLED_WITHIN_S = 120.0
@@ -52,22 +52,30 @@ def hostile_chunk(rng: np.random.Generator, last: np.ndarray) -> tuple[np.ndarra
     points = int(rng.integers(1, 17))
     kind = rng.choice(KINDS)
     ahead = np.arange(1, points + 1)[:, None]
-    chunk = last + ahead * 10.0 ** rng.uniform(-3, -1) * rng.standard_normal(36)
+    chunk = last + ahead * 10.0 ** rng.uniform(-3, -1) * rng.standard_normal(N_JOINTS)
     if kind == SANE:
-        chunk = last + np.cumsum(10.0 ** rng.uniform(-4, -1.3) * rng.standard_normal((points, 36)), axis=0)
+        chunk = last + np.cumsum(10.0 ** rng.uniform(-4, -1.3) * rng.standard_normal((points, N_JOINTS)), axis=0)
     elif kind == PLUNGE:  # both arms far, joint by joint
-        chunk = last + ahead * 0.25 * rng.choice([-1.0, 0.0, 1.0], 36)
+        chunk = last + ahead * 0.25 * rng.choice([-1.0, 0.0, 1.0], N_JOINTS)
     elif kind == WILD:
-        chunk = rng.uniform(lower - 0.1, upper + 0.1, (points, 36))
+        chunk = rng.uniform(lower - 0.1, upper + 0.1, (points, N_JOINTS))
     elif kind == HUGE:
-        chunk = rng.choice([1e3, 1e12, 1e300, -1e300]) * rng.standard_normal((points, 36))
+        chunk = rng.choice([1e3, 1e12, 1e300, -1e300]) * rng.standard_normal((points, N_JOINTS))
     elif kind == NOT_FINITE:
-        chunk[rng.integers(points), rng.integers(36)] = rng.choice([np.nan, np.inf, -np.inf])
+        chunk[rng.integers(points), rng.integers(N_JOINTS)] = rng.choice([np.nan, np.inf, -np.inf])
     elif kind == MISSHAPEN:
-        shapes = [(points, 35), (points, 37), (36,), (points, 0), (0,), (), (2, points, 36)]
+        shapes = [
+            (points, N_JOINTS - 1),
+            (points, N_JOINTS + 1),
+            (N_JOINTS,),
+            (points, 0),
+            (0,),
+            (),
+            (2, points, N_JOINTS),
+        ]
         return np.zeros(shapes[rng.integers(len(shapes))]), JOINT_NAMES
     elif kind == EMPTY:
-        chunk = np.zeros((0, 36))
+        chunk = np.zeros((0, N_JOINTS))
     elif kind == LONG:
         chunk = np.tile(last, (int(rng.integers(200, 4000)), 1))
     elif kind == NAMES:
@@ -89,28 +97,28 @@ def sly_chunk(rng: np.random.Generator, last: np.ndarray) -> tuple[np.ndarray, t
     kind = int(rng.integers(9))
     ahead = np.arange(1, points + 1)[:, None]
     way = limits.velocity * STEP_S * float(rng.choice([0.1, 0.3, 0.3, 1.0, 2.9]))  # shipped limit: 0.3
-    chunk = last + ahead * way * rng.choice([-1.0, 0.0, 0.0, 1.0], 36)
+    chunk = last + ahead * way * rng.choice([-1.0, 0.0, 0.0, 1.0], N_JOINTS)
     if kind == EDGE:  # to the last bit of the position limits, or a little beyond
-        near = np.where(rng.random(36) < 0.5, limits.lower, limits.upper) + rng.choice([-1e-7, 0.0, 1e-7, 0.1])
+        near = np.where(rng.random(N_JOINTS) < 0.5, limits.lower, limits.upper) + rng.choice([-1e-7, 0.0, 1e-7, 0.1])
         chunk = last + np.clip(near - last, -ahead * way, ahead * way)
     elif kind == BANG:  # full speed there, full speed back
-        chunk = last + way * (points / 2 - np.abs(ahead - points / 2)) * rng.choice([-1.0, 1.0], 36)
+        chunk = last + way * (points / 2 - np.abs(ahead - points / 2)) * rng.choice([-1.0, 1.0], N_JOINTS)
     elif kind == ZIGZAG:  # a turn at each point
-        chunk = last + way * (ahead % 2) * rng.choice([-1.0, 0.0, 1.0], 36)
+        chunk = last + way * (ahead % 2) * rng.choice([-1.0, 0.0, 1.0], N_JOINTS)
     elif kind in (TOGETHER, DOWN):  # the arms towards each other, or onto the table
         chunk = np.tile(last, (points, 1))
         for side, sign in zip(SIDES, (-1.0, 1.0), strict=True):
             joint = part_indices(f"{side}_arm").start + (kind == DOWN)
             chunk[:, joint] += ahead[:, 0] * way[joint] * (sign if kind == TOGETHER else rng.choice([-1.0, 1.0]))
     elif kind == TAIL:  # well but for the end
-        chunk[-1, rng.integers(36)] = rng.choice([np.nan, 1e300, limits.upper.max() + 1.0])
+        chunk[-1, rng.integers(N_JOINTS)] = rng.choice([np.nan, 1e300, limits.upper.max() + 1.0])
     elif kind == TYPES:
         chunk = chunk.astype(("f4", "f2", "i8")[int(rng.integers(3))])
         chunk = np.asfortranarray(chunk) if rng.random() < 0.5 else chunk
         chunk.flags.writeable = bool(rng.random() < 0.5)
     elif kind == ONE:  # one joint leaps
         chunk = np.tile(last, (points, 1))
-        chunk[:, rng.integers(36)] += rng.choice([-1.0, 1.0]) * 10.0 ** rng.uniform(-4, 0.5)
+        chunk[:, rng.integers(N_JOINTS)] += rng.choice([-1.0, 1.0]) * 10.0 ** rng.uniform(-4, 0.5)
     elif kind == AGAIN:  # rest, but for what rounding makes of it
         chunk = np.tile(last, (points, 1)) * (1.0 + rng.choice([0.0, 1e-16, -1e-12]))
     return chunk, JOINT_NAMES

@@ -18,7 +18,7 @@ from udg_control.collision import CollisionCheck
 from udg_control.errors import ControlError
 from udg_control.safety import Reason, SafetyConfig, SafetyFilter
 from udg_description.errors import cli
-from udg_description.layout import HOME_Q, SIDES, part_indices
+from udg_description.layout import HOME_Q, N_JOINTS, SIDES, part_indices
 from udg_description.limits import joint_limits
 from udg_description.model import RobotModel
 from udg_description.spheres import CollisionSpheres
@@ -102,7 +102,7 @@ class ArmGaps:
         self._reach = radii[self._left][:, None] + radii[self._right]
 
     def __call__(self, q: np.ndarray) -> np.ndarray:
-        """Return the gaps (n,) [m] of configurations q (n, 36) [rad]; negative where spheres overlap."""
+        """Return the gaps (n,) [m] of configurations q (n, N_JOINTS) [rad]; negative where spheres overlap."""
         poses = self._model.link_pose_array(q)[:, self._link]
         centers = np.einsum("nsij,sj->nsi", poses[..., :3, :], self._centers)
         gaps = [
@@ -113,11 +113,11 @@ class ArmGaps:
 
 
 def one_case(rng: np.random.Generator, safety: SafetyFilter, start: np.ndarray) -> tuple[np.ndarray, Reason | None]:
-    """Return where the joints were (n, 36) [rad], and why the filter stopped them."""
+    """Return where the joints were (n, N_JOINTS) [rad], and why the filter stopped them."""
     safety.sync(start)
     safety.enable()
     lags = {side: random_lag(rng, start[where]) for side, where in _ARMS.items()}
-    speed = np.zeros(36)
+    speed = np.zeros(N_JOINTS)
     for where in _ARMS.values():
         chosen = rng.choice([0.0, 0.0, 1.0, -1.0], 6) * rng.uniform(0.3, 1.0)
         chosen[0] = rng.choice([-1.0, 1.0]) if rng.random() < 0.7 else chosen[0]
@@ -125,11 +125,11 @@ def one_case(rng: np.random.Generator, safety: SafetyFilter, start: np.ndarray) 
     if rng.random() < 0.5:  # both the same way, one behind the other
         speed[_ARMS["right"]] = speed[_ARMS["left"]]
     turn_at = int(rng.integers(15, STEPS + 20))
-    velocity, commands, joints, reason = np.zeros(36), [np.array(start)], [np.array(start)], None
+    velocity, commands, joints, reason = np.zeros(N_JOINTS), [np.array(start)], [np.array(start)], None
     for k in range(1, STEPS + AFTER):
         if reason is None and k < STEPS:
             if k == turn_at:
-                speed = np.roll(speed, 1) * np.isin(np.arange(36), np.r_[_ARMS["left"], _ARMS["right"]])
+                speed = np.roll(speed, 1) * np.isin(np.arange(N_JOINTS), np.r_[_ARMS["left"], _ARMS["right"]])
             most = safety.acceleration * DT_S * 0.999
             velocity = velocity + np.clip(0.95 * speed * safety.velocity - velocity, -most, most)
             assert safety.command is not None

@@ -6,7 +6,7 @@ import trimesh
 from udg_datagen.baselines import DexGraspNetConfig, MalaResult, optimise, to_grasps
 from udg_datagen.baselines.dexgraspnet import _candidates, _Mala, _turn
 from udg_datagen.bench.cell import open_gates
-from udg_datagen.hands.xhand import xhand
+from udg_datagen.hands.robot_hand import robot_hand
 from udg_datagen.synthesis import GraspObject, HandModel, SynthesisConfig
 
 CONFIG = DexGraspNetConfig(n_candidates=8, iterations=150)
@@ -20,7 +20,7 @@ def ball() -> GraspObject:
 
 @pytest.fixture(scope="module")
 def hand() -> HandModel:
-    return xhand("right")
+    return robot_hand("right")
 
 
 @pytest.fixture(scope="module")

@@ -8,8 +8,8 @@ import pytest
 from udg_datagen.baselines import DexGraspNetConfig
 from udg_datagen.benchmark import dexgraspnet_policy
 from udg_datagen.benchmark.dexgraspnet_policy import DexGraspNetChoice, DexGraspNetChoices, parse
-from udg_datagen.benchmark.planner_policy import PlannerPolicy
 from udg_datagen.benchmark.policies import entrants
+from udg_datagen.evaluation.planner_policy import PlannerPolicy
 from udg_datagen.evaluation.policy import Observation, PolicyFault, Start
 from udg_description.errors import UdgError
 from udg_description.layout import HOME_Q

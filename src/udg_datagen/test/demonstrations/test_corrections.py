@@ -23,7 +23,7 @@ from udg_datagen.demonstrations.demonstration import DemoConfig, DemoPlanner, Pl
 from udg_datagen.demonstrations.demos import FactoryError
 from udg_datagen.expert.choice import Choice
 from udg_datagen.expert.spread import spread_choices
-from udg_datagen.hands.xhand import xhand
+from udg_datagen.hands.robot_hand import robot_hand
 from udg_datagen.planning.collision import CollisionScene
 from udg_datagen.synthesis import GraspObject, SynthesisConfig, synthesize
 from udg_description.arm_kinematics import hand_ik, hand_pose
@@ -56,7 +56,7 @@ def T_world_object(cube: ObjectModel) -> np.ndarray:
 def choice(cube: ObjectModel, T_world_object: np.ndarray) -> Choice:
     grasps = synthesize(
         GraspObject.from_model(cube),
-        xhand("left"),
+        robot_hand("left"),
         SynthesisConfig(n_candidates=60),
         T_table_object=cube.stable_poses[0],
         seed=1,

@@ -10,7 +10,7 @@ from udg_datagen.demonstrations.demonstration import DemoConfig, DemoPlanner, Pl
 from udg_datagen.demonstrations.execution import _deviating, execute
 from udg_datagen.expert.spread import spread_choices
 from udg_datagen.grasp_set import GraspSet
-from udg_datagen.hands.xhand import xhand
+from udg_datagen.hands.robot_hand import robot_hand
 from udg_datagen.planning.collision import CollisionScene
 from udg_datagen.synthesis import GraspObject, SynthesisConfig, synthesize
 from udg_description.layout import HOME_Q, JOINT_NAMES, part_indices
@@ -31,7 +31,7 @@ def grasps(cube: ObjectModel) -> list[GraspSet]:
     config = SynthesisConfig(n_candidates=60)
     obj = GraspObject.from_model(cube)
     return [
-        synthesize(obj, xhand(side), config, T_table_object=cube.stable_poses[0], seed=1).take(slice(0, 30))
+        synthesize(obj, robot_hand(side), config, T_table_object=cube.stable_poses[0], seed=1).take(slice(0, 30))
         for side in ("left", "right")
     ]
 

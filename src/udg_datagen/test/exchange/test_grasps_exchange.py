@@ -15,7 +15,7 @@ from udg_datagen.exchange.grasps_exchange import _main
 from udg_datagen.exchange.isaac_grasp import isaac_yaml, read_isaac
 from udg_datagen.exchange.plain_grasps import ExchangeError, PlainGrasps
 from udg_datagen.grasp_set import GraspSet
-from udg_datagen.hands.xhand import xhand
+from udg_datagen.hands.robot_hand import robot_hand
 from udg_datagen.synthesis import GraspObject, SynthesisConfig, synthesize
 from udg_description.transforms import make_transform, rotvec_to_matrix
 from udg_sim.objects.library import ObjectLibrary
@@ -30,7 +30,7 @@ def grasps() -> GraspSet:
     model = ObjectLibrary().get(OBJECT)
     obj = GraspObject.from_model(model)
     config = SynthesisConfig(strategy="tripod", n_candidates=24)
-    return synthesize(obj, xhand("right"), config, T_table_object=model.stable_poses[0])
+    return synthesize(obj, robot_hand("right"), config, T_table_object=model.stable_poses[0])
 
 
 def plain(hands: int = 1, count: int = 3) -> PlainGrasps:
@@ -198,7 +198,7 @@ def test_what_is_wrong_in_a_npy_file_is_told(change: dict[str, object], message:
 
 
 def test_our_own_grasps_pass_and_their_contacts_are_where_they_were(grasps: GraspSet) -> None:
-    checked = checked_set(PlainGrasps.of(grasps), ObjectLibrary().get(OBJECT), [xhand("right")])
+    checked = checked_set(PlainGrasps.of(grasps), ObjectLibrary().get(OBJECT), [robot_hand("right")])
     assert len(checked.grasps) == checked.given == len(grasps)
     for name, points in zip(grasps.contact_names, grasps.contact_points_object.swapaxes(0, 1), strict=True):
         place = checked.grasps.contact_names.index(name)
@@ -222,7 +222,7 @@ def test_a_file_of_another_convention_is_refused(fault: str, grasps: GraspSet) -
     wrong = PlainGrasps(**{**vars(made), "T_object_hand": T, "q_grasp": q})
     model = ObjectLibrary().get(OBJECT)
     try:
-        left = len(checked_set(wrong, model, [xhand("right")]).grasps)
+        left = len(checked_set(wrong, model, [robot_hand("right")]).grasps)
     except ExchangeError as error:
         assert "pads within 2.0 mm" in str(error)
         left = 0

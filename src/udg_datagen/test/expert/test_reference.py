@@ -6,7 +6,7 @@ import trimesh
 
 from udg_datagen.expert import reference
 from udg_datagen.expert.reference import DEPTH_BIMANUAL_M, HIGH_M, LOW_M
-from udg_datagen.hands.xhand import xhand
+from udg_datagen.hands.robot_hand import robot_hand
 from udg_datagen.synthesis import GraspObject, StrategyError
 from udg_description.arm_kinematics import hand_pose
 from udg_description.frames import GRASP_CENTER_HAND, PALM_NORMAL_HAND
@@ -18,7 +18,7 @@ MIRROR = np.diag([1.0, -1.0, 1.0])
 
 def reference_poses(obj: GraspObject, T_world_object: np.ndarray, sides: tuple[Side, ...]) -> np.ndarray:
     strategy = "bimanual" if len(sides) == 2 else "whole_hand"
-    return reference.reference_poses(obj, T_world_object, [xhand(side) for side in sides], strategy)
+    return reference.reference_poses(obj, T_world_object, [robot_hand(side) for side in sides], strategy)
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +77,7 @@ def test_two_palms_face_each_other_across_the_faces_of_a_box(cube: GraspObject, 
 
 def test_thumb_and_fingers_close_across_a_rod_and_turn_with_it() -> None:
     rod = GraspObject(trimesh.creation.box((0.12, 0.02, 0.02)), name="rod", com=np.zeros(3))
-    hand = xhand("right")
+    hand = robot_hand("right")
     closing_hand = hand.opposition((0, 1, 2))
     for degrees in (-20.0, 0.0, 20.0):
         (T,) = reference.reference_poses(rod, turned(degrees, 0.5, -0.2, 0.01), [hand], "tripod")
@@ -100,11 +100,11 @@ def test_a_hollow_object_is_met_in_the_wall_towards_the_hand() -> None:
 
 @pytest.mark.parametrize("strategy", ["pinch", "tripod", "whole_hand"])
 def test_preshapes_mirror_each_other_and_keep_the_limits(cube: GraspObject, strategy: str) -> None:
-    right = reference.reference(cube, at(0.5, -0.2, 0.03), [xhand("right")], strategy)
-    left = reference.reference(cube, at(0.5, 0.2, 0.03), [xhand("left")], strategy)
+    right = reference.reference(cube, at(0.5, -0.2, 0.03), [robot_hand("right")], strategy)
+    left = reference.reference(cube, at(0.5, 0.2, 0.03), [robot_hand("left")], strategy)
     np.testing.assert_allclose(left.T_hand[0], reference.MIRROR @ right.T_hand[0] @ reference.MIRROR, atol=2e-3)
     np.testing.assert_array_equal(left.q, right.q)
-    spec = xhand("right").spec
+    spec = robot_hand("right").spec
     assert (right.q >= spec.lower).all() and (right.q <= spec.upper).all()
 
 
@@ -115,7 +115,7 @@ def test_a_strategy_without_a_preshape_is_named() -> None:
 
 def test_two_hands_reach_round_the_sides_of_a_long_box_and_the_second_way_is_across_the_other_faces() -> None:
     box = GraspObject(trimesh.creation.box((0.25, 0.4, 0.2)), name="box", com=np.zeros(3))
-    hands = [xhand(side) for side in SIDES]
+    hands = [robot_hand(side) for side in SIDES]
     first, second = (
         reference.reference_poses(box, at(0.6, 0.0, 0.1), hands, "bimanual", second=second) for second in (False, True)
     )

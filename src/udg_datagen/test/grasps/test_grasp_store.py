@@ -10,7 +10,7 @@ from udg_datagen.grasp_set import GraspSet
 from udg_datagen.grasps.grasp_store import GraspStore, GraspStoreConfig, GraspStoreError, fitting
 from udg_datagen.grasps.mirror import mirrored, symmetry_plane
 from udg_datagen.objects.offers import BY_SIZE
-from udg_datagen.synthesis import GraspObject, StrategyError, SynthesisConfig, xhand_spec
+from udg_datagen.synthesis import GraspObject, StrategyError, SynthesisConfig, robot_hand_spec
 from udg_datagen.validation.validation import validate
 from udg_sim.objects.library import ObjectLibrary, ObjectModel
 
@@ -65,7 +65,7 @@ def test_a_truncated_file_is_made_anew(domino: ObjectModel, folder: Path, tmp_pa
 
 def test_the_reflected_grasp_is_one_of_the_other_hand(sets: list[GraspSet], domino: ObjectModel) -> None:
     left, right = sets
-    assert left.joint_names == (xhand_spec("left").joint_names,)
+    assert left.joint_names == (robot_hand_spec("left").joint_names,)
     assert all(name.startswith("left_") for name in left.contact_names)
     np.testing.assert_allclose(np.linalg.det(left.T_object_hand[:, 0, :3, :3]), 1.0)
     np.testing.assert_allclose(left.T_object_hand[:, 0, 2, 3], right.T_object_hand[:, 0, 2, 3], atol=1e-9)

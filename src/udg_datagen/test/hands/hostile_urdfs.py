@@ -20,7 +20,7 @@ import numpy as np
 import trimesh
 
 _FIXED = '<joint name="extra" type="fixed">'
-QUAD = Path(__file__).parents[2] / "udg_datagen" / "data" / "hands" / "quad_hand.urdf"
+QUAD = Path(__file__).parents[3] / "udg_description" / "udg_description" / "data" / "hands" / "quad_hand.urdf"
 
 
 def _replaced(text: str, pattern: str, new: str, rng: Random) -> str:

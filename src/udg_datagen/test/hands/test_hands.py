@@ -9,13 +9,13 @@ import yaml
 from udg_datagen.hands import load_body, load_hand
 from udg_datagen.hands.hand import describe, main
 from udg_datagen.hands.mesh_spheres import mesh_spheres
-from udg_datagen.hands.tree import hand_tree
 from udg_datagen.synthesis import GraspObject, HandModelError, SynthesisConfig, synthesize
 from udg_datagen.validation.validation import ValidationConfig, validate
 from udg_description.errors import UdgError
+from udg_description.robot.hand_tree import hand_tree
 from udg_sim.objects.library import ObjectLibrary
 
-DATA = Path(__file__).parents[2] / "udg_datagen" / "data" / "hands"
+DATA = Path(__file__).parents[3] / "udg_description" / "udg_description" / "data" / "hands"
 QUAD = DATA / "quad_hand.yaml"
 TIPS = {name: f"{name}_distal" for name in ("thumb", "index", "mid", "ring")}
 

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from udg_datagen.hands import description, load_hand
 from udg_datagen.hands.hand import describe
-from udg_datagen.hands.tree import hand_tree, without_collision
 from udg_description.errors import UdgError
+from udg_description.robot.hand_tree import hand_tree, without_collision
 
 sys.path.insert(0, str(Path(__file__).parent))
 from hostile_urdfs import QUAD, REFUSED, TAKEN, broken, meshes_beside  # noqa: E402

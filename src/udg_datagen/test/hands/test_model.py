@@ -2,11 +2,12 @@ import numpy as np
 import pytest
 import torch
 
-from udg_datagen.hands.xhand import xhand
+from udg_datagen.hands.robot_hand import robot_hand
 from udg_datagen.synthesis import HandModel, StrategyError
 from udg_datagen.synthesis.strategies import STRATEGIES, active_contacts
 from udg_description.layout import SIDES
 from udg_description.model import RobotModel
+from udg_description.robot import current_robot
 from udg_description.shapes import merge_capsules, union_distance
 from udg_description.urdf import load_urdf
 
@@ -23,17 +24,19 @@ def _random_pose(hand: HandModel, n: int) -> tuple[torch.Tensor, torch.Tensor, t
 
 @pytest.mark.parametrize("side", SIDES)
 def test_forward_kinematics_equal_those_of_the_robot_model(side: str) -> None:
-    hand, model = xhand(side), RobotModel().hand(side)
+    hand, model = robot_hand(side), RobotModel().hand(side)
     _, _, q = _random_pose(hand, 5)
     state = hand.forward(torch.zeros(5, 3), torch.eye(3).expand(5, 3, 3), q)
-    links = [f"{side}_hand_link"] + [load_urdf().joints[name].child for name in hand.spec.joint_names]
+    links = [f"{side}_hand_link"] + [
+        load_urdf(current_robot().urdf).joints[name].child for name in hand.spec.joint_names
+    ]
     T = model.link_poses(q, links)
     torch.testing.assert_close(state.R, T[..., :3, :3], atol=1e-5, rtol=0)
     torch.testing.assert_close(state.o, T[..., :3, 3], atol=1e-6, rtol=0)
 
 
 def test_force_balance_gives_the_gradient_of_automatic_differentiation() -> None:
-    hand = xhand("right")
+    hand = robot_hand("right")
     origin, R, q = _random_pose(hand, 3)
     origin.requires_grad_()
     q.requires_grad_()
@@ -61,7 +64,7 @@ def test_force_balance_gives_the_gradient_of_automatic_differentiation() -> None
 
 @pytest.mark.parametrize("side", SIDES)
 def test_spheres_reach_the_front_of_every_link(side: str) -> None:
-    spec = xhand(side).spec
+    spec = robot_hand(side).spec
     for link in range(len(spec.joint_names) + 1):
         points = spec.surface_point[spec.surface_link == link]
         mine = spec.sphere_link == link
@@ -70,7 +73,7 @@ def test_spheres_reach_the_front_of_every_link(side: str) -> None:
 
 
 def test_spheres_hardly_stand_out_of_the_primitives() -> None:
-    spec, urdf = xhand("right").spec, load_urdf()
+    spec, urdf = robot_hand("right").spec, load_urdf(current_robot().urdf)
     links = ["right_hand_link"] + [urdf.joints[name].child for name in spec.joint_names]
     for link, center, radius in zip(spec.sphere_link, spec.sphere_center, spec.sphere_radius, strict=True):
         inside = -union_distance(merge_capsules(urdf.links[links[link]].primitives), center[None])[0]
@@ -78,14 +81,14 @@ def test_spheres_hardly_stand_out_of_the_primitives() -> None:
 
 
 def test_left_contacts_mirror_the_right_ones() -> None:
-    left, right = xhand("left").spec, xhand("right").spec
+    left, right = robot_hand("left").spec, robot_hand("right").spec
     np.testing.assert_allclose(left.contact_center, MIRROR * right.contact_center)
     np.testing.assert_allclose(left.contact_axis, MIRROR * right.contact_axis)
     np.testing.assert_allclose(left.palm_normal, MIRROR * right.palm_normal)
 
 
 def test_each_strategy_finds_its_contacts_on_the_hand() -> None:
-    names = xhand("right").spec.contact_names
+    names = robot_hand("right").spec.contact_names
     assert [len(active_contacts(s, names)) for s in STRATEGIES] == [2, 3, 5, 5]
     with pytest.raises(StrategyError, match="pinch, tripod, whole_hand"):
         active_contacts("scoop", names)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import trimesh
 
-from udg_datagen.hands.xhand import xhand
+from udg_datagen.hands.robot_hand import robot_hand
 from udg_datagen.synthesis import GraspObject, SynthesisConfig, batches, synthesize, worker_pool
 from udg_datagen.synthesis.batches import Problem, solve_batches
 from udg_datagen.synthesis.initial import TablePlane
@@ -40,17 +40,17 @@ def can() -> GraspObject:
 
 
 def test_batches_sent_elsewhere_give_the_same_grasps(can: GraspObject) -> None:
-    here = synthesize(can, xhand("right"), CONFIG, seed=4)
-    there = synthesize(can, xhand("right"), CONFIG, seed=4, pool=Courier())
+    here = synthesize(can, robot_hand("right"), CONFIG, seed=4)
+    there = synthesize(can, robot_hand("right"), CONFIG, seed=4, pool=Courier())
     for name in ("T_object_hand", "q_grasp", "q_squeeze", "energy", "tip_distance"):
         np.testing.assert_array_equal(getattr(here, name), getattr(there, name))
 
 
 @pytest.mark.slow
 def test_the_number_of_processes_does_not_matter(can: GraspObject) -> None:
-    here = synthesize(can, xhand("right"), CONFIG, seed=4)
+    here = synthesize(can, robot_hand("right"), CONFIG, seed=4)
     with worker_pool(2) as pool:
-        there = synthesize(can, xhand("right"), CONFIG, seed=4, pool=pool)
+        there = synthesize(can, robot_hand("right"), CONFIG, seed=4, pool=pool)
     np.testing.assert_array_equal(here.T_object_hand, there.T_object_hand)
     np.testing.assert_array_equal(here.q_squeeze, there.q_squeeze)
 
@@ -65,7 +65,7 @@ def test_no_more_than_a_batch_is_optimised_at_once(can: GraspObject, monkeypatch
     monkeypatch.setattr(batches, "_solve", solve)
     done: list[float] = []
     config = dataclasses.replace(CONFIG, n_candidates=1001, batch=250)
-    problem = Problem(can, (xhand("right"),), ((0, 1, 2),), TablePlane(np.array([0.0, 0.0, 1.0]), 0.06), config, 0)
+    problem = Problem(can, (robot_hand("right"),), ((0, 1, 2),), TablePlane(np.array([0.0, 0.0, 1.0]), 0.06), config, 0)
     arrays = solve_batches(problem, 1, None, done.append)
     assert sum(sizes) == len(arrays["energy"]) == 1001
     assert max(sizes) <= 250 and max(sizes) - min(sizes) <= 1

@@ -15,8 +15,8 @@ from udg_datagen.synthesis import (
     StrategyError,
     SynthesisConfig,
     optimise,
+    robot_hand,
     synthesize,
-    xhand,
 )
 from udg_datagen.synthesis.energies import hand_hand_penetration
 from udg_datagen.synthesis.initial import HandPose, TablePlane, sample_starts
@@ -25,7 +25,7 @@ from udg_datagen.synthesis.optimise import Optimiser
 CONFIG = SynthesisConfig(
     strategy="bimanual", n_candidates=16, qp_steps=100, refine_steps=50, batch=16, pregrasp_steps=25
 )
-HANDS = (xhand("left"), xhand("right"))
+HANDS = (robot_hand("left"), robot_hand("right"))
 ALL = ((0, 1, 2, 3, 4), (0, 1, 2, 3, 4))
 RADIUS = 0.11
 TABLE = TablePlane(np.array([0.0, 0.0, 1.0]), RADIUS)

@@ -14,8 +14,8 @@ from udg_datagen.synthesis import (
     StrategyError,
     SynthesisConfig,
     choose,
+    robot_hand,
     synthesize,
-    xhand,
 )
 
 QUICK = SynthesisConfig(strategy="pinch", n_candidates=2, qp_steps=4, refine_steps=2, screen_step=4, pregrasp_steps=2)
@@ -38,7 +38,7 @@ def test_what_was_repaired_is_kept_with_the_grasps() -> None:
     mesh.invert()
     obj = _object(mesh)
     assert obj.notes == ("turned inside out",)
-    meta = json.loads(synthesize(obj, xhand("right"), QUICK).meta_json)
+    meta = json.loads(synthesize(obj, robot_hand("right"), QUICK).meta_json)
     assert meta["notes"] == ["turned inside out"]
 
 
@@ -86,14 +86,14 @@ def test_what_cannot_be_repaired_is_refused_with_the_reason(mesh: trimesh.Trimes
 
 def test_an_object_wider_than_the_hand_reaches_is_refused_by_one_hand_and_by_two() -> None:
     with pytest.raises(GraspObjectError, match="'lid' is 0.40 m wide.*right hand.*both hands"):
-        synthesize(_object(_box(0.4)), xhand("right"), QUICK)
+        synthesize(_object(_box(0.4)), robot_hand("right"), QUICK)
     both = SynthesisConfig(strategy="bimanual")
     with pytest.raises(GraspObjectError, match="'lid' is 1.00 m wide.*two hands"):
-        synthesize(_object(_box(1.0)), (xhand("left"), xhand("right")), both)
+        synthesize(_object(_box(1.0)), (robot_hand("left"), robot_hand("right")), both)
 
 
 def test_the_strategy_follows_the_size() -> None:
-    hand = xhand("left")
+    hand = robot_hand("left")
     sizes = {0.03: "pinch", 0.06: "tripod", 0.12: "whole_hand", 0.3: "bimanual"}
     assert {size: choose(_object(_box(size)), hand) for size in sizes} == sizes
     bottle = _object(trimesh.creation.cylinder(radius=0.035, height=0.28))
@@ -101,7 +101,7 @@ def test_the_strategy_follows_the_size() -> None:
 
 
 def test_auto_takes_the_hands_that_the_strategy_needs() -> None:
-    hands = (xhand("left"), xhand("right"))
+    hands = (robot_hand("left"), robot_hand("right"))
     config = SynthesisConfig(n_candidates=2, qp_steps=4, refine_steps=2, screen_step=4, pregrasp_steps=2)
     small, large = synthesize(_object(_box(0.03)), hands, config), synthesize(_object(_box(0.3)), hands, config)
     assert (small.strategy, small.sides) == ("pinch", ("right",))
@@ -116,11 +116,11 @@ def test_an_unknown_strategy_names_the_valid_ones() -> None:
 @pytest.mark.skipif(torch.cuda.is_available(), reason="a CUDA device is here")
 def test_a_missing_device_is_named() -> None:
     with pytest.raises(DeviceError, match="no CUDA device"):
-        xhand("right", device="cuda")
+        robot_hand("right", device="cuda")
     with pytest.raises(DeviceError, match="no CUDA device"):
         GraspObject(_box(), device="cuda")
     with pytest.raises(DeviceError, match="unknown device 'tpux'"):
-        xhand("right", device="tpux")
+        robot_hand("right", device="tpux")
 
 
 @pytest.mark.gpu
@@ -129,7 +129,7 @@ def test_a_cuda_device_gives_the_same_grasps_within_tolerance() -> None:
     config = SynthesisConfig(strategy="whole_hand", n_candidates=64)
     mesh = trimesh.creation.cylinder(radius=0.033, height=0.12, sections=32)
     sets = [
-        synthesize(GraspObject(mesh, name="can", device=device), xhand("right", device=device), config, seed=1)
+        synthesize(GraspObject(mesh, name="can", device=device), robot_hand("right", device=device), config, seed=1)
         for device in ("cpu", "cuda")
     ]
     assert len(sets[1]) == pytest.approx(len(sets[0]), rel=0.1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from udg_datagen.hands.xhand import xhand
+from udg_datagen.hands.robot_hand import robot_hand
 from udg_datagen.synthesis import SynthesisConfig
 from udg_datagen.synthesis.near import Near, Nearness, starts_near
 from udg_description.transforms import make_transform, rotvec_to_matrix
@@ -22,14 +22,14 @@ def pose(rng: np.random.Generator, count: int) -> tuple[torch.Tensor, torch.Tens
 
 
 def in_double(config: SynthesisConfig) -> Nearness:
-    nearness = Nearness(NEAR, (xhand("right"),), config)
+    nearness = Nearness(NEAR, (robot_hand("right"),), config)
     for name in ("_R", "_origin", "_centre", "_q"):
         setattr(nearness, name, getattr(nearness, name).double())
     return nearness
 
 
 def test_at_the_reference_the_distance_is_zero_and_apart_from_it_as_in_eq_10() -> None:
-    hand, config = xhand("right"), SynthesisConfig()
+    hand, config = robot_hand("right"), SynthesisConfig()
     nearness = in_double(config)
     q = torch.tensor(NEAR.q)[None]
     R = torch.tensor(T_REFERENCE[None, None, :3, :3])
@@ -62,7 +62,7 @@ def test_the_gradient_is_that_of_the_distance() -> None:
 
 
 def test_starts_lie_about_the_reference_the_later_ones_further_away() -> None:
-    hand = xhand("right")
+    hand = robot_hand("right")
     starts = starts_near(NEAR, (hand,), SynthesisConfig(), 400, np.random.default_rng(0))
     centre = T_REFERENCE[:3, :3] @ hand.spec.grasp_center + T_REFERENCE[:3, 3]
     away = np.linalg.norm(starts.center[:, 0].numpy() - centre, axis=1)

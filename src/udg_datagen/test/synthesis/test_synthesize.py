@@ -9,7 +9,7 @@ import torch
 import trimesh
 
 from udg_datagen.grasp_set import GraspSet
-from udg_datagen.hands.xhand import xhand
+from udg_datagen.hands.robot_hand import robot_hand
 from udg_datagen.synthesis import GraspObject, StrategyError, SynthesisConfig, synthesize
 from udg_datagen.synthesis.initial import HandPose, TablePlane, sample_starts
 from udg_datagen.synthesis.optimise import Optimiser
@@ -33,7 +33,7 @@ def can() -> GraspObject:
 
 @pytest.fixture(scope="module", params=SIDES)
 def grasps(request: pytest.FixtureRequest, can: GraspObject) -> GraspSet:
-    return synthesize(can, xhand(request.param), CONFIG, T_table_object=T_TABLE, seed=1)
+    return synthesize(can, robot_hand(request.param), CONFIG, T_table_object=T_TABLE, seed=1)
 
 
 def test_most_candidates_become_grasps_and_the_best_comes_first(grasps: GraspSet) -> None:
@@ -52,7 +52,7 @@ def test_contact_points_lie_on_the_surface(grasps: GraspSet, can: GraspObject) -
 
 
 def test_the_hand_stays_above_the_table_at_grasp_and_pregrasp(grasps: GraspSet) -> None:
-    hand = xhand(grasps.sides[0])
+    hand = robot_hand(grasps.sides[0])
     q = torch.tensor(grasps.q_grasp[:, 0], dtype=torch.float32)
     for T in (grasps.T_object_hand[:, 0], grasps.Ts_object_pregrasp[:, 0]):
         poses = torch.tensor(T_TABLE @ T, dtype=torch.float32)
@@ -73,7 +73,7 @@ def test_forces_press_within_the_friction_cone_and_cancel(grasps: GraspSet) -> N
 
 
 def test_squeeze_torque_does_the_virtual_work_of_the_forces(grasps: GraspSet) -> None:
-    hand = xhand(grasps.sides[0])
+    hand = robot_hand(grasps.sides[0])
     pose = torch.tensor(grasps.T_object_hand[:1, 0], dtype=torch.float32)
     links = hand.contact_link.numpy()
     rng = np.random.default_rng(0)
@@ -93,20 +93,20 @@ def test_squeeze_torque_does_the_virtual_work_of_the_forces(grasps: GraspSet) ->
 
 
 def test_torques_respect_the_efforts_and_make_the_targets(grasps: GraspSet) -> None:
-    spec = xhand(grasps.sides[0]).spec
+    spec = robot_hand(grasps.sides[0]).spec
     assert (np.abs(grasps.tau_squeeze) <= CONFIG.squeeze_effort_share * spec.effort + 1e-6).all()
     expected = np.clip(grasps.q_grasp + grasps.tau_squeeze / CONFIG.squeeze_stiffness, spec.lower, spec.upper)
     np.testing.assert_allclose(grasps.q_squeeze, expected, atol=1e-6)
 
 
 def test_joints_stay_within_limits(grasps: GraspSet) -> None:
-    spec = xhand(grasps.sides[0]).spec
+    spec = robot_hand(grasps.sides[0]).spec
     for q in (grasps.q_pregrasp, grasps.q_grasp, grasps.q_squeeze):
         assert (q >= spec.lower - 1e-6).all() and (q <= spec.upper + 1e-6).all()
 
 
 def test_the_open_hand_passes_clear_of_the_object(grasps: GraspSet, can: GraspObject) -> None:
-    hand = xhand(grasps.sides[0])
+    hand = robot_hand(grasps.sides[0])
     for share in (0.0, 0.2, 0.5, 1.0):
         poses = (grasps.T_object_hand + share * (grasps.Ts_object_pregrasp - grasps.T_object_hand))[:, 0]
         poses = torch.tensor(poses, dtype=torch.float32)
@@ -118,14 +118,14 @@ def test_the_open_hand_passes_clear_of_the_object(grasps: GraspSet, can: GraspOb
 def test_the_same_seed_gives_the_same_grasps_and_another_seed_others(can: GraspObject) -> None:
     config = dataclasses.replace(CONFIG, qp_steps=12, refine_steps=5, screen_step=8)
     config = dataclasses.replace(config, max_tip_distance=1.0, max_penetration=1.0)
-    first, again, other = (synthesize(can, xhand("left"), config, seed=s) for s in (5, 5, 6))
+    first, again, other = (synthesize(can, robot_hand("left"), config, seed=s) for s in (5, 5, 6))
     np.testing.assert_array_equal(first.T_object_hand, again.T_object_hand)
     np.testing.assert_array_equal(first.q_squeeze, again.q_squeeze)
     assert len(first) != len(other) or not np.array_equal(first.q_grasp, other.q_grasp)
 
 
 def test_a_diverged_candidate_is_lost_alone(can: GraspObject) -> None:
-    hand, table = xhand("right"), TablePlane(np.array([0.0, 0.0, 1.0]), 0.06)
+    hand, table = robot_hand("right"), TablePlane(np.array([0.0, 0.0, 1.0]), 0.06)
     config = dataclasses.replace(CONFIG, n_candidates=4, qp_steps=20, refine_steps=0, screen_factor=1, screen_step=20)
     start = sample_starts(can, (hand,), ((0, 1, 2, 3, 4),), table, config, 4, np.random.default_rng(0))
     broken = HandPose(start.center.clone(), start.R, start.q)
@@ -138,27 +138,27 @@ def test_a_diverged_candidate_is_lost_alone(can: GraspObject) -> None:
 
 def test_no_start_has_its_palm_facing_up(can: GraspObject) -> None:
     table = TablePlane.from_pose(T_TABLE)
-    start = sample_starts(can, (xhand("left"),), ((0, 1),), table, CONFIG, 48, np.random.default_rng(0))
-    palm = start.R @ xhand("left").palm_normal
+    start = sample_starts(can, (robot_hand("left"),), ((0, 1),), table, CONFIG, 48, np.random.default_rng(0))
+    palm = start.R @ robot_hand("left").palm_normal
     assert (palm.numpy() @ table.up).max() <= CONFIG.approach_max_up + 1e-5
 
 
 def test_the_wrench_error_is_lower_after_optimisation(grasps: GraspSet, can: GraspObject) -> None:
     short = dataclasses.replace(CONFIG, weight_wrench=0.0)
-    blind = synthesize(can, xhand(grasps.sides[0]), short, T_table_object=T_TABLE, seed=1)
+    blind = synthesize(can, robot_hand(grasps.sides[0]), short, T_table_object=T_TABLE, seed=1)
     assert np.median(grasps.wrench_residual) < np.median(blind.wrench_residual)
 
 
 def test_fewer_contacts_for_a_pinch_and_a_limit_on_what_is_kept(can: GraspObject) -> None:
     config = dataclasses.replace(CONFIG, strategy="pinch", n_candidates=12, n_keep=3)
-    pinch = synthesize(can, xhand("right"), config, seed=0)
+    pinch = synthesize(can, robot_hand("right"), config, seed=0)
     assert pinch.contact_names == ("right_thumb", "right_index")
     assert 1 <= len(pinch) <= 3
     assert json.loads(pinch.meta_json)["config"]["strategy"] == "pinch"
 
 
 def test_screening_goes_on_with_the_better_half(can: GraspObject) -> None:
-    hand, table = xhand("right"), TablePlane(np.array([0.0, 0.0, 1.0]), 0.06)
+    hand, table = robot_hand("right"), TablePlane(np.array([0.0, 0.0, 1.0]), 0.06)
     config = dataclasses.replace(CONFIG, n_candidates=16, qp_steps=60, refine_steps=20)
     start = sample_starts(can, (hand,), ((0, 1, 2, 3, 4),), table, config, 32, np.random.default_rng(0))
     optimiser = Optimiser(can, (hand,), ((0, 1, 2, 3, 4),), table, config)
@@ -175,7 +175,7 @@ def test_an_unknown_strategy_names_the_valid_ones() -> None:
 
 def _inward(grasps: GraspSet) -> np.ndarray:
     """From each pad's centre to its contact point: the pads roll, so this is the surface's inward normal."""
-    hand = xhand(grasps.sides[0])
+    hand = robot_hand(grasps.sides[0])
     chosen = [hand.spec.contact_names.index(name) for name in (c.split("_", 1)[1] for c in grasps.contact_names)]
     T, q = (torch.tensor(x, dtype=torch.float32) for x in (grasps.T_object_hand[:, 0], grasps.q_grasp[:, 0]))
     centers = (hand.forward(T[:, :3, 3], T[:, :3, :3], q).X @ hand.W_contacts[:, chosen]).transpose(1, 2).numpy()

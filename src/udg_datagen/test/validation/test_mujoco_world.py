@@ -8,12 +8,13 @@ import pytest
 import torch
 
 from udg_datagen.grasp_set import GraspSet
-from udg_datagen.hands.xhand import xhand
+from udg_datagen.hands.robot_hand import robot_hand
 from udg_datagen.synthesis import GraspObject, SynthesisConfig, synthesize
 from udg_datagen.validation import mujoco_world
-from udg_datagen.validation.hand_world import xhand_body
+from udg_datagen.validation.hand_world import robot_body
 from udg_datagen.validation.mujoco_world import SUBSTEPS, MujocoError, MujocoWorld
 from udg_datagen.validation.validation import ValidationConfig, ValidationError, validate
+from udg_description.robot import current_robot
 from udg_description.urdf import load_urdf
 from udg_sim.objects.library import ObjectLibrary, ObjectModel
 from udg_sim.physics.world import WorldConfig
@@ -30,7 +31,7 @@ def cube() -> ObjectModel:
 
 
 def _world(model: ObjectModel, mass_kg: float = 0.2) -> MujocoWorld:
-    bodies = (xhand_body("right", CONFIG),)
+    bodies = (robot_body("right", CONFIG),)
     return MujocoWorld(bodies, model, mass_kg=mass_kg, friction=0.6, torsion_m=0.0, config=CONFIG)
 
 
@@ -53,8 +54,8 @@ def test_a_free_object_moves_and_turns_by_newtons_laws(cube: ObjectModel) -> Non
 def test_fingers_go_where_they_are_told_and_states_come_back(cube: ObjectModel) -> None:
     world = _world(cube)
     world.reset(FAR[None], np.zeros((1, 12)), np.eye(4))
-    joints = load_urdf().joints
-    bend = np.array([0.3 * joints[name].upper for name in xhand_body("right", CONFIG).joint_names])
+    joints = load_urdf(current_robot().urdf).joints
+    bend = np.array([0.3 * joints[name].upper for name in robot_body("right", CONFIG).joint_names])
     world.set_target(bend[None])
     world.step(30)
     state = world.snapshot()
@@ -70,7 +71,7 @@ def test_fingers_go_where_they_are_told_and_states_come_back(cube: ObjectModel) 
 def pinches(cube: ObjectModel) -> GraspSet:
     torch.set_num_threads(1)
     config = SynthesisConfig(strategy="pinch", n_candidates=24, qp_steps=150, refine_steps=50, n_keep=3)
-    return synthesize(GraspObject.from_model(cube), xhand("right"), config, T_table_object=cube.stable_poses[0])
+    return synthesize(GraspObject.from_model(cube), robot_hand("right"), config, T_table_object=cube.stable_poses[0])
 
 
 @needs_mujoco

@@ -6,7 +6,7 @@ import torch
 
 from udg_datagen.grasp_set import GraspSet
 from udg_datagen.grasps.handmade import made_grasps, pressing
-from udg_datagen.hands.xhand import xhand
+from udg_datagen.hands.robot_hand import robot_hand
 from udg_datagen.synthesis import GraspObject, SynthesisConfig, synthesize
 from udg_datagen.validation.validation import ValidationConfig, ValidationError, validate
 from udg_description.layout import SIDES
@@ -23,7 +23,7 @@ def ball() -> ObjectModel:
 @pytest.fixture(scope="module")
 def grasps(ball: ObjectModel) -> GraspSet:
     torch.set_num_threads(1)
-    return synthesize(GraspObject.from_model(ball), xhand("right"), CONFIG, T_table_object=ball.stable_poses[0])
+    return synthesize(GraspObject.from_model(ball), robot_hand("right"), CONFIG, T_table_object=ball.stable_poses[0])
 
 
 def test_the_best_grasps_of_a_ball_lift_it_without_moving_it_first(grasps: GraspSet, ball: ObjectModel) -> None:

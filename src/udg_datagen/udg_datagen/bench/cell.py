@@ -14,7 +14,7 @@ import torch
 
 from udg_datagen.bench.settings import TESTS, BenchConfig, Cell
 from udg_datagen.grasp_set import GraspSet
-from udg_datagen.hands.xhand import xhand
+from udg_datagen.hands.robot_hand import robot_hand
 from udg_datagen.metrics import Diversity, diversity, q1_of
 from udg_datagen.synthesis import GraspObject, HandModel, SynthesisConfig, synthesize
 from udg_datagen.validation.validation import validate
@@ -196,7 +196,7 @@ def grasp_object(object_id: str) -> GraspObject:
 @lru_cache(maxsize=2)
 def hand_model(side: Side) -> HandModel:
     """The XHand of a side, once a process."""
-    return xhand(side)
+    return robot_hand(side)
 
 
 def prepare_process() -> None:

@@ -6,7 +6,7 @@ import time
 from typing import NamedTuple
 
 from udg_datagen.bench.settings import Cell
-from udg_datagen.hands.xhand import xhand
+from udg_datagen.hands.robot_hand import robot_hand
 from udg_datagen.synthesis import GraspObject, SynthesisConfig, synthesize
 from udg_sim.objects.library import ObjectLibrary
 
@@ -27,7 +27,7 @@ def time_cell(cell: Cell, *, workers: int, seed: int) -> Timing:
     """Optimise the best 500 of 800 candidates; processes are started and warmed up before the clock runs."""
     model = ObjectLibrary().get(cell.object_id)
     obj = GraspObject.from_model(model)
-    hands = tuple(xhand(side) for side in cell.sides)
+    hands = tuple(robot_hand(side) for side in cell.sides)
     hand = hands if len(hands) > 1 else hands[0]
     pose = model.stable_poses[0]
     warm_up = SynthesisConfig(strategy=cell.strategy, n_candidates=_WARM_UP * workers, batch=_WARM_UP)

@@ -93,7 +93,7 @@ def _planner(name: str, argument: str) -> Entrant:
 
 
 def _make_planner(cell: Cell) -> Policy:
-    from udg_datagen.benchmark.planner_policy import PlannerPolicy
+    from udg_datagen.evaluation.planner_policy import PlannerPolicy
 
     return PlannerPolicy()
 
@@ -131,7 +131,7 @@ def _dexgraspnet(name: str, argument: str) -> Entrant:
 
 def _make_dexgraspnet(argument: str, cell: Cell) -> Policy:
     from udg_datagen.benchmark.dexgraspnet_policy import DexGraspNetChoices, parse
-    from udg_datagen.benchmark.planner_policy import PlannerPolicy
+    from udg_datagen.evaluation.planner_policy import PlannerPolicy
 
     return PlannerPolicy(DexGraspNetChoices(parse(argument)))
 

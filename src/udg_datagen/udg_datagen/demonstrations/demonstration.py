@@ -20,7 +20,7 @@ from udg_datagen.planning.vias import shifted, vias
 from udg_description.arm_kinematics import hand_pose
 from udg_description.clock import STEP_S
 from udg_description.errors import UdgError
-from udg_description.layout import HOME_Q, SIDES, Side, part_indices
+from udg_description.layout import HOME_Q, N_JOINTS, SIDES, Side, part_indices
 from udg_description.limits import joint_limits
 from udg_policy.episodes.episode import Stage
 from udg_sim.objects.library import ObjectModel
@@ -128,8 +128,8 @@ class DemoPlanner:
         self._choice = ChoiceConfig() if choice is None else choice
         self._motion = OmplPlanner() if motion is None else motion
         self._limits = joint_limits()
-        self._velocity = np.full(36, config.hand_speed_rad_s)
-        self._acceleration = np.full(36, config.hand_acceleration_rad_s2)
+        self._velocity = np.full(N_JOINTS, config.hand_speed_rad_s)
+        self._acceleration = np.full(N_JOINTS, config.hand_acceleration_rad_s2)
         for side in SIDES:
             self._velocity[part_indices(f"{side}_arm")] = config.arm_speed_rad_s
             self._acceleration[part_indices(f"{side}_arm")] = config.arm_acceleration_rad_s2
@@ -208,7 +208,7 @@ class DemoPlanner:
         for hand in grasp.hands:
             goal[arms[hand.side]] = reach.q_pregrasp_arm[hand.side]
             goal[part_indices(f"{hand.side}_hand")] = hand.q_pregrasp
-        arm_joints = np.concatenate([np.arange(36)[part_indices(f"{side}_arm")] for side in SIDES])
+        arm_joints = np.concatenate([np.arange(N_JOINTS)[part_indices(f"{side}_arm")] for side in SIDES])
         begin = start if first is None else first
         moved = arm_joints[(goal != start)[arm_joints]]
         found = self._motion.plan(
@@ -254,7 +254,7 @@ class DemoPlanner:
         targets = np.concatenate([near, close, squeeze, up])
         after = np.repeat([Stage.GRASP, Stage.SQUEEZE, Stage.LIFT], [len(close), len(squeeze), len(up)])
         stages = np.concatenate([stages, after]).astype(np.uint8)
-        threshold = np.full(36, config.merge_hand_rad)
+        threshold = np.full(N_JOINTS, config.merge_hand_rad)
         for side in SIDES:
             threshold[part_indices(f"{side}_arm")] = config.merge_arm_rad
         kept = merge_slow_steps(targets, start, threshold)
@@ -405,8 +405,8 @@ def _ramp(start: np.ndarray, goal: np.ndarray, steps: int) -> np.ndarray:
 
 def starts(q_home: np.ndarray, config: DemoConfig, rng: np.random.Generator) -> np.ndarray:
     """A start near home: uniform noise on every joint, inside the limits."""
-    noise = np.full(36, config.start_noise_hand_rad)
+    noise = np.full(N_JOINTS, config.start_noise_hand_rad)
     for side in SIDES:
         noise[part_indices(f"{side}_arm")] = config.start_noise_arm_rad
     limits = joint_limits()
-    return np.clip(q_home + rng.uniform(-1.0, 1.0, size=36) * noise, limits.lower, limits.upper)
+    return np.clip(q_home + rng.uniform(-1.0, 1.0, size=N_JOINTS) * noise, limits.lower, limits.upper)

@@ -11,7 +11,7 @@ from udg_control.follower import ChunkFollower, FollowerConfig
 from udg_control.margins import MarginKeeper
 from udg_control.offline import OfflineFilter
 from udg_datagen.demonstrations.demonstration import DemoConfig, Plan, Rejected
-from udg_description.layout import Side, part_indices
+from udg_description.layout import N_JOINTS, Side, part_indices
 from udg_description.limits import joint_limits
 from udg_policy.episodes.episode import Stage
 from udg_sim.physics.world import World
@@ -49,7 +49,7 @@ def execute(
         Rejected: refused, touched_early, moved_early, pushed_away, tipped, touched_table, touched_other_part,
             touched_itself, hands_touched, not_lifted, dropped, lifted_too_little.
     """
-    noise, scale = np.zeros(36), np.zeros(36)
+    noise, scale = np.zeros(N_JOINTS), np.zeros(N_JOINTS)
     for side in plan.sides:
         scale[part_indices(f"{side}_arm")] = config.noise_arm_rad
         scale[part_indices(f"{side}_hand")] = config.noise_hand_rad
@@ -59,7 +59,7 @@ def execute(
     for target, stage in zip(plan.targets, plan.stages, strict=True):
         measured.append(world.q)
         objects.append(world.T_world_object)
-        fresh = rng.normal(size=36) * np.sqrt(1.0 - config.noise_correlation**2)
+        fresh = rng.normal(size=N_JOINTS) * np.sqrt(1.0 - config.noise_correlation**2)
         noise = config.noise_correlation * noise + fresh * scale
         share = _noise_share(Stage(stage), config)
         drive.step(_deviating(target, share * noise, gate), judge, Stage(stage))

@@ -12,9 +12,9 @@ import open3d as o3d
 import trimesh
 
 from udg_datagen.demonstrations.demonstration import DemoConfig
-from udg_description.contacts import FINGERS
 from udg_description.layout import SIDES
 from udg_description.physics import GRAVITY_M_S2
+from udg_description.robot import current_robot
 from udg_description.transforms import inverse, transform_points
 from udg_policy.episodes.grasp import KEY_POINTS, PredictedGrasp, key_points
 from udg_sim.physics.world import World
@@ -28,7 +28,7 @@ FAILED_IN = ("reach", "close", "squeeze", "lift", "hold")
 _REACHED_M, _RISEN_M = 0.02, 0.02
 _TOUCH_N = DemoConfig().touch_n
 _SQUEEZE_WEIGHTS = 2.0
-_OPPOSING = frozenset({"thumb", "palm"})
+_OPPOSING = frozenset({current_robot().fingers[0], "palm"})
 _HANDS = tuple(f"{side}_hand" for side in SIDES)
 _TOUCHING_POINTS = [index for index, name in enumerate(KEY_POINTS) if name != "wrist"]
 
@@ -130,7 +130,7 @@ def is_closed(bodies: Iterable[str]) -> bool:
 
 def _part(link: str) -> str:
     """Finger of a link of a hand, or palm."""
-    return next((finger for finger in FINGERS if f"_hand_{finger}_" in link), "palm")
+    return current_robot().finger_of_link.get(link, "palm")
 
 
 class WithPhases(Protocol):

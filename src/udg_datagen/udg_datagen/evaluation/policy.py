@@ -88,7 +88,9 @@ def checked(action: object) -> np.ndarray:
     if targets.shape == (N_JOINTS,):
         targets = targets[None]
     if targets.ndim != 2 or targets.shape[1] != N_JOINTS or not 1 <= len(targets) <= MAX_STEPS:
-        raise PolicyFault(INVALID, f"act returned shape {targets.shape}; valid: (36,) or (K, 36), K up to {MAX_STEPS}")
+        raise PolicyFault(
+            INVALID, f"act returned shape {targets.shape}; valid: ({N_JOINTS},) or (K, {N_JOINTS}), K up to {MAX_STEPS}"
+        )
     if not np.isfinite(targets).all():
         raise PolicyFault(INVALID, f"act returned {np.count_nonzero(~np.isfinite(targets))} values that are not finite")
     return targets

@@ -30,6 +30,7 @@ from udg_datagen.evaluation.blind import BLIND, blind_modes
 from udg_datagen.evaluation.cell import Cell
 from udg_datagen.evaluation.engine_policy import EnginePolicy
 from udg_datagen.evaluation.phases import PhaseWatch, summarise_phases
+from udg_datagen.evaluation.planner_policy import PlannerPolicy
 from udg_datagen.evaluation.policy import Observation, Policy, PolicyFault, Start, act, reset
 from udg_datagen.evaluation.rules import Rules
 from udg_datagen.evaluation.trial_cause import TrialWatch
@@ -182,10 +183,16 @@ class TrialBench:
     """Runs trials in a worker."""
 
     def __init__(
-        self, checkpoint: Path, config: RolloutConfig, blind: str = "", player: PlayerConfig | None = None
+        self, checkpoint: Path | None, config: RolloutConfig, blind: str = "", player: PlayerConfig | None = None
     ) -> None:
+        """`checkpoint`: None for the planner."""
         torch.set_num_threads(1)
-        self._rollout, self._blind = Rollout(EnginePolicy(PolicyEngine.load(checkpoint), player), config), blind
+        policy: Policy
+        if checkpoint is None:
+            policy = PlannerPolicy()
+        else:
+            policy = EnginePolicy(PolicyEngine.load(checkpoint), player)
+        self._rollout, self._blind = Rollout(policy, config), blind
 
     def __call__(self, task: tuple[str, int]) -> Trial:
         return self._rollout.run(*task, blind=self._blind)
@@ -262,7 +269,10 @@ def summarise_blind(trials: Sequence[Trial]) -> dict[str, Any]:
 
 def run(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="Closed-loop success of a checkpoint in simulation, without ROS.")
-    parser.add_argument("--checkpoint", type=user_path, required=True)
+    parser.add_argument("--checkpoint", type=user_path, help="folder; needed unless the planner acts")
+    parser.add_argument(
+        "--policy", choices=("checkpoint", "planner"), default="checkpoint", help="planner: who makes demonstrations"
+    )
     parser.add_argument("--objects", default="", help=f"{HELP}; default: the objects it was trained on")
     parser.add_argument("--trials", type=int, default=20, help="trials in all, spread over the objects (default: 20)")
     parser.add_argument("--seed", type=int, default=100_000, help="first seed (default: 100000, outside training)")
@@ -292,8 +302,13 @@ def run(arguments: Sequence[str] | None = None) -> None:
     if options.trials < 1 or options.workers < 1:
         raise UdgError(f"--trials {options.trials} and --workers {options.workers} must be at least 1")
     modes = blind_modes(options.blind)
-    known = list(PolicyEngine.load(options.checkpoint).train_objects)
+    checkpoint = options.checkpoint if options.policy == "checkpoint" else None
+    if checkpoint is None and options.policy == "checkpoint":
+        raise UdgError("--checkpoint is needed, or --policy planner")
+    known = [] if checkpoint is None else list(PolicyEngine.load(checkpoint).train_objects)
     objects = select(options.objects, ObjectLibrary()) if options.objects else known
+    if not objects:
+        raise UdgError("there are no objects that it was trained on; name some with --objects")
     player = PlayerConfig(replan_every=options.replan_every, blend=options.blend)
     config = configured(options.config, RolloutConfig(), "trials")
     if options.near_images:
@@ -304,7 +319,7 @@ def run(arguments: Sequence[str] | None = None) -> None:
     os.environ["OMP_NUM_THREADS"] = "1"  # one core a worker; inherited
     summary: dict[str, Any] = {}
     for blind in ("", *modes):
-        bench = partial(TrialBench, options.checkpoint, config, blind, player)
+        bench = partial(TrialBench, checkpoint, config, blind, player)
         with LocalPool(options.workers, bench, timeout_s=900.0) as pool:
             trials, lines = run_trials(tasks, pool)
         if options.out is not None:

@@ -21,7 +21,7 @@ from udg_datagen.exchange.plain_grasps import ExchangeError, PlainGrasps
 from udg_datagen.grasp_set import GraspSet
 from udg_datagen.hands import load_hand
 from udg_datagen.hands.model import HandModel
-from udg_datagen.hands.xhand import xhand
+from udg_datagen.hands.robot_hand import robot_hand
 from udg_description.errors import UdgError, cli
 from udg_description.files import atomic_path, check_file, user_path, whole_folder, write_atomically
 from udg_sim.objects.library import ObjectLibrary
@@ -134,7 +134,7 @@ def _import(options: argparse.Namespace) -> None:
 
 def _hands(description: Path | None, sides: str) -> list[HandModel]:
     if description is None:
-        return [xhand(side) for side in SIDES[sides]]  # type: ignore[arg-type]
+        return [robot_hand(side) for side in SIDES[sides]]  # type: ignore[arg-type]
     hand = load_hand(description)
     if SIDES[sides] != (hand.spec.side,):
         raise ExchangeError(f"{description} describes a {hand.spec.side} hand; valid: --sides {hand.spec.side}")

@@ -23,7 +23,7 @@ from udg_datagen.expert.choice import Choice, ChoiceConfig, reachable
 from udg_datagen.expert.reference import reference
 from udg_datagen.grasp_set import GRASP_SCHEMA, GraspFileError, GraspSet
 from udg_datagen.grasps.grasp_store import robot_key
-from udg_datagen.hands.xhand import xhand
+from udg_datagen.hands.robot_hand import robot_hand
 from udg_datagen.metrics.torsion import torsion
 from udg_datagen.objects.offers import ENCLOSED_M, offers
 from udg_datagen.planning.collision import CollisionScene
@@ -171,7 +171,7 @@ class Expert:
         counts: Counter[str],
     ) -> GraspSet:
         obj = self._object(target)
-        hands = tuple(xhand(side) for side in sides)
+        hands = tuple(robot_hand(side) for side in sides)
         config = self.config.wide if search is Search.WIDE else self.config.near
         if len(hands) == 2:
             config = dataclasses.replace(config, weight_near=self.config.weight_near_bimanual)

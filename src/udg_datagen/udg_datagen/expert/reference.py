@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
-from importlib.resources import files
 from typing import NamedTuple
 
 import numpy as np
-import yaml
 
-from udg_datagen.errors import StrategyError
 from udg_datagen.hands.model import HandModel
 from udg_datagen.synthesis import GraspObject
 from udg_datagen.synthesis.near import Near
 from udg_datagen.synthesis.strategies import active_contacts
 from udg_description.arm_kinematics import hand_pose
 from udg_description.layout import HOME_Q, Side, part_indices
+from udg_description.robot import current_robot
 from udg_description.transforms import make_transform, rotvec_to_matrix
 
 DEPTH_M, DEPTH_BIMANUAL_M = 0.02, 0.005
@@ -57,15 +55,16 @@ def reference(
 
 @lru_cache(maxsize=16)
 def preshape(strategy: str, side: Side) -> Preshape:
-    """From data/preshapes.yaml. Raises StrategyError for a strategy that is not there."""
-    table = yaml.safe_load((files("udg_datagen") / "data" / "preshapes.yaml").read_text(encoding="utf-8"))
-    if strategy not in table:
-        raise StrategyError(f"no preshape for strategy '{strategy}'; valid: {', '.join(table)}")
-    entry = table[strategy]
-    T = make_transform(rotvec_to_matrix(np.array(entry["rotvec"])), np.array(entry["shift_m"]))
+    """From `typical` of the right hand's description; without an entry the open hand in the reference pose."""
+    robot = current_robot()
+    entry = robot.hands["right"].typical.get(strategy)
+    if entry is None:
+        open_hand = robot.hands[side].preshape
+        return Preshape(np.eye(4), np.array([open_hand[name] for name in robot.hand_joints[side]]))
+    T = make_transform(rotvec_to_matrix(np.array(entry.rotvec)), np.array(entry.shift_m))
     if side == "left":
         T = MIRROR @ T @ MIRROR
-    return Preshape(T, np.array(entry["joints_rad"], dtype=float))
+    return Preshape(T, np.array(entry.joints_rad, dtype=float))
 
 
 def reference_poses(

@@ -13,14 +13,14 @@ import numpy as np
 
 from udg_datagen.grasp_set import GRASP_SCHEMA, GraspFileError, GraspSet
 from udg_datagen.grasps.mirror import mirrored, symmetry_plane
-from udg_datagen.hands.xhand import xhand
+from udg_datagen.hands.robot_hand import robot_hand
 from udg_datagen.objects.offers import BY_SIZE, ENCLOSED_M
 from udg_datagen.synthesis import STRATEGIES, GraspObject, StrategyError, SynthesisConfig, synthesize
 from udg_datagen.validation.validation import ValidationConfig, validate
 from udg_description.cache import cache_dir, say_once
 from udg_description.errors import UdgError
 from udg_description.layout import SIDES, Side
-from udg_description.urdf import urdf_path
+from udg_description.robot import current_robot
 from udg_sim.objects.library import ObjectModel
 
 VERSION = "7"
@@ -139,7 +139,7 @@ class GraspStore:
         self, obj: GraspObject, target: ObjectModel, T_table_object: np.ndarray, strategy: str, sides: Sequence[Side]
     ) -> GraspSet:
         config = self._config
-        hands = tuple(xhand(side) for side in sides)
+        hands = tuple(robot_hand(side) for side in sides)
         grasps = synthesize(
             obj,
             hands if len(hands) == 2 else hands[0],
@@ -176,8 +176,6 @@ def fitting(target: ObjectModel) -> tuple[str, ...]:
 @lru_cache(maxsize=1)
 def robot_key() -> str:
     """Hash of the robot's description: grasps made for another hand are not found in the cache."""
-    folder = Path(urdf_path()).parent
-    digest = hashlib.sha256()
-    for name in ("udg_robot.urdf", "contacts.yaml"):
-        digest.update((folder / name).read_bytes())
-    return digest.hexdigest()
+    robot = current_robot()
+    hands = repr([robot.hands[side] for side in SIDES])
+    return hashlib.sha256(robot.urdf.read_bytes() + hands.encode()).hexdigest()

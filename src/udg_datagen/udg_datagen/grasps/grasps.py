@@ -23,7 +23,7 @@ from tqdm import tqdm
 from udg_datagen.grasp_set import GraspSet
 from udg_datagen.grasps.grasp_page import write_page
 from udg_datagen.grasps.grasp_picture import draw_grasps
-from udg_datagen.hands.xhand import xhand
+from udg_datagen.hands.robot_hand import robot_hand
 from udg_datagen.processes import worker_pool
 from udg_datagen.synthesis import AUTO, STRATEGIES, GraspObject, SynthesisConfig, choose, synthesize
 from udg_datagen.validation.validation import RULES, ValidationConfig, validate
@@ -96,11 +96,11 @@ def _write(grasps: GraspSet, model: ObjectModel, folder: Path, force: bool) -> d
 
 def _synthesise(model: ObjectModel, args: argparse.Namespace) -> GraspSet:
     obj = GraspObject.from_model(model)
-    strategy = choose(obj, xhand(args.side)) if args.strategy == AUTO else args.strategy
+    strategy = choose(obj, robot_hand(args.side)) if args.strategy == AUTO else args.strategy
     candidates = args.candidates or round(_OVERSAMPLING * args.n)
     config = configured(args.config, SynthesisConfig(), "grasps")
     config = replace(config, strategy=strategy, n_candidates=candidates, n_keep=args.n)
-    hands = tuple(xhand(side) for side in (SIDES if strategy == "bimanual" else (args.side,)))
+    hands = tuple(robot_hand(side) for side in (SIDES if strategy == "bimanual" else (args.side,)))
     with _bar(f"{strategy}: {candidates} candidates") as progress:
         return synthesize(
             obj,

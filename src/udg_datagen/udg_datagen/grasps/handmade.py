@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from udg_datagen.grasp_set import GraspSet
-from udg_datagen.synthesis import xhand_spec
+from udg_datagen.synthesis import robot_hand_spec
 from udg_description.frames import PALM_NORMAL_HAND
 from udg_description.layout import Side
 from udg_description.model import RobotModel
+from udg_description.robot import current_robot
 from udg_description.transforms import make_transform, transform_points
 from udg_description.urdf import load_urdf
 from udg_sim.objects.library import ObjectModel
@@ -30,7 +31,7 @@ def made_grasps(model: ObjectModel, sides: tuple[Side, ...], poses: np.ndarray) 
         pregrasp_distance=0.1,
         contact_names=(),
         contact_hand=np.zeros(0, dtype=np.int64),
-        joint_names=tuple(xhand_spec(side).joint_names for side in sides),
+        joint_names=tuple(robot_hand_spec(side).joint_names for side in sides),
         T_object_hand=poses,
         q_pregrasp=q,
         q_grasp=q,
@@ -57,11 +58,11 @@ def pressing(model: ObjectModel, side: Side, inward: np.ndarray, fingers: np.nda
 
     inward: unit vector of the palm's direction; fingers: unit vector that the fingers point to, at right angles.
     """
-    spec = xhand_spec(side)
+    spec = robot_hand_spec(side)
     y, z = inward * spec.palm_normal[1], -np.asarray(fingers, dtype=float)
     R = np.stack([np.cross(y, z), y, z], axis=1)
     links = RobotModel().hand(side).link_poses_np(_FLAT)
-    names = [f"{side}_hand_link", *(load_urdf().joints[name].child for name in spec.joint_names)]
+    names = [f"{side}_hand_link", *(load_urdf(current_robot().urdf).joints[name].child for name in spec.joint_names)]
     tips = np.stack(
         [
             transform_points(links[names[link]], center[None])[0] + radius * spec.palm_normal

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from udg_datagen.hands.description import read_description
-from udg_datagen.hands.tree import hand_tree
 from udg_datagen.validation.hand_world import HandBody, urdf_body
+from udg_description.robot.hand import read_hand
+from udg_description.robot.hand_tree import hand_tree
 from udg_sim.physics.world import WorldConfig
 
 
@@ -16,7 +16,7 @@ def load_body(path: Path | str, config: WorldConfig | None = None) -> HandBody:
     Raises:
         HandModelError: as `load_hand`.
     """
-    description = read_description(path)
+    description = read_hand(path)
     urdf = Path(path).parent / description.urdf
     tree = hand_tree(urdf, description.root_link, description.joints)
     names = [joint.name for joint in tree.joints]

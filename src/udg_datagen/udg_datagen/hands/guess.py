@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from udg_datagen.errors import HandModelError
-from udg_datagen.hands.tree import HandTree
+from udg_description.errors import HandModelError
+from udg_description.robot.hand_tree import HandTree
 from udg_description.shapes import sample_union
 from udg_description.urdf import Primitive
 

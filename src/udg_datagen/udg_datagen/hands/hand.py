@@ -15,13 +15,12 @@ from typing import NamedTuple
 import numpy as np
 import yaml
 
-from udg_datagen.errors import HandModelError
 from udg_datagen.hands.description import load_hand
 from udg_datagen.hands.guess import guess
 from udg_datagen.hands.primitives_urdf import write_primitive_urdf
-from udg_datagen.hands.tree import HandTree, hand_tree, without_collision
-from udg_description.errors import UdgError, cli
+from udg_description.errors import HandModelError, UdgError, cli
 from udg_description.files import check_file, check_folder, user_path, write_atomically
+from udg_description.robot.hand_tree import HandTree, hand_tree, without_collision
 
 
 class Described(NamedTuple):

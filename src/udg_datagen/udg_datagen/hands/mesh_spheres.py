@@ -10,7 +10,8 @@ import numpy as np
 import open3d as o3d
 import trimesh
 
-from udg_datagen.errors import HandModelError
+from udg_description.errors import HandModelError
+from udg_description.robot.hand_tree import MAX_LINK_M
 from udg_sim.geometry.mesh_io import read_bodies
 from udg_sim.geometry.solid import MeshError
 
@@ -18,8 +19,6 @@ _GRID = 24  # points along the longest edge, where centres are looked for
 _SURFACE_POINTS = 400
 _COVERED = 0.97  # share of the surface to be reached
 _MOST = 24
-MAX_LINK_M = 0.6
-"""How far a link of a hand may reach from its frame [m]; more is another unit, or no hand."""
 MIN_LINK_M = 0.0005
 
 

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from udg_datagen.device import checked_device
-from udg_datagen.errors import HandModelError
+from udg_description.errors import HandModelError
 from udg_description.layout import Side
 from udg_description.transforms import skew
 

@@ -7,8 +7,8 @@ from xml.etree import ElementTree as ET
 
 import numpy as np
 
-from udg_datagen.errors import HandModelError
 from udg_datagen.hands.mesh_spheres import load_collision_mesh, mesh_spheres
+from udg_description.errors import HandModelError
 from udg_description.files import write_atomically
 from udg_description.transforms import make_transform, rpy_to_matrix
 from udg_description.urdf import load_urdf, read_urdf_xml

@@ -6,7 +6,6 @@ Written after cuRobo's documentation and source of June 2026; it has not been ru
 from __future__ import annotations
 
 import importlib
-from importlib.resources import files
 from types import ModuleType
 from typing import Any
 
@@ -18,7 +17,7 @@ from udg_datagen.planning.planner import MotionProblem, Path, dense
 from udg_description.errors import UdgError
 from udg_description.frames import TABLE
 from udg_description.layout import JOINT_NAMES
-from udg_description.urdf import urdf_path
+from udg_description.robot import current_robot
 
 _TABLE_THICKNESS_M = 0.1
 _RESOLUTION_RAD = 0.06
@@ -70,11 +69,13 @@ class CuroboPlanner:
 
 
 def robot_description() -> dict[str, Any]:
-    """The robot as cuRobo reads it: our collision spheres with the URDF's absolute path."""
-    text = (files("udg_description") / "data" / "collision_spheres.yaml").read_text()
-    robot = yaml.safe_load(text)
+    """The robot as cuRobo reads it: our collision spheres with the URDF's absolute path. Raises CuroboError."""
+    current = current_robot()
+    if current.spheres is None:
+        raise CuroboError(f"robot {current.name}: cuRobo's planner needs a file of `spheres`, which it does not have")
+    robot = yaml.safe_load(current.spheres.read_text(encoding="utf-8"))
     kinematics = robot["robot_cfg"]["kinematics"]
-    kinematics["urdf_path"] = str(urdf_path())
+    kinematics["urdf_path"] = str(current.urdf)
     kinematics["tool_frames"] = kinematics["link_names"]
     kinematics["cspace"]["default_joint_position"] = kinematics["cspace"]["retract_config"]
     return robot

@@ -12,7 +12,6 @@ import numpy as np
 from udg_datagen.errors import (
     DeviceError,
     GraspObjectError,
-    HandModelError,
     NoApproachError,
     StrategyError,
 )
@@ -25,6 +24,7 @@ from udg_datagen.synthesis.config import SynthesisConfig
 from udg_datagen.synthesis.initial import TablePlane
 from udg_datagen.synthesis.near import Near
 from udg_datagen.synthesis.strategies import AUTO, active_contacts, choose, hands_needed
+from udg_description.errors import HandModelError
 
 _MAX_WIDTH_BIMANUAL = 0.8  # [m] what two arms 0.9 m apart get between their hands
 _SOLID = 0.5  # share of its hull from which an object can only be held round the outside

@@ -10,8 +10,9 @@ from typing import NamedTuple
 import numpy as np
 
 from udg_description.frames import HAND_LINK
-from udg_description.layout import HAND_JOINTS, Side, part_indices
+from udg_description.layout import JOINT_NAMES, Side, part_indices
 from udg_description.physics import GRAVITY_M_S2
+from udg_description.robot import current_robot
 from udg_description.urdf import load_urdf
 from udg_sim.objects.library import ObjectModel
 from udg_sim.physics.build import FLOATING_JOINTS, Articulation, Drive, build_articulation, build_object, build_table
@@ -30,15 +31,16 @@ class HandBody:
     root: str
     joint_names: tuple[str, ...]
     drives: tuple[Drive, ...]
-    urdf: Path | None = None  # None: the robot of udg_description
+    urdf: Path  # of the robot, or of the hand alone
 
 
-def xhand_body(side: Side, config: WorldConfig) -> HandBody:
-    """The XHand of `side` with the drives that it has in the simulated cell."""
+def robot_body(side: Side, config: WorldConfig) -> HandBody:
+    """The robot's hand of `side` with the drives that it has in the simulated cell."""
     return HandBody(
         root=HAND_LINK[side],
-        joint_names=tuple(f"{side}_{name}" for name in HAND_JOINTS),
+        joint_names=JOINT_NAMES[part_indices(f"{side}_hand")],
         drives=tuple(config.drives()[part_indices(f"{side}_hand")]),
+        urdf=current_robot().urdf,
     )
 
 

@@ -21,7 +21,7 @@ import numpy as np
 
 from udg_datagen.grasp_set import Grasp, GraspSet
 from udg_datagen.processes import worker_pool
-from udg_datagen.validation.hand_world import HandBody, HandWorld, Snapshot, xhand_body
+from udg_datagen.validation.hand_world import HandBody, HandWorld, Snapshot, robot_body
 from udg_datagen.validation.mujoco_world import MujocoWorld, check_installed
 from udg_description.errors import UdgError
 from udg_description.layout import Side
@@ -186,7 +186,7 @@ def _collect(chunks: Iterator[list[Outcome]], count: int, progress: Callable[[fl
 def _bodies(grasps: GraspSet, config: ValidationConfig, given: Mapping[Side, HandBody] | None) -> tuple[HandBody, ...]:
     bodies = []
     for side, names in zip(grasps.sides, grasps.joint_names, strict=True):
-        body = xhand_body(side, config.world) if given is None else given.get(side)
+        body = robot_body(side, config.world) if given is None else given.get(side)
         if body is None or body.joint_names != tuple(names):
             raise ValidationError(
                 f"the grasps are of a {side} hand with the joints {', '.join(names)}; "

@@ -18,13 +18,14 @@ from std_msgs.msg import String
 from udg_description.camera import default_cameras, read_cameras
 from udg_description.errors import UdgError
 from udg_description.frame_tree import FrameTree, camera_frames
+from udg_description.robot import current_robot
 from udg_description.ros import convert, topics
 from udg_description.ros.one_publisher import subscribe_one
 from udg_description.ros.params import declare, refuse_unknown
 from udg_description.ros.spin import run_node
 from udg_description.ros.tf_message import Frame, to_bytes
 from udg_description.settings import setting
-from udg_description.urdf import load_urdf, urdf_path
+from udg_description.urdf import load_urdf
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,12 +47,12 @@ class FramesNode(Node):
         cameras = read_cameras(Path(config.camera_config)) if config.camera_config else default_cameras()
         static = camera_frames(cameras)
         if config.robot:
-            self._tree = FrameTree(load_urdf())
+            self._tree = FrameTree(load_urdf(current_robot().urdf))
             static = [*self._tree.fixed, *static]
             self._period_ns = round(1e9 / config.rate_hz)
             self._sent_ns: int | None = None
             self._description = topics.publish(self, topics.ROBOT_DESCRIPTION)
-            self._description.publish(String(data=urdf_path().read_text(encoding="utf-8")))
+            self._description.publish(String(data=current_robot().urdf.read_text(encoding="utf-8")))
             self._tf = topics.publish(self, topics.TF)
             subscribe_one(self, topics.JOINT_STATES, self._on_state)
         self._tf_static = topics.publish(self, topics.TF_STATIC)

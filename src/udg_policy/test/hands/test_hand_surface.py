@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from udg_description.contacts import hand_contacts
 from udg_description.layout import HOME_Q, SIDES, mirror_q
+from udg_description.robot import current_robot
 from udg_description.transforms import inverse, transform_points
 from udg_policy.config import PolicyConfig, TrainConfig, preset
 from udg_policy.episodes.synthetic import make_episode
@@ -60,9 +60,11 @@ def test_hand_points_are_tips_pads_joints_and_a_grid_on_the_palm() -> None:
         np.testing.assert_allclose(world[:, 0:15:3], expected, atol=1e-9)
         poses = robot_model().link_poses_np(one)
         for side, row in zip(SIDES, world, strict=True):
-            pad = hand_contacts(side).pads["mid"]
+            pad = current_robot().hands[side].contacts["mid"]
             T = poses[pad.link]
-            np.testing.assert_allclose(np.linalg.norm(row[7] - transform_points(T, pad.center[None])[0]), pad.radius)
+            np.testing.assert_allclose(
+                np.linalg.norm(row[7] - transform_points(T, np.array(pad.center)[None])[0]), pad.radius
+            )
             np.testing.assert_allclose(row[8], T[:3, 3], atol=1e-9)
             in_palm = transform_points(inverse(poses[f"{side}_hand_link"]), row[15:])
             np.testing.assert_allclose(np.abs(in_palm[:, 1]), 0.0228, atol=1e-9)

@@ -11,13 +11,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from udg_description.contacts import FINGERS, hand_contacts
 from udg_description.frames import HAND_LINK
 from udg_description.layout import SIDES, mirror_q
+from udg_description.robot import current_robot
 from udg_description.transforms import inverse, transform_points
 from udg_policy.episodes.episode import Episode, Stage
 from udg_policy.hands.poses import grasp_frames_np, robot_model
 
+FINGERS = current_robot().fingers
 KEY_POINTS = ("wrist", "palm", *FINGERS)
 """Of a hand: origin of hand_link, centre of the palm's surface, fingertips."""
 N_KEY_POINTS = len(KEY_POINTS)
@@ -32,9 +33,9 @@ def key_points(q: np.ndarray) -> np.ndarray:
     poses = model.link_pose_array(q.reshape(-1, q.shape[-1]))
     sides = []
     for side in SIDES:
-        contacts = hand_contacts(side)
-        places = [(HAND_LINK[side], np.zeros(3)), (contacts.palm.link, contacts.palm.points[0])]
-        places += [(contacts.pads[finger].link, contacts.tips[finger]) for finger in FINGERS]
+        hand = current_robot().hands[side]
+        places = [(HAND_LINK[side], np.zeros(3)), (HAND_LINK[side], hand.palm_points[0])]
+        places += [(pad.link, hand.tip(finger)) for finger, pad in hand.contacts.items()]
         links = [model.link_names.index(link) for link, _ in places]
         T = poses[:, links]
         local = np.stack([point for _, point in places])

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from udg_description.clock import STEP_S
-from udg_description.layout import JOINT_NAMES
+from udg_description.layout import JOINT_NAMES, N_JOINTS
 from udg_policy.episodes.episode import CLOUD_POINTS, Episode
 from udg_policy.errors import DatasetError
 from udg_policy.exchange.export_lerobot import EXTRA, VERSION
@@ -64,7 +64,7 @@ def _info(folder: Path) -> dict[str, Any]:
     if info.get("fps") != round(1.0 / STEP_S):
         raise DatasetError(f"{folder}: {info.get('fps')} frames a second; valid: {1.0 / STEP_S:.0f}")
     columns = info.get("features", {})
-    for name, shape in ((STATE, [36]), (ACTION, [36]), (CLOUD, [CLOUD_POINTS, 3])):
+    for name, shape in ((STATE, [N_JOINTS]), (ACTION, [N_JOINTS]), (CLOUD, [CLOUD_POINTS, 3])):
         if name not in columns:
             raise DatasetError(f"{folder}: has no column {name}; episodes need {STATE}, {ACTION} and {CLOUD}")
         if list(columns[name]["shape"]) != shape:

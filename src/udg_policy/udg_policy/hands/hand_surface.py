@@ -8,13 +8,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from udg_description.contacts import FINGERS, hand_contacts
+from udg_description.frames import HAND_LINK
 from udg_description.layout import SIDES, Side
+from udg_description.robot import current_robot
 from udg_description.transforms import inverse, transform_points
 from udg_policy.hands.poses import T_hand_grasp, robot_model
 
-_PALM_X_M, _PALM_Z_M = (-0.03, 0.0, 0.03), (-0.035, -0.055, -0.075, -0.095)  # a grid on the palm's surface
-N_HAND_POINTS = 3 * len(FINGERS) + len(_PALM_X_M) * len(_PALM_Z_M)  # 27: tip, pad and last joint of each finger; palm
+_HAND = current_robot().hands["right"]
+# Of each finger tip, pad and origin of its last link; the points on the palm but for the centre, which comes first.
+N_HAND_POINTS = 3 * len(_HAND.contacts) + len(_HAND.palm_points) - 1
 N_SURFACE_TOKENS = len(SIDES) * N_HAND_POINTS
 SURFACE_FEATURES = 8  # place of the hand's point, vector to the nearest seen point, its length, how near that is
 _SCALE_M = 0.15
@@ -24,17 +26,15 @@ _NEAR_M = 0.02  # distances of this size are told apart best
 @lru_cache(maxsize=2)
 def _places(side: Side) -> tuple[list[int], np.ndarray]:
     """Index of the link of each hand point, and the point in that link (27, 3) [m]."""
-    contacts = hand_contacts(side)
+    hand = current_robot().hands[side]
     found: list[tuple[str, np.ndarray]] = []
-    for finger in FINGERS:
-        pad = contacts.pads[finger]
+    for finger, pad in hand.contacts.items():
         found += [
-            (pad.link, contacts.tips[finger]),
-            (pad.link, pad.center + pad.radius * pad.axis),
+            (pad.link, hand.tip(finger)),
+            (pad.link, np.asarray(pad.center, dtype=float) + pad.radius * pad.normal),
             (pad.link, np.zeros(3)),
         ]
-    surface = contacts.palm.points[0][1]
-    found += [(contacts.palm.link, np.array([x, surface, z])) for z in _PALM_Z_M for x in _PALM_X_M]
+    found += [(HAND_LINK[side], point) for point in hand.palm_points[1:]]
     return [robot_model().link_names.index(link) for link, _ in found], np.stack([point for _, point in found])
 
 
@@ -46,7 +46,7 @@ def hand_points(q: np.ndarray) -> np.ndarray:
         links, local = _places(side)
         T = poses[:, links]
         points_world = np.einsum("bnij,nj->bni", T[..., :3, :3], local) + T[..., :3, 3]
-        T_world_grasp = poses[:, robot_model().link_names.index(hand_contacts(side).palm.link)] @ T_hand_grasp()[number]
+        T_world_grasp = poses[:, robot_model().link_names.index(HAND_LINK[side])] @ T_hand_grasp()[number]
         sides.append(transform_points(inverse(T_world_grasp), points_world))
     return np.stack(sides, axis=1)
 

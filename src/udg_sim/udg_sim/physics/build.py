@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from udg_description.frames import TABLE
+from udg_description.robot import current_robot
 from udg_description.transforms import make_transform, rotvec_to_matrix
 from udg_description.urdf import Inertial, Joint, Primitive, Urdf, load_urdf
 from udg_sim.geometry.capsules import capsule_ends
@@ -123,7 +124,7 @@ def build_articulation(
     floating: six virtual joints (FLOATING_JOINTS, to be named in joint_names) carry the root instead of a fixed base.
     collision_groups: SAPIEN's four groups by URDF link name (two shapes that share a bit of the third never touch).
     """
-    urdf = load_urdf() if urdf is None else urdf
+    urdf = load_urdf(current_robot().urdf) if urdf is None else urdf
     children: dict[str, list[Joint]] = {}
     for joint in urdf.joints.values():
         children.setdefault(joint.parent, []).append(joint)

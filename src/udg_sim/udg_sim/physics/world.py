@@ -14,6 +14,7 @@ from udg_description.frames import BASE_LINK, T_world_base
 from udg_description.layout import HOME_Q, JOINT_NAMES, N_JOINTS, SIDES, Side, part_indices
 from udg_description.limits import joint_limits
 from udg_description.physics import GRAVITY_M_S2, PHYSICS_HZ
+from udg_description.robot import current_robot
 from udg_description.transforms import rotation_angle
 from udg_sim.objects.library import FRICTION, ObjectModel
 from udg_sim.physics.build import Drive, build_articulation, build_object, build_table
@@ -22,8 +23,6 @@ from udg_sim.physics.engine import from_pose, make_material, make_scene, to_pose
 if TYPE_CHECKING:
     from sapien.physx import PhysxCollisionShape, PhysxRigidDynamicComponent
 
-_LINKS_ON_TABLE = ("base_link", "base_link_inertia", "shoulder_link")
-_WRIST_LINKS = ("wrist_1_link", "wrist_2_link", "wrist_3_link")
 _TABLE_BIT = 8  # of the third collision group
 _STILL = 1e-18  # [J/kg] of a robot arm that sleeps until a target or a touch wakes it: it moves less than 1e-9 m/s
 
@@ -61,14 +60,15 @@ class WorldConfig:
             raise SimError(f"WorldConfig.position_iterations is {self.position_iterations}, must be >= 1")
 
     def drives(self) -> list[Drive]:
-        """Drives of the 36 joints, torque limits from the robot's description."""
-        effort = joint_limits().effort
+        """Drives of all joints, torque limits from the robot's description."""
+        effort, robot = joint_limits().effort, current_robot()
+        hands = {joint for joints in robot.hand_joints.values() for joint in joints}
         drives = []
         for index, name in enumerate(JOINT_NAMES):
-            if "_hand_" in name:
+            if name in hands:
                 kp, kd, armature = self.hand_stiffness, self.hand_damping, self.hand_armature
             else:
-                kp = self.wrist_stiffness if "_wrist_" in name else self.arm_stiffness
+                kp = self.wrist_stiffness if name.partition("_")[2] in robot.arm.wrist_joints else self.arm_stiffness
                 kd, armature = kp * self.arm_damping_time_s, self.arm_armature
             drives.append(Drive(kp * self.stiffness_scale, kd * self.damping_scale, float(effort[index]), armature))
         return drives
@@ -269,16 +269,17 @@ class World:
 
 def collision_groups(link: str) -> tuple[int, int, int, int]:
     """SAPIEN's groups of a robot link: no contact within one hand with its wrist, within one arm, base with table."""
+    arm_links = current_robot().arm
     side, _, name = link.partition("_")
     first_bit = 2 * SIDES.index(side)
     arm, hand = 1 << first_bit, 1 << (first_bit + 1)
     if name.startswith("hand"):
         ignored = hand
-    elif name in _WRIST_LINKS:
+    elif name in arm_links.wrist_links:
         ignored = arm | hand
     else:
         ignored = arm
-    if name in _LINKS_ON_TABLE:
+    if name in arm_links.standing_links:
         ignored |= 1 << _TABLE_BIT
     return (1, 1, ignored, 0)
 

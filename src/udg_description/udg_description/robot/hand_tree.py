@@ -8,11 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
-from udg_datagen.errors import HandModelError
-from udg_datagen.hands.mesh_spheres import MAX_LINK_M
+from udg_description.errors import HandModelError
 from udg_description.shapes import bounding_radius
 from udg_description.urdf import Joint, Primitive, Urdf, load_urdf, read_urdf_xml
 
+MAX_LINK_M = 0.6
+"""How far a link of a hand may reach from its frame [m]; more is another unit, or no hand."""
 MAX_JOINTS = 64
 """Joints of a hand."""
 MIN_LINK_KG, MAX_LINK_KG = 1e-5, 20.0

@@ -11,6 +11,7 @@ from udg_datagen.evaluation.policy import Observation, PolicyFault, Start
 from udg_datagen.expert.choice import Choice
 from udg_datagen.expert.expert import Expert
 from udg_datagen.planning.collision import CollisionScene
+from udg_description.layout import N_JOINTS
 from udg_description.model import RobotModel
 
 Choices = Callable[[Start, CollisionScene], Iterator[Choice]]
@@ -25,7 +26,7 @@ class PlannerPolicy:
         self._scene = CollisionScene(model=RobotModel())
         self._planner = DemoPlanner(DemoConfig(), self._scene)
         self._choices = _ExpertChoices(self._scene) if choices is None else choices
-        self._targets = np.zeros((0, 36))
+        self._targets = np.zeros((0, N_JOINTS))
         self._step = 0
 
     def reset(self, start: Start) -> None:
@@ -37,8 +38,13 @@ class PlannerPolicy:
             raise PolicyFault("no_plan", "no grasp that holds, is within reach and has a free path")
         self._targets = plan.targets
 
+    @property
+    def targets(self) -> np.ndarray:
+        """All targets (T, N) [rad] of the plan, 0.1 s apart, the first due 0.1 s after the start."""
+        return self._targets
+
     def act(self, observation: Observation) -> np.ndarray:
-        """The target (36,) of this step [rad]; the last one stays."""
+        """The target (N,) of this step [rad]; the last one stays."""
         target = self._targets[min(self._step, len(self._targets) - 1)]
         self._step += 1
         return target
