@@ -108,8 +108,8 @@ def test_preshapes_mirror_each_other_and_keep_the_limits(cube: GraspObject, stra
     assert (right.q >= spec.lower).all() and (right.q <= spec.upper).all()
 
 
-def test_a_strategy_without_a_preshape_is_named() -> None:
-    with pytest.raises(StrategyError, match="no preshape for strategy 'scoop'"):
+def test_an_unknown_strategy_is_named() -> None:
+    with pytest.raises(StrategyError, match="unknown strategy 'scoop'"):
         reference.preshape("scoop", "left")
 
 

@@ -13,9 +13,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from udg_datagen.hands import description, load_hand
+from udg_datagen.hands import load_hand
 from udg_datagen.hands.hand import describe
 from udg_description.errors import UdgError
+from udg_description.robot import hand_spheres
 from udg_description.robot.hand_tree import hand_tree, without_collision
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -38,7 +39,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def _quick(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
     monkeypatch.setenv("UDG_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
     monkeypatch.setattr("udg_datagen.hands.guess._DRAWS", 20)
-    monkeypatch.setattr(description, "_SURFACE_DENSITY", 2e3)
+    monkeypatch.setattr(hand_spheres, "_SURFACE_DENSITY", 2e3)
 
 
 def _describe(urdf: Path, out: Path) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ import numpy as np
 from udg_datagen.hands.model import HandModel
 from udg_datagen.synthesis import GraspObject
 from udg_datagen.synthesis.near import Near
-from udg_datagen.synthesis.strategies import active_contacts
+from udg_datagen.synthesis.strategies import active_contacts, hands_needed
 from udg_description.arm_kinematics import hand_pose
 from udg_description.layout import HOME_Q, Side, part_indices
 from udg_description.robot import current_robot
@@ -55,7 +55,11 @@ def reference(
 
 @lru_cache(maxsize=16)
 def preshape(strategy: str, side: Side) -> Preshape:
-    """From `typical` of the right hand's description; without an entry the open hand in the reference pose."""
+    """From `typical` of the right hand's description; without an entry the open hand in the reference pose.
+
+    Raises StrategyError for an unknown strategy.
+    """
+    hands_needed(strategy)
     robot = current_robot()
     entry = robot.hands["right"].typical.get(strategy)
     if entry is None:
