@@ -9,6 +9,7 @@ import threading
 from udg_bringup.graph import DEFAULT_PORT, POLICIES, SimGraphConfig, ViewChoice, sim_graph
 from udg_bringup.ros.running import ENDS, isolate, running
 from udg_bringup.ros.trial_client import trial_client
+from udg_description.camera import cameras_of
 from udg_description.errors import cli
 from udg_sim.trials.session import TrialSpec
 
@@ -20,6 +21,9 @@ def add_graph_arguments(parser: argparse.ArgumentParser) -> None:
         "--policy", choices=POLICIES, default=default.policy, help="who acts: a checkpoint, or the planner (lockstep)"
     )
     parser.add_argument("--checkpoint", default=default.checkpoint, help="folder of the policy (default: the shipped)")
+    parser.add_argument(
+        "--camera-config", default=default.camera_config, help="cameras.yaml: any number by name (default: two)"
+    )
     parser.add_argument("--noise", action=argparse.BooleanOptionalAction, default=default.noise, help="depth noise")
     parser.add_argument("--seed", type=int, default=default.seed, help="seed of placements and noise (default: 0)")
     parser.add_argument("--processes", action="store_true", help="one process per node instead of one for all")
@@ -61,6 +65,7 @@ def _main() -> None:
         seed=options.seed,
         lockstep=options.lockstep,
         noise=options.noise,
+        camera_config=options.camera_config,
         view=view_choice(options, allow_commands=True),
     )
     if options.view:  # whose buttons must not reach a real robot
@@ -70,7 +75,8 @@ def _main() -> None:
         signal.signal(number, lambda *_: stop.set())
     with running(sim_graph(config), processes=options.processes) as graph:
         if options.start:
-            with trial_client(graph) as client:
+            cameras = [camera.name for camera in cameras_of(options.camera_config)]
+            with trial_client(graph, cameras=cameras) as client:
                 client.begin(TrialSpec(object=options.object, seed=options.seed))
         print("the graph runs; Ctrl-C ends it", flush=True)
         while not stop.wait(0.2):

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -15,6 +16,7 @@ from udg_bringup.checkpoints import checkpoint_folder
 from udg_bringup.graph import NodeDescription, Value, ViewChoice, frames_graph, view_graph
 from udg_control.hardware import Arms
 from udg_control.xhand.config import EMULATED_SDK
+from udg_description.camera import cameras_of, default_cameras, short_name
 from udg_description.errors import UdgError
 from udg_description.layout import SIDES
 
@@ -22,12 +24,13 @@ PARAMETER_FILES = ("robot.yaml", "safety.yaml")
 EMULATION_FILE = "emulation.yaml"  # on top of them when devices are emulated
 CAMERA_FILE = "cameras.yaml"
 EMULATED_HOST = {"left": "127.0.0.1", "right": "127.0.0.2"}
+_DEFAULT_CAMERAS = tuple(camera.name for camera in default_cameras())
 CAMERA_TOPICS = {
-    f"{side}_{argument}": f"/{side}_camera/depth/{name}"
-    for side in SIDES
+    f"{short_name(camera)}_{argument}": f"/{camera}/depth/{name}"
+    for camera in _DEFAULT_CAMERAS
     for argument, name in (("depth_topic", "image_raw"), ("info_topic", "camera_info"))
 }
-"""Our names of what cameras publish, by the argument of the launch file that gives another."""
+"""Our names of what the default cameras publish, by the argument of the launch file that gives another."""
 Cameras = Literal["kinect", "femto_bolt", "topics", "playback", "scene", "none"]
 
 
@@ -62,20 +65,25 @@ class RealGraphConfig:
         given = {name: other for name, other in self.camera_topics.items() if other}
         if given and self.cameras != "topics":
             raise RealGraphError(f"topics of cameras are given, and cameras is '{self.cameras}'; valid: topics")
-        unknown = sorted(set(given) - set(CAMERA_TOPICS.values()))
-        if unknown:
-            raise RealGraphError(f"no camera topic '{unknown[0]}'; valid: {', '.join(CAMERA_TOPICS.values())}")
         if len(set(given.values())) < len(given):
             raise RealGraphError("two camera topics have one name; valid: depth and info of each camera")
-        if self.cameras == "playback":
-            for side in SIDES:
-                if self.recordings is None or not (self.recordings / f"{side}.mkv").is_file():
-                    raise RealGraphError(f"recordings is '{self.recordings}'; valid: a folder with {side}.mkv")
         for name in (*self.parameter_files, CAMERA_FILE):
             if not (self.config / name).is_file():
                 raise RealGraphError(
                     f"there is no {self.config / name}; the folder of the configuration has to have it"
                 )
+        ours = [f"/{name}/depth/{topic}" for name in self.camera_names for topic in ("image_raw", "camera_info")]
+        unknown = sorted(set(given) - set(ours))
+        if unknown:
+            raise RealGraphError(f"no camera topic '{unknown[0]}'; valid: {', '.join(ours)}")
+        for name in self.camera_names if self.cameras == "playback" else ():
+            if self.recordings is None or not (self.recordings / f"{short_name(name)}.mkv").is_file():
+                raise RealGraphError(f"recordings is '{self.recordings}'; valid: a folder with {short_name(name)}.mkv")
+
+    @cached_property
+    def camera_names(self) -> tuple[str, ...]:
+        """Names of the cameras, as cameras.yaml has them."""
+        return tuple(camera.name for camera in cameras_of(self.config / CAMERA_FILE))
 
     @property
     def parameter_files(self) -> tuple[str, ...]:
@@ -92,7 +100,7 @@ def _arms(config: RealGraphConfig) -> str:
     """What drives the arms: the argument, else the files. Raises RealGraphError where an address has no use."""
     arms: object = config.arms
     for name in () if arms else config.parameter_files:
-        arms = read_parameters(config.config / name).get("control", {}).get("hardware.arms", arms)
+        arms = read_parameters(config.config / name, config.camera_names).get("control", {}).get("hardware.arms", arms)
     arms = str(arms or "ur")
     given = [side for side in SIDES if config.hosts.get(side, "")]
     if given and arms != "ur":
@@ -111,7 +119,8 @@ def real_graph(config: RealGraphConfig) -> tuple[NodeDescription, ...]:
     nodes.append(_supervisor(config))
     nodes = [dataclasses.replace(node, remaps={**node.remaps, **_camera_remaps(config)}) for node in nodes]
     nodes += view_graph(config.view, str(config.config / CAMERA_FILE), simulated=False)
-    return _with_files(tuple(nodes), [config.config / name for name in config.parameter_files])
+    paths = [config.config / name for name in config.parameter_files]
+    return _with_files(tuple(nodes), paths, config.camera_names)
 
 
 def _camera_remaps(config: RealGraphConfig) -> dict[str, str]:
@@ -186,24 +195,25 @@ def _cameras(config: RealGraphConfig) -> list[NodeDescription]:
     if config.camera_source in ("kinect", "femto_bolt", "playback"):
         return [
             NodeDescription(
-                name=f"{side}_camera",
+                name=name,
                 package="udg_perception",
                 executable="kinect_node",
                 module="udg_perception.ros.kinect_node",
                 class_name="KinectNode",
-                parameters={"side": side, **_source(config, side)},
+                parameters={"camera": name, **_source(config, name)},
             )
-            for side in SIDES
+            for name in config.camera_names
         ]
     return []
 
 
-def _source(config: RealGraphConfig, side: str) -> dict[str, Value]:
+def _source(config: RealGraphConfig, camera: str) -> dict[str, Value]:
     if config.camera_source == "femto_bolt":
         return {"model": "femto_bolt"}
     if config.camera_source != "playback":
         return {}
-    return {"playback": str((config.recordings or Path()) / f"{side}.mkv"), "loop": True, "wired_sync": "standalone"}
+    path = (config.recordings or Path()) / f"{short_name(camera)}.mkv"
+    return {"playback": str(path), "loop": True, "wired_sync": "standalone"}
 
 
 def _perception(config: RealGraphConfig) -> NodeDescription:
@@ -236,21 +246,27 @@ def _supervisor(config: RealGraphConfig) -> NodeDescription:
         executable="supervisor_node",
         module="udg_bringup.ros.supervisor_node",
         class_name="SupervisorNode",
-        parameters={"cameras": has_cameras, "policy": config.policy and has_cameras},
+        parameters={
+            "cameras": has_cameras,
+            "camera_names": list(config.camera_names),
+            "policy": config.policy and has_cameras,
+        },
     )
 
 
 # --- parameter files --------------------------------------------------------------------------------------------------
 
 
-def _with_files(nodes: tuple[NodeDescription, ...], paths: list[Path]) -> tuple[NodeDescription, ...]:
+def _with_files(
+    nodes: tuple[NodeDescription, ...], paths: list[Path], cameras: Sequence[str]
+) -> tuple[NodeDescription, ...]:
     """Give the nodes the parameters of the files; those that a node has already go before.
 
     A section of a node that could be in this graph, but isn't, is left out.
     """
     sections: dict[str, dict[str, Value]] = {}
     for path in paths:
-        for name, parameters in read_parameters(path).items():
+        for name, parameters in read_parameters(path, cameras).items():
             sections.setdefault(name, {}).update(parameters)
     return tuple(
         dataclasses.replace(node, parameters={**sections.get(node.name, {}), **node.parameters})
@@ -264,8 +280,6 @@ KNOWN_NODES = (
     "frames",
     "web_view",
     "control",
-    "left_camera",
-    "right_camera",
     "scene_cameras",
     "perception",
     "policy",
@@ -273,7 +287,7 @@ KNOWN_NODES = (
 )
 
 
-def read_parameters(path: Path) -> dict[str, dict[str, Value]]:
+def read_parameters(path: Path, cameras: Sequence[str] = _DEFAULT_CAMERAS) -> dict[str, dict[str, Value]]:
     """Return the parameters of a ROS parameter file, by node, with dotted names.
 
     Raises RealGraphError for what is no such file and for a node that the graph can't have: a misspelt name must not be
@@ -287,8 +301,9 @@ def read_parameters(path: Path) -> dict[str, dict[str, Value]]:
         raise RealGraphError(f"{path}: valid: a mapping of node names")
     found = {}
     for name, section in content.items():
-        if name not in KNOWN_NODES:
-            close = difflib.get_close_matches(str(name), KNOWN_NODES, n=1) or KNOWN_NODES
+        known = (*KNOWN_NODES, *cameras)
+        if name not in known:
+            close = difflib.get_close_matches(str(name), known, n=1) or known
             raise RealGraphError(f"{path}: unknown node '{name}'; valid: {', '.join(close)}")
         if not isinstance(section, dict) or list(section) != ["ros__parameters"]:
             raise RealGraphError(f"{path}: section '{name}'; valid: the one key ros__parameters")

@@ -1,4 +1,4 @@
-"""Recordings (.mkv) of the simulated scene as two Azure Kinects would make them, for playback in place of cameras.
+"""Recordings (.mkv) of the simulated scene as Azure Kinects would make them, for playback in place of cameras.
 
 udg record-scene FOLDER --object soda_can --seed 0 --frames 30
 """
@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
 
-from udg_description.camera import CameraModel, default_cameras, read_cameras
+from udg_description.camera import CameraModel, cameras_of
 from udg_description.errors import cli
 from udg_description.files import check_file, user_path
-from udg_description.layout import HOME_Q, SIDES
+from udg_description.layout import HOME_Q
 from udg_perception.kinect.recording import FRAME_RATES, DepthRecording
 from udg_sim.cameras.depth import DepthRig
 from udg_sim.cameras.noise import KinectNoise
@@ -32,21 +33,29 @@ def record_scene(
     noise: KinectNoise | None = None,
     seed: int = 0,
 ) -> dict[str, Path]:
-    """Write left.mkv and right.mkv of a scene that rests; q (frames, 36) [rad], objects with T_world_object (4, 4)."""
+    """Write a file a camera (left.mkv of left_camera) of a scene that rests.
+
+    q (frames, N) [rad], objects with T_world_object (4, 4).
+    """
     rig = DepthRig(cameras, noise=noise, seed=seed)
-    paths: dict[str, Path] = {side: folder / f"{side}.mkv" for side in SIDES}
-    left, right = (DepthRecording(paths[side], camera, rate_hz) for side, camera in zip(SIDES, cameras, strict=True))
-    with left, right:
+    paths = {camera.name: recording_path(folder, camera) for camera in cameras}
+    with ExitStack() as stack:
+        recordings = [stack.enter_context(DepthRecording(paths[camera.name], camera, rate_hz)) for camera in cameras]
         for frame, q_frame in enumerate(q):
-            for recording, depth_mm in zip((left, right), rig.render(q_frame, objects), strict=True):
+            for recording, depth_mm in zip(recordings, rig.render(q_frame, objects), strict=True):
                 recording.write(depth_mm, round(frame * 1e6 / rate_hz))
     return paths
+
+
+def recording_path(folder: Path, camera: CameraModel) -> Path:
+    """The recording of a camera in a folder."""
+    return folder / f"{camera.short_name}.mkv"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command."""
     parser = argparse.ArgumentParser(description="Recordings of the simulated scene, to be played as cameras.")
-    parser.add_argument("folder", type=user_path, help="where left.mkv and right.mkv go")
+    parser.add_argument("folder", type=user_path, help="where left.mkv, right.mkv, ... go")
     parser.add_argument("--object", default="soda_can", help="library id; empty: an empty table")
     parser.add_argument("--seed", type=int, default=0, help="of the placement and the noise")
     parser.add_argument("--frames", type=int, default=30)
@@ -55,9 +64,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--no-noise", action="store_true")
     parser.add_argument("--force", action="store_true", help="replace earlier recordings")
     arguments = parser.parse_args(argv)
-    for side in SIDES:
-        check_file(arguments.folder / f"{side}.mkv", arguments.force)
-    cameras = default_cameras() if arguments.cameras is None else read_cameras(arguments.cameras)
+    cameras = cameras_of(arguments.cameras)
+    for camera in cameras:
+        check_file(recording_path(arguments.folder, camera), arguments.force)
     objects = []
     if arguments.object:
         model = ObjectLibrary().get(arguments.object)

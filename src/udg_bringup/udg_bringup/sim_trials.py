@@ -18,9 +18,10 @@ from udg_bringup.compose import add_graph_arguments, add_view_arguments, view_ch
 from udg_bringup.film import FILM_NAME, Film, filming
 from udg_bringup.graph import LOCKSTEP_DEADLINE_S, PLANNING_DEADLINE_S, SimGraphConfig, ViewChoice, sim_graph
 from udg_bringup.report import TrialRecord, by_cause, by_object, html_page, percentiles_ms
-from udg_bringup.ros.running import RunningGraph, isolate, running
+from udg_bringup.ros.running import isolate, running
 from udg_bringup.ros.trial_client import Deadlines, TrialClient, trial_client
 from udg_datagen.evaluation.trial_cause import cause_of_states
+from udg_description.camera import cameras_of
 from udg_description.errors import UdgError, cli
 from udg_description.files import next_free, user_path, whole_folder, write_atomically
 from udg_description.names import safe_name
@@ -56,6 +57,7 @@ class TrialsConfig:
     processes: bool = False
     out: Path = Path("out/sim")
     force: bool = False  # replace an earlier run in `out`
+    camera_config: str = ""  # file of the cameras, "" = the default cameras
     view: ViewChoice = field(default_factory=ViewChoice)  # in the browser
 
     def __post_init__(self) -> None:
@@ -91,8 +93,10 @@ def run_trials(config: TrialsConfig) -> dict[str, object]:
         autostart=False,
         command_deadline_s=LOCKSTEP_DEADLINE_S,
         trial_time_s=config.time_limit_s if config.lockstep else 0.0,
+        camera_config=config.camera_config,
         view=config.view,
     )
+    cameras = [camera.name for camera in cameras_of(config.camera_config)]
     isolate()
     with whole_folder(config.out, replace=RESULT_FILE if config.force else "") as folder:
         with (
@@ -100,8 +104,8 @@ def run_trials(config: TrialsConfig) -> dict[str, object]:
             running(sim_graph(graph_config), processes=config.processes) as graph,
         ):
             silence_s = 2.0 * PLANNING_DEADLINE_S if config.policy == "planner" else Deadlines().silence_s
-            deadlines = Deadlines(silence_s=silence_s)
-            records, by_stage_ms = _run_all(graph, deadlines, specs, config.time_limit_s, film, folder / TRIALS_FOLDER)
+            with trial_client(graph, Deadlines(silence_s=silence_s), cameras=cameras) as client:
+                records, by_stage_ms = _run_all(client, specs, config.time_limit_s, film, folder / TRIALS_FOLDER)
         summary = summarise(records)
         (folder / RESULT_FILE).write_text(json.dumps(summary) + "\n", encoding="utf-8")
         page = html_page(
@@ -156,22 +160,16 @@ def _settings(config: TrialsConfig, policy: str) -> dict[str, object]:
 
 
 def _run_all(
-    graph: RunningGraph,
-    deadlines: Deadlines,
-    specs: Sequence[TrialSpec],
-    time_limit_s: float,
-    film: Film | None,
-    folder: Path,
+    client: TrialClient, specs: Sequence[TrialSpec], time_limit_s: float, film: Film | None, folder: Path
 ) -> tuple[list[TrialRecord], dict[str, np.ndarray]]:
     records = []
     folder.mkdir()
-    with trial_client(graph, deadlines) as client:
-        for spec in specs:
-            record, statuses = run_trial(client, spec, time_limit_s, film)
-            _keep(folder / f"{spec.trial:03d}_{safe_name(spec.object)}.jsonl", statuses)
-            records.append(record)
-            print(_progress(record, len(specs)), flush=True)
-        return records, client.stages.by_stage_ms()
+    for spec in specs:
+        record, statuses = run_trial(client, spec, time_limit_s, film)
+        _keep(folder / f"{spec.trial:03d}_{safe_name(spec.object)}.jsonl", statuses)
+        records.append(record)
+        print(_progress(record, len(specs)), flush=True)
+    return records, client.stages.by_stage_ms()
 
 
 def run_trial(
@@ -263,6 +261,7 @@ def _main() -> None:
             processes=options.processes,
             out=out,
             force=options.force,
+            camera_config=options.camera_config,
             view=view_choice(options, allow_commands=False),
         )
     )

@@ -13,7 +13,8 @@ from udg_description.settings import setting
 class SupervisorConfig:
     """What the supervisor watches, and how patiently."""
 
-    cameras: bool = setting(True, "both cameras and the cloud have to be there")
+    cameras: bool = setting(True, "all cameras and the cloud have to be there")
+    camera_names: tuple[str, ...] = setting(("left_camera", "right_camera"), "names of the cameras")
     policy: bool = setting(True, "the policy has to be there")
     period_s: float = setting(0.05, "time between heartbeats [s]", 0.01, 0.5)
     camera_silence_s: float = setting(0.3, "longest pause between images of a camera [s]", 0.05, 5.0)

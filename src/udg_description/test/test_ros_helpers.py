@@ -202,7 +202,7 @@ def test_of_two_publishers_one_is_followed_until_it_falls_silent(
 
 
 def test_sensor_data_is_best_effort_but_reliable_in_lockstep() -> None:
-    image = topics.DEPTH_IMAGE["left"]
+    image = topics.depth_image("left_camera")
     assert image.qos().reliability is ReliabilityPolicy.BEST_EFFORT
     assert image.qos(lockstep=True).reliability is ReliabilityPolicy.RELIABLE
     assert topics.JOINT_STATES.qos().reliability is ReliabilityPolicy.RELIABLE

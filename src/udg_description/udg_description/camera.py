@@ -66,6 +66,11 @@ class CameraModel:
             raise CameraError(f"camera {self.name!r}: T_world_camera is not a rigid transform (4, 4)")
 
     @property
+    def short_name(self) -> str:
+        """`short_name` of its name."""
+        return short_name(self.name)
+
+    @property
     def K(self) -> np.ndarray:
         """Camera matrix (3, 3) [px]."""
         return np.array([[self.fx, 0.0, self.cx], [0.0, self.fy, self.cy], [0.0, 0.0, 1.0]])
@@ -194,6 +199,19 @@ def look_at(position: np.ndarray, target: np.ndarray) -> np.ndarray:
         raise CameraError("look_at: the view is vertical, the image's x axis cannot be level")
     x /= np.linalg.norm(x)
     return make_transform(np.stack([x, np.cross(z, x), z], axis=1), position)
+
+
+def short_name(camera: str) -> str:
+    """`left` of a camera named `left_camera`: in names of frames, recordings and observations."""
+    return camera.removesuffix("_camera")
+
+
+def cameras_of(path: Path | str | None) -> tuple[CameraModel, ...]:
+    """The cameras of a file, in its order; of none ("" or None) the default ones. Raises CameraError."""
+    cameras = read_cameras(Path(path)) if path else default_cameras()
+    if not cameras:
+        raise CameraError(f"camera file {path} has no camera; valid: one or more")
+    return cameras
 
 
 def default_cameras() -> tuple[CameraModel, CameraModel]:

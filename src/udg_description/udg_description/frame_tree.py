@@ -6,16 +6,21 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from udg_description.camera import CameraModel
+from udg_description.camera import CameraModel, short_name
 from udg_description.frames import WORLD
 from udg_description.layout import JOINT_NAMES
 from udg_description.transforms import rotvec_to_matrix
 from udg_description.urdf import Urdf
 
 
-def camera_frame(camera: CameraModel) -> str:
+def camera_frame_of(name: str) -> str:
     """Name of a camera's optical frame: that of camera `left_camera` is `left_depth_camera_link`."""
-    return f"{camera.name.removesuffix('_camera')}_depth_camera_link"
+    return f"{short_name(name)}_depth_camera_link"
+
+
+def camera_frame(camera: CameraModel) -> str:
+    """The same of a camera."""
+    return camera_frame_of(camera.name)
 
 
 def camera_frames(cameras: Sequence[CameraModel]) -> list[tuple[str, str, np.ndarray]]:

@@ -182,7 +182,7 @@ def test_the_command_writes_poses_and_residuals_or_nothing(
     with pytest.raises(CalibrationError, match="right_camera"):  # it has not seen the board
         main(command)
     assert path.read_bytes() == before
-    assert main([*command, "--side", "left"]) == 0
+    assert main([*command, "--camera", "left_camera"]) == 0
     left, right = read_cameras(path)
     assert difference(left.T_world_camera, truth[0].T_world_camera)[0] < MAX_MM
     assert np.array_equal(right.T_world_camera, default_cameras()[1].T_world_camera)

@@ -10,6 +10,7 @@ import rclpy
 
 from udg_bringup.bag_writer import BagWriter
 from udg_bringup.ros.recorder import Recorder, chosen_topics
+from udg_description.camera import cameras_of
 from udg_description.environment import prepare_environment
 from udg_description.errors import cli
 from udg_description.files import check_folder, user_path
@@ -28,7 +29,9 @@ def _main() -> None:
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("out", type=user_path, help="folder of the bag; it must not exist yet")
     parser.add_argument("--images", action="store_true", help="the depth images, too (15 MB a second)")
+    parser.add_argument("--cameras", type=user_path, help="with --images: cameras.yaml (default: the default cameras)")
     options = parser.parse_args()
+    names = [camera.name for camera in cameras_of(options.cameras)]
     prepare_environment()
     check_folder(options.out.parent)
     stop = threading.Event()
@@ -37,7 +40,7 @@ def _main() -> None:
         signal.signal(number, lambda *_: stop.set())
     writer = BagWriter(options.out)
     try:
-        recorder = Recorder(writer, chosen_topics(images=options.images))
+        recorder = Recorder(writer, chosen_topics(images=options.images, cameras=names))
         with background_spin(recorder) as spin:
             print(f"recording into {options.out}; Ctrl-C ends it", flush=True)
             while not stop.wait(LOOK_S) and not spin.stopped.is_set():

@@ -13,13 +13,12 @@ from udg_description.ros import topics
 from udg_sim.ros.sim_node import TRIAL_STATUS
 
 QUEUE = 200  # messages of a topic that may wait while the disk is busy
-IMAGES = (*topics.DEPTH_IMAGE.values(), *topics.CAMERA_INFO.values())
-KNOWN = (*topics.TOPICS, TRIAL_STATUS)
+KNOWN = (*(topic for topic in topics.TOPICS if topic not in topics.image_topics()), TRIAL_STATUS)
 
 
-def chosen_topics(*, images: bool) -> tuple[topics.Topic, ...]:
-    """All topics of the table, with or without the depth images (15 MB a second)."""
-    return tuple(topic for topic in KNOWN if images or topic not in IMAGES)
+def chosen_topics(*, images: bool, cameras: Sequence[str] = topics.DEFAULT_CAMERAS) -> tuple[topics.Topic, ...]:
+    """All topics of the table, with or without the depth images of the cameras (7 MB a second each)."""
+    return (*KNOWN, *(topics.image_topics(cameras) if images else ()))
 
 
 class Recorder(Node):

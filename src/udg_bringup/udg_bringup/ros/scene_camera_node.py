@@ -1,4 +1,4 @@
-"""Stand-in for both cameras: depth images of the simulated scene around the measured joints.
+"""Stand-in for the cameras: depth images of the simulated scene around the measured joints.
 
 No camera and no physics are behind it: an object that rests, the table, and the robot as it is measured.
 """
@@ -8,7 +8,6 @@ from __future__ import annotations
 import sys
 import time
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from rclpy.clock import Clock, ClockType  # type: ignore[attr-defined]  # its place in Humble and Jazzy
@@ -17,7 +16,7 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 from sensor_msgs.msg import JointState
 
-from udg_description.camera import default_cameras, read_cameras
+from udg_description.camera import cameras_of
 from udg_description.errors import UdgError
 from udg_description.ros import convert, topics
 from udg_description.ros.diagnostics import Diagnostics, Status
@@ -44,13 +43,13 @@ class SceneCameraConfig:
 
 
 class SceneCameraNode(Node):
-    """Publishes the images of both cameras, stamped with the joint state that they show."""
+    """Publishes the images of all cameras, stamped with the joint state that they show."""
 
     def __init__(self, *, context: Context | None = None, parameter_overrides: list[Parameter] | None = None) -> None:
         super().__init__("scene_cameras", context=context, parameter_overrides=parameter_overrides)
         self.config = config = declare(self, SceneCameraConfig)
         refuse_unknown(self)
-        cameras = read_cameras(Path(config.camera_config)) if config.camera_config else default_cameras()
+        cameras = cameras_of(config.camera_config)
         self._rig = DepthRig(cameras, noise=KinectNoise() if config.noise else None, seed=config.seed)
         self._objects = []
         if config.object:

@@ -13,7 +13,6 @@ from rclpy.parameter import Parameter
 from std_msgs.msg import String
 
 from udg_bringup.watching import SupervisorConfig, Watch, Watched
-from udg_description.layout import SIDES
 from udg_description.ros import convert, topics
 from udg_description.ros.diagnostics import Diagnostics, Level, Status
 from udg_description.ros.one_publisher import subscribe_one
@@ -33,12 +32,12 @@ class SupervisorNode(Node):
         watched = [Watched(name="joint states", max_silence_s=config.state_silence_s)]
         self._listen(topics.JOINT_STATES, "joint states")
         if config.cameras:
-            for side in SIDES:
-                name = f"{side} camera"
+            for camera in config.camera_names:
+                name = camera.replace("_", " ")
                 watched.append(
                     Watched(name=name, max_silence_s=config.camera_silence_s, max_delay_s=config.camera_delay_s)
                 )
-                self._listen(topics.CAMERA_INFO[side], name)
+                self._listen(topics.camera_info(camera), name)
             watched.append(Watched(name="perception (cloud)", max_silence_s=config.cloud_silence_s))
             self._listen(topics.SCENE_CLOUD, "perception (cloud)")
         if config.policy:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
@@ -30,7 +30,6 @@ from udg_sim.trials.status import TrialStatus
 
 POLL_S = 0.05
 LOOP = (
-    *topics.DEPTH_IMAGE.values(),
     topics.SIM_JOINT_STATES,
     topics.JOINT_STATES,
     topics.SCENE_CLOUD,
@@ -56,11 +55,16 @@ class TrialClient(Node):
     """Runs trials in the graph. Its callbacks must be spun by another thread than the one that calls it."""
 
     def __init__(
-        self, graph: RunningGraph, deadlines: Deadlines | None = None, *, watch_commands: bool = False
+        self,
+        graph: RunningGraph,
+        deadlines: Deadlines | None = None,
+        *,
+        cameras: Sequence[str] = topics.DEFAULT_CAMERAS,
+        watch_commands: bool = False,
     ) -> None:
         super().__init__("trials")
         self.stages = StageClock()
-        self._graph = graph
+        self._graph, self._cameras = graph, cameras
         self._deadlines = deadlines or Deadlines()
         self._statuses: list[TrialStatus] = []
         self._arrived = threading.Event()
@@ -112,7 +116,7 @@ class TrialClient(Node):
                 self._graph.check()
                 if time.monotonic() > deadline_s:
                     raise TrialError(f"service {name} did not appear within {self._deadlines.service_s:.0f} s")
-        for topic in LOOP:
+        for topic in (*map(topics.depth_image, self._cameras), *LOOP):
             while not (self.count_publishers(topic.name) and self.count_subscribers(topic.name)):
                 self._graph.check()
                 if time.monotonic() > deadline_s:
@@ -194,10 +198,14 @@ class TrialClient(Node):
 
 @contextmanager
 def trial_client(
-    graph: RunningGraph, deadlines: Deadlines | None = None, *, watch_commands: bool = False
+    graph: RunningGraph,
+    deadlines: Deadlines | None = None,
+    *,
+    cameras: Sequence[str] = topics.DEFAULT_CAMERAS,
+    watch_commands: bool = False,
 ) -> Iterator[TrialClient]:
     """Give a client that is spun by a thread of its own, once every service of the graph is there."""
-    client = TrialClient(graph, deadlines, watch_commands=watch_commands)
+    client = TrialClient(graph, deadlines, cameras=cameras, watch_commands=watch_commands)
     with background_spin(client):
         client.wait_until_ready()
         yield client

@@ -8,7 +8,6 @@ import sys
 import time
 from collections import OrderedDict
 from dataclasses import dataclass
-from pathlib import Path
 
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.clock import Clock, ClockType  # type: ignore[attr-defined]  # its place in Humble and Jazzy
@@ -26,7 +25,7 @@ from udg_bringup.view.panel import Panel
 from udg_bringup.view.scene import Scene
 from udg_bringup.view.server import open_server, url
 from udg_control.safety import Reason
-from udg_description.camera import default_cameras, read_cameras
+from udg_description.camera import cameras_of
 from udg_description.clock import NS_PER_S
 from udg_description.errors import UdgError
 from udg_description.ros import convert, topics
@@ -65,7 +64,7 @@ class ViewNode(Node):
         super().__init__("web_view", context=context, parameter_overrides=parameter_overrides)
         self.config = config = declare(self, ViewConfig)
         refuse_unknown(self)
-        cameras = read_cameras(Path(config.camera_config)) if config.camera_config else default_cameras()
+        cameras = cameras_of(config.camera_config)
         self.server = open_server(config.port)
         self.commands = RosCommands(self, allowed=config.allow_commands, simulated=config.simulated)
         panel = Panel(

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
-from pathlib import Path
 
 from rclpy.context import Context
 from rclpy.node import Node
@@ -15,7 +14,7 @@ from rclpy.parameter import Parameter
 from sensor_msgs.msg import JointState
 from std_msgs.msg import String
 
-from udg_description.camera import default_cameras, read_cameras
+from udg_description.camera import cameras_of
 from udg_description.errors import UdgError
 from udg_description.frame_tree import FrameTree, camera_frames
 from udg_description.robot import current_robot
@@ -44,7 +43,7 @@ class FramesNode(Node):
         super().__init__("frames", context=context, parameter_overrides=parameter_overrides)
         self.config = config = declare(self, FramesConfig)
         refuse_unknown(self)
-        cameras = read_cameras(Path(config.camera_config)) if config.camera_config else default_cameras()
+        cameras = cameras_of(config.camera_config)
         static = camera_frames(cameras)
         if config.robot:
             self._tree = FrameTree(load_urdf(current_robot().urdf))

@@ -1,12 +1,15 @@
 """The one table of topics and services: name, message type, quality of service.
 
+Topics of cameras are named by the camera; the table has those of the default cameras.
+
 Nodes make their publishers and subscriptions with `publish` and `subscribe`, so that both ends of a topic
 always agree. In lockstep no message may be lost: then sensor data, too, is sent reliably.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,8 +28,12 @@ from trajectory_msgs.msg import JointTrajectory
 from visualization_msgs.msg import MarkerArray
 
 from udg_description import topic_names
+from udg_description.camera import default_cameras
+from udg_description.errors import CameraError
 from udg_description.layout import SIDES
 from udg_description.ros.tf_message import TFMessage
+
+_TOPIC_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,12 +56,36 @@ class Topic:
         )
 
 
-DEPTH_IMAGE = {
-    side: Topic(name=f"/{side}_camera/depth/image_raw", type=Image, depth=5, reliable=False) for side in SIDES
-}
-CAMERA_INFO = {
-    side: Topic(name=f"/{side}_camera/depth/camera_info", type=CameraInfo, depth=5, reliable=False) for side in SIDES
-}
+DEFAULT_CAMERAS = tuple(camera.name for camera in default_cameras())
+
+
+def depth_image(camera: str) -> Topic:
+    """Depth images of a camera, by its name in the camera file."""
+    return Topic(name=f"/{_checked(camera)}/depth/image_raw", type=Image, depth=5, reliable=False)
+
+
+def camera_info(camera: str) -> Topic:
+    """Intrinsics of a camera, with each image."""
+    return Topic(name=f"/{_checked(camera)}/depth/camera_info", type=CameraInfo, depth=5, reliable=False)
+
+
+def infrared_image(camera: str) -> Topic:
+    """Infrared images of a camera, for its calibration by a board."""
+    return Topic(name=f"/{_checked(camera)}/ir/image_raw", type=Image, depth=5, reliable=False)
+
+
+def image_topics(cameras: Iterable[str] = DEFAULT_CAMERAS) -> tuple[Topic, ...]:
+    """Depth images and intrinsics of cameras."""
+    names = tuple(cameras)
+    return (*map(depth_image, names), *map(camera_info, names))
+
+
+def _checked(camera: str) -> str:
+    if not _TOPIC_NAME.fullmatch(camera):
+        raise CameraError(f"camera '{camera}': topics are named by it; valid: letters, digits and _, a letter first")
+    return camera
+
+
 JOINT_STATES = Topic(name=topic_names.JOINT_STATES, type=JointState)
 SCENE_CLOUD = Topic(name=topic_names.SCENE_CLOUD, type=PointCloud2)
 ACTION_CHUNK = Topic(name=topic_names.ACTION_CHUNK, type=JointTrajectory)  # header.frame_id: name of its run
@@ -73,8 +104,7 @@ TF_STATIC = Topic(name="/tf_static", type=TFMessage, latched=True)
 ROBOT_DESCRIPTION = Topic(name="/robot_description", type=String, latched=True)
 
 TOPICS: tuple[Topic, ...] = (
-    *DEPTH_IMAGE.values(),
-    *CAMERA_INFO.values(),
+    *image_topics(),
     JOINT_STATES,
     SCENE_CLOUD,
     ACTION_CHUNK,

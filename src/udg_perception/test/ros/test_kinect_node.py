@@ -42,10 +42,10 @@ class Graph:
         self.images: list[Image] = []
         self.infos: list[CameraInfo] = []
         self.status = DiagnosticStatus()
-        topics.subscribe(self.listener, topics.DEPTH_IMAGE["right"], self.images.append)
-        topics.subscribe(self.listener, topics.CAMERA_INFO["right"], self.infos.append)
+        topics.subscribe(self.listener, topics.depth_image("right_camera"), self.images.append)
+        topics.subscribe(self.listener, topics.camera_info("right_camera"), self.infos.append)
         topics.subscribe(self.listener, topics.DIAGNOSTICS, self._on_diagnostics)
-        given = {"side": "right", **parameters}
+        given = {"camera": "right_camera", **parameters}
         self.node = node(self.context, [Parameter(name, value=value) for name, value in given.items()])
         self._executor = SingleThreadedExecutor(context=self.context)
         self._executor.add_node(self.listener)

@@ -1,10 +1,12 @@
 """The perception node in a graph of its own: images and joint state in, cloud out; a missing camera is an error."""
 
+import dataclasses
 import math
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import count
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,9 +19,11 @@ from rclpy.node import Node  # noqa: E402
 from rclpy.parameter import Parameter  # noqa: E402
 from sensor_msgs.msg import CameraInfo, PointCloud2  # noqa: E402
 
-from udg_description.camera import CameraModel, default_cameras, write_cameras  # noqa: E402
+from udg_description.camera import CameraModel, default_cameras, look_at, write_cameras  # noqa: E402
 from udg_description.errors import UdgError  # noqa: E402
-from udg_description.layout import HOME_Q, SIDES  # noqa: E402
+from udg_description.frame_tree import camera_frame  # noqa: E402
+from udg_description.frames import OBJECT_AREA  # noqa: E402
+from udg_description.layout import HOME_Q  # noqa: E402
 from udg_description.ros import convert, topics  # noqa: E402
 from udg_perception.ros.perception_node import PerceptionNode  # noqa: E402
 
@@ -29,18 +33,23 @@ DOMAIN_ID = 20 + os.getpid() % 80
 DEADLINE_S = 20.0
 STALE_AFTER_S = 0.8
 STAMP_NS = 1_234_500_000_000
-CAMERAS = dict(zip(SIDES, default_cameras(), strict=True))
+CAMERAS = {camera.name: camera for camera in default_cameras()}
+LEFT, RIGHT = CAMERAS
+TOP = dataclasses.replace(
+    CAMERAS[LEFT], name="top", T_world_camera=look_at(np.array([0.2, 0.0, 1.5]), OBJECT_AREA["small_medium"].center)
+)
 
 
 class Neighbours(Node):
     """What is around the perception node: cameras, robot, and listeners."""
 
-    def __init__(self, lockstep: bool) -> None:
+    def __init__(self, lockstep: bool, cameras: Sequence[CameraModel] = tuple(CAMERAS.values())) -> None:
         super().__init__("neighbours")
+        self.cameras = {camera.name: camera for camera in cameras}
         self.clouds: list[PointCloud2] = []
         self.statuses: dict[str, DiagnosticStatus] = {}
-        self.images = {side: topics.publish(self, topics.DEPTH_IMAGE[side], lockstep=lockstep) for side in SIDES}
-        self.infos = {side: topics.publish(self, topics.CAMERA_INFO[side], lockstep=lockstep) for side in SIDES}
+        self.images = {name: topics.publish(self, topics.depth_image(name), lockstep=lockstep) for name in self.cameras}
+        self.infos = {name: topics.publish(self, topics.camera_info(name), lockstep=lockstep) for name in self.cameras}
         self.joints = topics.publish(self, topics.JOINT_STATES)
         topics.subscribe(self, topics.SCENE_CLOUD, self.clouds.append)
         topics.subscribe(self, topics.DIAGNOSTICS, self._on_diagnostics)
@@ -48,10 +57,10 @@ class Neighbours(Node):
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
         self.statuses.update({status.name: status for status in message.status})
 
-    def publish_camera(self, side: str, stamp_ns: int, depth_mm: np.ndarray) -> None:
-        camera = CAMERAS[side]
-        self.infos[side].publish(convert.camera_to_info(camera, stamp_ns, f"{side}_depth_camera_link"))
-        self.images[side].publish(convert.depth_to_image(depth_mm, stamp_ns, f"{side}_depth_camera_link"))
+    def publish_camera(self, name: str, stamp_ns: int, depth_mm: np.ndarray) -> None:
+        camera = self.cameras[name]
+        self.infos[name].publish(convert.camera_to_info(camera, stamp_ns, camera_frame(camera)))
+        self.images[name].publish(convert.depth_to_image(depth_mm, stamp_ns, camera_frame(camera)))
 
     def publish_joints(self, stamp_ns: int, q: np.ndarray) -> None:
         self.joints.publish(convert.q_to_joint_state(q, stamp_ns))
@@ -60,9 +69,9 @@ class Neighbours(Node):
 class Graph:
     """The perception node and its neighbours, spun by hand."""
 
-    def __init__(self, lockstep: bool) -> None:
+    def __init__(self, lockstep: bool, cameras: Sequence[CameraModel] = tuple(CAMERAS.values())) -> None:
         self.node = PerceptionNode()
-        self.neighbours = Neighbours(lockstep)
+        self.neighbours = Neighbours(lockstep, cameras)
         self._executor = SingleThreadedExecutor()
         self._executor.add_node(self.node)
         self._executor.add_node(self.neighbours)
@@ -123,9 +132,9 @@ def depth_of_a_wall_mm(camera: CameraModel) -> np.ndarray:
 
 def publish_all(graph: Graph, stamp_ns: int, depth_mm: np.ndarray | None = None) -> None:
     """Images (of a wall where none is given), camera infos and joint states of one moment."""
-    for side in SIDES:
-        wall_mm = depth_of_a_wall_mm(CAMERAS[side])
-        graph.neighbours.publish_camera(side, stamp_ns, wall_mm if depth_mm is None else depth_mm)
+    for name, camera in graph.neighbours.cameras.items():
+        wall_mm = depth_of_a_wall_mm(camera)
+        graph.neighbours.publish_camera(name, stamp_ns, wall_mm if depth_mm is None else depth_mm)
     graph.neighbours.publish_joints(stamp_ns, HOME_Q)
 
 
@@ -144,13 +153,13 @@ def test_a_cloud_has_the_stamp_of_its_images(graph: Graph) -> None:
 
 
 def test_a_silent_camera_is_an_error_with_its_topic_and_age(graph: Graph) -> None:
-    left, right = topics.DEPTH_IMAGE["left"].name, topics.DEPTH_IMAGE["right"].name
+    left, right = topics.depth_image(LEFT).name, topics.depth_image(RIGHT).name
     graph.spin_until(lambda: bool(graph.neighbours.clouds), "a cloud", lambda: publish_all(graph, STAMP_NS))
     stamps_ns = count(STAMP_NS, 10**8)
 
     def publish_all_but_the_right_camera() -> None:
         stamp_ns = next(stamps_ns)
-        graph.neighbours.publish_camera("left", stamp_ns, depth_of_a_wall_mm(CAMERAS["left"]))
+        graph.neighbours.publish_camera(LEFT, stamp_ns, depth_of_a_wall_mm(CAMERAS[LEFT]))
         graph.neighbours.publish_joints(stamp_ns, HOME_Q)
 
     def is_reported() -> bool:
@@ -165,7 +174,7 @@ def test_a_silent_camera_is_an_error_with_its_topic_and_age(graph: Graph) -> Non
 
 
 def test_a_camera_that_never_spoke_is_an_error(graph: Graph) -> None:
-    expected = f"nothing on {topics.DEPTH_IMAGE['left'].name} yet"
+    expected = f"nothing on {topics.depth_image(LEFT).name} yet"
     graph.spin_until(lambda: expected in graph.status(topics.SCENE_CLOUD.name).message, expected)
     assert graph.status(topics.SCENE_CLOUD.name).level == DiagnosticStatus.ERROR
 
@@ -202,12 +211,12 @@ def spoilt_info(camera: CameraModel, stamp_ns: int, what: str) -> CameraInfo:
 def test_intrinsics_that_are_not_finite_are_reported_and_make_no_work(graph: Graph, what: str) -> None:
     stamps_ns = count(STAMP_NS, 10**8)
     builders: list[object] = []
-    name = topics.CAMERA_INFO["right"].name
+    name = topics.camera_info(RIGHT).name
 
     def publish() -> None:
         stamp_ns = next(stamps_ns)
         publish_all(graph, stamp_ns)
-        graph.neighbours.infos["right"].publish(spoilt_info(CAMERAS["right"], stamp_ns, what))
+        graph.neighbours.infos[RIGHT].publish(spoilt_info(CAMERAS[RIGHT], stamp_ns, what))
         if graph.node._builder not in builders:
             builders.append(graph.node._builder)
 
@@ -244,13 +253,29 @@ def test_a_missing_camera_file_is_an_error_that_names_it(ros: Callable[..., None
         PerceptionNode()
 
 
-def test_a_camera_file_with_other_cameras_is_refused(
-    ros: Callable[..., None], tmp_path_factory: pytest.TempPathFactory
+@pytest.mark.parametrize("cameras", [(CAMERAS[RIGHT],), (*CAMERAS.values(), TOP)], ids=["one", "three"])
+def test_the_camera_file_says_which_cameras_there_are(
+    ros: Callable[..., None], tmp_path: Path, cameras: tuple[CameraModel, ...]
 ) -> None:
-    path = tmp_path_factory.mktemp("cameras") / "cameras.yaml"
-    write_cameras(path, [CAMERAS["left"]])
-    ros(camera_config=path)
-    with pytest.raises(UdgError, match=r"\['left_camera'\]; valid: exactly \['left_camera', 'right_camera'\]"):
+    """A cloud comes once all cameras of the file have spoken, and has points of each."""
+    write_cameras(tmp_path / "cameras.yaml", cameras)
+    ros(camera_config=tmp_path / "cameras.yaml", lockstep="true")
+    graph = Graph(True, cameras)
+    try:
+        graph.spin_until(lambda: bool(graph.neighbours.clouds), "a cloud", lambda: publish_all(graph, STAMP_NS))
+        points = convert.cloud_to_points(graph.neighbours.clouds[0])
+    finally:
+        graph.destroy()
+    seen = points[points[:, 3] == 0, :3]
+    for camera in cameras:
+        depth = (seen - camera.T_world_camera[:3, 3]) @ camera.T_world_camera[:3, 2]
+        assert (np.abs(depth - 1.4) < 1e-4).sum() > 10, camera.name
+
+
+def test_a_camera_file_without_cameras_is_refused(ros: Callable[..., None], tmp_path: Path) -> None:
+    (tmp_path / "cameras.yaml").write_text("cameras: {}\n")
+    ros(camera_config=tmp_path / "cameras.yaml")
+    with pytest.raises(UdgError, match="has no camera; valid: one or more"):
         PerceptionNode()
 
 

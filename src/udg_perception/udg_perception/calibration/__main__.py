@@ -10,10 +10,10 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from udg_description.camera import read_cameras
+from udg_description.camera import CameraModel, read_cameras
 from udg_description.errors import cli
 from udg_description.files import check_file, user_path
-from udg_description.layout import SIDES
+from udg_description.layout import SIDES, Side
 from udg_perception.calibration.board import BoardCalibration, BoardConfig
 from udg_perception.calibration.observations import read_observations
 from udg_perception.calibration.result import CameraCalibration, write_calibration
@@ -27,8 +27,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("method", choices=("robot", "board"))
     parser.add_argument("folder", type=user_path, help="observations, of kinect_capture")
     parser.add_argument("--cameras", type=user_path, default=Path("config/cameras.yaml"), help="start and result")
-    parser.add_argument("--side", choices=SIDES, action="append", help="one camera alone (default: both)")
-    parser.add_argument("--arm", choices=SIDES, help="board: the arm that holds it (default: the camera's side)")
+    parser.add_argument("--camera", action="append", help="one camera alone, by name (again: more; default: all)")
+    parser.add_argument("--arm", choices=SIDES, help="board: the arm that holds it (default: that of left or right)")
     parser.add_argument("--squares", type=int, nargs=2, default=BoardConfig.squares, metavar=("X", "Y"))
     parser.add_argument("--square-m", type=float, default=BoardConfig.square_m)
     parser.add_argument("--marker-m", type=float, default=BoardConfig.marker_m)
@@ -46,22 +46,30 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _calibrate(arguments: argparse.Namespace) -> list[CameraCalibration]:
     cameras = read_cameras(arguments.cameras)
-    by_side = {side: camera for side in SIDES for camera in cameras if camera.name == f"{side}_camera"}
-    sides = arguments.side or list(SIDES)
-    missing = [side for side in sides if side not in by_side]
-    if missing:
-        raise CalibrationError(f"{arguments.cameras}: no {missing[0]}_camera; valid: cameras left_camera, right_camera")
+    by_name = {camera.name: camera for camera in cameras}
+    for name in arguments.camera or ():
+        if name not in by_name:
+            raise CalibrationError(f"{arguments.cameras}: no {name}; valid: {', '.join(by_name)}")
+    chosen = [by_name[name] for name in arguments.camera or by_name]
     observations = read_observations(arguments.folder)
     if arguments.method == "robot":
         registration = RobotRegistration()
-        found = [registration.calibrate(observations, by_side[side], side) for side in sides]
+        found = [registration.calibrate(observations, camera, camera.short_name) for camera in chosen]
     else:
         config = BoardConfig(squares=tuple(arguments.squares), square_m=arguments.square_m, marker_m=arguments.marker_m)
         board = BoardCalibration(config)
-        found = [board.calibrate(observations, by_side[side], side, arguments.arm or side) for side in sides]
+        found = [board.calibrate(observations, camera, camera.short_name, _arm(arguments, camera)) for camera in chosen]
     if not arguments.dry_run:
         write_calibration(arguments.cameras, cameras, found)
     return found
+
+
+def _arm(arguments: argparse.Namespace, camera: CameraModel) -> Side:
+    """The arm that holds the board. Raises CalibrationError."""
+    arm = arguments.arm or camera.short_name
+    if arm not in SIDES:
+        raise CalibrationError(f"{camera.name}: which arm holds the board? valid: --arm {' or '.join(SIDES)}")
+    return arm  # type: ignore[no-any-return]
 
 
 if __name__ == "__main__":

@@ -11,13 +11,13 @@ from pathlib import Path
 import numpy as np
 
 from udg_description.files import write_arrays
-from udg_description.layout import N_JOINTS, SIDES
+from udg_description.layout import N_JOINTS
 from udg_perception.errors import CalibrationError
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Observation:
-    """One pose: q (36,) [rad]; by side a depth image (H, W) uint16 [mm] and, for boards, an infrared one (H, W)."""
+    """One pose: q (N,) [rad]; by camera (`short_name`) depth (H, W) uint16 [mm] and, for boards, infrared (H, W)."""
 
     q: np.ndarray
     depth_mm: Mapping[str, np.ndarray] = field(default_factory=dict)
@@ -41,12 +41,10 @@ def read_observations(folder: Path) -> list[Observation]:
     for path in sorted(folder.glob("*.npz")):
         try:
             with np.load(path, allow_pickle=False) as arrays:
-                depth: dict[str, np.ndarray] = {
-                    side: arrays[f"{side}_depth"] for side in SIDES if f"{side}_depth" in arrays
-                }
-                infrared: dict[str, np.ndarray] = {
-                    side: arrays[f"{side}_infrared"] for side in SIDES if f"{side}_infrared" in arrays
-                }
+                depth, infrared = (
+                    {name.removesuffix(kind): arrays[name] for name in arrays.files if name.endswith(kind)}
+                    for kind in ("_depth", "_infrared")
+                )
                 found.append(Observation(q=arrays["q"], depth_mm=depth, infrared=infrared))
         except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
             raise CalibrationError(f"{path} is no observation: {error}") from error

@@ -1,6 +1,6 @@
 """Collect observations for calibration while somebody moves the robot: one at each new pose in which it rests.
 
-python -m udg_perception.ros.kinect_capture FOLDER --poses 12 [--infrared] [--side left]
+python -m udg_perception.ros.kinect_capture FOLDER --poses 12 [--infrared] [--camera left_camera]
 """
 
 from __future__ import annotations
@@ -15,30 +15,34 @@ from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 from sensor_msgs.msg import Image, JointState
 
+from udg_description.camera import short_name
 from udg_description.environment import prepare_environment
 from udg_description.errors import UdgError, cli
 from udg_description.files import check_folder, user_path
-from udg_description.layout import SIDES, Side
 from udg_description.ros import convert, topics
 from udg_perception.calibration.collector import PoseCollector
 from udg_perception.calibration.observations import write_observation
-from udg_perception.ros.kinect_node import INFRARED_IMAGE
 
 
 class KinectCapture(Node):
     """Writes an observation for each new pose."""
 
     def __init__(
-        self, folder: Path, sides: Sequence[Side] = SIDES, *, infrared: bool = False, context: Context | None = None
+        self,
+        folder: Path,
+        cameras: Sequence[str] = topics.DEFAULT_CAMERAS,
+        *,
+        infrared: bool = False,
+        context: Context | None = None,
     ) -> None:
         super().__init__("kinect_capture", context=context)
         self.taken = 0
         self._folder = folder
-        self._collector = PoseCollector(sides, infrared=infrared)
-        for side in sides:
-            topics.subscribe(self, topics.DEPTH_IMAGE[side], self._callback(side, "depth"))
+        self._collector = PoseCollector([short_name(camera) for camera in cameras], infrared=infrared)
+        for camera in cameras:
+            topics.subscribe(self, topics.depth_image(camera), self._callback(camera, "depth"))
             if infrared:
-                topics.subscribe(self, INFRARED_IMAGE[side], self._callback(side, "infrared"))
+                topics.subscribe(self, topics.infrared_image(camera), self._callback(camera, "infrared"))
         topics.subscribe(self, topics.JOINT_STATES, self._on_joints)
 
     def _on_joints(self, message: JointState) -> None:
@@ -52,15 +56,15 @@ class KinectCapture(Node):
     def _tell(self, topic: topics.Topic, error: UdgError) -> None:
         self.get_logger().error(f"{topic.name}: {error}", throttle_duration_sec=5.0)
 
-    def _callback(self, side: Side, kind: str) -> Callable[[Image], None]:
+    def _callback(self, camera: str, kind: str) -> Callable[[Image], None]:
         def on_image(message: Image) -> None:
             stamp_ns = convert.stamp_to_ns(message.header.stamp)
             try:
                 image = convert.image_to_depth(message)
             except UdgError as error:
-                self._tell(topics.DEPTH_IMAGE[side] if kind == "depth" else INFRARED_IMAGE[side], error)
+                self._tell(topics.depth_image(camera) if kind == "depth" else topics.infrared_image(camera), error)
                 return
-            found = self._collector.add_image(side, kind, stamp_ns, image)
+            found = self._collector.add_image(short_name(camera), kind, stamp_ns, image)
             if found is not None:
                 path = write_observation(self._folder, found)
                 self.taken += 1
@@ -74,7 +78,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Observations for calibration: one at each new pose of the robot.")
     parser.add_argument("folder", type=user_path)
     parser.add_argument("--poses", type=int, default=12)
-    parser.add_argument("--side", choices=SIDES, action="append", help="one camera alone (default: both)")
+    parser.add_argument("--camera", action="append", help="one camera alone (again: more; default: both default ones)")
     parser.add_argument("--infrared", action="store_true", help="for a board; kinect_node needs infrared:=true")
     arguments = parser.parse_args(argv)
     check_folder(arguments.folder)
@@ -82,7 +86,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     taken = 0
     try:
         rclpy.init()
-        node = KinectCapture(arguments.folder, arguments.side or SIDES, infrared=arguments.infrared)
+        node = KinectCapture(arguments.folder, arguments.camera or topics.DEFAULT_CAMERAS, infrared=arguments.infrared)
         while rclpy.ok() and taken < arguments.poses:
             rclpy.spin_once(node, timeout_sec=0.2)
             taken = node.taken

@@ -6,14 +6,12 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
 
 from rclpy.context import Context
 from rclpy.parameter import Parameter
-from sensor_msgs.msg import Image
 
 from udg_description.errors import UdgError
-from udg_description.layout import SIDES
+from udg_description.frame_tree import camera_frame_of
 from udg_description.ros import convert, topics
 from udg_description.ros.diagnostics import Diagnostics, InputMonitor, Level, Status
 from udg_description.ros.lifecycle import RETRY_S, SteadyLifecycleNode
@@ -24,9 +22,6 @@ from udg_perception.errors import KinectError
 from udg_perception.kinect.open_source import open_source
 from udg_perception.kinect.source import DepthFrame, DepthSource, KinectConfig
 
-INFRARED_IMAGE = {
-    side: topics.Topic(name=f"/{side}_camera/ir/image_raw", type=Image, depth=5, reliable=False) for side in SIDES
-}
 READ_S = 0.2  # longest wait for an image in one go
 
 
@@ -34,7 +29,7 @@ READ_S = 0.2  # longest wait for an image in one go
 class KinectNodeConfig(KinectConfig):
     """Parameters of the node."""
 
-    side: Literal["left", "right"] = setting("left", "whose topics: left or right")
+    camera: str = setting("left_camera", "its name in the camera file, by which its topics are named")
     autostart: bool = setting(True, "configure and activate at the start, again and again until the camera is there")
     stale_after_s: float = setting(0.5, "a camera without an image for this long is silent [s]", 0.05, 60)
 
@@ -58,10 +53,10 @@ class KinectNode(SteadyLifecycleNode):
         self._open = opener
         self._source: DepthSource | None = None
         self._why_not = "not configured"
-        self._frame_id = f"{config.side}_depth_camera_link"
-        self._images = topics.publish(self, topics.DEPTH_IMAGE[config.side])
-        self._infos = topics.publish(self, topics.CAMERA_INFO[config.side])
-        self._infrared = topics.publish(self, INFRARED_IMAGE[config.side])
+        self._frame_id = camera_frame_of(config.camera)
+        self._images = topics.publish(self, topics.depth_image(config.camera))
+        self._infos = topics.publish(self, topics.camera_info(config.camera))
+        self._infrared = topics.publish(self, topics.infrared_image(config.camera))
         self._monitor = InputMonitor("images", config.stale_after_s, 0.8 * config.rate_hz)
         Diagnostics(self, config.serial_number).add("camera", self._status)
         if config.autostart:
@@ -82,13 +77,13 @@ class KinectNode(SteadyLifecycleNode):
     def configure(self) -> bool:
         """Open the camera; on failure say why."""
         try:
-            self._source = self._open(self.config, f"{self.config.side}_camera")
+            self._source = self._open(self.config, self.config.camera)
         except UdgError as error:
             self._why_not = str(error)
             self.get_logger().error(str(error), throttle_duration_sec=10.0)
             return False
         self._why_not = ""
-        self.get_logger().info(f"{self.config.side} camera: {self._source.serial_number}")
+        self.get_logger().info(f"{self.config.camera}: {self._source.serial_number}")
         return True
 
     def run(self) -> None:

@@ -1,15 +1,13 @@
-"""The perception node: two depth images and the joint states in, /scene_cloud out."""
+"""The perception node: depth images and the joint states in, /scene_cloud out."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from rclpy.node import Node
 from sensor_msgs.msg import CameraInfo, Image, JointState
 
-from udg_description.camera import CameraModel, default_cameras, read_cameras
+from udg_description.camera import CameraModel, cameras_of
 from udg_description.errors import UdgError
-from udg_description.layout import SIDES, Side
 from udg_description.model import RobotModel
 from udg_description.ros import convert, topics
 from udg_description.ros.diagnostics import Diagnostics, InputMonitor, Level, Status
@@ -17,7 +15,6 @@ from udg_description.ros.one_publisher import subscribe_one
 from udg_description.ros.params import declare, refuse_unknown
 from udg_description.ros.spin import run_node
 from udg_description.settings import setting
-from udg_perception.errors import PerceptionConfigError
 from udg_perception.matching import FrameMatcher, MatchedFrame, MatcherConfig
 from udg_perception.scene_cloud import SceneCloudBuilder, SceneCloudConfig, SceneCloudStats
 
@@ -47,19 +44,19 @@ class PerceptionNode(Node):
         self.config = declare(self, PerceptionNodeConfig)
         refuse_unknown(self)
         lockstep = self.config.lockstep
-        self._cameras = _cameras_by_side(self.config.camera_config)
+        self._cameras = {camera.name: camera for camera in cameras_of(self.config.camera_config)}
         self._builder = SceneCloudBuilder(self.config.scene_cloud, list(self._cameras.values()), RobotModel())
-        self._matcher = FrameMatcher(MatcherConfig.exact() if lockstep else self.config.matcher, SIDES)
-        self._infos: dict[Side, CameraInfo] = {}
+        self._matcher = FrameMatcher(MatcherConfig.exact() if lockstep else self.config.matcher, self._cameras)
+        self._infos: dict[str, CameraInfo] = {}
         self._error: UdgError | None = None
         self._stats: SceneCloudStats | None = None
 
         self._cloud = topics.publish(self, topics.SCENE_CLOUD)
         self._diagnostics = Diagnostics(self)
         self._inputs: list[InputMonitor] = []
-        for side in SIDES:
-            self._listen(topics.DEPTH_IMAGE[side], self._image_callback(side), lockstep=lockstep)
-            self._listen(topics.CAMERA_INFO[side], self._info_callback(side), lockstep=lockstep)
+        for name in self._cameras:
+            self._listen(topics.depth_image(name), self._image_callback(name), lockstep=lockstep)
+            self._listen(topics.camera_info(name), self._info_callback(name), lockstep=lockstep)
         self._listen(topics.JOINT_STATES, self._on_joint_state, depth=_JOINT_STATE_QUEUE)
         self._diagnostics.add(topics.SCENE_CLOUD.name, self._status)
 
@@ -87,23 +84,23 @@ class PerceptionNode(Node):
         subscribe = subscribe_one if topic is topics.JOINT_STATES else topics.subscribe
         subscribe(self, topic, on_message, lockstep=lockstep, depth=depth)
 
-    def _image_callback(self, side: Side) -> Callable[[Image], None]:
+    def _image_callback(self, name: str) -> Callable[[Image], None]:
         def on_image(message: Image) -> None:
             depth_mm = convert.image_to_depth(message)
-            self._matcher.add_image(side, convert.stamp_to_ns(message.header.stamp), depth_mm)
+            self._matcher.add_image(name, convert.stamp_to_ns(message.header.stamp), depth_mm)
 
         return on_image
 
-    def _info_callback(self, side: Side) -> Callable[[CameraInfo], None]:
+    def _info_callback(self, name: str) -> Callable[[CameraInfo], None]:
         def on_info(message: CameraInfo) -> None:
-            known = self._infos.get(side)
+            known = self._infos.get(name)
             if known is None or _intrinsics(known) != _intrinsics(message):
-                camera = convert.info_to_camera(message, self._cameras[side])
-                if not _equal_intrinsics(camera, self._cameras[side]):
-                    self._cameras[side] = camera
+                camera = convert.info_to_camera(message, self._cameras[name])
+                if not _equal_intrinsics(camera, self._cameras[name]):
+                    self._cameras[name] = camera
                     self._builder = self._builder.with_cameras(list(self._cameras.values()))
-                    self.get_logger().info(f"intrinsics of {camera.name} taken from {topics.CAMERA_INFO[side].name}")
-                self._infos[side] = message
+                    self.get_logger().info(f"intrinsics of {camera.name} taken from {topics.camera_info(name).name}")
+                self._infos[name] = message
 
         return on_info
 
@@ -114,7 +111,7 @@ class PerceptionNode(Node):
     # --- output -----------------------------------------------------------------------------------------------------
 
     def _publish_newest(self) -> None:
-        if len(self._infos) < len(SIDES):
+        if len(self._infos) < len(self._cameras):
             return
         frame = self._matcher.take()
         if frame is not None:
@@ -148,17 +145,6 @@ class PerceptionNode(Node):
 def _silence(monitor: InputMonitor) -> str:
     age_s = monitor.age_s
     return f"nothing on {monitor.name} yet" if age_s is None else f"{monitor.name} is silent for {age_s:.1f} s"
-
-
-def _cameras_by_side(path: str | None) -> dict[Side, CameraModel]:
-    """Cameras of the file (the default ones when None), left first."""
-    cameras = {camera.name: camera for camera in (default_cameras() if path is None else read_cameras(Path(path)))}
-    wanted = {side: f"{side}_camera" for side in SIDES}
-    if set(cameras) != set(wanted.values()):
-        raise PerceptionConfigError(
-            f"camera file {path} has cameras {sorted(cameras)}; valid: exactly {sorted(wanted.values())}"
-        )
-    return {side: cameras[name] for side, name in wanted.items()}
 
 
 def _intrinsics(message: CameraInfo) -> tuple[object, ...]:

@@ -107,7 +107,7 @@ class Neighbours(Node):
         self.changed = threading.Condition()
         self.commands = topics.publish(self, topics.SIM_JOINT_COMMAND)
         topics.subscribe(self, topics.SIM_JOINT_STATES, self._on_state, depth=10)
-        topics.subscribe(self, topics.DEPTH_IMAGE["right"], self._on_image, lockstep=lockstep)
+        topics.subscribe(self, topics.depth_image("right_camera"), self._on_image, lockstep=lockstep)
         topics.subscribe(self, TRIAL_STATUS, self._on_status)
         self.reset = self.create_client(Trigger, topics.SIM_RESET.name)
 

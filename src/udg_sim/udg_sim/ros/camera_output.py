@@ -9,17 +9,17 @@ import numpy as np
 from rclpy.node import Node
 
 from udg_description.camera import CameraModel
-from udg_description.layout import SIDES
+from udg_description.frame_tree import camera_frame
 from udg_description.ros import convert, topics
 
 
 class CameraOutput:
-    """Publishes depth images and camera_info of both cameras, left before right."""
+    """Publishes depth images and camera_info of all cameras."""
 
     def __init__(self, node: Node, cameras: Sequence[CameraModel], *, lockstep: bool) -> None:
         self._cameras = tuple(cameras)
-        self._images = [topics.publish(node, topics.DEPTH_IMAGE[side], lockstep=lockstep) for side in SIDES]
-        self._infos = [topics.publish(node, topics.CAMERA_INFO[side], lockstep=lockstep) for side in SIDES]
+        self._images = [topics.publish(node, topics.depth_image(c.name), lockstep=lockstep) for c in self._cameras]
+        self._infos = [topics.publish(node, topics.camera_info(c.name), lockstep=lockstep) for c in self._cameras]
 
     @property
     def listeners(self) -> int:
@@ -29,8 +29,8 @@ class CameraOutput:
     def publish(self, depths_mm: Sequence[np.ndarray], stamp_ns: int) -> float:
         """Send the images (H, W) uint16 [mm] of one moment; return when (monotonic clock [s]) the first one left."""
         messages = []
-        for side, camera, depth_mm in zip(SIDES, self._cameras, depths_mm, strict=True):
-            frame_id = f"{side}_depth_camera_link"
+        for camera, depth_mm in zip(self._cameras, depths_mm, strict=True):
+            frame_id = camera_frame(camera)
             image = convert.depth_to_image(depth_mm, stamp_ns, frame_id)
             messages.append((image, convert.camera_to_info(camera, stamp_ns, frame_id)))
         sent_s = time.monotonic()

@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 from rclpy.clock import Clock, ClockType
@@ -18,7 +17,7 @@ from std_msgs.msg import String
 from std_srvs.srv import Trigger
 
 from udg_description import topic_names
-from udg_description.camera import default_cameras, read_cameras
+from udg_description.camera import cameras_of
 from udg_description.errors import UdgError
 from udg_description.ros import convert, diagnostics, topics
 from udg_description.ros.params import declare
@@ -244,7 +243,7 @@ class SimNode(Node):
 
 
 def _make_session(config: SimNodeConfig) -> SimSession:
-    cameras = read_cameras(Path(config.camera_config)) if config.camera_config else default_cameras()
+    cameras = cameras_of(config.camera_config)
     trial_time_s = config.trial_time_s if config.lockstep else 0.0
     return SimSession.create(cameras=cameras, noise=config.noise, trial_time_s=trial_time_s)
 
