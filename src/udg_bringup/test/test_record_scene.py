@@ -34,8 +34,8 @@ def played_cloud(folder: Path, noise: KinectNoise | None, seed: int) -> np.ndarr
     """Scene cloud (2048, 4) of a recording, with the intrinsics that the recording tells."""
     paths = record_scene(folder, CAMERAS, SCENE, HOME_Q[None], noise=noise, seed=seed)
     cameras, depths = [], []
-    for side, camera in zip(SIDES, CAMERAS, strict=True):
-        playback = KinectPlayback(paths[side], f"{side}_camera")
+    for camera in CAMERAS:
+        playback = KinectPlayback(paths[camera.name], camera.name)
         frame = playback.read(5.0)
         assert frame is not None
         depths.append(frame.depth_mm)
