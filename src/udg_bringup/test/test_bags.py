@@ -21,7 +21,7 @@ from rosbags.typesys import Stores, get_typestore
 from std_msgs.msg import String
 
 from udg_bringup.bag_writer import BagError, BagWriter
-from udg_bringup.ros.recorder import KNOWN, Recorder, chosen_topics, message_type
+from udg_bringup.ros.recorder import Recorder, chosen_topics, message_type
 from udg_description.layout import HOME_Q, JOINT_NAMES
 from udg_description.ros import convert, topics
 from udg_description.ros.spin import background_spin
