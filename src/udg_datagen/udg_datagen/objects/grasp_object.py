@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +16,7 @@ import trimesh
 from udg_datagen.device import checked_device
 from udg_datagen.objects.mesh_check import checked_mesh
 from udg_datagen.objects.sdf import SdfGrid
+from udg_description.cache import cache_dir, cached_arrays
 from udg_sim.objects.library import ObjectModel
 
 
@@ -27,6 +30,7 @@ class GraspObject:
         grid_nodes: cube root of the number of nodes of the distance grid.
         padding: how far the grid reaches beyond the mesh [m].
         device: of the grid, the same as the hand's.
+        keep_grid: the grid's distances are taken from the cache, `$UDG_CACHE/grids`, or kept there: 1 MB each.
 
     Raises:
         GraspObjectError: mesh empty, not finite, of another unit, without volume, in pieces of similar size.
@@ -42,6 +46,7 @@ class GraspObject:
         grid_nodes: int = 64,
         padding: float = 0.025,
         device: str = "cpu",
+        keep_grid: bool = False,
     ) -> None:
         self.name = name
         self.device = checked_device(device)
@@ -50,7 +55,7 @@ class GraspObject:
         self.extents = np.asarray(self.mesh.extents, dtype=np.float64)
         self.diagonal = float(np.linalg.norm(self.extents))
         self._scene = _ray_scene(self.mesh)
-        self.sdf = self._grid(grid_nodes, padding, device)
+        self.sdf = self._grid(grid_nodes, padding, device, keep_grid)
 
     def __getstate__(self) -> dict[str, Any]:
         """Without the ray casting scene, which is built again in another process."""
@@ -63,7 +68,7 @@ class GraspObject:
     @classmethod
     def from_model(cls, model: ObjectModel, device: str = "cpu") -> GraspObject:
         """An object of the library, whose centre of mass is the origin."""
-        return cls(model.mesh, name=model.id, com=np.zeros(3), device=device)
+        return cls(model.mesh, name=model.id, com=np.zeros(3), device=device, keep_grid=True)
 
     @cached_property
     def least_width(self) -> float:
@@ -134,18 +139,29 @@ class GraspObject:
         outward = np.einsum("ij,ij->i", normals, points - hull.center_mass)
         return points, np.where(outward[:, None] < 0.0, -normals, normals)
 
-    def _grid(self, nodes: int, padding: float, device: str) -> SdfGrid:
+    def _grid(self, nodes: int, padding: float, device: str, keep: bool) -> SdfGrid:
         lower = self.mesh.bounds[0] - padding
         size = self.mesh.bounds[1] + padding - lower
         spacing = float(np.cbrt(np.prod(size))) / (nodes - 1)  # about nodes^3 in all, equally far apart along each axis
         counts = np.ceil(size / spacing).astype(int) + 1
         step = size / (counts - 1)
         axes = [lower[k] + step[k] * np.arange(counts[k]) for k in range(3)]
-        points = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).astype(np.float32)
-        values = self.distance(points)
+
+        def distances() -> dict[str, np.ndarray]:
+            points = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).astype(np.float32)
+            return {"values": self.distance(points)}
+
+        values = (cached_arrays(self._grid_path(axes), distances) if keep else distances())["values"]
         gradients = np.stack(np.gradient(values, *[float(s) for s in step]), axis=-1)
         gradients /= np.maximum(np.linalg.norm(gradients, axis=-1, keepdims=True), 1e-6)
         return SdfGrid(values, gradients.astype(np.float32), lower, step, device)
+
+    def _grid_path(self, axes: Sequence[np.ndarray]) -> Path:
+        """Where the distances of a grid are kept: named by the surface and the nodes to the last bit."""
+        digest = hashlib.sha256(o3d.__version__.encode())
+        for array in (self.mesh.vertices, self.mesh.faces, *axes):
+            digest.update(np.ascontiguousarray(array).tobytes())
+        return cache_dir("grids", f"{digest.hexdigest()[:24]}.npz")
 
 
 def _ray_scene(mesh: trimesh.Trimesh) -> o3d.t.geometry.RaycastingScene:
