@@ -16,14 +16,14 @@ ARMS = np.r_[part_indices("left_arm"), part_indices("right_arm")]
 
 
 def known(q: np.ndarray) -> Rooms:
-    rooms = Rooms(CHECK, np.argwhere(CHECK.checked))
+    rooms = Rooms(CHECK, CHECK.pairs)
     gaps = CHECK.gaps(q)
-    rooms.take(q[None], CHECK.spare_m(gaps, rooms.pairs), gaps)
+    rooms.take(q[None], CHECK.spare_m(gaps), gaps)
     return rooms
 
 
 def test_nothing_is_known_at_first() -> None:
-    assert not Rooms(CHECK, np.argwhere(CHECK.checked)).surely_free(HOME_Q[None])
+    assert not Rooms(CHECK, CHECK.pairs).surely_free(HOME_Q[None])
 
 
 def test_the_known_configuration_is_free_exactly_if_it_is() -> None:
@@ -60,7 +60,7 @@ def test_a_joint_cannot_shift_a_sphere_further_than_it_is_said_to() -> None:
         q = np.array(HOME_Q)
         q[joint] += 0.01
         before, after = CHECK.gaps(HOME_Q), CHECK.gaps(q)
-        shift = CHECK.spare_m(after, rooms.pairs) - CHECK.spare_m(before, rooms.pairs)
+        shift = CHECK.spare_m(after) - CHECK.spare_m(before)
         moved = np.linalg.norm(CHECK.centers_world(q) - CHECK.centers_world(HOME_Q), axis=1)
         assert np.abs(shift).max() <= moved.max() + 1e-9
         lost = np.zeros(36)

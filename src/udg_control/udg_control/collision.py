@@ -1,6 +1,6 @@
 """Predicted collisions: the robot's spheres against itself, the other arm, the table and the edge of the workspace.
 
-Quick enough for each command: all gaps of one configuration take one product of small matrices.
+Quick enough for each command: the pairs of spheres are looked at in compiled loops (`sphere_loops`).
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from typing import NamedTuple
 import numpy as np
 
 from udg_control.errors import SafetyConfigError
+from udg_control.sphere_loops import least_pair_spare, motion, moving_frames, near_pairs, pair_gaps, placed
+from udg_description.errors import RobotModelError
 from udg_description.layout import SIDES, Side
 from udg_description.model import RobotModel
 from udg_description.robot import current_robot
@@ -88,7 +90,7 @@ class Violation:
 class Gaps:
     """Gaps less their margins of one configuration; negative means a violation."""
 
-    pairs_m: np.ndarray  # (S, S) squared distance of centres less the squared allowed one [m^2]
+    pairs_m: np.ndarray  # (P,) of `CollisionCheck.pairs`: squared distance less the squared allowed one [m^2]
     table_m: np.ndarray  # (S,) [m]
     box_m: np.ndarray  # (S,) [m]
 
@@ -128,7 +130,12 @@ class CollisionCheck:
         spheres = CollisionSpheres(self.model)
         self._links = self.links = spheres.link_of_sphere  # (S,)
         self._link = self.link_of_sphere = np.array([self.model.link_names.index(name) for name in self._links])
-        self._centers_link = self.centers_link = spheres.centers_link.numpy().astype(np.float64)
+        self._tables = self.model.joint_tables
+        self.centers_link = spheres.centers_link.numpy().astype(np.float64)
+        self._frame = np.ascontiguousarray(self._tables.link_frame[self._link])
+        T_frame_link = self._tables.T_frame_link[self._link]
+        self._centers_frame = np.einsum("sij,sj->si", T_frame_link[:, :3, :3], self.centers_link)
+        self._centers_frame += T_frame_link[:, :3, 3]
         self._radii = self.radii = spheres.radii.numpy().astype(np.float64)  # (S,) [m]
         names = [name.partition("_")[2] for name in self._links]
         self._side = self.side = np.array([name.partition("_")[0] for name in self._links])  # (S,)
@@ -137,6 +144,7 @@ class CollisionCheck:
         arm = current_robot().arm
         standing = np.array([name in arm.standing_links for name in names])
         inner = np.array([name in arm.inner_links for name in names])
+        self._moves = np.ascontiguousarray(self.model.joints_above()[self._link].T)  # (36, S)
         self._make_pairs(spheres, finger)
         self.finger = finger  # (S,) whether the sphere is a finger's
         margin = np.where(finger, config.table_finger_margin_m, config.table_margin_m)
@@ -161,7 +169,13 @@ class CollisionCheck:
         self._same_side = same_side
         self.checked = checked  # (S, S), one triangle
         self.least_m = least  # (S, S) distance of centres that a checked pair needs [m]
-        self._least_square = np.where(checked, least**2, -np.inf)
+        pairs = np.argwhere(checked)
+        link = np.cumsum([a != b for a, b in zip(self._links, (self._links[0], *self._links), strict=False)])
+        by_links = np.lexsort((link[pairs[:, 1]], link[pairs[:, 0]]))
+        self.pairs = pairs[by_links]  # (P, 2) the checked ones; those of two links follow each other
+        self._first, self._second = (np.ascontiguousarray(spheres) for spheres in self.pairs.T)
+        self._pair_least = least[self._first, self._second]
+        self._pair_square = self._pair_least**2
         self._groups = self._grouped(checked | checked.T, least)
 
     def _grouped(self, counts: np.ndarray, least: np.ndarray) -> list[_Group]:
@@ -175,10 +189,24 @@ class CollisionCheck:
                 groups.append(_block(Hazard.SELF, part, own & ~self._in_hand, counts, least))
         return groups
 
+    def frames(self, q: np.ndarray) -> np.ndarray:
+        """T_world_frame (N, 1 + n, 3, 4) of the moving frames for q (N, 36) [rad]."""
+        tables = self._tables
+        return moving_frames(
+            np.array(q, dtype=np.float64), tables.constant, tables.sin, tables.cos, tables.columns, tables.parents
+        )
+
     def centers_world(self, q: np.ndarray) -> np.ndarray:
         """Centres (S, 3) [m] of the spheres in the world for q (36,) [rad]; (N, S, 3) for q (N, 36)."""
-        poses = self.model.link_pose_array(q)[..., self._link, :, :]
-        return (poses[..., :3, :3] @ self._centers_link[:, :, None])[..., 0] + poses[..., :3, 3]
+        q = np.asarray(q)
+        if q.shape[-1:] != (self.model.n_joints,) or q.ndim > 2:
+            raise RobotModelError(f"q has shape {q.shape}, this model has {self.model.n_joints} joints")
+        centers = self.centers_in(self.frames(q.reshape(-1, q.shape[-1])))
+        return centers[0] if q.ndim == 1 else centers
+
+    def centers_in(self, frames: np.ndarray) -> np.ndarray:
+        """The same (N, S, 3) for `frames` (N, 1 + n, 3, 4)."""
+        return placed(frames, self._frame, self._centers_frame)
 
     def gaps(self, q: np.ndarray) -> Gaps:
         """Return how far the configuration q (36,) [rad] is from each violation."""
@@ -186,11 +214,8 @@ class CollisionCheck:
 
     def gaps_of(self, centers: np.ndarray) -> Gaps:
         """Return how far spheres at `centers` (S, 3) [m] are from each violation."""
-        squares = np.square(centers).sum(axis=1)
-        pairs = centers @ (-2.0 * centers.T)  # squared distances, in place: they are many
-        pairs += squares[:, None]
-        pairs += squares
-        pairs -= self._least_square
+        centers = np.ascontiguousarray(centers)
+        pairs = pair_gaps(centers, self._first, self._second, self._pair_square)
         box = np.minimum(centers - self._box_low, self._box_high - centers).min(axis=1)
         return Gaps(pairs, centers[:, 2] - self._table_least, box)
 
@@ -207,10 +232,27 @@ class CollisionCheck:
         spare[Hazard.WORKSPACE] = box[:, there].min(axis=1, initial=np.inf)
         return spare
 
-    def spare_m(self, gaps: Gaps, pairs: np.ndarray) -> np.ndarray:
-        """Distance (N,) [m] of the spheres of checked pairs (N, 2) less the allowed one."""
-        a, b = pairs.T
-        return np.sqrt(np.maximum(gaps.pairs_m[a, b] + self._least_square[a, b], 0.0)) - self.least_m[a, b]
+    def spare_m(self, gaps: Gaps) -> np.ndarray:
+        """Distance (P,) [m] of the spheres of `pairs` less the allowed one."""
+        return np.sqrt(np.maximum(gaps.pairs_m + self._pair_square, 0.0)) - self._pair_least
+
+    def least_m_of(self, q: np.ndarray) -> np.ndarray:
+        """Smallest room (N,) [m], less what is allowed, of configurations q (N, 36): to table, box and of pairs."""
+        centers = self.centers_world(q)
+        table = (centers[..., 2] - self._table_least).min(axis=1)
+        box = np.minimum(centers - self._box_low, self._box_high - centers).min(axis=(1, 2))
+        pairs = least_pair_spare(centers, self._first, self._second, self._pair_least)
+        return np.minimum(np.minimum(table, box), pairs)
+
+    def near_pairs(self, centers: np.ndarray, near_m: float) -> tuple[np.ndarray, np.ndarray]:
+        """Those of `pairs` (R, 2) that are less than `near_m` [m] further apart than allowed, and their needs (R,)."""
+        found = near_pairs(np.ascontiguousarray(centers), self._first, self._second, self._pair_least, near_m)
+        return self.pairs[found], self._pair_least[found]
+
+    def motion(self, frames: np.ndarray, centers: np.ndarray, spheres: np.ndarray, direction: np.ndarray) -> np.ndarray:
+        """Derivative (R, 36) [m/rad] by the joints of where spheres (R,) at `centers` are along directions (R, 3)."""
+        tables = self._tables
+        return motion(frames, tables.columns, tables.axis, centers, self._moves, spheres, direction)
 
     def walls(self, centers: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Room (S,) [m] less the allowed distance of spheres at `centers` (S, 3) [m] to each wall and the table.
@@ -238,11 +280,11 @@ class CollisionCheck:
             gap = float(gaps.table_m[index] + self._table_least[index] - self._radii[index])
             found.append((float(gaps.table_m[index]), Violation(Hazard.TABLE, self._links[index], "the table", gap)))
         if (gaps.pairs_m < 0.0).any() and (index := _worsened(gaps.pairs_m, old.pairs_m, 0.1 * creep_m)) is not None:
-            a, b = np.unravel_index(index, gaps.pairs_m.shape)
-            distance = float(np.sqrt(max(gaps.pairs_m[a, b] + self._least_square[a, b], 0.0)))
+            a, b = self.pairs[index]
+            distance = float(np.sqrt(max(gaps.pairs_m[index] + self._pair_square[index], 0.0)))
             hazard = Hazard.SELF if self._same_side[a, b] else Hazard.ARMS
             gap = distance - float(self._radii[a] + self._radii[b])
-            lack = distance - float(np.sqrt(self._least_square[a, b]))
+            lack = distance - float(self._pair_least[index])
             found.append((lack, Violation(hazard, self._links[a], self._links[b], gap)))
         return min(found, key=lambda item: item[0])[1] if found else None
 

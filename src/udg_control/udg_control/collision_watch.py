@@ -31,9 +31,9 @@ class CollisionWatch:
         self.check = CollisionCheck(config)
         self._joints = CollisionCheck(_for_joints(config), self.check.model)
         self._ways = _Ways(self._joints, config.lag_margin_m)
-        pairs = np.argwhere(self.check.checked)
-        self._rooms, self._joint_rooms = Rooms(self.check, pairs), Rooms(self._joints, pairs)
+        self._rooms, self._joint_rooms = (Rooms(check, check.pairs) for check in (self.check, self._joints))
         self._way_rooms = Rooms(self._joints, self._ways.pairs, world=False)
+        self._way_places = self._ways.flat(self._way_rooms.pairs)
         self._measured: np.ndarray | None = None
 
     def start(self) -> None:
@@ -57,7 +57,7 @@ class CollisionWatch:
         check = self.check
         at_command, at_stop = (check.gaps_of(centers) for centers in check.centers_world(now))
         both = at_command.least(at_stop)
-        self._rooms.take(now, check.spare_m(both, self._rooms.pairs), both)
+        self._rooms.take(now, check.spare_m(both), both)
         if check.worst(both) is None:
             return None
         old = check.gaps(before[0])
@@ -68,7 +68,7 @@ class CollisionWatch:
             return None
         check = self._joints
         gaps = check.gaps(q_measured)
-        self._joint_rooms.take(q_measured[None], check.spare_m(gaps, self._joint_rooms.pairs), gaps)
+        self._joint_rooms.take(q_measured[None], check.spare_m(gaps), gaps)
         violation = check.worst(gaps)
         if violation is None or self._measured is None:
             return None
@@ -79,7 +79,7 @@ class CollisionWatch:
         if self._way_rooms.surely_free(ways):
             return None
         spare_m = self._ways.spare_m(ways)
-        self._way_rooms.take(ways, spare_m[self._ways.flat(self._way_rooms.pairs)])
+        self._way_rooms.take(ways, spare_m[self._way_places])
         if not (spare_m < 0.0).any():
             return None
         return self._ways.worst(spare_m, self._ways.spare_m(_ways(q_measured, before)))

@@ -44,8 +44,6 @@ class MarginKeeper:
     def __init__(self, check: CollisionCheck, limits: JointLimits, reserve_m: float) -> None:
         """`reserve_m` [m] is kept beyond the margins, because the filter also looks at the way and at the stop."""
         self._check, self._limits, self._reserve_m = check, limits, reserve_m
-        self._moves = check.model.joints_above()[check.link_of_sphere].T.astype(float)  # (n, S)
-        self._pairs = np.argwhere(check.checked)
 
     def keep(self, chunk: np.ndarray, start: np.ndarray) -> tuple[np.ndarray, int]:
         """Chunk (K, 36) [rad] that goes on from `start` (36,) [rad], and how many of its points were moved."""
@@ -61,8 +59,7 @@ class MarginKeeper:
 
     def _least(self, q: np.ndarray) -> np.ndarray:
         """Smallest distance less the allowed one and the reserve (N,) [m] of configurations (N, 36)."""
-        spare = self._check.least_spare_m(self._check.centers_world(q))
-        return np.min(list(spare.values()), axis=0) - self._reserve_m
+        return self._check.least_m_of(q) - self._reserve_m
 
     def _step(self, here: np.ndarray, wanted: np.ndarray) -> np.ndarray:
         """The configuration (36,) to go to in place of `wanted`, which is returned itself where it is free."""
@@ -81,28 +78,22 @@ class MarginKeeper:
     def _rows(self, q: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Room (R,) [m] between what is near each other at q, and its derivatives by the joints (R, 36)."""
         check = self._check
-        origins, axes = check.model.joint_axes(q)
-        centers = check.centers_world(q)
-        gap_m = check.spare_m(check.gaps_of(centers), self._pairs) - self._reserve_m
-        near = gap_m < _NEAR_M
-        (first, second), spare = self._pairs[near].T, [gap_m[near]]
+        frames = check.frames(q[None])
+        centers = check.centers_in(frames)[0]
+        pairs, least_m = check.near_pairs(centers, _NEAR_M + self._reserve_m)
+        first, second = (np.ascontiguousarray(spheres) for spheres in pairs.T)
         apart = centers[first] - centers[second]
-        apart /= np.maximum(np.linalg.norm(apart, axis=1, keepdims=True), 1e-9)
-        of_first, of_second = (self._motion(spheres, apart, centers, origins, axes) for spheres in (first, second))
+        distance_m = np.linalg.norm(apart, axis=1)
+        apart /= np.maximum(distance_m, 1e-9)[:, None]
+        spare = [distance_m - least_m - self._reserve_m]
+        of_first, of_second = (check.motion(frames[0], centers, spheres, apart) for spheres in (first, second))
         rows = [of_first - of_second]
         for room_m, direction in check.walls(centers):
             near = room_m - self._reserve_m < _NEAR_M
             spheres = np.flatnonzero(near)
             spare.append(room_m[near] - self._reserve_m)
-            rows.append(self._motion(spheres, np.tile(direction, (len(spheres), 1)), centers, origins, axes))
+            rows.append(check.motion(frames[0], centers, spheres, np.tile(direction, (len(spheres), 1))))
         return np.concatenate(spare), np.concatenate(rows)
-
-    def _motion(
-        self, spheres: np.ndarray, direction: np.ndarray, centers: np.ndarray, origins: np.ndarray, axes: np.ndarray
-    ) -> np.ndarray:
-        """Derivative (R, 36) [m/rad] by the joints of where spheres (R,) are along directions (R, 3)."""
-        lever = np.cross(centers[spheres][:, None] - origins, direction[:, None])  # (R, 36, 3)
-        return np.einsum("rnx,nx->rn", lever, axes) * self._moves[:, spheres].T
 
 
 def _shortest(jacobian: np.ndarray, least: np.ndarray) -> np.ndarray:

@@ -26,6 +26,22 @@ class _Level(NamedTuple):
     parents: torch.Tensor
 
 
+class JointTables(NamedTuple):
+    """Forward kinematics for loops of one's own: T_parent_joint(q) = constant + sin * sin(q) + cos * cos(q).
+
+    Row i is of the i-th moving frame, in an order in which parents come first; frame 0 is the root.
+    """
+
+    constant: np.ndarray  # (n, 3, 4)
+    sin: np.ndarray  # (n, 3, 4)
+    cos: np.ndarray  # (n, 3, 4)
+    columns: np.ndarray  # (n,) place of the joint in q
+    parents: np.ndarray  # (n,) frame that carries it
+    axis: np.ndarray  # (n, 3) of the joint in the frame that it moves
+    link_frame: np.ndarray  # (L,) frame that carries a link
+    T_frame_link: np.ndarray  # (L, 4, 4)
+
+
 class RobotModel:
     """Kinematics and shapes of a URDF from a root link downwards.
 
@@ -117,6 +133,20 @@ class RobotModel:
         for index, parent in enumerate(self._np_parents):
             np.dot(frames[parent], local[index], out=frames[index + 1])
         return frames[self._np_link_frame] @ self._np_link_offset
+
+    @property
+    def joint_tables(self) -> JointTables:
+        """The tables of forward kinematics in float64."""
+        return JointTables(
+            constant=np.ascontiguousarray(self._np_constant[:, :3]),
+            sin=np.ascontiguousarray(self._np_sin[:, :3]),
+            cos=np.ascontiguousarray(self._np_cos[:, :3]),
+            columns=self._np_columns,
+            parents=np.array(self._np_parents, dtype=int),
+            axis=self._np_joint_axis[self._np_columns],
+            link_frame=self._np_link_frame,
+            T_frame_link=self._np_link_offset,
+        )
 
     def joint_axes(self, q: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Points on the joints' axes (n, 3) [m] and their directions (n, 3) in the root frame, for one q (n,) [rad]."""
