@@ -7,6 +7,7 @@
 - No modules import one another in a circle.
 - A file in a folder `ros` imports ROS (that no other does is ruff's rule).
 - The tests of a room lie in a folder of its name.
+- A docstring of a function says what it does ("Write ...") or what it returns ("Distance of ..."), not "Returns ...".
 """
 
 from __future__ import annotations
@@ -33,6 +34,13 @@ ALLOWED_PACKAGES = {
     "udg_bringup": {"udg_description", "udg_sim", "udg_perception", "udg_control", "udg_policy", "udg_datagen"},
 }
 ROS_MODULE = re.compile(r"(rclpy|launch|launch_ros|ament_\w+|\w+_(msgs|interfaces|srvs)|tf2_\w+|udg_\w+\.ros)(\.|$)")
+THIRD_PERSON = frozenset(
+    """return returns adds advances appends applies asks begins brings builds casts checks chooses closes
+    computes creates draws drops ends executes fetches finds gets gives goes judges keeps lets lists loads
+    looks makes minimises moves opens plays prepares prints pushes puts raises reads removes replaces runs
+    saves sends sets shows solves starts stops takes teleports tells tries turns updates waits writes yields""".split()
+)
+"""First words that a function's docstring doesn't have."""
 FLAT_TESTS = {"udg_control"}  # its tests lie beside each other
 DISTRIBUTION_OF = {  # where import and PyPI differ
     "PIL": "pillow",
@@ -43,7 +51,7 @@ DISTRIBUTION_OF = {  # where import and PyPI differ
 
 
 def tracked_files(root: Path) -> list[Path]:
-    """Return the files of the working tree that git knows."""
+    """The files of the working tree that git knows."""
     listed = subprocess.run(["git", "ls-files", "-z"], cwd=root, check=True, capture_output=True).stdout
     files = [root / name for name in listed.decode().split("\0") if name]
     return [path for path in files if path.is_file() and not path.is_symlink()]
@@ -80,7 +88,7 @@ def imported_modules(source: str) -> Iterator[tuple[int, str]]:
 
 
 def declared_distributions(setup_cfg: Path) -> set[str]:
-    """Return the normalised names in `install_requires` and in all extras of one package."""
+    """The normalised names in `install_requires` and in all extras of one package."""
     config = configparser.ConfigParser()
     config.read(setup_cfg, encoding="utf-8")
     lines = config["options"].get("install_requires", "").split("\n")
@@ -175,8 +183,21 @@ def test_problems(root: Path, files: list[Path]) -> Iterator[str]:
             yield f"{path.relative_to(root)}: tests a module of {' or '.join(sorted(homes)) or 'no room'}; valid: there"
 
 
+def docstring_problems(root: Path, files: list[Path]) -> Iterator[str]:
+    """Yield the functions whose docstring begins with a verb in the third person, or with "Return"."""
+    for path in files:
+        if path.suffix != ".py":
+            continue
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                first = (ast.get_docstring(node) or "").split(" ")[0]
+                if first.lower() in THIRD_PERSON:
+                    valid = 'valid: "Write ...", or what is returned: "Distance of ..."'
+                    yield f"{path.relative_to(root)}:{node.lineno}: the docstring begins with {first!r}; {valid}"
+
+
 def problems(root: Path) -> list[str]:
-    """Return all broken rules of the tree below `root`, one line each."""
+    """All broken rules of the tree below `root`, one line each."""
     files = tracked_files(root)
     return [
         *size_problems(root, files),
@@ -186,6 +207,7 @@ def problems(root: Path) -> list[str]:
         *circle_problems(root),
         *ros_problems(root),
         *test_problems(root, files),
+        *docstring_problems(root, files),
     ]
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def runtime_requirements(src: Path) -> list[str]:
-    """Return the sorted union of `install_requires` of all packages below `src`, without those packages."""
+    """The sorted union of `install_requires` of all packages below `src`, without those packages."""
     found: dict[str, str] = {}
     packages = {path.parent.name for path in src.glob("*/setup.cfg")}
     for path in sorted(src.glob("*/setup.cfg")):

@@ -197,9 +197,9 @@ if [ "$(cat $STAMP_BUILD 2>/dev/null)" != "$wanted" ] || [ ! -f install/local_se
     mkdir -p build install
     find build install -xtype l -delete  # links to files that are gone stop colcon
     $VENV/bin/python -m colcon --log-base log build --symlink-install --base-paths src --event-handlers console_cohesion- > build/colcon.log 2>&1 ||
-        { tail -30 build/colcon.log; fail "colcon build failed, see build/colcon.log; make distclean setup begins anew"; }
+        { tail -30 build/colcon.log; fail "colcon build failed, see build/colcon.log; start over with make distclean setup"; }
     $VENV/bin/python tools/relocate.py install/*/lib/udg_*
     say "trying it"
-    ( source_env && $VENV/bin/python tools/try_setup.py ) || fail "what was set up does not work, see above; make distclean setup begins anew"
+    ( source_env && $VENV/bin/python tools/try_setup.py ) || fail "what was set up does not work, see above; start over with make distclean setup"
     echo "$wanted" > $STAMP_BUILD
 fi

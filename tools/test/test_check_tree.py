@@ -40,6 +40,17 @@ def test_declared_imports_and_those_of_the_description_pass(tree: Path) -> None:
     assert problems_with(tree, "src/udg_sim/udg_sim/a.py", source) == []
 
 
+@pytest.mark.parametrize("first", ["Returns the sum.", "Return the sum.", "Writes a file."])
+def test_a_docstring_in_the_third_person_is_found(tree: Path, first: str) -> None:
+    (found,) = problems_with(tree, "src/udg_sim/udg_sim/a.py", f'def f():\n    """{first}"""\n')
+    assert "a.py:1: the docstring begins with" in found
+
+
+def test_docstrings_that_say_what_is_done_or_returned_pass(tree: Path) -> None:
+    source = 'def f():\n    """Write a file."""\n\n\ndef g():\n    """Sum of both."""\n'
+    assert problems_with(tree, "src/udg_sim/udg_sim/a.py", source) == []
+
+
 def test_siblings_may_not_import_each_other(tree: Path) -> None:
     (found,) = problems_with(tree, "src/udg_sim/udg_sim/a.py", "def f():\n    import udg_policy\n")
     assert "src/udg_sim/udg_sim/a.py:2" in found and "udg_policy" in found

@@ -31,7 +31,7 @@ class BagWriter:
     """A bag under construction; `close` makes it whole. Chunks are compressed with zstd."""
 
     def __init__(self, path: Path) -> None:
-        """Raises BagError where there is something already."""
+        """Raise BagError where there is something already."""
         self._types = get_typestore(Stores.ROS2_JAZZY)
         self._connections: dict[str, Connection] = {}
         self.messages = 0

@@ -117,7 +117,7 @@ def figures(log: EmulatorLog, sine: Sine, start_ns: int, from_ns: int, to_ns: in
 
 
 def summary(arms: Sequence[ArmFigures], limits: ArmLimits) -> dict[str, object]:
-    """Return what the last line of the output says: both arms together, and how fast each was driven."""
+    """What the last line of the output says: both arms together, and how fast each was driven."""
     delay_ms: float = max((arm.delay_ms for arm in arms), key=abs)
     jitter_ms = np.concatenate([arm.jitter_ms for arm in arms])
     p50, p99, most = (round(float(np.percentile(jitter_ms, percent)), 3) for percent in (50, 99, 100))

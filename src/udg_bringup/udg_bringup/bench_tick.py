@@ -64,7 +64,7 @@ class BenchResult:
     view: Mapping[str, float] = field(default_factory=dict)  # what the view sent and used
 
     def summary(self) -> dict[str, object]:
-        """Return what the last line of the output says."""
+        """What the last line of the output says."""
         return {
             "p50_ms": _percentile(self.tick_ms, 50),
             "p99_ms": _percentile(self.tick_ms, 99),
@@ -82,7 +82,7 @@ def _percentile(times_ms: np.ndarray, percent: float) -> float:
 
 
 def bench(config: BenchConfig) -> BenchResult:
-    """Run the graph for so many ticks and return their times. Raises UdgError."""
+    """Run the graph for this many ticks and return their times. Raises UdgError."""
     graph_config = SimGraphConfig(
         checkpoint=str(config.checkpoint or ""),
         object=config.object,

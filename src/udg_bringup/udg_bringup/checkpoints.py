@@ -15,7 +15,7 @@ class NoCheckpointError(UdgError):
 
 
 def checkpoint_folder(asked: str | Path | None) -> Path:
-    """Return the folder that was asked for, by default the shipped one. Its content is judged where it is loaded."""
+    """The folder that was asked for, by default the shipped one. Its content is judged where it is loaded."""
     if asked:
         return Path(asked)
     shipped = Path(str(files("udg_policy"))).joinpath(*SHIPPED)

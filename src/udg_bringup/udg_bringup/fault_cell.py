@@ -136,7 +136,7 @@ class Motion:
         self._ahead_s = point_s * np.arange(1, POINTS + 1)[:, None]
 
     def __call__(self, now_ns: int, q: np.ndarray) -> np.ndarray:
-        """Return the chunk (8, 36) [rad] of now."""
+        """The chunk (8, 36) [rad] of now."""
         del q  # it goes by its own clock
         self._start_ns = now_ns if self._start_ns is None else self._start_ns
         elapsed_s = np.maximum((now_ns - self._start_ns) / NS_PER_S - self._lead_s + self._ahead_s, 0.0)
@@ -164,7 +164,7 @@ class Measured(NamedTuple):
     fault: FaultReport
     moving_ns: int  # since when all moved as they should
     happened_ns: int
-    detected_ns: int  # by the device's process or the control cycle, whoever was first
+    detected_ns: int  # by the device's process or the control cycle, whichever came first
     stood_ns: dict[str, int]  # "left_arm", "right_arm", "hands": when its last motion or new command was
 
     @property

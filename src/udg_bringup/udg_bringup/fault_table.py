@@ -277,7 +277,7 @@ class Played:
 
 
 def play(cell: Cell, name: str, attempts: int) -> Played:
-    """Play a row so many times, whatever comes of it."""
+    """Play a row this many times, whatever the outcome."""
     return Played(name=name, attempts=tuple(_play_once(cell, TABLE[name]) for _ in range(attempts)))
 
 

@@ -14,7 +14,7 @@ class LaunchArgumentError(UdgError):
 
 
 def check_arguments(given: Iterable[str], known: Sequence[str], *, included: bool) -> list[str]:
-    """Return warnings about arguments that may be misspelt. Raises LaunchArgumentError unless `included`.
+    """Warnings about arguments that may be misspelt. Raises LaunchArgumentError unless `included`.
 
     Included from another launch file, a file sees the arguments of that one, too: they are none of its business.
     """

@@ -288,7 +288,7 @@ KNOWN_NODES = (
 
 
 def read_parameters(path: Path, cameras: Sequence[str] = _DEFAULT_CAMERAS) -> dict[str, dict[str, Value]]:
-    """Return the parameters of a ROS parameter file, by node, with dotted names.
+    """The parameters of a ROS parameter file, by node, with dotted names.
 
     Raises RealGraphError for what is no such file and for a node that the graph can't have: a misspelt name must not be
     ignored in silence. Misspelt parameters are refused by the nodes themselves.

@@ -63,7 +63,7 @@ def html_page(
     by_stage_ms: Mapping[str, np.ndarray],
     video: str | None,
 ) -> str:
-    """Return the page. `video` is the name of the film beside the page, if there is one."""
+    """The page. `video` is the name of the film beside the page, if there is one."""
     successes = sum(record.success for record in records)
     tick_ms = np.concatenate([record.tick_ms for record in records]) if records else np.empty(0)
     parts = [
@@ -149,7 +149,7 @@ def _data_url(picture: np.ndarray) -> str:
 
 
 def _histogram_svg(times_ms: np.ndarray, width: int = 640, height: int = 200) -> str:
-    """Return a histogram as inline SVG; times above the axis are counted in its last bar."""
+    """A histogram as inline SVG; times above the axis are counted in its last bar."""
     if len(times_ms) == 0:
         return "<p>No tick was measured.</p>"
     top_ms = max(20.0, float(np.ceil(np.percentile(times_ms, 99.5) / 10.0) * 10.0))

@@ -55,7 +55,7 @@ def read_settings(folder: Path, *, emulation: bool = False) -> RobotSettings:
 
 
 def with_parameters(config: Config, values: Mapping[str, Value]) -> Config:
-    """Return the dataclass with values by dotted names, as in ROS. Raises RobotSettingsError for an unknown one."""
+    """The dataclass with values by dotted names, as in ROS. Raises RobotSettingsError for an unknown one."""
     names = {field.name for field in dataclasses.fields(config)}  # type: ignore[arg-type]
     changes: dict[str, object] = {}
     for name in dict.fromkeys(dotted.partition(".")[0] for dotted in values):
@@ -71,7 +71,7 @@ def with_parameters(config: Config, values: Mapping[str, Value]) -> Config:
 
 
 def _as(old: object, value: Value) -> object:
-    """Return the value with the type of the one that it replaces, where YAML has another."""
+    """The value with the type of the one that it replaces, where YAML has another."""
     if isinstance(old, tuple) and isinstance(value, list):
         return tuple(value)
     return float(value) if isinstance(old, float) and isinstance(value, int) else value

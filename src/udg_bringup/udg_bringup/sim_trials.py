@@ -128,7 +128,7 @@ def sizes_in_turn(names: Sequence[str], library: ObjectLibrary) -> tuple[str, ..
 
 
 def summarise(records: Sequence[TrialRecord]) -> dict[str, object]:
-    """Return what the last line of the output says."""
+    """What the last line of the output says."""
     tick_ms = np.concatenate([record.tick_ms for record in records])
     return {
         "trials": len(records),
@@ -140,7 +140,7 @@ def summarise(records: Sequence[TrialRecord]) -> dict[str, object]:
 
 
 def _policy(config: TrialsConfig) -> tuple[str, tuple[str, ...]]:
-    """Its name, and the objects that it was trained on. A bad checkpoint is told at once. Raises UdgError."""
+    """Its name, and the objects that it was trained on. Raises UdgError for a bad checkpoint."""
     if config.policy == "planner":
         return "planner", ()
     folder = checkpoint_folder(config.checkpoint)

@@ -99,7 +99,7 @@ class Partner(Node):
         return command
 
     def counter(self, key: str) -> int:
-        """Return a value of the controller's newest diagnosis."""
+        """A value of the controller's newest diagnosis."""
         for message in reversed(self.diagnostics):
             for status in message.status:
                 if status.name == "control: controller":

@@ -29,7 +29,7 @@ def make_follower() -> ChunkFollower:
 
 
 def run(follower: ChunkFollower, start: int, count: int) -> np.ndarray:
-    """Return the commands (count, 36) of the cycles start, start + 1, ..."""
+    """The commands (count, 36) of the cycles start, start + 1, ..."""
     return np.array([follower.advance(k * PERIOD_NS) for k in range(start, start + count)])
 
 

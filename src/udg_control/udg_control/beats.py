@@ -35,7 +35,7 @@ class BeatsError(ControlError):
 
 
 def latest_s(due_ns: np.ndarray, came_ns: np.ndarray, from_ns: int, to_ns: int) -> float:
-    """Return how late the latest beat was [s] of those that were waited for at some time between the two."""
+    """How late the latest beat was [s] of those that were waited for at some time between the two."""
     inside = (due_ns < to_ns) & (came_ns > from_ns)
     return float((came_ns - due_ns)[inside].max(initial=0)) / NS_PER_S
 
@@ -72,7 +72,7 @@ class Beats:
         self.process.wait()
 
     def latest_s(self, from_ns: int, to_ns: int) -> float:
-        """Return how late the latest beat of any core was [s] between two times of the monotonic clock, both past.
+        """How late the latest beat of any core was [s] between two times of the monotonic clock, both past.
 
         Raises BeatsError when the beats have ended.
         """

@@ -209,11 +209,11 @@ class CollisionCheck:
         return placed(frames, self._frame, self._centers_frame)
 
     def gaps(self, q: np.ndarray) -> Gaps:
-        """Return how far the configuration q (36,) [rad] is from each violation."""
+        """How far the configuration q (36,) [rad] is from each violation."""
         return self.gaps_of(self.centers_world(q))
 
     def gaps_of(self, centers: np.ndarray) -> Gaps:
-        """Return how far spheres at `centers` (S, 3) [m] are from each violation."""
+        """How far spheres at `centers` (S, 3) [m] are from each violation."""
         centers = np.ascontiguousarray(centers)
         pairs = pair_gaps(centers, self._first, self._second, self._pair_square)
         box = np.minimum(centers - self._box_low, self._box_high - centers).min(axis=1)
@@ -266,7 +266,7 @@ class CollisionCheck:
             yield self._box_high[:, axis] - centers[:, axis], -direction
 
     def worst(self, gaps: Gaps, before: Gaps | None = None, creep_m: float = 1e-9) -> Violation | None:
-        """Return the worst violation, None if there is none.
+        """The worst violation, None if there is none.
 
         What was violated `before` and gets no worse, by more than about `creep_m` [m], is let pass: a robot too close
         must be able to leave.

@@ -41,7 +41,7 @@ class CollisionWatch:
         self._measured = None
 
     def judge(self, before: np.ndarray, now: np.ndarray, q_measured: np.ndarray) -> Violation | None:
-        """Return the worst of what a command runs into, None if there is nothing.
+        """The worst of what a command runs into, None if there is nothing.
 
         `before` and `now` (2, 36) [rad] are the last command and this one, each with the place where it can stop;
         `q_measured` (36,) [rad] where the joints are. What gets no worse is let pass: a robot too close must be able to
@@ -111,7 +111,7 @@ class _Ways:
     """How far the arms keep apart, each anywhere on its way."""
 
     def __init__(self, check: CollisionCheck, margin_m: float) -> None:
-        """Fingers, which may be commanded to touch, keep `margin_m` [m] only as far as the arms are behind."""
+        """Fingers, which may be commanded to touch, keep `margin_m` [m] only by the amount that the arms lag."""
         self._check = check
         left = check.side == SIDES[0]
         self._left, self._right = np.flatnonzero(left), np.flatnonzero(~left)

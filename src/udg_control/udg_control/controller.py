@@ -285,7 +285,7 @@ class Controller:
     # --- the cycle --------------------------------------------------------------------------------------------------
 
     def cycle(self, q_measured: np.ndarray, stamp_ns: int, now_ns: int | None = None) -> Cycle:
-        """Return the command in answer to the state `q_measured` (36,) [rad] measured at `stamp_ns`.
+        """The command in answer to the state `q_measured` (36,) [rad] measured at `stamp_ns`.
 
         `now_ns` is the time of the command, by default that of the state. Never raises: an unknown error stops.
         """
@@ -392,7 +392,7 @@ class Controller:
         return self._last_ns is not None and not 0 <= now_ns - self._last_ns <= self.config.max_gap_s * NS_PER_S
 
     def _periods_since_last(self, now_ns: int) -> int:
-        """Return how many periods to advance: 0 for the same state again, few after a long pause."""
+        """How many periods to advance: 0 for the same state again, few after a long pause."""
         if self._last_ns is None:
             return 1
         return min(round((now_ns - self._last_ns) / self.config.follower.period_ns), MAX_SUBSTEPS)

@@ -91,10 +91,10 @@ class Device(Protocol):
         """Open the device and measure, without motion. Raises DeviceError naming it. Then Phase.STOPPED."""
 
     def read(self) -> DeviceState | None:
-        """Return the newest measured state, None before the first. Judge its age by `stamp_ns`."""
+        """The newest measured state, None before the first. Judge its age by `stamp_ns`."""
 
     def status(self) -> DeviceStatus:
-        """Return what the device says about itself now."""
+        """What the device says about itself now."""
 
     def write(self, q_command: np.ndarray, stamp_ns: int) -> None:
         """Command positions (n,) [rad] at `stamp_ns` (clock of DeviceState). Ignored unless READY."""

@@ -14,7 +14,7 @@ from udg_description.clock import NS_PER_S
 from udg_description.layout import N_JOINTS, SIDES, part_indices
 from udg_description.settings import check_ranges, setting
 
-MAX_SUBSTEPS = 5  # after a longer gap the command moves on as if only so many periods had passed
+MAX_SUBSTEPS = 5  # after a longer gap the command advances by this many periods only
 _SLOWEST = 0.02  # pace of a chunk whose arms are waited for
 INSIDE = 1.0 - 1e-6  # share of the filter's limits that the follower uses, so that rounding never meets the filter
 
@@ -23,7 +23,7 @@ class Reference(Protocol):
     """Where the joints should be, as a function of time."""
 
     def at(self, time_ns: int) -> np.ndarray:
-        """Return the positions (36,) [rad] wanted at `time_ns`."""
+        """The positions (36,) [rad] wanted at `time_ns`."""
 
 
 class ChunkReference:
@@ -38,7 +38,7 @@ class ChunkReference:
         self._points = np.concatenate([start[None], chunk[later]])
 
     def at(self, time_ns: int) -> np.ndarray:
-        """Return the interpolated positions (36,) [rad]."""
+        """The interpolated positions (36,) [rad]."""
         after = int(np.searchsorted(self._times_ns, time_ns, side="right"))
         if after == 0:
             return self._points[0]
@@ -60,7 +60,7 @@ class PartsReference:
             self._of_arms[part_indices(f"{side}_arm")] = True
 
     def at(self, time_ns: int) -> np.ndarray:
-        """Return the positions (36,) [rad]."""
+        """The positions (36,) [rad]."""
         return np.where(self._of_arms, self._arms.at(time_ns), self._hands.at(time_ns))
 
 
@@ -80,7 +80,7 @@ class SmoothMove:
         self._start, self._end, self._start_ns = start, end, start_ns
 
     def at(self, time_ns: int) -> np.ndarray:
-        """Return the positions (36,) [rad]."""
+        """The positions (36,) [rad]."""
         elapsed_s = (time_ns - self._start_ns) / NS_PER_S
         s = min(max(elapsed_s / self.duration_s, 0.0), 1.0) if self.duration_s > 0.0 else 1.0
         return self._start + (10.0 * s**3 - 15.0 * s**4 + 6.0 * s**5) * (self._end - self._start)
@@ -201,7 +201,7 @@ class ChunkFollower:
         return move
 
     def advance(self, now_ns: int, periods: int = 1) -> np.ndarray:
-        """Return the command (36,) [rad] for `now_ns`, `periods` (0 to MAX_SUBSTEPS) after the last one."""
+        """The command (36,) [rad] for `now_ns`, `periods` (0 to MAX_SUBSTEPS) after the last one."""
         for back in range(periods - 1, -1, -1):
             self._substep(now_ns - back * self.config.period_ns)
         return self._command

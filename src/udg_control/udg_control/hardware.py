@@ -41,7 +41,7 @@ class HardwareConfig:
 
 
 def keep_limits(config: HardwareConfig, safety: SafetyConfig) -> HardwareConfig:
-    """Return the configuration with drivers whose targets keep the filter's velocity and acceleration, too."""
+    """The configuration with drivers whose targets keep the filter's velocity and acceleration, too."""
 
     def kept(arm: Arm) -> Arm:
         return dataclasses.replace(
@@ -60,7 +60,7 @@ def keep_limits(config: HardwareConfig, safety: SafetyConfig) -> HardwareConfig:
 
 
 def make_devices(config: HardwareConfig) -> list[Device]:
-    """Return the four devices, not yet connected.
+    """The four devices, not yet connected.
 
     Raises UdgError where a vendor's library is absent, or where both arms would be one.
     """

@@ -16,7 +16,7 @@ def next_velocity(
     acceleration_limit: np.ndarray,
     dt_s: float,
 ) -> np.ndarray:
-    """Return the velocity (n,) [rad/s] nearest to `wanted` that a joint may have for the next `dt_s` [s].
+    """The velocity (n,) [rad/s] nearest to `wanted` that a joint may have for the next `dt_s` [s].
 
     It differs from `velocity` by no more than `acceleration_limit` * dt_s, stays within `velocity_limit`, and from
     `position` + it * dt_s the joint can still stop, in steps of dt_s, between `lower` and `upper`. Where the velocity
@@ -31,7 +31,7 @@ def next_velocity(
 
 
 def stopping_speed(distance: np.ndarray, acceleration: np.ndarray, dt_s: float) -> np.ndarray:
-    """Return the speed [rad/s] from which steps of dt_s that slow down by `acceleration` end exactly at `distance`.
+    """The speed [rad/s] from which steps of dt_s that slow down by `acceleration` end exactly at `distance`.
 
     Speeds n a dt, (n - 1) a dt, ..., a dt cover n (n + 1) / 2 a dt^2; between whole n the speed is linear.
     """

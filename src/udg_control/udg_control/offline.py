@@ -49,7 +49,7 @@ class OfflineFilter:
     """A SafetyFilter that is enabled and goes on after each rejection, and counts them by reason.
 
     Nothing is changed about commands that pass; in place of a rejected one the filter's own braking leaves. A command
-    costs little where nothing has come near: only then are collisions computed anew.
+    costs little unless something has come near: only then are collisions recomputed.
 
         gate = OfflineFilter(load_safety(Path("config/safety.yaml"), full_speed=True))
         gate.start(world.q)

@@ -39,7 +39,7 @@ class Pace:
         self._slowest = 0
 
     def update(self, command: np.ndarray, q_measured: np.ndarray, speed_scaling: float, dt_s: float) -> float:
-        """Return the share for the next `dt_s` [s]; command and joints (36,) [rad], speed of the slowest arm."""
+        """The share for the next `dt_s` [s]; command and joints (36,) [rad], speed of the slowest arm."""
         joints = q_measured[_ARMS]
         self._recent.append(command[_ARMS])
         recent = np.array(self._recent)

@@ -89,7 +89,7 @@ class Playout:
         # Else, so near a position limit, the interval that is under way ends as it is.
 
     def step(self) -> np.ndarray:
-        """Return the next servo target (6,) [rad]."""
+        """The next servo target (6,) [rad]."""
         waiting = self._wait != 0
         if self._wait > 0:
             self._wait -= 1

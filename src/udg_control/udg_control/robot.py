@@ -34,7 +34,7 @@ class Robot:
     """Reads, commands and stops all devices together."""
 
     def __init__(self, devices: Sequence[Device]) -> None:
-        """Raises ControlError unless the devices cover each joint exactly once."""
+        """Raise ControlError unless the devices cover each joint exactly once."""
         covered = np.zeros(N_JOINTS, dtype=int)
         for device in devices:
             covered[part_indices(device.part)] += 1
@@ -51,7 +51,7 @@ class Robot:
             raise DeviceError("; ".join(errors))
 
     def read(self) -> RobotState | None:
-        """Return the newest measured state, None as long as a device has none."""
+        """The newest measured state, None as long as a device has none."""
         states = {device.part: device.read() for device in self.devices}
         known = {part: state for part, state in states.items() if state is not None}
         if len(known) < len(states):

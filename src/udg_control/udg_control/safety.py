@@ -213,7 +213,7 @@ class SafetyFilter:
         state_age_s: float = 0.0,
         names: Sequence[str] = JOINT_NAMES,
     ) -> Verdict:
-        """Return the command (36,) [rad] if it is safe, else the last safe one with the reason.
+        """The command (36,) [rad] if it is safe, else the last safe one with the reason.
 
         `dt_s` is the time since the last command; `q_measured` (36,) [rad] the newest measured state.
         """

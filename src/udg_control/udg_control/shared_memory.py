@@ -72,7 +72,7 @@ class Record:
         self._words[self._number] = number
 
     def get(self) -> tuple | None:
-        """Return the newest values, None before the first."""
+        """The newest values, None before the first."""
         while True:
             number = self._words[self._number]
             values = self._layout.unpack_from(self._memory, self._slots[number % 2])
@@ -92,7 +92,7 @@ class Text:
         self._record.put(text.encode()[:TEXT_BYTES])
 
     def get(self) -> str:
-        """Return the newest, "" before the first."""
+        """The newest, "" before the first."""
         values = self._record.get()
         return "" if values is None else values[0].rstrip(b"\0").decode("utf-8", "replace")
 
@@ -118,7 +118,7 @@ class SharedMemory(Generic[R]):
 
     @classmethod
     def create(cls) -> int:
-        """Return the descriptor of new memory. Raises DeviceError on a processor that may reorder writes."""
+        """The descriptor of new memory. Raises DeviceError on a processor that may reorder writes."""
         if platform.machine() not in _ORDERED:
             text = f"real devices need a processor that keeps the order of writes ({' or '.join(_ORDERED)})"
             raise DeviceError(f"{text}; this one is {platform.machine()}")

@@ -79,7 +79,7 @@ class SimulatedDevice:
             self._phase, self._fault = Phase.STOPPED, None
 
     def read(self) -> DeviceState | None:
-        """Return where the joints are now."""
+        """Where the joints are now."""
         with self._lock:
             if self._phase is Phase.CLOSED:
                 return None
@@ -87,7 +87,7 @@ class SimulatedDevice:
             return DeviceState(q=self._q.copy(), stamp_ns=self._stamp_ns, velocity=self._velocity.copy())
 
     def status(self) -> DeviceStatus:
-        """Return phase and fault."""
+        """Phase and fault."""
         with self._lock:
             self._advance()
             detail = "" if self._fault is None else f"{self.name}: {self._fault.value}"

@@ -135,7 +135,7 @@ class StateMachine:
 
 
 def table_markdown() -> str:
-    """Return the table as it stands in docs/safety.md: a row a mode, a column an event, "." where nothing changes."""
+    """The table as it stands in docs/safety.md: a row a mode, a column an event, "." where nothing changes."""
     lines = ["| mode | " + " | ".join(event.value for event in Event) + " |", "|---" * (len(Event) + 1) + "|"]
     for mode in Mode:
         cells = [TABLE[mode][event].value if event in TABLE[mode] else "." for event in Event]

@@ -38,7 +38,7 @@ class Streams:
     """
 
     def __init__(self, pause_s: float) -> None:
-        """`pause_s` [s]: after so long a silence an unnamed stream begins anew, and the followed one has ended."""
+        """`pause_s` [s]: after a silence this long an unnamed stream restarts, and the followed one has ended."""
         self.ignored = 0  # chunks with points that were not followed: not started, or of another publisher
         self._pause_ns = round(pause_s * NS_PER_S)
         self._streams: OrderedDict[Source, _Stream] = OrderedDict()

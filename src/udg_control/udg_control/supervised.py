@@ -187,7 +187,7 @@ class SupervisedDevice(ABC, Generic[M, R]):
     # --- supervision ------------------------------------------------------------------------------------------------
 
     def status(self) -> DeviceStatus:
-        """Return phase, fault and figures; also finds out that the process died or hangs.
+        """Phase, fault and figures; also finds out that the process died or hangs.
 
         What the process has reported before it ended counts more than its end.
         """

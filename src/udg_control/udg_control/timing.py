@@ -54,7 +54,7 @@ class LoopTimer:
         return due_ns
 
     def take(self) -> dict[str, object]:
-        """Return cycles and misses since the last call, and how late the newest cycles began."""
+        """Cycles and misses since the last call, and how late the newest cycles began."""
         with self._lock:
             late_ms = self._late_ns[: min(self.cycles, WINDOW)] * 1e-6
             cycles, missed = self.cycles - self._reported[0], self.missed - self._reported[1]

@@ -36,7 +36,7 @@ def start():
 
 @pytest.fixture
 def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Start:
-    """Starts workers that do what their jobs say, from a module that other processes can import."""
+    """Start workers that do what their jobs say, from a module that other processes can import."""
     (tmp_path / "jobs_of_test_workers.py").write_text(JOBS)
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")]))

@@ -14,7 +14,7 @@ def compiled(signature: str) -> Callable[[_Function], _Function]:
     """Compile a function for one signature, as "float64[:](float64[:, ::1])".
 
     At import, so that no call is ever held up by it. The result is kept beside the source or in the user's cache; where
-    neither can be written, each process compiles anew, which takes seconds. Sums are added in the order that is
+    neither can be written, each process recompiles, which takes seconds. Sums are added in the order that is
     written.
     """
 

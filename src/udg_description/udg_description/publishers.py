@@ -24,7 +24,7 @@ class Publishers:
         self._count = 0
 
     def identify(self, number: int, now_s: float, alone: Callable[[], bool]) -> int:
-        """Return the index (0, 1, ...) of the publisher of message `number`.
+        """The index (0, 1, ...) of the publisher of message `number`.
 
         `alone` says whether the topic has one publisher now, so that any larger number is its; it is asked for such a
         number only, because it takes time that a control cycle may have to wait for. Of several whose number fits, the

@@ -44,7 +44,7 @@ def setting(
 
 
 def check_ranges(settings: object, error: type[UdgError] = UdgError) -> None:
-    """Raises `error` that names the first setting outside its range; NaN is outside each."""
+    """Raise `error` that names the first setting outside its range; NaN is outside each."""
     for field in dataclasses.fields(settings):  # type: ignore[arg-type]
         value = getattr(settings, field.name)
         low, high = field.metadata.get("range", (None, None))

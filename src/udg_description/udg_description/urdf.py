@@ -153,7 +153,7 @@ def _named(element: ET.Element, read: Callable[[ET.Element], Part], known: Mappi
 
 
 def _check_tree(links: Mapping[str, Link], joints: Mapping[str, Joint]) -> None:
-    """Raises ValueError unless the joints make trees of the links."""
+    """Raise ValueError unless the joints make trees of the links."""
     carried: dict[str, Joint] = {}
     for joint in joints.values():
         for what, name in (("parent", joint.parent), ("child", joint.child)):

@@ -9,7 +9,7 @@ LOOK_EVERY_S = 0.002
 
 
 def wait_until(condition: Callable[[], bool], within_s: float, what: Callable[[], object] | str = "") -> None:
-    """Return as soon as the condition holds. Raises TimeoutError after `within_s`, with `what` was waited for."""
+    """Wait until the condition holds. Raises TimeoutError after `within_s`, with `what` was waited for."""
     deadline_s = time.monotonic() + within_s
     while not condition():
         if time.monotonic() > deadline_s:

@@ -23,7 +23,7 @@ class ImagedRobot:
         self._labels = np.where(self._surface.side == 0, LABEL_LEFT, LABEL_RIGHT).astype(np.float32)
 
     def labelled_points(self, q: NDArray[np.float64], n: int) -> Float32:
-        """Return (n, 4) float32: x, y, z [m, world] and the label of the side, for q (36,) [rad].
+        """(n, 4) float32: x, y, z [m, world] and the label of the side, for q (36,) [rad].
 
         A smaller n gives the first points of a larger one; these are spread over both sides.
         """

@@ -83,7 +83,7 @@ class FrameMatcher:
         self._joint_states.append((stamp_ns, q))
 
     def take(self) -> MatchedFrame | None:
-        """Return the newest moment that is complete and was not given out yet, or None.
+        """The newest moment that is complete and was not given out yet, or None.
 
         A moment is complete when each camera has an image within the tolerance of the newest one and a joint state at
         or after it has come, so that the nearest joint state is known.

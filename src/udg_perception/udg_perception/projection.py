@@ -64,7 +64,7 @@ class CropProjector:
         self._min_neighbors = min_neighbors
 
     def __call__(self, depth_mm: NDArray[np.uint16]) -> Float32:
-        """Return the points inside the box; neighbours in the order are neighbours in the image.
+        """The points inside the box; neighbours in the order are neighbours in the image.
 
         Args:
             depth_mm: (H, W) uint16, distance along the optical axis [mm]; 0 where nothing was measured.

@@ -77,7 +77,7 @@ class SceneCloudBuilder:
         self._set_cameras(cameras)
 
     def with_cameras(self, cameras: Sequence[CameraModel]) -> "SceneCloudBuilder":
-        """Return a builder with the same settings and robot for other cameras (or other poses of them)."""
+        """A builder with the same settings and robot for other cameras (or other poses of them)."""
         other = copy(self)
         other._set_cameras(cameras)
         return other

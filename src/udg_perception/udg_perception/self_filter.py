@@ -9,7 +9,7 @@ from udg_description.urdf import Primitive
 
 Float32 = NDArray[np.float32]
 
-_TILE_POINTS = 64  # at most so many points of one cell are tested together, against the shapes near them
+_TILE_POINTS = 64  # at most this many points of one cell are tested together, against the shapes near them
 _CELL_M = 0.03  # edge of these cells
 _CHUNK_PAIRS = 512  # pairs of a tile and a shape that are tested at once: what fits into the cache
 
@@ -43,7 +43,7 @@ class SelfFilter:
         self._extents = np.stack([self._half_box[:, 0], across, self._half_box[:, 2]], axis=1) + self._reach[:, None]
 
     def __call__(self, points_world: Float32, q: NDArray[np.float64]) -> Float32:
-        """Return the points that are not the robot's, in their order.
+        """The points that are not the robot's, in their order.
 
         Args:
             points_world: (N, 3) float32 [m, world]. It is quick when neighbours in the order are neighbours in space.

@@ -83,7 +83,7 @@ class DecoderConfig:
     chunk: int = 8  # action steps of 0.1 s
     attention: str = "unidirectional"  # or "full": point tokens attend to queries too (ablation)
     head: str = "truncated_normal"  # one of udg_policy.heads
-    head_settings: dict[str, Any] = field(default_factory=dict)  # of that head, as far as they are not its defaults
+    head_settings: dict[str, Any] = field(default_factory=dict)  # of that head; defaults where omitted
     sigma_least: float = 0.01  # of the truncated normal, in the normalised range [-1, 1]
     sigma_initial: float = 0.25
     stage_head: bool = False  # the stage of each step of the chunk is predicted, too: it tells when the hands close

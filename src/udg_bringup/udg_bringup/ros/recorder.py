@@ -22,7 +22,7 @@ def chosen_topics(*, images: bool, cameras: Sequence[str] = topics.DEFAULT_CAMER
 
 
 class Recorder(Node):
-    """Hears raw messages: nothing is read or written anew."""
+    """Receives raw messages: nothing is deserialised or re-serialised."""
 
     def __init__(self, writer: BagWriter, wanted: Sequence[topics.Topic], *, context: Context | None = None) -> None:
         super().__init__("recorder", context=context)

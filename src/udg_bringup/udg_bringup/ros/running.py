@@ -62,7 +62,7 @@ def isolate() -> None:
 
 
 def free_domain(start: int) -> int:
-    """Return a domain in which no participant of this machine has its port, searched from `start` on."""
+    """A domain in which no participant of this machine has its port, searched from `start` on."""
     count = LAST_DOMAIN - FIRST_DOMAIN + 1
     for offset in range(count):
         domain = FIRST_DOMAIN + (start + offset) % count
@@ -137,11 +137,11 @@ class ComposedGraph:
         self._stack.close()
 
     def pids(self) -> list[int]:
-        """Return this process."""
+        """This process."""
         return [os.getpid()]
 
     def pid_apart(self, name: str) -> int:
-        """Return the process of a node that is apart."""
+        """The process of a node that is apart."""
         return self._apart[name].pid
 
 
@@ -174,11 +174,11 @@ class ProcessGraph:
         self._stack.close()
 
     def pids(self) -> list[int]:
-        """Return the nodes' processes."""
+        """The nodes' processes."""
         return [process.pid for process in self._processes.values()]
 
     def pid_apart(self, name: str) -> int:
-        """Return the process of a node that is apart."""
+        """The process of a node that is apart."""
         return self._apart[name].pid
 
 

@@ -21,7 +21,7 @@ class Series:
     changed: bool = False
 
     def add(self, time_s: float, *values: float) -> None:
-        """Add one point to each line. A time before the last one begins anew."""
+        """Add one point to each line. A time before the last one clears the plot."""
         if self._times_s and time_s < self._times_s[-1]:
             self.clear()
         self._times_s.append(time_s)

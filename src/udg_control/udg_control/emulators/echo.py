@@ -75,7 +75,7 @@ class EchoDevice(SupervisedDevice[Memory, Report]):
         return Start(descriptor, parent, arm, self.absent)
 
     def read(self) -> DeviceState | None:
-        """Return the joint."""
+        """The joint."""
         value = None if self._link is None else self._link.shared.joint.get()
         return None if value is None else DeviceState(q=np.array(value), stamp_ns=1)
 

@@ -47,7 +47,7 @@ class FuzzError(ControlError):
 
 
 def hostile_chunk(rng: np.random.Generator, last: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Return a chunk of a random kind, of any shape, and its joint names; `last` (36,) [rad] is what is commanded."""
+    """A chunk of a random kind, of any shape, and its joint names; `last` (36,) [rad] is what is commanded."""
     lower, upper = joint_limits().lower, joint_limits().upper
     points = int(rng.integers(1, 17))
     kind = rng.choice(KINDS)
@@ -92,7 +92,7 @@ STEP_S = 0.1  # between the points of a chunk
 
 
 def sly_chunk(rng: np.random.Generator, last: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Return a chunk that looks like one of a policy and goes to the edges of what is allowed; see `hostile_chunk`."""
+    """A chunk that looks like one of a policy and goes to the edges of what is allowed; see `hostile_chunk`."""
     limits, points = joint_limits(), int(rng.integers(1, 17))
     kind = int(rng.integers(9))
     ahead = np.arange(1, points + 1)[:, None]

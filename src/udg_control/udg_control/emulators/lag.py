@@ -48,7 +48,7 @@ class LagResult(NamedTuple):
 
 
 def random_lag(rng: np.random.Generator, start: np.ndarray) -> Lag:
-    """Return a way to lag behind commands, at rest at `start` (6,) [rad]."""
+    """A way to lag behind commands, at rest at `start` (6,) [rad]."""
     kind = rng.choice(["slow", "late", "held", "stuck", "slider", "prompt"])
     q, time_constant_s = start.copy(), float(rng.uniform(0.01, 0.25))
     periods, when = int(rng.integers(1, 16)), int(rng.integers(5, STEPS))
@@ -102,7 +102,7 @@ class ArmGaps:
         self._reach = radii[self._left][:, None] + radii[self._right]
 
     def __call__(self, q: np.ndarray) -> np.ndarray:
-        """Return the gaps (n,) [m] of configurations q (n, N_JOINTS) [rad]; negative where spheres overlap."""
+        """The gaps (n,) [m] of configurations q (n, N_JOINTS) [rad]; negative where spheres overlap."""
         poses = self._model.link_pose_array(q)[:, self._link]
         centers = np.einsum("nsij,sj->nsi", poses[..., :3, :], self._centers)
         gaps = [
@@ -113,7 +113,7 @@ class ArmGaps:
 
 
 def one_case(rng: np.random.Generator, safety: SafetyFilter, start: np.ndarray) -> tuple[np.ndarray, Reason | None]:
-    """Return where the joints were (n, N_JOINTS) [rad], and why the filter stopped them."""
+    """Where the joints were (n, N_JOINTS) [rad], and why the filter stopped them."""
     safety.sync(start)
     safety.enable()
     lags = {side: random_lag(rng, start[where]) for side, where in _ARMS.items()}

@@ -222,7 +222,7 @@ class EmulatedArm:
         self.outputs.field("target_speed_fraction")[0] = fraction
 
     def reboot(self) -> None:
-        """Start anew: no power, no program, the clock at zero."""
+        """Reboot: no power, no program, the clock at zero."""
         self._end_program("reboot")
         self.uptime_s = 0.0
         self.robot_mode, self.safety_mode, self.remote = POWER_OFF, NORMAL, True

@@ -319,7 +319,7 @@ class UrController:
         return {"done": what, "t": t_s}, b""
 
     def _drop_link(self) -> None:
-        """Reset the RTDE connections; who connects anew is served."""
+        """Reset the RTDE connections; new ones are served."""
         self.arm.log.event("drop_link")
         for connection in [c for c in self.connections if isinstance(c, RtdeConnection)]:
             self._drop(connection, reset=True)

@@ -85,11 +85,11 @@ class Outputs:
         self._views = {name: record[name] for name in OUTPUT_TYPES}
 
     def field(self, name: str) -> np.ndarray:
-        """Return the view of a field, (1,) or (1, n): assign with `[0]`."""
+        """The view of a field, (1,) or (1, n): assign with `[0]`."""
         return self._views[name]
 
     def where(self, name: str) -> np.ndarray:
-        """Return where the bytes of a field lie in `bytes`."""
+        """Where the bytes of a field lie in `bytes`."""
         dtype, offset = self._views[name].base.dtype.fields[name][:2]  # type: ignore[union-attr]
         return np.arange(offset, offset + dtype.itemsize)
 
@@ -106,7 +106,7 @@ class OutputRecipe:
         self._head = HEADER.pack(HEADER.size + 1 + len(self._where), DATA) + bytes([recipe_id])
 
     def packet(self, outputs: Outputs) -> bytes:
-        """Return the data package of now."""
+        """The data package of now."""
         return self._head + outputs.bytes[self._where].tobytes()
 
 
@@ -128,7 +128,7 @@ class InputRecipe:
             self.n_doubles += 1
 
     def unpack(self, payload: bytes) -> tuple[float, ...]:
-        """Return the values; a package that is too short is filled with zeros, of one too long the rest is ignored."""
+        """The values; a package that is too short is filled with zeros, of one too long the rest is ignored."""
         size = self._struct.size
         if len(payload) != size:
             payload = payload[:size].ljust(size, b"\0")
@@ -159,5 +159,5 @@ def split_packages(buffer: bytearray) -> list[Package]:
 
 
 def message(kind: int, payload: bytes = b"") -> bytes:
-    """Return a message with its header."""
+    """A message with its header."""
     return HEADER.pack(HEADER.size + len(payload), kind) + payload

@@ -11,7 +11,7 @@ import numpy as np
 COMMANDS = np.dtype([("t_ns", "<i8"), ("q", "<f8", 6)])  # servoJ targets, at their arrival
 MOTION = np.dtype([("t_ns", "<i8"), ("q", "<f8", 6), ("qd", "<f8", 6)])  # the joints, every cycle
 SERVO_S = 0.002  # between targets
-PAUSE_S = 0.1  # after a longer one the stream starts anew at the joints
+PAUSE_S = 0.1  # after a longer one the stream restarts at the joints
 _FIRST_ROWS = 4096
 _MOST_ROWS = 500_000  # a thousand seconds; older rows are overwritten
 
@@ -24,7 +24,7 @@ class Greatest(NamedTuple):
 
 
 def greatest(commands: np.ndarray) -> Greatest:
-    """Return how fast servo targets (rows of COMMANDS) went: as they follow each other, one each servo period.
+    """How fast servo targets (rows of COMMANDS) went: as they follow each other, one each servo period.
 
     That is what a driver is to answer for; when they arrived is another matter.
     """
@@ -54,7 +54,7 @@ class Rows:
         return self._count
 
     def rows(self, newest: int = 0) -> np.ndarray:
-        """Return a copy of the newest rows (0: of all that are kept), oldest first."""
+        """A copy of the newest rows (0: of all that are kept), oldest first."""
         kept = min(self._count, len(self._data))
         first = self._count - (min(newest, kept) or kept)
         return self._data[np.arange(first, self._count) % len(self._data)]

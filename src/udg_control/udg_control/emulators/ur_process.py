@@ -70,7 +70,7 @@ class UrEmulatorClient:
         return int(self.ask("state")[what])
 
     def full_log(self, newest: int = 0) -> EmulatorLog:
-        """Return what was noted so far, of commands and motion the `newest` rows (0: all).
+        """What was noted so far, of commands and motion the `newest` rows (0: all).
 
         All of it is megabytes after a while: not for waiting, see `count`.
         """
@@ -80,7 +80,7 @@ class UrEmulatorClient:
         return EmulatorLog(events=answer["events"], commands=commands, motion=motion)
 
     def log(self) -> list[dict[str, object]]:
-        """Return events and servo targets ("servoj") as dictionaries in the order of time."""
+        """Events and servo targets ("servoj") as dictionaries in the order of time."""
         log = self.full_log()
         servo: list[dict[str, object]] = [
             {"t": float(row["t_ns"]) * 1e-9, "event": "servoj", "q": row["q"].tolist()} for row in log.commands

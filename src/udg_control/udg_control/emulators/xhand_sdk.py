@@ -162,12 +162,12 @@ class XHandControl:
         return "1.1.7-emulated"
 
     def get_hand_type(self, hand_id: int) -> tuple[ErrorStruct, str]:
-        """Return "L" or "R"."""
+        """The side, "L" or "R"."""
         code = self._check(hand_id)
         return ErrorStruct(code), "" if code or self._adapter is None else self._adapter.hand.hand_type
 
     def get_serial_number(self, hand_id: int) -> tuple[ErrorStruct, str]:
-        """Return the serial number."""
+        """The serial number."""
         code = self._check(hand_id)
         return ErrorStruct(code), "" if code or self._adapter is None else self._adapter.hand.serial_number
 
@@ -176,7 +176,7 @@ class XHandControl:
         return ErrorStruct(self._exchange(hand_id, command))
 
     def read_state(self, hand_id: int, force_update: bool) -> tuple[ErrorStruct, HandState_t]:
-        """Return the state: of the last reply, or of a new one to the last command, sent again."""
+        """The state: of the last reply, or of a new one to the last command, sent again."""
         if force_update:
             return ErrorStruct(self._exchange(hand_id, self._last_command)), self._state
         return ErrorStruct(self._check(hand_id)), self._state

@@ -14,7 +14,7 @@ _RED, _YELLOW, _GREEN = (1.0, 0.2, 0.2), (1.0, 0.8, 0.2), (0.3, 1.0, 0.3)
 
 
 def control_markers(report: CycleReport, stamp_ns: int) -> MarkerArray:
-    """Return one text: the mode in green, yellow while it holds, red with code and detail when stopped."""
+    """One text: the mode in green, yellow while it holds, red with code and detail when stopped."""
     marker = Marker(header=make_header(stamp_ns, "world"), ns="control", id=0)
     marker.type, marker.action = Marker.TEXT_VIEW_FACING, Marker.ADD
     marker.pose.position.z, marker.pose.orientation.w = HEIGHT_M, 1.0

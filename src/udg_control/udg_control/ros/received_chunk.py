@@ -26,7 +26,7 @@ class ReceivedChunk:
 
 
 def read_chunk(message: JointTrajectory, publisher: int, step_s: float) -> ReceivedChunk:
-    """Return the chunk of `message`, whose points must be `step_s` [s] apart.
+    """The chunk of `message`, whose points must be `step_s` [s] apart.
 
     `publisher` tells streams apart that name no run.
     """

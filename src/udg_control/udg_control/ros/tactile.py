@@ -12,7 +12,7 @@ FINGERTIP_LINKS = ("thumb_rota_link2", "index_rota_link2", "mid_link2", "ring_li
 
 
 def tactile_messages(side: Side, state: DeviceState, stamp_ns: int) -> list[WrenchStamped]:
-    """Return one message a fingertip, in its link's frame; none where the hand has no tactile data."""
+    """One message a fingertip, in its link's frame; none where the hand has no tactile data."""
     if state.tactile_force is None:
         return []
     messages = []

@@ -40,7 +40,7 @@ class ControllerArm(SupervisedDevice[ControllerMemory, Report]):
         return Start(side=self._side, descriptor=descriptor, parent=parent, arm=arm, config=config)
 
     def read(self) -> DeviceState | None:
-        """Return the newest measured state: q [rad] and, where ros2_control has it, velocity [rad/s]."""
+        """The newest measured state: q [rad] and, where ros2_control has it, velocity [rad/s]."""
         link = self._link
         if link is None:
             return None

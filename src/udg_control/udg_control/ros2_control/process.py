@@ -26,7 +26,7 @@ from udg_description.limits import joint_limits
 
 POSITION_TOLERANCE_RAD = 1e-6
 MOST_PERIODS = 5
-SILENT_CYCLES = 10  # so many cycles without fresh state, too, so that a pause of this process is not taken for silence
+SILENT_CYCLES = 10  # also without fresh state for this many cycles: a pause of this process is no silence of the arm
 LOOK_S = 0.05  # between looks at the graph
 END_S = 1.0  # longest wait for a standstill on the way out
 STILL_RAD_S = 0.02

@@ -56,7 +56,7 @@ class UrArm(SupervisedDevice[ArmMemory, Report]):
         )
 
     def read(self) -> DeviceState | None:
-        """Return the newest measured state: q [rad], velocity [rad/s], current [A], temperature [deg C]."""
+        """The newest measured state: q [rad], velocity [rad/s], current [A], temperature [deg C]."""
         link = self._link
         if link is None:
             return None
@@ -80,7 +80,7 @@ class UrArm(SupervisedDevice[ArmMemory, Report]):
             link.shared.write(Command(time.monotonic_ns(), stamp_ns, q if len(q) == N_ARM_JOINTS else _NOBODY))
 
     def lateness_ms(self, shares: Sequence[float]) -> list[float]:
-        """Return the quantiles (0 to 1) of how late the servo cycles began [ms] since the process started."""
+        """The quantiles (0 to 1) of how late the servo cycles began [ms] since the process started."""
         link = self._link
         if link is None:
             return [float("nan")] * len(shares)

@@ -35,7 +35,7 @@ class Dashboard:
             raise DashboardError(f"{host}:{PORT}: not a dashboard server: {greeting!r}")
 
     def ask(self, question: str, timeout_s: float = 1.0) -> str:
-        """Return the answer to a question. Raises DashboardError."""
+        """The answer to a question. Raises DashboardError."""
         deadline_s = time.monotonic() + timeout_s
         if self._asked_s is not None:
             self._asked_s = None
@@ -55,7 +55,7 @@ class Dashboard:
         return True
 
     def collect(self) -> bool:
-        """Take up an answer that has come, without asking anew; False when the connection is broken."""
+        """Take an answer that has arrived, without asking again; False when the connection is broken."""
         try:
             self._take_answer()
         except DashboardError:

@@ -23,7 +23,7 @@ class Identity(NamedTuple):
 
 
 def version_of(text: str) -> tuple[int, ...]:
-    """Return the numbers of a version in a text like "URSoftware 5.12.4.1101661 (Dec 2021)", () if there is none."""
+    """The numbers of a version in a text like "URSoftware 5.12.4.1101661 (Dec 2021)", () if there is none."""
     found = re.search(r"\d+(?:\.\d+)+", text)
     return tuple(int(number) for number in found.group().split(".")[:3]) if found else ()
 
@@ -43,7 +43,7 @@ def wrong_version(version: tuple[int, ...]) -> str:
 
 
 def identify(version: tuple[int, ...], answers: dict[str, str]) -> tuple[Identity, str]:
-    """Return who a controller is and why it can't be used ("": it can), by its answers to QUESTIONS.
+    """Who a controller is and why it can't be used ("": it can), by its answers to QUESTIONS.
 
     `version` is what its RTDE says, () if it says nothing.
     """

@@ -39,7 +39,7 @@ END_S = 0.8  # longest wait for servoStop and stopScript on the way out
 REBOOT_SLACK_S = 5.0
 POSITION_TOLERANCE_RAD = 1e-6
 MOST_PERIODS = 5
-SILENT_CYCLES = 10  # so many cycles without fresh state, too, so that a pause of this process is not taken for silence
+SILENT_CYCLES = 10  # also without fresh state for this many cycles: a pause of this process is no silence of the arm
 REFUSED_CYCLES = 3
 GUARD_PERIOD_S = 0.005
 STUCK_S = 0.1
@@ -327,7 +327,7 @@ class ArmProcess:
         if age_s > self._config.state_timeout_s and self._stale_cycles > SILENT_CYCLES:
             self._give_up(FaultReport(Fault.SILENT, f"no fresh state from {self._config.host} for {age_s:.3f} s"))
         if self._rebooted and self._phase is not Phase.STOPPED:
-            return FaultReport(Fault.REBOOTED, "the controller's clock began anew")
+            return FaultReport(Fault.REBOOTED, "the controller's clock restarted")
         fault = judge(self._sample, program_expected=self._control is not None)
         if fault is None and self._last is not None and not self._config.dry_run:
             error = float(np.abs(self._target - self._q).max())

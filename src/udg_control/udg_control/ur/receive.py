@@ -96,7 +96,7 @@ class Receiver:
         return bool(self._poll.poll(0))
 
     def read(self) -> Measurement | None:
-        """Return the newest measurement if one has come since the last call. Raises ReceiveError on a broken link."""
+        """The newest measurement if one has come since the last call. Raises ReceiveError on a broken link."""
         found = None
         for kind, payload in self._packages():
             if kind == _DATA and len(payload) == self._package.size and payload[0] == self._id:
@@ -141,7 +141,7 @@ class Receiver:
         return found
 
     def _ask_version(self, deadline_s: float) -> tuple[int, ...]:
-        """Return the version of the controller's software, () if it does not tell."""
+        """The version of the controller's software, () if it does not tell."""
         try:
             answer = self._ask(_GET_CONTROLLER, b"", deadline_s)
         except SilentError:

@@ -76,19 +76,19 @@ class ArmMemory(SharedMemory[Report]):
         self._words[self._written] = number + 1
 
     def joints(self) -> np.ndarray | None:
-        """Return q [rad], qd [rad/s], current [A], temperature [deg C] as (4, 6), None before the first."""
+        """q [rad], qd [rad/s], current [A], temperature [deg C] as (4, 6), None before the first."""
         values = self._joints.get()
         return None if values is None else np.array(values).reshape(4, 6)
 
     def identity(self) -> Identity:
-        """Return who the controller said it is; empty before it was asked."""
+        """Who the controller said it is; empty before it was asked."""
         text = self._identity.get()
         return Identity(*text.split("\n")) if text else Identity("", "", "")
 
     # --- the process's side -----------------------------------------------------------------------------------------
 
     def commands(self) -> list[Command]:
-        """Return the commands written since the last call; of too many the newest."""
+        """The commands written since the last call; of too many the newest."""
         written = self._words[self._written]
         if written == self._read:
             return []

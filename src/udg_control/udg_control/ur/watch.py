@@ -43,7 +43,7 @@ class Sample(NamedTuple):
 
 
 def judge(sample: Sample, *, program_expected: bool) -> FaultReport | None:
-    """Return the gravest fault, None if the arm may move (or, with no program expected, could be armed)."""
+    """The gravest fault, None if the arm may move (or, with no program expected, could be armed)."""
     bits = sample.safety_bits
     if bits & _EMERGENCY:
         return FaultReport(Fault.EMERGENCY_STOP, "an emergency stop button is pressed; release it, then re-arm")

@@ -45,7 +45,7 @@ class XHand(SupervisedDevice[HandMemory, Report]):
         return Start(side=self._side, descriptor=descriptor, parent=parent, arm=arm, config=settings)
 
     def read(self) -> DeviceState | None:
-        """Return the newest measured state: q [rad], current [A], temperature [deg C], tactile_force."""
+        """The newest measured state: q [rad], current [A], temperature [deg C], tactile_force."""
         link = self._link
         if link is None:
             return None

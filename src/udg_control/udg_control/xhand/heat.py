@@ -20,7 +20,7 @@ class MotorHeat:
         self.share = np.zeros(N_HAND_JOINTS)
 
     def update(self, current_a: np.ndarray, dt_s: float) -> np.ndarray:
-        """Return the shares (12,) after `dt_s` [s] of these currents (12,) [A]."""
+        """The shares (12,) after `dt_s` [s] of these currents (12,) [A]."""
         kept = np.exp(-max(dt_s, 0.0) / self._time_constant_s)
         self.share = self.share * kept + np.square(current_a / self._lasting_a) * (1.0 - kept)
         return self.share

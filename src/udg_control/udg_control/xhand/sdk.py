@@ -133,7 +133,7 @@ class Hand:
         return result.error_code, result.error_message
 
     def joints(self, code: int) -> Joints:
-        """Return the state of the last reply, whose code was `code`."""
+        """The state of the last reply, whose code was `code`."""
         _, state = self._control.read_state(self._id, False)
         fingers = state.finger_state
         force = np.full((len(state.sensor_data), 3), np.nan)

@@ -71,7 +71,7 @@ class HandMemory(SharedMemory[Report]):
         self._command.put(command.written_ns, *command.q)
 
     def joints(self) -> Joints | None:
-        """Return what was measured, None before the first."""
+        """What was measured, None before the first."""
         values = self._joints.get()
         if values is None:
             return None
@@ -82,7 +82,7 @@ class HandMemory(SharedMemory[Report]):
     # --- the process's side -----------------------------------------------------------------------------------------
 
     def command(self) -> Command | None:
-        """Return the newest command, None before the first."""
+        """The newest command, None before the first."""
         values = self._command.get()
         return None if values is None else Command(values[0], values[1:])
 

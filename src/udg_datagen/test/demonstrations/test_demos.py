@@ -70,7 +70,7 @@ def start(scratch):
 
 @pytest.fixture
 def pool_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> object:
-    """Makes pools whose workers run the made-up bench."""
+    """Make pools whose workers run the made-up bench."""
     folder = tmp_path / "code"
     folder.mkdir()
     (folder / "bench_of_test_factory.py").write_text(BENCH)

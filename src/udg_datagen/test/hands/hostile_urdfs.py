@@ -48,7 +48,7 @@ def _with_mesh(filename: str, scale: str = "") -> Callable[[str, Random], str]:
 
 
 def meshes_beside(folder: Path) -> None:
-    """Writes the meshes that WAYS name."""
+    """Write the meshes that WAYS name."""
     tip = trimesh.creation.capsule(radius=0.0105, height=0.026, count=(12, 12))
     tip.export(folder / "tip.stl")
     millimetres = tip.copy()

@@ -107,9 +107,9 @@ def insert(page: str, results: Results) -> str:
 
 
 def check_marks(page: str) -> None:
-    """Raises BenchError unless the page has the marks between which the tables go."""
+    """Raise BenchError unless the page has the marks between which the tables go."""
     if _END not in page.partition(_BEGIN)[2]:
-        raise BenchError(f"the page lacks the marks {_BEGIN} and {_END} between which the tables go")
+        raise BenchError(f"the page has no marks {_BEGIN} and {_END} to put the tables between")
 
 
 def tables(results: Results) -> str:

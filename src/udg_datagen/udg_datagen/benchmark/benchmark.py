@@ -164,7 +164,7 @@ def build_parser() -> argparse.ArgumentParser:
         default=600.0,
         help="longest time for one trial, with what its policy builds once [s] (default: 600)",
     )
-    parser.add_argument("--films", type=int, default=0, help="films of so many failed trials of each policy")
+    parser.add_argument("--films", type=int, default=0, help="number of failed trials of each policy to film")
     return parser
 
 

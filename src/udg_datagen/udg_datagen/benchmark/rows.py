@@ -1,4 +1,4 @@
-"""The table of a benchmark: one row a trial, in a CSV file that outlives whoever writes it."""
+"""The table of a benchmark: one row a trial, in a CSV file that survives the death of its writer."""
 
 from __future__ import annotations
 

@@ -338,7 +338,7 @@ class Observer:
         )
 
     def reset(self, seed: int) -> None:
-        """Start the noise of the depth images anew."""
+        """Restart the noise of the depth images."""
         self._rig.reset(seed)
 
     def look(

@@ -66,7 +66,7 @@ class CorrectionConfig:
     away_m: float = 0.06  # a hand that has been near its grasp and is so far from it has failed
     stalled_steps: int = 8  # a robot that has stood for so long has failed
     stalled_rad: float = 0.01
-    moved_m: float = 0.03  # an object that the failure has moved farther, or turned more, is grasped anew
+    moved_m: float = 0.03  # an object that the failure moved farther, or turned more, gets a new grasp
     moved_rad: float = 0.3
 
     def __post_init__(self) -> None:

@@ -27,7 +27,7 @@ from udg_sim.objects.library import ObjectModel
 
 _RUN_UP_RAD = 0.2  # in which an arm has come to its speed
 _SAME_BRANCH_RAD = 1.2  # between an arm and the approach, for it to go there straight
-_TURN_M = 0.1  # a radian of the hand counts as so many metres aside, as in eq. 10
+_TURN_M = 0.1  # a radian of the hand counts as this many metres, as in eq. 10
 _BACK_OFF_M = 0.08  # straight up, where nothing else is free
 _LEFT_HOME_RAD = 0.12  # of an arm joint: more than the noise of the start
 _JOINED_M = 0.004  # from a configuration of the approach: it is there

@@ -99,7 +99,7 @@ class Ledger:
     """The folder of a run: episodes, accounts of all attempts, what is done already."""
 
     def __init__(self, folder: Path, config: Settings) -> None:
-        """Raises FactoryError for a folder made with other settings, or one that cannot be written."""
+        """Raise FactoryError for a folder made with other settings, or one that cannot be written."""
         self.folder = folder
         self._accounts = folder / "attempts"
         try:
@@ -145,7 +145,7 @@ class Ledger:
         return done, lines
 
     def _same_task(self, task: Task, account: dict[str, Any]) -> None:
-        """Raises FactoryError for an account that is of something else than the task it would stand for."""
+        """Raise FactoryError for an account that is of something else than the task it would stand for."""
         if (account.get("object"), account.get("seed")) != (task.object, task.seed):
             what = f"object {account.get('object')} with seed {account.get('seed')}"
         elif account.get("mesh_sha256", "") != self._digest(task.object):
@@ -439,7 +439,7 @@ def run(arguments: Sequence[str] | None = None) -> None:
 
 
 def check_counts(options: argparse.Namespace) -> None:
-    """Raises FactoryError for options that have to be positive and are not."""
+    """Raise FactoryError for options that have to be positive and are not."""
     if options.episodes < 1 or (options.workers is not None and options.workers < 1) or options.timeout <= 0:
         raise FactoryError(
             f"--episodes {options.episodes}, --workers {options.workers}, --timeout {options.timeout}: must be positive"

@@ -175,7 +175,7 @@ class Judge:
             raise Rejected(reason[0], at=stage.name.lower(), **reason[1])
 
     def conclude(self) -> None:
-        """Raises Rejected unless the object was lifted and held to the end."""
+        """Raise Rejected unless the object was lifted and held to the end."""
         if self._rule.success:
             return
         height_m = float(self._world.T_world_object[2, 3] - self._placed[2, 3])

@@ -20,8 +20,8 @@ def noise_of(config: AttemptConfig, validation: Mapping[str, float]) -> AttemptC
 
     `validation`: mean absolute errors of a hand's coordinates [m] and of the joints [rad] at the first and the last
     step of a chunk, as a checkpoint's figures have them. Far from the grasp the robot deviates as the policy does by
-    the end of a chunk; near it, where every step sees the object anew, as the policy does in its first step. The arms'
-    noise is that which moves a hand at home as far. Raises UdgError if a figure is missing or not positive.
+    the end of a chunk; near it, where every step sees the object afresh, as the policy does in its first step. The
+    arms' noise is that which moves a hand at home as far. Raises UdgError if a figure is missing or not positive.
     """
     names = ("position_first", "position_last", "joints_last")
     for name in names:

@@ -164,7 +164,7 @@ def make_plan(dataset: EpisodeDataset, store: FrameStore, base: PolicyConfig, st
 
 
 def steps_in(minutes: float, config: PolicyConfig, store: FrameStore) -> int:
-    """Steps that one core does in so many minutes of its time, measured."""
+    """Steps that one core does in this many minutes of its time, measured."""
     with tempfile.TemporaryDirectory() as folder:
         trainer = Trainer(config, store, Run(out=Path(folder), quiet=True), Parallel())
         took_s = []

@@ -71,7 +71,7 @@ def describe(
 def _describe(
     urdf: Path, out: Path, copy: str, root: str, palm_normal: np.ndarray, tips: Mapping[str, str], side: str
 ) -> list[str]:
-    """Writes description and copy of the URDF into a folder of their own; notes of what a user has to know."""
+    """Write description and copy of the URDF into a folder of their own; notes of what a user has to know."""
     notes = write_primitive_urdf(urdf, out.with_name(copy))
     tree = hand_tree(out.with_name(copy), root)
     bare = [name for name in without_collision(hand_tree(urdf, root)) if not _has_shapes(tree, name)]

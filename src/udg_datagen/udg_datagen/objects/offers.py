@@ -68,7 +68,7 @@ def taken_by(parts: ThinParts, strategy: str) -> bool:
 
 
 def thin_parts(mesh: trimesh.Trimesh) -> ThinParts:
-    """Thickness at points spread over the surface by area, as far as a hand gets round the part there.
+    """Thickness at points spread over the surface by area, up to what a hand can close around there.
 
     It does where the surface on the other side faces away, both sides are free for a finger, and from the middle
     some direction along the part soon leads into the open, where the palm can be.

@@ -43,7 +43,7 @@ class SdfGrid:
         self._corner_shift = torch.tensor([int(np.dot(c, strides)) for c in corners], device=device)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Goes to another process as numpy arrays: no shared memory of torch."""
+        """Pickle as numpy arrays, without shared memory of torch."""
         return SdfGrid, self._arguments
 
     def nearest(self, points: Tensor) -> tuple[Tensor, Tensor]:

@@ -35,7 +35,7 @@ class CuroboPlanner:
     """
 
     def __init__(self, attempts: int = 5, waypoints: int = 24) -> None:
-        """Raises CuroboError without cuRobo >= 2."""
+        """Raise CuroboError without cuRobo >= 2."""
         self._motion = _module("curobo.motion_planner")
         self._scene = _module("curobo.scene")
         self._types = _module("curobo.types")

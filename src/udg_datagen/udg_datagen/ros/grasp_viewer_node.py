@@ -43,7 +43,7 @@ class GraspViewerConfig:
 
 
 class GraspViewerNode(Node):
-    """Publishes one grasp of a file again and again, so that whoever comes late sees it too."""
+    """Publishes one grasp of a file repeatedly, so that late subscribers see it too."""
 
     def __init__(self, *, context: Context | None = None, parameter_overrides: list[Parameter] | None = None) -> None:
         super().__init__("grasp_viewer", context=context, parameter_overrides=parameter_overrides)

@@ -63,7 +63,7 @@ def grasp_matrix(points: Tensor, frames: Tensor, com: Tensor, scale: float, edge
 
 
 def solve_forces(A: Tensor, targets: Tensor, penalty: float, iterations: int, start: Tensor | None = None) -> Tensor:
-    """Minimises |w - A a|^2 + penalty |a|^2 over a >= 0 by accelerated projected gradient (FISTA).
+    """Minimise |w - A a|^2 + penalty |a|^2 over a >= 0 by accelerated projected gradient (FISTA).
 
     `A` (B, 6, k), `targets` (J, 6) or (B, J, 6), `start` (B, J, k); returns a (B, J, k). The step comes from the
     Frobenius norm of A A', an upper bound of its largest eigenvalue: a power iteration under-estimates and diverges.

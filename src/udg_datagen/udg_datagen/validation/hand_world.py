@@ -119,7 +119,7 @@ class HandWorld:
         return hand
 
     def reset(self, Ts_world_hand: np.ndarray, q: np.ndarray, T_world_object: np.ndarray) -> None:
-        """Start anew: hands at rest at poses (H, 4, 4) with joints (H, J) [rad] and holding them, object at rest."""
+        """Reset: hands at rest at poses (H, 4, 4) with joints (H, J) [rad] and holding them, object at rest."""
         self._R_hand_world = np.swapaxes(np.asarray(Ts_world_hand)[:, :3, :3], 1, 2)
         for hand, T_world_hand in zip(self._hands, Ts_world_hand, strict=True):
             hand.body.set_root_pose(to_pose(T_world_hand))

@@ -46,7 +46,7 @@ class MujocoError(UdgError):
 
 
 def check_installed() -> None:
-    """Raises MujocoError, with the command that installs it, where MuJoCo is absent."""
+    """Raise MujocoError, with the command that installs it, where MuJoCo is absent."""
     if importlib.util.find_spec("mujoco") is None:
         raise MujocoError("MuJoCo is not installed: `.venv/bin/pip install -c constraints.txt mujoco` adds it")
 
@@ -118,7 +118,7 @@ class MujocoWorld:
             body.add_geom(type=mujoco.mjtGeom.mjGEOM_MESH, meshname=mesh.name, **self._contact, **_bits(_OBJECT_BIT, 3))
 
     def reset(self, Ts_world_hand: np.ndarray, q: np.ndarray, T_world_object: np.ndarray) -> None:
-        """Start anew: hands at rest at poses (H, 4, 4) with joints (H, J) [rad] and holding them, object at rest."""
+        """Reset: hands at rest at poses (H, 4, 4) with joints (H, J) [rad] and holding them, object at rest."""
         for h, T_world_hand in enumerate(Ts_world_hand):
             self._data.mocap_pos[h] = T_world_hand[:3, 3]
             self._data.mocap_quat[h] = matrix_to_quat_wxyz(T_world_hand[:3, :3])

@@ -128,7 +128,7 @@ def without_collision(tree: HandTree) -> list[str]:
 def _check_bodies(
     urdf: Urdf, place: dict[str, tuple[int, np.ndarray]], shapes: list[list[Primitive]], links: list[str]
 ) -> None:
-    """Raises HandModelError for moving links without mass, and for what is too long for a hand."""
+    """Raise HandModelError for moving links without mass, and for what is too long for a hand."""
     masses: dict[int, list[float]] = {}
     for name, (k, _) in place.items():
         inertial = urdf.links[name].inertial

@@ -36,29 +36,29 @@ class JointNamesError(MessageError):
 
 
 def stamp_to_ns(stamp: Time) -> int:
-    """Return the stamp in integer nanoseconds (exact: fit for equality)."""
+    """The stamp in integer nanoseconds (exact: fit for equality)."""
     return stamp.sec * NS_PER_S + stamp.nanosec
 
 
 def ns_to_stamp(stamp_ns: int) -> Time:
-    """Return the message of a stamp in nanoseconds."""
+    """The message of a stamp in nanoseconds."""
     seconds, nanoseconds = divmod(int(stamp_ns), NS_PER_S)
     return Time(sec=seconds, nanosec=nanoseconds)
 
 
 def ns_to_duration(duration_ns: int) -> Duration:
-    """Return the message of a duration in nanoseconds."""
+    """The message of a duration in nanoseconds."""
     seconds, nanoseconds = divmod(int(duration_ns), NS_PER_S)
     return Duration(sec=seconds, nanosec=nanoseconds)
 
 
 def seconds_to_ns(seconds: float) -> int:
-    """Return a time or duration in [s] as the nearest integer nanosecond."""
+    """A time or duration in [s] as the nearest integer nanosecond."""
     return round(seconds * NS_PER_S)
 
 
 def make_header(stamp_ns: int, frame_id: str = "") -> Header:
-    """Return a header with the stamp in nanoseconds and the frame."""
+    """A header with the stamp in nanoseconds and the frame."""
     return Header(stamp=ns_to_stamp(stamp_ns), frame_id=frame_id)
 
 
@@ -70,7 +70,7 @@ _COEFFICIENTS = {"rational_polynomial": 8, "plumb_bob": 5, "equidistant": 4, "":
 
 
 def joint_order(names: Sequence[str], wanted: Sequence[str] = JOINT_NAMES) -> np.ndarray | None:
-    """Return `index` with `values[index]` in the wanted order, None where the order is right already.
+    """`index` with `values[index]` in the wanted order, None where the order is right already.
 
     Raises JointNamesError naming a missing, unknown or repeated joint.
     """
@@ -90,7 +90,7 @@ def joint_order(names: Sequence[str], wanted: Sequence[str] = JOINT_NAMES) -> np
 
 
 def q_to_joint_state(q: np.ndarray, stamp_ns: int, velocity: np.ndarray | None = None) -> JointState:
-    """Return the joint state of q (36,) [rad] and, if given, velocity (36,) [rad/s], in the layout's order."""
+    """The joint state of q (36,) [rad] and, if given, velocity (36,) [rad/s], in the layout's order."""
     message = JointState(header=make_header(stamp_ns), name=list(JOINT_NAMES), position=_doubles(q))
     if velocity is not None:
         message.velocity = _doubles(velocity)
@@ -98,7 +98,7 @@ def q_to_joint_state(q: np.ndarray, stamp_ns: int, velocity: np.ndarray | None =
 
 
 def joint_state_to_q(message: JointState) -> np.ndarray:
-    """Return q (36,) float64 [rad] in the layout's order, whatever the message's order. Values are not judged here.
+    """q (36,) float64 [rad] in the layout's order, whatever the message's order. Values are not judged here.
 
     Raises MessageError for wrong joint names or a wrong number of positions.
     """
@@ -106,7 +106,7 @@ def joint_state_to_q(message: JointState) -> np.ndarray:
 
 
 def joint_state_to_finite_q(message: JointState) -> np.ndarray:
-    """Return q (36,) float64 [rad] as `joint_state_to_q`; raises MessageError, too, for an angle that is not finite."""
+    """q (36,) float64 [rad] as `joint_state_to_q`; raises MessageError, too, for an angle that is not finite."""
     q = joint_state_to_q(message)
     bad = np.flatnonzero(~np.isfinite(q))
     if len(bad):
@@ -115,7 +115,7 @@ def joint_state_to_finite_q(message: JointState) -> np.ndarray:
 
 
 def joint_state_to_velocity(message: JointState) -> np.ndarray | None:
-    """Return the velocity (36,) [rad/s] in the layout's order, None where the message has none."""
+    """The velocity (36,) [rad/s] in the layout's order, None where the message has none."""
     return _in_order(message.name, message.velocity, "velocities") if len(message.velocity) else None
 
 
@@ -128,7 +128,7 @@ def _in_order(names: Sequence[str], values: Sequence[float], what: str) -> np.nd
 
 
 def _doubles(values: np.ndarray) -> array.array:
-    """Return the numbers as array('d'), which a message takes over without looking at each."""
+    """The numbers as array('d'), which a message takes over without looking at each."""
     numbers = array.array("d")
     numbers.frombytes(np.ascontiguousarray(values, dtype=np.float64).tobytes())
     return numbers
@@ -140,7 +140,7 @@ def _doubles(values: np.ndarray) -> array.array:
 def chunk_to_trajectory(
     chunk: np.ndarray | None, stamp_ns: int, step_s: float = STEP_S, run: str = ""
 ) -> JointTrajectory:
-    """Return the message of an action chunk (K, 36) [rad]: point i is to be reached at stamp + (i + 1) * step_s.
+    """The message of an action chunk (K, 36) [rad]: point i is to be reached at stamp + (i + 1) * step_s.
 
     None or K = 0 makes a trajectory without points: "nothing to do". `run` names the run of the policy that the chunk
     belongs to; it stands in header.frame_id, which a trajectory of joints has no other use for.
@@ -159,7 +159,7 @@ def chunk_to_trajectory(
 
 
 def trajectory_to_chunk(message: JointTrajectory, step_s: float = STEP_S) -> np.ndarray:
-    """Return the action chunk (K, 36) [rad] in the layout's order, (0, 36) for a trajectory without points.
+    """The action chunk (K, 36) [rad] in the layout's order, (0, 36) for a trajectory without points.
 
     Raises MessageError for wrong joint names, lengths or times. Values are not judged here.
     """
@@ -185,7 +185,7 @@ def trajectory_to_chunk(message: JointTrajectory, step_s: float = STEP_S) -> np.
 
 
 def depth_to_image(depth_mm: np.ndarray, stamp_ns: int, frame_id: str) -> Image:
-    """Return the 16UC1 message of a depth image (H, W) uint16 [mm]; 0 is "no depth"."""
+    """The 16UC1 message of a depth image (H, W) uint16 [mm]; 0 is "no depth"."""
     if depth_mm.dtype != np.uint16 or depth_mm.ndim != 2:
         raise MessageError(f"a depth image {depth_mm.dtype} {depth_mm.shape}; valid: uint16 (H, W)")
     height, width = depth_mm.shape
@@ -203,7 +203,7 @@ def depth_to_image(depth_mm: np.ndarray, stamp_ns: int, frame_id: str) -> Image:
 
 
 def image_to_depth(message: Image) -> np.ndarray:
-    """Return the depth (H, W) uint16 [mm], read-only, of a 16UC1 (or `mono16`, [mm]) or 32FC1 ([m]) message.
+    """The depth (H, W) uint16 [mm], read-only, of a 16UC1 (or `mono16`, [mm]) or 32FC1 ([m]) message.
 
     Of 32FC1 what is not finite, not in front of the camera or beyond 65.535 m is "no depth". Raises MessageError.
     """
@@ -231,7 +231,7 @@ def _metres_to_mm(depth_m: np.ndarray) -> np.ndarray:
 
 
 def camera_to_info(camera: CameraModel, stamp_ns: int, frame_id: str) -> CameraInfo:
-    """Return the intrinsics as a message: rational_polynomial with 8 coefficients, or equidistant with 4."""
+    """The intrinsics as a message: rational_polynomial with 8 coefficients, or equidistant with 4."""
     model = "rational_polynomial" if camera.lens == "rational" else camera.lens
     return CameraInfo(
         header=make_header(stamp_ns, frame_id),
@@ -246,7 +246,7 @@ def camera_to_info(camera: CameraModel, stamp_ns: int, frame_id: str) -> CameraI
 
 
 def info_to_camera(message: CameraInfo, camera: CameraModel) -> CameraModel:
-    """Return `camera` (name, extrinsics) with the intrinsics of the message.
+    """`camera` (name, extrinsics) with the intrinsics of the message.
 
     Raises MessageError for lens models that are not known and for what is not finite or not calibrated.
     """
@@ -275,7 +275,7 @@ def info_to_camera(message: CameraInfo, camera: CameraModel) -> CameraModel:
 
 
 def points_to_cloud(points_world: np.ndarray, stamp_ns: int, frame_id: str = "world") -> PointCloud2:
-    """Return the message of points (N, 4) float32: x, y, z [m] in `frame_id`, label."""
+    """The message of points (N, 4) float32: x, y, z [m] in `frame_id`, label."""
     if points_world.ndim != 2 or points_world.shape[1] != len(CLOUD_FIELDS):
         raise MessageError(f"points of shape {points_world.shape}; valid: (N, {len(CLOUD_FIELDS)})")
     data = array.array("B")
@@ -298,7 +298,7 @@ def points_to_cloud(points_world: np.ndarray, stamp_ns: int, frame_id: str = "wo
 
 
 def cloud_to_points(message: PointCloud2) -> np.ndarray:
-    """Return the points (N, 4) float32 (x, y, z, label), read-only. Raises MessageError for another layout."""
+    """The points (N, 4) float32 (x, y, z, label), read-only. Raises MessageError for another layout."""
     fields = {field.name: field for field in message.fields}
     for i, name in enumerate(CLOUD_FIELDS):
         field = fields.get(name)

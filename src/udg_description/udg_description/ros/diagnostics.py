@@ -73,7 +73,7 @@ class InputMonitor:
         return age_s is None or age_s > self.max_age_s
 
     def status(self) -> Status:
-        """Return the status since the last call, and start a new window for the rate."""
+        """Take the status since the last call and start a new window for the rate."""
         now = self._clock()
         start_s, start_count = self._window
         if now > start_s:
@@ -100,7 +100,7 @@ class InputMonitor:
 
 
 def with_publishers(status: Status, names: list[str], topic: topics.Topic) -> Status:
-    """Return the status of an input, as a warning when more than one node publishes it."""
+    """The status of an input, as a warning when more than one node publishes it."""
     if len(names) < 2:
         return status
     values = {**(status.values or {}), "publishers": ", ".join(names)}

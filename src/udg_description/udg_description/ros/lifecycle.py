@@ -46,7 +46,7 @@ class SteadyLifecycleNode(LifecycleNode):
         self._end_thread()
 
     def release(self) -> None:
-        """Stop and release the hardware, whatever the state; the node may be configured anew."""
+        """Stop and release the hardware, whatever the state; the node may be configured again."""
         raise NotImplementedError
 
     # --- transitions ------------------------------------------------------------------------------------------------

@@ -12,24 +12,24 @@ from udg_description.transforms import matrix_to_quat_wxyz
 
 
 def point(xyz: Sequence[float] | np.ndarray) -> Point:
-    """Return the message of a point (3,) [m]."""
+    """The message of a point (3,) [m]."""
     x, y, z = xyz
     return Point(x=float(x), y=float(y), z=float(z))
 
 
 def points(xyz: np.ndarray) -> list[Point]:
-    """Return the messages of points (N, 3) [m]."""
+    """The messages of points (N, 3) [m]."""
     return [Point(x=x, y=y, z=z) for x, y, z in np.asarray(xyz, dtype=np.float64).tolist()]
 
 
 def colour(rgb: Sequence[float] | np.ndarray, alpha: float = 1.0) -> ColorRGBA:
-    """Return the message of red, green, blue and opacity, all in [0, 1]."""
+    """The message of red, green, blue and opacity, all in [0, 1]."""
     red, green, blue = rgb
     return ColorRGBA(r=float(red), g=float(green), b=float(blue), a=float(alpha))
 
 
 def poses(T: np.ndarray) -> list[Pose]:
-    """Return the messages of poses (N, 4, 4)."""
+    """The messages of poses (N, 4, 4)."""
     quats_wxyz = matrix_to_quat_wxyz(T[:, :3, :3]).tolist()
     return [
         Pose(position=place, orientation=Quaternion(w=w, x=x, y=y, z=z))

@@ -133,7 +133,7 @@ class _Rule:
 
 
 def _default_of(field: dataclasses.Field[Any]) -> object:
-    """Return the field's own default; a field without one is a mistake in the program."""
+    """The field's own default; a field without one is a mistake in the program."""
     if field.default is not dataclasses.MISSING:
         return field.default
     if field.default_factory is not dataclasses.MISSING:
@@ -169,7 +169,7 @@ def _to_ros(value: Any) -> Any:  # noqa: ANN401 - whatever a field holds
 
 
 def _converter(hint: Any) -> Callable[[Any], Any]:  # noqa: ANN401 - type hints have no common type
-    """Return the function from a parameter's value to a field of type `hint`; TypeError where there is none."""
+    """The function from a parameter's value to a field of type `hint`; TypeError where there is none."""
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin in (typing.Union, types.UnionType):
         rest = [argument for argument in arguments if argument is not type(None)]
@@ -194,7 +194,7 @@ def _converter(hint: Any) -> Callable[[Any], Any]:  # noqa: ANN401 - type hints 
 
 
 def _checked(value: Any, kinds: tuple[type, ...]) -> Any:  # noqa: ANN401 - returns what it got
-    """Return the value if it is of one of the types; a bool is no number."""
+    """The value if it is of one of the types; a bool is no number."""
     if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
         raise TypeError(f"not a {kinds[0].__name__}")
     return value

@@ -29,7 +29,7 @@ def run_node(
 
     Returns the process's exit code.
     `threads` > 1 spins callback groups side by side. A UdgError, when the node is made or while it runs, is printed as
-    one line `error: ...` and gives code 2. A process under nohup outlives its terminal and whoever started it.
+    one line `error: ...` and gives code 2. A process under nohup outlives its terminal and its parent.
     """
     with _one_interrupt() as interrupt, _ending_with_launcher():
         return _run_node(make_node, args, threads, interrupt)
@@ -108,7 +108,7 @@ def _ending_with_launcher() -> Iterator[None]:
     """Take SIGHUP, and the end of the process that started this one, for SIGTERM: no orphan goes on moving a robot.
 
     A thread waits for SIGHUP, because a handler would not wake rclpy. The other threads, and workers started
-    meanwhile, have it blocked: whoever started them ends them in order.
+    meanwhile, have it blocked: their parent ends them in order.
     """
     in_main_thread = threading.current_thread() is threading.main_thread()
     if not in_main_thread or signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
@@ -152,7 +152,7 @@ class BackgroundSpin:
             self._executor.spin()
         except ExternalShutdownException:
             pass
-        except BaseException as error:  # handed over to whoever waits for this thread
+        except BaseException as error:  # re-raised in the thread that waits for this one
             if not self._ending:  # a callback under way at the shutdown finds half of rclpy gone
                 self.error = error
         finally:

@@ -47,7 +47,7 @@ class Topic:
     latched: bool = False
 
     def qos(self, lockstep: bool = False, depth: int | None = None) -> QoSProfile:
-        """Return the profile; `lockstep` makes it reliable, `depth` overrides the queue length (subscribers only)."""
+        """The profile; `lockstep` makes it reliable, `depth` overrides the queue length (subscribers only)."""
         return QoSProfile(
             history=HistoryPolicy.KEEP_LAST,
             depth=self.depth if depth is None else depth,

@@ -50,7 +50,7 @@ class BoardCalibration:
     """Calibrates one camera."""
 
     def __init__(self, config: BoardConfig | None = None) -> None:
-        """Raises CalibrationError for an unknown dictionary."""
+        """Raise CalibrationError for an unknown dictionary."""
         import cv2
 
         self.config = config or BoardConfig()

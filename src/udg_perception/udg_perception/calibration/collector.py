@@ -39,7 +39,7 @@ class PoseCollector:
     def add_joints(self, stamp_ns: int, q: np.ndarray) -> None:
         """Joint angles (36,) [rad]."""
         if self._joints and np.abs(q - self._joints[0][1]).max() > self.config.rest_rad:
-            self._joints.clear()  # it moves: begin anew
+            self._joints.clear()  # it moves: start over
             self._forget()
         self._joints.append((stamp_ns, q))
         while len(self._joints) > 2000:

@@ -67,7 +67,7 @@ class FemtoBolt:
             ) from error
 
     def _find(self) -> tuple[Any, str]:
-        """Return the device with the serial number that is wanted, and its number."""
+        """The device with the serial number that is wanted, and its number."""
         try:
             devices = self._context.query_devices()
             found = [devices.get_device_serial_number_by_index(index) for index in range(devices.get_count())]

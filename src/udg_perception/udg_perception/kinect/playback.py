@@ -56,7 +56,7 @@ class KinectPlayback:
         self._waiting: DepthFrame | None = None
 
     def read(self, timeout_s: float) -> DepthFrame | None:
-        """Return the next image when its time has come; None after the timeout and at the end."""
+        """The next image when its time has come; None after the timeout and at the end."""
         if self._waiting is None:
             self._waiting = self._next()
         frame = self._waiting

@@ -209,7 +209,7 @@ class FrameStore:
         return points
 
     def earlier(self, views: Tensor, steps: int) -> Tensor:
-        """Views (B,) of the frames so many steps before, or of the first one that there is without a gap."""
+        """Views (B,) of the frames this many steps earlier, or of the first one without a gap in between."""
         frames = self._frame_numbers(views)
         for _ in range(steps):
             before = (frames - 1).clamp_min(0)
@@ -218,7 +218,7 @@ class FrameStore:
         return torch.where(views >= self.n_frames, frames + self.n_frames, frames)
 
     def joints(self, views: Tensor, steps: Sequence[int]) -> tuple[Tensor, Tensor]:
-        """Measured and target joints (B, S, 36) [rad], so many steps from each view; the ends of an episode repeat."""
+        """Measured and target joints (B, S, 36) [rad], at `steps` from each view; the ends of an episode repeat."""
         frames = self._frame_numbers(views)
         episode = self.episode[frames].long()
         first = torch.cat([self.last_row.new_zeros(1), self.last_row[:-1] + 1])[episode]

@@ -42,7 +42,7 @@ def hand_hulls(side: Side) -> HandHulls:
 
 
 def shown_steps(length: int) -> tuple[int, ...]:
-    """Steps of a chunk at which its hands are shown: the first, the middle one and the last, as far as they differ."""
+    """Steps of a chunk at which its hands are shown: the distinct ones of first, middle and last."""
     return tuple(sorted({0, length // 2, length - 1}))
 
 

@@ -54,7 +54,7 @@ class Head(nn.Module):
 
     @classmethod
     def check(cls, config: PolicyConfig) -> None:
-        """Raises ConfigError where the rest of the configuration does not go with this head."""
+        """Raise ConfigError where the rest of the configuration does not go with this head."""
 
     @property
     @abstractmethod

@@ -77,7 +77,7 @@ class PolicyEngine:
         return self.predict(points, q).chunk
 
     def predict(self, points: np.ndarray, q: np.ndarray, steps: int | None = None) -> Prediction:
-        """The chunk of `act`, and the predicted grasp. `steps`: no more than the first so many are wanted, for whoever
+        """The chunk of `act`, and the predicted grasp. `steps`: only the first this many are needed, by a caller who
         plans again before the others: a step costs inverse kinematics of both arms."""
         return self._predict(_numbers("scene cloud", points)[None], _numbers("joint angles", q)[None], steps)[0]
 

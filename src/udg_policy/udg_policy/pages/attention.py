@@ -15,7 +15,7 @@ class Attended(NamedTuple):
     """The actions that the network predicts and what its queries attended to.
 
     weights (B, L, H, K, n): layer, head, query (= step of the chunk), token; they sum to 1 over the tokens. Tokens:
-    the points' in the order of `token_points`, then, as far as there are any, those of the hand points, the state's,
+    the points' in the order of `token_points`, then, where present, those of the hand points, the state's,
     those of both grasp queries; last the K queries themselves.
     """
 

@@ -132,7 +132,7 @@ class PolicyNode(Node):
         self._state_monitor.tick()
         stamp_ns = convert.stamp_to_ns(message.header.stamp)
         if self._states and stamp_ns < next(reversed(self._states)):
-            self._states.clear()  # time began anew
+            self._states.clear()  # the clock was reset
         try:
             self._states[stamp_ns] = convert.joint_state_to_finite_q(message)
         except UdgError as error:
@@ -247,7 +247,7 @@ class PolicyNode(Node):
         self._draw(chunk, stamp_ns)
 
     def _draw(self, chunk: np.ndarray | None, stamp_ns: int) -> None:
-        """Show the chunk to whoever looks; what was shown before is deleted when there is none."""
+        """Show the chunk to subscribers; delete the old markers when there is none."""
         start_s = time.monotonic()
         message = None
         if chunk is None:

@@ -59,12 +59,12 @@ class DepthRig:
         return other
 
     def reset(self, seed: int) -> None:
-        """Starts the noise anew: the frames that follow depend on the seed and their count since then alone."""
+        """Restart the noise: the frames that follow depend on the seed and their count since then alone."""
         self._seed = seed
         self._frame = 0
 
     def add_mesh(self, key: str, mesh: trimesh.Trimesh) -> None:
-        """Makes a mesh (its own frame, metres) known under `key`; ObjectModels need no call."""
+        """Make a mesh (its own frame, metres) known under `key`; ObjectModels need no call."""
         vertices = np.asarray(mesh.vertices)
         centers, radii = cover(vertices, mesh.faces)
         self._meshes[key] = RigidMesh(scene=ray_scene(vertices, mesh.faces), centers=centers, radii=radii)

@@ -46,7 +46,7 @@ class LinkScene:
     def cast(
         self, view: View, T_world_link: np.ndarray, pixels: np.ndarray, links: np.ndarray, known: np.ndarray
     ) -> LinkHits:
-        """Casts rays of a view, each against one link, at poses T_world_link (L, 4, 4).
+        """Cast rays of a view, each against one link, at poses T_world_link (L, 4, 4).
 
         pixels (N,), links (N,) and the depth known there (N,) [m].
         """

@@ -97,7 +97,7 @@ def _window_about(pixels: np.ndarray, shape: tuple[int, ...]) -> tuple[slice, sl
 
 
 def _grown(mask: np.ndarray, steps: int) -> np.ndarray:
-    """The mask (h, w) and all that is at most so many steps to a neighbour from it."""
+    """The mask (h, w) dilated by this many steps."""
     for _ in range(steps):
         before, mask = mask, mask.copy()
         mask[1:] |= before[:-1]

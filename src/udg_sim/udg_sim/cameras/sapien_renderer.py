@@ -60,7 +60,7 @@ class SapienRenderer:
     """The same pictures as video.SceneRenderer, by rasterisation."""
 
     def __init__(self, viewpoint: Viewpoint | None = None, robot: RobotModel | None = None, table: bool = True) -> None:
-        """Raises RendererError where no Vulkan device renders."""
+        """Raise RendererError where no Vulkan device renders."""
         if not vulkan_available():
             raise RendererError(
                 "SAPIEN's renderer finds no working Vulkan device; install a driver (without a GPU: Mesa's lavapipe "

@@ -225,7 +225,7 @@ def object_sheet(objects: Sequence[ObjectModel], size_px: int = 176, columns: in
 
 
 def write_png(path: Path, picture: np.ndarray) -> None:
-    """Writes a picture (H, W, 3) uint8 as PNG, atomically."""
+    """Write a picture (H, W, 3) uint8 as PNG, atomically."""
     from PIL import Image
 
     with atomic_path(Path(path).with_suffix(".png")) as temporary:
@@ -239,14 +239,14 @@ class VideoWriter:
         self._append = append
 
     def add(self, picture: np.ndarray) -> None:
-        """Appends a frame (H, W, 3) uint8; odd sizes lose a row or column."""
+        """Append a frame (H, W, 3) uint8; odd sizes lose a row or column."""
         h, w = picture.shape[0] // 2 * 2, picture.shape[1] // 2 * 2
         self._append(np.ascontiguousarray(picture[:h, :w]))
 
 
 @contextmanager
 def video_writer(path: Path, fps: float = 10.0) -> Iterator[VideoWriter]:
-    """Writes an mp4 at `path`; it appears when the block ends without error, and nothing is left when it fails."""
+    """Write an mp4 at `path`; it appears when the block ends without error, and nothing is left when it fails."""
     import imageio.v2 as imageio
 
     path = Path(path)

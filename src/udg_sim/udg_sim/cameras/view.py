@@ -146,7 +146,7 @@ def ray_scene(vertices: np.ndarray, faces: np.ndarray) -> RaycastingScene:
 def cast(
     view: View, scene: RaycastingScene, T_world_mesh: np.ndarray | None, pixels: np.ndarray, known: np.ndarray
 ) -> Hits:
-    """Casts the rays of some pixels (N,); those that hit nearer than the depth known there (N,) [m].
+    """Cast the rays of some pixels (N,); those that hit nearer than the depth known there (N,) [m].
 
     T_world_mesh: pose of the scene's triangles; None: they are in the world.
     """

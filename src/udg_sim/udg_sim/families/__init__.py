@@ -143,7 +143,7 @@ class Built(NamedTuple):
 
 
 def build(one: Member) -> Built:
-    """Builds the object: shape scaled to the drawn longest edge, mass from the drawn density."""
+    """Build the object: shape scaled to the drawn longest edge, mass from the drawn density."""
     draw, size = Draw(one.id), one.size_class
     shape = one.family.build(draw)
     lower, upper = EDGE_M[size]

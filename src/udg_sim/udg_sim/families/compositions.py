@@ -64,7 +64,7 @@ class Composed(NamedTuple):
 
 
 def build(one: Composition) -> Composed:
-    """Builds the object; where a draw comes out in pieces, too wiry or not graspable, the next one is taken."""
+    """Build the object; where a draw comes out in pieces, too wiry or not graspable, the next one is taken."""
     size = one.size_class
     for attempt in range(TRIES):
         d = Draw(f"{one.id}/{attempt}")

@@ -59,7 +59,7 @@ _SMALL_BYTES = 1_000_000
 
 
 def read_solid(path: Path) -> Solid:
-    """Reads a mesh file and makes one closed solid of it (`solid.solid_of`), in the file's own units.
+    """Read a mesh file and make one closed solid of it (`solid.solid_of`), in the file's own units.
 
     A small file that holds a sound mesh is read as it is. All else is done once, in a process with limits of time and
     memory, and kept in the cache by the file's content. Raises MeshError if the file is absent, of an unknown kind,

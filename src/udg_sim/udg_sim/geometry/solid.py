@@ -234,7 +234,7 @@ def _wrapped(mesh: trimesh.Trimesh, name: str) -> tuple[list[trimesh.Trimesh], s
             continue
         bodies = _outer_bodies(repair.thinned(surface, repair.FACES)) or _outer_bodies(surface)
         if bodies:
-            return bodies, "not closed, or crossing itself: surface built anew round its volume"
+            return bodies, "open or self-intersecting: resurfaced around its volume"
     inputs = {"vertices": np.asarray(mesh.vertices), "faces": np.asarray(mesh.faces)}
     found = run_job("wrap", inputs, f"mesh {name}: wrapping it in a closed surface", limit_s=_WRAP_S)
     wrapped = trimesh.Trimesh(found["vertices"], found["faces"], process=False)
@@ -424,7 +424,7 @@ class _Order(NamedTuple):
 
 
 def _sorted_out(shells: Sequence[trimesh.Trimesh]) -> _Order:
-    """Turns each outside outward with all that is in it; what looks in then is a hollow of the body around it."""
+    """Turn each outside outward with all that is in it; what looks in then is a hollow of the body around it."""
     n = len(shells)
     signs, size = np.array([s.volume for s in shells]), np.array([abs(s.volume) for s in shells])
     around = _containers(shells)
@@ -527,7 +527,7 @@ def _outer_bodies(mesh: trimesh.Trimesh) -> list[trimesh.Trimesh]:
 
 
 def _oriented(mesh: trimesh.Trimesh) -> trimesh.Trimesh:
-    """Every part of a mesh turned outward as far as that can be said of an open surface."""
+    """Every part of a mesh turned outward, where an open surface has an outside."""
     tidy, _ = _tidied(mesh, _SNAPS[0], cancel=False)
     parts = []
     for shell in _shells(tidy):

@@ -160,7 +160,7 @@ class ObjectLibrary:
         ]
 
     def check(self, id: str) -> None:
-        """Raises UnknownObjectError, with what is near (MeshError: never added), if no object has the id."""
+        """Raise UnknownObjectError, with what is near (MeshError: never added), if no object has the id."""
         if id in self._entries or families.member(id) is not None or composition(id) is not None:
             return
         if not id.startswith(PREFIX):

@@ -81,5 +81,5 @@ def manifest() -> dict[str, Record]:
 
 
 def write(path: Path, records: Iterable[Record]) -> None:
-    """Writes a manifest, atomically."""
+    """Write a manifest, atomically."""
     write_atomically(path, text(records))

@@ -66,7 +66,7 @@ def select(text: str, library: ObjectLibrary, absent: bool = False) -> list[str]
 
 
 def check_present(ids: Sequence[str]) -> None:
-    """Raises SourceError, with the command that fetches them, if files of the objects' sources are missing.
+    """Raise SourceError, with the command that fetches them, if files of the objects' sources are missing.
 
     Raises UdgError for a mesh file that is not there: better before the work begins than in the midst of it.
     """

@@ -52,7 +52,7 @@ def is_present(source: str) -> bool:
 
 
 def fetch(source: str) -> None:
-    """Brings the files of the source into the cache folder. Raises SourceError."""
+    """Bring the files of the source into the cache folder. Raises SourceError."""
     if is_present(source):
         return
     folder = needed_cache_dir("sources", source)
@@ -99,7 +99,7 @@ def _archives(source: str) -> dict[str, Path]:
 
 
 def forget() -> None:
-    """Looks anew where the sources are, at the next question."""
+    """Look for the sources again at the next query."""
     _archives.cache_clear()
 
 

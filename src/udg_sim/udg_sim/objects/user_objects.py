@@ -41,7 +41,7 @@ class Added(NamedTuple):
 
 
 def add_folder(folder: Path, size_m: float | None = None, unit_m: float | None = None) -> Iterator[Added]:
-    """Adds every mesh file below `folder`; a refused one does not stop the others.
+    """Add every mesh file below `folder`; a refused one does not stop the others.
 
     Files of geometry that is not read (.step, .dae, ...) are told of, with `skipped`.
 

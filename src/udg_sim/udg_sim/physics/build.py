@@ -82,7 +82,7 @@ class Articulation:
         return self.body.qvel[self.order].astype(float)
 
     def set_state(self, q: np.ndarray, qd: np.ndarray | None = None) -> None:
-        """Teleports the joints to q (n,) [rad] with velocities qd (zero) and takes q as the drives' target."""
+        """Teleport the joints to q (n,) [rad] with velocities qd (zero) and take q as the drives' target."""
         self.body.set_qpos(self._sorted(q))
         self.body.set_qvel(self._sorted(np.zeros(len(self.order)) if qd is None else qd))
         self._target.fill(np.nan)
@@ -118,7 +118,7 @@ def build_articulation(
     collision_groups: Callable[[str], tuple[int, int, int, int]] | None = None,
     position_iterations: int = 15,
 ) -> Articulation:
-    """Adds the part of the robot below the URDF link `root` to the scene, with its primitives as collision shapes.
+    """Add the part of the robot below the URDF link `root` to the scene, with its primitives as collision shapes.
 
     Fixed joints are folded into their parents. The links feel no gravity, as under a controller that compensates it.
     floating: six virtual joints (FLOATING_JOINTS, to be named in joint_names) carry the root instead of a fixed base.
@@ -202,7 +202,7 @@ class _TreeBuilder:
         return link
 
     def _fill(self, link: PhysxArticulationLinkComponent, name: str) -> None:
-        """Gives `link` shapes and masses of the URDF link `name` and of all fixed to it; goes on to the children."""
+        """Give `link` shapes and masses of the URDF link `name` and of all fixed to it; recurse to the children."""
         rigid: list[tuple[str, np.ndarray]] = [(name, np.eye(4))]
         moving: list[tuple[Joint, np.ndarray]] = []
         for part, T_link_part in rigid:  # grows while it is walked
@@ -337,7 +337,7 @@ def build_object(
     mass_kg: float | None = None,
     position_iterations: int = 15,
 ) -> PhysxRigidDynamicComponent:
-    """Adds the object from its convex parts: real mass and inertia, no damping. Returns the SAPIEN body."""
+    """Add the object from its convex parts: real mass and inertia, no damping. Returns the SAPIEN body."""
     body = sapien().physx.PhysxRigidDynamicComponent()
     for part in model.convex_parts:
         body.attach(convex_shape(part.vertices, material))
@@ -356,7 +356,7 @@ def build_object(
 def build_table(
     scene: Scene, material: PhysxMaterial, collision_groups: tuple[int, int, int, int] = (1, 1, 0, 0)
 ) -> PhysxRigidStaticComponent:
-    """Adds the table: a static box whose top is z = 0. Returns the SAPIEN body."""
+    """Add the table: a static box whose top is z = 0. Returns the SAPIEN body."""
     size = np.array([TABLE.x_max - TABLE.x_min, TABLE.y_max - TABLE.y_min, TABLE_THICKNESS])
     shape = sapien().physx.PhysxCollisionShapeBox(size / 2, material)
     shape.contact_offset = CONTACT_OFFSET_M

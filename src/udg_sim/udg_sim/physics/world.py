@@ -99,7 +99,7 @@ class World:
         friction: float | None = None,
         damping: float = 0.0,
     ) -> None:
-        """Starts anew at time 0: robot at rest at q (36,) [rad] and holding it, the object at rest at its pose.
+        """Reset to time 0: robot at rest at q (36,) [rad] and holding it, the object at rest at its pose.
 
         mass_kg and friction replace the object's own; friction is the coefficient of every pair. damping [1/s] slows
         the object's translation and rotation, as nothing real does. Raises SimError.
@@ -162,14 +162,14 @@ class World:
             articulation.set_target(self._target[part])
 
     def step(self, n: int = 1) -> None:
-        """Advances the physics by n steps of 1 / physics_hz."""
+        """Advance the physics by n steps of 1 / physics_hz."""
         step = self._system.step
         for _ in range(n):
             step()
         self._steps += n
 
     def step_until(self, t_s: float) -> None:
-        """Advances to the last step that is not after t_s (counted from the reset): floor(physics_hz * t_s) steps."""
+        """Advance to the last step that is not after t_s (counted from the reset): floor(physics_hz * t_s) steps."""
         self.step(max(0, int(np.floor(self.config.physics_hz * t_s + 1e-6)) - self._steps))
 
     @property
@@ -198,7 +198,7 @@ class World:
         return {link: articulation.link_pose(link) for link in articulation.links}
 
     def apply_joint_axis_torque(self, joint: str, torque: float) -> None:
-        """Pushes the link behind a joint about the joint's axis in the next step, from outside [Nm]."""
+        """Push the link behind a joint about the joint's axis in the next step, from outside [Nm]."""
         for _, articulation in self._sides:
             if joint in articulation.joint_names:
                 moved = articulation.joints[articulation.joint_names.index(joint)]
@@ -219,7 +219,7 @@ class World:
         return np.concatenate([body.linear_velocity, body.angular_velocity]).astype(float)
 
     def set_object_pose(self, T_world_object: np.ndarray) -> None:
-        """Teleports the object and stops it. Raises SimError if there is none."""
+        """Teleport the object and stop it. Raises SimError if there is none."""
         body = self._the_object()
         body.entity.set_pose(to_pose(np.asarray(T_world_object, dtype=float)))
         body.set_linear_velocity(np.zeros(3))

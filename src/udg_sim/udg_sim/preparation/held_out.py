@@ -276,10 +276,10 @@ def foreign_records(chosen: Sequence[Chosen], split: str, seen: set[str], quick:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Chooses the objects of other people and writes the manifest of all objects."""
+    """Select the third-party objects and write the manifest of all objects."""
     parser = argparse.ArgumentParser(prog="udg held-out", description=main.__doc__)
     parser.add_argument("--out", type=user_path, required=True, help="manifest to write (CSV)")
-    parser.add_argument("--own", action="store_true", help="only our own objects anew: needs no source")
+    parser.add_argument("--own", action="store_true", help="regenerate only our own objects: needs no source")
     parser.add_argument("--force", action="store_true", help="replace an earlier manifest")
     args = parser.parse_args(argv)
     check_file(args.out, args.force or args.own)

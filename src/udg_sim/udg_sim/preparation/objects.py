@@ -33,7 +33,7 @@ class Prepared(NamedTuple):
 
 
 def prepare(id: str) -> Prepared:
-    """Prepares one object into the cache; a refused one does not stop the others."""
+    """Prepare one object into the cache; a refused one does not stop the others."""
     start = time.perf_counter()
     try:
         ObjectLibrary().get(id)
@@ -43,7 +43,7 @@ def prepare(id: str) -> Prepared:
 
 
 def prepare_all(ids: Sequence[str], workers: int = 1) -> Iterator[Prepared]:
-    """Prepares the objects in `workers` processes, in their order. Raises UdgError if a process dies."""
+    """Prepare the objects in `workers` processes, in their order. Raises UdgError if a process dies."""
     if workers == 1:
         yield from map(prepare, ids)
         return
@@ -81,7 +81,7 @@ def report() -> str:
 
 
 def picture(path: Path, ids: Sequence[str]) -> None:
-    """Writes a contact sheet of at most PICTURE_COUNT of the objects, spread evenly."""
+    """Write a contact sheet of at most PICTURE_COUNT of the objects, spread evenly."""
     from udg_sim.cameras.video import object_sheet, write_png
 
     step = max(1, -(-len(ids) // PICTURE_COUNT))
@@ -99,7 +99,7 @@ class _Adding(NamedTuple):
 
 
 def _add(folder: Path, size_m: float | None, unit_m: float | None) -> _Adding:
-    """Adds the meshes of a folder, a line each. Raises UdgError if none could be."""
+    """Add the meshes of a folder, a line each. Raises UdgError if none could be."""
     found = _Adding([], {}, [])
     for added in add_folder(folder, size_m, unit_m):
         if added.id:
@@ -118,7 +118,7 @@ def _add(folder: Path, size_m: float | None, unit_m: float | None) -> _Adding:
 
 
 def _fetch(names: str, required: bool) -> int:
-    """Fetches sources; number of those that could not be."""
+    """Fetch sources; number of those that could not be."""
     failed = 0
     for name in names.split(","):
         if not sources.is_present(name):
@@ -134,7 +134,7 @@ def _fetch(names: str, required: bool) -> int:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Prepares objects for simulation; the last line is JSON."""
+    """Prepare objects for simulation; the last line is JSON."""
     parser = argparse.ArgumentParser(prog="udg objects", description=main.__doc__)
     parser.add_argument("--objects", default="quick", help=f"{HELP}; default: quick")
     parser.add_argument("--workers", type=int, default=1, help="processes")

@@ -170,7 +170,7 @@ class SimSession:
         self._lift.update(self.time_s, self._world.T_world_object[2, 3])
 
     def status(self, *, image_sent_s: float, tick_ms: float) -> TrialStatus:
-        """State of the trial for whoever judges it."""
+        """State of the trial, to judge it by."""
         T_world_object = self._world.T_world_object
         return TrialStatus(
             object=self._spec.object,

@@ -42,7 +42,7 @@ class LiftRule:
             raise TrialError(f"LiftRule: rise_m {self.rise_m} must be > 0 and hold_s {self.hold_s} >= 0")
 
     def judge(self, times_s: Sequence[float], heights_m: Sequence[float]) -> TrialResult:
-        """Judges a recorded trial: heights of the object's centre of mass at rising times, the first at the start."""
+        """Judge a recorded trial: heights of the object's centre of mass at rising times, the first at the start."""
         tracker = LiftTracker(self)
         for time_s, height_m in zip(times_s, heights_m, strict=True):
             tracker.update(time_s, height_m)
@@ -61,7 +61,7 @@ class LiftTracker:
         self._longest_s = 0.0
 
     def update(self, time_s: float, height_m: float) -> bool:
-        """Takes the height at a time; the first call sets the initial height. Returns whether the trial succeeded."""
+        """Take the height at a time; the first call sets the initial height. Returns whether the trial succeeded."""
         if self._initial_m is None:
             self._initial_m = height_m
         rise_m = height_m - self._initial_m
