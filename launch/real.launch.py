@@ -61,7 +61,7 @@ ARGUMENTS = [
         "view_commands",
         default_value="",
         choices=["", *BOOLEANS],
-        description="buttons of the page that start and stop, not the emergency stop alone; '': with emulators",
+        description="start and stop buttons besides the emergency stop; '': with emulators",
     ),
     DeclareLaunchArgument("rviz", default_value="false", choices=BOOLEANS, description="with RViz"),
 ]

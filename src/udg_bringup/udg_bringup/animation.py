@@ -71,8 +71,8 @@ def _main() -> None:
     parser.add_argument("trials", nargs="+", type=user_path, help="records of trials: out/sim/trials/*.jsonl")
     parser.add_argument("--out", type=user_path, default=Path("out/trials.webp"), help="picture: .webp or .gif")
     parser.add_argument("--width", type=int, default=560, help="px; the height is three quarters (default: 560)")
-    parser.add_argument("--speed", type=float, default=SPEED, help=f"times as fast (default: {SPEED:g})")
-    parser.add_argument("--every", type=int, default=1, help="draw each n-th tick, for a smaller file (default: 1)")
+    parser.add_argument("--speed", type=float, default=SPEED, help=f"playback speed (default: {SPEED:g})")
+    parser.add_argument("--every", type=int, default=1, help="draw every n-th tick, for a smaller file (default: 1)")
     options = parser.parse_args()
     if options.out.suffix not in FORMATS:  # before minutes of drawing
         raise AnimationError(f"{options.out}: valid: {', '.join(FORMATS)}")

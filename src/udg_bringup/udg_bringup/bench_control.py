@@ -95,7 +95,7 @@ def figures(log: EmulatorLog, sine: Sine, start_ns: int, from_ns: int, to_ns: in
     """
     sent = log.commands["t_ns"][(log.commands["t_ns"] >= from_ns) & (log.commands["t_ns"] < to_ns)]
     if len(sent) < 2 or to_ns - sent[-1] > LONGEST_PAUSE_NS:
-        raise BenchControlError("the stream ended before the measured time; the control node says above why")
+        raise BenchControlError("the stream ended early; see the control node's message above")
     cycles = round((to_ns - from_ns) * 1e-9 / SERVO_PERIOD_S)
     moved = log.motion[(log.motion["t_ns"] >= from_ns) & (log.motion["t_ns"] < to_ns)]
     offset = moved["q"] - home  # (n, 6)
@@ -196,7 +196,7 @@ def _bench(config: BenchControlConfig) -> list[ArmFigures]:
             before = client.policy_chunks
             _wait_until(to_ns, graph)
             if config.load and client.policy_chunks == before:
-                raise BenchControlError("the policy fell silent: these figures would be without load")
+                raise BenchControlError("the policy fell silent, so the figures would be without load")
             logs = [_log(hosts[side]) for side in SIDES]
             client.call(topics.CONTROL_DISABLE.name)
     return [
@@ -271,7 +271,7 @@ def _main() -> None:
     parser.add_argument("--config", type=user_path, default=default.config, help="folder of robot, safety, cameras")
     parser.add_argument("--amplitude", type=float, default=Sine().amplitude_rad, help="of the sine [rad]")
     parser.add_argument("--frequency", type=float, default=Sine().frequency_hz, help="of the sine [Hz]")
-    parser.add_argument("--cores", type=int, default=default.cores, help="cores that all processes share (default: 2)")
+    parser.add_argument("--cores", type=int, default=default.cores, help="cores shared by all processes (default: 2)")
     parser.add_argument("--load", action=argparse.BooleanOptionalAction, default=True, help="cameras and policy run")
     parser.add_argument(
         "--real-time", action=argparse.BooleanOptionalAction, default=True, help="real-time priority where permitted"

@@ -26,7 +26,7 @@ COMMANDS: dict[str, tuple[Command, ...]] = {
     "Try it": (
         Command("sim", "udg_bringup.sim_trials", "trials in simulation through the ROS nodes, with film and report"),
         Command("animation", "udg_bringup.animation", "recorded trials as an animated picture (WebP or GIF)"),
-        Command("view-picture", "udg_bringup.view_picture", "a picture of the live view, by a headless browser"),
+        Command("view-picture", "udg_bringup.view_picture", "screenshot of the live view, by a headless browser"),
     ),
     "Objects and grasps": (
         Command("objects", "udg_sim.preparation.objects", "prepare objects, fetch sources, add folders of meshes"),
@@ -34,18 +34,18 @@ COMMANDS: dict[str, tuple[Command, ...]] = {
         Command("held-out", "udg_sim.preparation.held_out", "select the held-out objects from all sources again"),
         Command("grasps", "udg_datagen.grasps.grasps", "grasps of one object: file, picture, web page"),
         Command("grasps-exchange", "udg_datagen.exchange.grasps_exchange", "other projects' grasp files, both ways"),
-        Command("hand", "udg_datagen.hands.hand", "describe another hand from its URDF"),
+        Command("hand", "udg_datagen.hands.hand", "describe another hand by its URDF"),
         Command("try-hand", "udg_datagen.grasps.try_hand", "try a described hand on an object"),
     ),
     "Data": (
-        Command("demos", "udg_datagen.demonstrations.demos", "attempt demonstrations; resumes where it stopped"),
+        Command("demos", "udg_datagen.demonstrations.demos", "generate demonstrations; resumes where it stopped"),
         Command("corrections", "udg_datagen.demonstrations.corrections", "the expert takes over from a policy"),
-        Command("agreement", "udg_datagen.demonstrations.agreement", "does the expert choose the same grasp again?"),
-        Command("data-info", "udg_datagen.demonstrations.data_info", "what a data set holds, with pictures"),
-        Command("export", "udg_policy.exchange.export", "a data set for other projects (DP3, LeRobot)"),
-        Command("import", "udg_policy.exchange.import_", "episodes from bags and LeRobot data sets"),
-        Command("convert", "udg_policy.episodes.convert", "a data set of an older schema"),
-        Command("pack", "udg_policy.episodes.pack", "a data set or checkpoint in parts to move to another machine"),
+        Command("agreement", "udg_datagen.demonstrations.agreement", "how consistently the expert chooses a grasp"),
+        Command("data-info", "udg_datagen.demonstrations.data_info", "summary of a data set, with pictures"),
+        Command("export", "udg_policy.exchange.export", "export a data set for other projects (DP3, LeRobot)"),
+        Command("import", "udg_policy.exchange.import_", "import episodes from bags and LeRobot data sets"),
+        Command("convert", "udg_policy.episodes.convert", "convert a data set of an older schema"),
+        Command("pack", "udg_policy.episodes.pack", "split a data set or checkpoint into parts, to move it"),
     ),
     "Policy": (
         Command("train", "udg_policy.training.train", "train a policy"),
@@ -58,19 +58,19 @@ COMMANDS: dict[str, tuple[Command, ...]] = {
         Command("episode-page", "udg_policy.pages.episode_page", "play an episode with a checkpoint on a web page"),
     ),
     "Robot": (
-        Command("robot", "udg_bringup.real", "the real robot's nodes, on emulators with --use-emulators"),
-        Command("calibrate", "udg_perception.calibration.__main__", "poses of the cameras from observations"),
+        Command("robot", "udg_bringup.real", "run the real robot's nodes; on emulators with --use-emulators"),
+        Command("calibrate", "udg_perception.calibration.__main__", "camera poses from observations"),
         Command("record-scene", "udg_bringup.record_scene", "record depth images of a scene"),
-        Command("record", "udg_bringup.ros.record", "a running graph into a bag (MCAP)"),
-        Command("replay", "udg_bringup.replay", "a recording in the browser, with a time slider"),
+        Command("record", "udg_bringup.ros.record", "record a running graph into a bag (MCAP)"),
+        Command("replay", "udg_bringup.replay", "play a recording in the browser, with a time slider"),
         Command("fault-table", "udg_bringup.fault_table", "play every fault on the emulated robot"),
     ),
     "Measure": (
         Command("bench-tick", "udg_bringup.bench_tick", "time from depth image to command"),
         Command("bench-control", "udg_bringup.bench_control", "500 Hz to both emulated arms with all nodes running"),
         Command("bench-policy", "udg_policy.bench.bench_policy", "time from cloud to action, and training throughput"),
-        Command("bench-choice", "udg_policy.bench.bench_choice", "what a choice of the policy's settings costs"),
-        Command("bench-train", "udg_policy.bench.bench_train", "samples a second in training, beside plain float32"),
+        Command("bench-choice", "udg_policy.bench.bench_choice", "cost of a choice of policy settings"),
+        Command("bench-train", "udg_policy.bench.bench_train", "training samples per second, against plain float32"),
         Command("bench-dataset", "udg_policy.bench.bench_dataset", "how fast a data set is written and read"),
         Command("bench-synthesis", "udg_datagen.bench.bench_synthesis", "grasp synthesis against baselines"),
     ),
@@ -89,10 +89,10 @@ def commands() -> dict[str, Command]:
 
 def overview() -> str:
     """The table of contents."""
-    lines = ["usage: udg [--robot NAME|FILE.yaml] COMMAND [options]   (udg COMMAND --help tells of one)", ""]
+    lines = ["usage: udg [--robot NAME|FILE.yaml] COMMAND [options]   (udg COMMAND --help explains one)", ""]
     for group, members in COMMANDS.items():
         lines += [group, *(f"  {command.name:16s}{command.purpose}" for command in members), ""]
-    lines.append(f'udg completion {"|".join(COMPLETION)}: names after Tab, e.g. eval "$(udg completion bash)"')
+    lines.append(f'udg completion {"|".join(COMPLETION)}: enable completion, e.g. eval "$(udg completion bash)"')
     return "\n".join(lines)
 
 

@@ -416,10 +416,10 @@ def _introduction(config: FaultCellConfig, files: RobotSettings, cell: Cell) -> 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=main.__doc__, epilog="Exit codes: 0 kept, 1 failed, 3 not judged.")
     parser.add_argument("--config", type=Path, default=Path("config"), help="folder of robot.yaml and safety.yaml")
-    parser.add_argument("--emulation", action="store_true", help="emulation.yaml on top, as in the rehearsal")
+    parser.add_argument("--emulation", action="store_true", help="apply emulation.yaml as well, as in the rehearsal")
     parser.add_argument("--attempts", type=int, default=ATTEMPTS, help="of each row")
     parser.add_argument("--rows", nargs="*", default=list(TABLE), choices=list(TABLE), metavar="ROW")
-    parser.add_argument("--markdown", action="store_true", help="the table alone, without the line of JSON")
+    parser.add_argument("--markdown", action="store_true", help="only the table, without the JSON line")
     parser.add_argument(
         "--real-time", action=argparse.BooleanOptionalAction, default=True, help="real-time priority where permitted"
     )
@@ -427,7 +427,7 @@ def _options() -> argparse.Namespace:
         "--speed-share",
         type=float,
         default=FaultCellConfig(config=Path()).speed_share,
-        help="how fast the wrists move, as a share of what the filter lets pass",
+        help="speed of the wrists, as a share of what the filter allows",
     )
     options = parser.parse_args()
     if not 0.0 < options.speed_share <= 1.0:

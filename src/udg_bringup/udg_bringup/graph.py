@@ -84,7 +84,7 @@ class SimGraphConfig:
         if self.policy not in POLICIES:
             raise UdgError(f"policy '{self.policy}' does not exist; valid: {', '.join(POLICIES)}")
         if self.policy == "planner" and not self.lockstep:
-            raise UdgError("the planner as the policy runs in lockstep alone; it plans longer than real time waits")
+            raise UdgError("the planner as policy runs in lockstep only: it plans too long for real time")
 
 
 def sim_graph(config: SimGraphConfig) -> tuple[NodeDescription, ...]:

@@ -44,7 +44,7 @@ def _main() -> None:
     parser.add_argument(
         "--view-commands",
         action=argparse.BooleanOptionalAction,
-        help="buttons that start and stop, not the emergency stop alone (default: with emulators)",
+        help="start and stop buttons besides the emergency stop (default: with emulators)",
     )
     parser.add_argument("--emulator-log", default="", help="file for the log of the emulated arms")
     options = parser.parse_args()

@@ -66,12 +66,10 @@ class RealGraphConfig:
         if given and self.cameras != "topics":
             raise RealGraphError(f"topics of cameras are given, and cameras is '{self.cameras}'; valid: topics")
         if len(set(given.values())) < len(given):
-            raise RealGraphError("two camera topics have one name; valid: depth and info of each camera")
+            raise RealGraphError("two camera topics have the same name; valid: depth and info of each camera")
         for name in (*self.parameter_files, CAMERA_FILE):
             if not (self.config / name).is_file():
-                raise RealGraphError(
-                    f"there is no {self.config / name}; the folder of the configuration has to have it"
-                )
+                raise RealGraphError(f"there is no {self.config / name}; it must be in the configuration folder")
         ours = [f"/{name}/depth/{topic}" for name in self.camera_names for topic in ("image_raw", "camera_info")]
         unknown = sorted(set(given) - set(ours))
         if unknown:

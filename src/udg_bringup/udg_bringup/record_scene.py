@@ -55,7 +55,7 @@ def recording_path(folder: Path, camera: CameraModel) -> Path:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command."""
     parser = argparse.ArgumentParser(description="Recordings of the simulated scene, to be played as cameras.")
-    parser.add_argument("folder", type=user_path, help="where left.mkv, right.mkv, ... go")
+    parser.add_argument("folder", type=user_path, help="folder for left.mkv, right.mkv, ...")
     parser.add_argument("--object", default="soda_can", help="library id; empty: an empty table")
     parser.add_argument("--seed", type=int, default=0, help="of the placement and the noise")
     parser.add_argument("--frames", type=int, default=30)

@@ -233,12 +233,12 @@ def _main() -> None:
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("--trials", type=int, default=default.trials, help="number of trials (default: 10)")
     parser.add_argument("--objects", default="", help=f"{HELP}; default: the checkpoint's training set")
-    parser.add_argument("--time-limit", type=float, default=default.time_limit_s, help="simulated seconds a trial")
+    parser.add_argument("--time-limit", type=float, default=default.time_limit_s, help="simulated seconds per trial")
     parser.add_argument(
         "--out",
         type=user_path,
         default=default.out,
-        help="folder of film and report (default: out/sim); where an earlier run is there, its name with a number",
+        help="folder of film and report (default: out/sim); numbered if an earlier run is there",
     )
     parser.add_argument("--force", action="store_true", help="replace an earlier run in --out")
     parser.add_argument("--lockstep", action=argparse.BooleanOptionalAction, default=True, help="else real time")

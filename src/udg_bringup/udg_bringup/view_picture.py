@@ -100,8 +100,8 @@ def _main() -> None:
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("out", type=user_path, help="picture to write (PNG)")
     parser.add_argument("--port", type=int, default=DEFAULT_PORT, help=f"of the page (default: {DEFAULT_PORT})")
-    parser.add_argument("--reset", default="", help="begin the simulated trial of this object first")
-    parser.add_argument("--wait", type=float, default=8.0, help="seconds until the picture is taken (default: 8)")
+    parser.add_argument("--reset", default="", help="start the simulated trial of this object first")
+    parser.add_argument("--wait", type=float, default=8.0, help="delay before the picture is taken [s] (default: 8)")
     options = parser.parse_args()
     with opened_page(f"http://127.0.0.1:{options.port}") as (page, errors):
         if options.reset:

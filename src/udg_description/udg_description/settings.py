@@ -58,7 +58,7 @@ def add_config(parser: argparse.ArgumentParser, base: object, example: str = "")
         "--config",
         type=user_path,
         default=None,
-        help=f"YAML file with what differs from {type(base).__name__}"
+        help=f"YAML file that overrides {type(base).__name__}"
         f"{', e.g. ' + example if example else ''}; an option takes precedence",
     )
 

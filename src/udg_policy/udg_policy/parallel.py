@@ -77,7 +77,7 @@ class Parallel:
         if device == "cuda":
             if local_rank >= torch.cuda.device_count():
                 raise ConfigError(
-                    f"torchrun: no CUDA device is left for local process {local_rank}; valid for "
+                    f"torchrun: no CUDA device for local process {local_rank}; valid for "
                     f"--nproc-per-node: at most {torch.cuda.device_count()}"
                 )
             device = f"cuda:{local_rank}"

@@ -28,7 +28,7 @@ def main() -> None:
 def _main() -> None:
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("out", type=user_path, help="folder of the bag; it must not exist yet")
-    parser.add_argument("--images", action="store_true", help="the depth images, too (15 MB a second)")
+    parser.add_argument("--images", action="store_true", help="record depth images too (15 MB/s)")
     parser.add_argument("--cameras", type=user_path, help="with --images: cameras.yaml (default: the default cameras)")
     options = parser.parse_args()
     names = [camera.name for camera in cameras_of(options.cameras)]

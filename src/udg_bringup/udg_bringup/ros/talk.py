@@ -100,7 +100,7 @@ def _see_graph(node: Node, count: Callable[[], int], seconds: float) -> None:
 def echo(node: Node, topic: str, seconds: float, once: bool) -> None:
     """Print the messages of a topic as they come. Raises TalkError if nobody publishes it."""
     if not _until(node, lambda: node.count_publishers(topic) > 0, seconds):
-        raise TalkError(f"topic {topic}: nobody publishes it {_where()}")
+        raise TalkError(f"topic {topic}: has no publisher {_where()}")
     info = node.get_publishers_info_by_topic(topic)[0]
     package, _, name = info.topic_type.split("/")
     heard: list[object] = []
@@ -126,7 +126,7 @@ def call(node: Node, service: str, seconds: float) -> int:
     """Call a service of type Trigger and print its answer; 1 if it refuses. Raises TalkError."""
     client = node.create_client(Trigger, service)
     if not _until(node, client.service_is_ready, seconds):
-        raise TalkError(f"service {service}: is not there {_where()}")
+        raise TalkError(f"service {service}: is not available {_where()}")
     future = client.call_async(Trigger.Request())
     if not _until(node, future.done, seconds):
         raise TalkError(f"service {service}: no answer within {seconds:g} s")
@@ -141,8 +141,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="A look into a running graph without a full ROS installation.")
     parser.add_argument("what", choices=("topics", "services", "echo", "call"))
     parser.add_argument("name", nargs="?", help="topic or service")
-    parser.add_argument("--once", action="store_true", help="echo: one message alone")
-    parser.add_argument("--timeout", type=float, default=5.0, help="for the graph to be seen, and to answer [s]")
+    parser.add_argument("--once", action="store_true", help="echo: a single message")
+    parser.add_argument("--timeout", type=float, default=5.0, help="timeout for discovery and for the answer [s]")
     options = parser.parse_args(argv)
     if (options.name is None) == (options.what in ("echo", "call")):
         parser.error(f"{options.what} {'needs a name' if options.name is None else 'takes no name'}")

@@ -160,7 +160,7 @@ class TrialClient(Node):
                     return status
             if time.monotonic() - heard_s > self._deadlines.silence_s:
                 raise TrialError(
-                    f"trial {spec.trial} ({spec.object}) stands still since {self._deadlines.silence_s:.0f} s: "
+                    f"trial {spec.trial} ({spec.object}) has not advanced for {self._deadlines.silence_s:.0f} s: "
                     f"{self.stages.waiting_for()}"
                 )
 

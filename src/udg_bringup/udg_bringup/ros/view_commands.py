@@ -93,7 +93,7 @@ class RosCommands:
     @staticmethod
     def _answer(client: Client, request: object, response_type: type[Response]) -> Response:
         if not client.service_is_ready():
-            raise CommandError(f"{client.srv_name} is not there: its node does not run")
+            raise CommandError(f"{client.srv_name} is not available: its node is not running")
         done = threading.Event()
         future = client.call_async(request)
         future.add_done_callback(lambda _: done.set())

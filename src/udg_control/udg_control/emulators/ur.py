@@ -48,14 +48,16 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         parser.add_argument(f"--serial-{side}", default=EmulatedArmConfig().serial_number, help="its serial number")
         parser.add_argument(f"--q-{side}", type=_six_numbers, default=home, help="its angles at the start [rad]")
     parser.add_argument("--controller", choices=CONTROLLERS, default="ur5e", help="which controllers are played")
-    parser.add_argument("--log", type=user_path, help="write commands and events to this file, a JSON object a line")
+    parser.add_argument(
+        "--log", type=user_path, help="write commands and events to this file, one JSON object per line"
+    )
     parser.add_argument(
         "--unlock-delay",
         type=float,
         default=EmulatedArmConfig().unlock_delay_s,
-        help="a protective stop can't be released before [s]; a real controller wants 5 s",
+        help="a protective stop can't be released earlier [s]; 5 s on a real controller",
     )
-    parser.add_argument("--real-time", action="store_true", help="ask for real-time priority, as a controller has it")
+    parser.add_argument("--real-time", action="store_true", help="request real-time priority, as a controller has")
     arguments = parser.parse_args(argv)
     if arguments.left is None and arguments.right is None:
         parser.error("name the address of at least one arm: --left 127.0.0.1 --right 127.0.0.2")

@@ -115,8 +115,8 @@ def _plain(value: Any) -> Any:  # noqa: ANN401 - whatever the results hold, as J
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="three objects a size, a few minutes")
-    parser.add_argument("--objects", help=f"{HELP}; default: those that nothing is tuned on")
+    parser.add_argument("--quick", action="store_true", help="three objects per size, a few minutes")
+    parser.add_argument("--objects", help=f"{HELP}; default: those not used for tuning")
     parser.add_argument("--n", type=int, help="candidates per object and strategy")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=2, help="processes")

@@ -152,17 +152,17 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--objects", help=f"instead of the protocol's: {OBJECTS_HELP}")
     parser.add_argument("--trials", type=int, help="of each object, instead of the protocol's")
     parser.add_argument("--rules", default="paper", help=f"{', '.join(RULES)}, or both with a comma (default: paper)")
-    parser.add_argument("--out", type=user_path, required=True, help="folder; the same command goes on with it")
+    parser.add_argument("--out", type=user_path, required=True, help="folder; the same command resumes it")
     parser.add_argument(
         "--workers",
         type=int,
-        help="processes (default: 1); with RAY_ADDRESS set: actors of the cluster (default: one for each core)",
+        help="processes (default: 1); with RAY_ADDRESS set: actors of the cluster (default: one per core)",
     )
     parser.add_argument(
         "--timeout",
         type=float,
         default=600.0,
-        help="longest time for one trial, with what its policy builds once [s] (default: 600)",
+        help="time limit per trial, policy set-up included [s] (default: 600)",
     )
     parser.add_argument("--films", type=int, default=0, help="number of failed trials of each policy to film")
     return parser

@@ -92,7 +92,7 @@ def run(arguments: Sequence[str] | None = None) -> None:
     """The command with its arguments."""
     parser = argparse.ArgumentParser(prog="udg benchmark-curve", description="Success against frames trained on.")
     parser.add_argument("places", nargs="+", help="FOLDER=FRAMES of each benchmark")
-    parser.add_argument("--policy", default="ours", help="its name in the tables, or what that begins with (ours)")
+    parser.add_argument("--policy", default="ours", help="its name in the tables, or a prefix of it (ours)")
     parser.add_argument("--out", type=user_path, required=True, help="picture: .png, .svg or .pdf")
     options = parser.parse_args(arguments)
     if options.out.suffix not in (".png", ".svg", ".pdf"):

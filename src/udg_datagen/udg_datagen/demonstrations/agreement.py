@@ -212,7 +212,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--seeds", type=int, default=3, help="of synthesis and start (default: 3)")
     parser.add_argument("--moves", type=int, default=2, help="small displacements of the object (default: 2)")
     parser.add_argument("--workers", type=int, default=1, help="processes (default: 1)")
-    parser.add_argument("--no-before", action="store_true", help="leave out the choice by spread")
+    parser.add_argument("--no-before", action="store_true", help="skip the choice by spread")
     parser.add_argument("--out", type=user_path, default=Path("out/agreement"), help="folder of table and picture")
     parser.add_argument("--force", action="store_true", help="replace earlier results in --out; else numbered")
     add_config(parser, ExpertConfig(), "{tried: 5, near: {n_candidates: 128}}")

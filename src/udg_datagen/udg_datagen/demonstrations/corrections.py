@@ -294,13 +294,13 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--checkpoint", type=user_path, required=True)
     parser.add_argument("--data", type=user_path, required=True, help="demonstrations whose scenes are used")
     parser.add_argument("--out", type=user_path, required=True, help="folder of the data set; resumed when it exists")
-    parser.add_argument("--episodes", type=int, default=90, help="attempts in all, over the scenes (default: 90)")
+    parser.add_argument("--episodes", type=int, default=90, help="total attempts, spread over the scenes (default: 90)")
     parser.add_argument("--seed", type=int, default=0, help="of the moments; another one adds others (default: 0)")
     parser.add_argument(
         "--workers",
         type=int,
         default=None,
-        help="processes (default: 1); with RAY_ADDRESS set: actors of the cluster (default: one for each core)",
+        help="processes (default: 1); with RAY_ADDRESS set: actors of the cluster (default: one per core)",
     )
     parser.add_argument(
         "--near-share",
@@ -315,7 +315,7 @@ def build_parser() -> argparse.ArgumentParser:
         help=f"attempts that are taken over when the policy has failed (default: {CorrectionConfig.failed_share})",
     )
     add_config(parser, CorrectionConfig(), "{attempt: {friction: [0.4, 1.0]}}")
-    parser.add_argument("--timeout", type=float, default=900.0, help="longest time for one job [s] (default: 900)")
+    parser.add_argument("--timeout", type=float, default=900.0, help="time limit per job [s] (default: 900)")
     return parser
 
 

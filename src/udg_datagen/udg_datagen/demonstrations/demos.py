@@ -385,7 +385,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description="Make demonstrations of grasps in simulation.")
     parser.add_argument("--objects", default="train", help=f"{HELP}; default: train, all sizes in turn")
     parser.add_argument(
-        "--episodes", type=int, default=90, help="attempts in all, spread evenly over the objects (default: 90)"
+        "--episodes", type=int, default=90, help="total attempts, spread evenly over the objects (default: 90)"
     )
     parser.add_argument("--seed", type=int, default=0, help="first seed of each object (default: 0)")
     parser.add_argument("--out", type=user_path, required=True, help="folder of the dataset; resumed when it exists")
@@ -393,7 +393,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--workers",
         type=int,
         default=None,
-        help="processes (default: 1); with RAY_ADDRESS set: actors of the cluster (default: one for each core)",
+        help="processes (default: 1); with RAY_ADDRESS set: actors of the cluster (default: one per core)",
     )
     add_config(parser, AttemptConfig(), "{friction: [0.4, 1.0], demo: {hold_s: 1.0}}")
     parser.add_argument("--noisy-share", type=float, help="attempts with noise on the executed command (default: 0.5)")
@@ -403,14 +403,14 @@ def build_parser() -> argparse.ArgumentParser:
         help="checkpoint whose validation errors set the size of that noise (default: the settings' own)",
     )
     parser.add_argument(
-        "--poses", type=int, help="resting poses used of each object, the likeliest (default: all, as in the trials)"
+        "--poses", type=int, help="use only this many likeliest resting poses (default: all, as in the trials)"
     )
     parser.add_argument(
         "--expert",
         choices=("scene", "spread"),
-        help="scene: the same grasp in the same scene; spread: the nearest of few that differ (default: scene)",
+        help="scene: the same grasp in the same scene; spread: the nearest of a few varied ones (default: scene)",
     )
-    parser.add_argument("--timeout", type=float, default=900.0, help="longest time for one job [s] (default: 900)")
+    parser.add_argument("--timeout", type=float, default=900.0, help="time limit per job [s] (default: 900)")
     return parser
 
 

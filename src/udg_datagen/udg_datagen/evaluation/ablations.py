@@ -289,18 +289,18 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--variants",
         default="full,regression,full_attention",
-        help=f"comma-separated, the first is compared with; valid: {', '.join(VARIANTS)}",
+        help=f"comma-separated, the first is the baseline; valid: {', '.join(VARIANTS)}",
     )
     parser.add_argument("--seeds", type=int, default=3, help="trainings of each variant")
     parser.add_argument(
         "--minutes",
         type=float,
         default=5.0,
-        help="time of one core for the first variant's training; all train for as many steps",
+        help="CPU time for training the first variant; all take the same number of steps",
     )
     parser.add_argument("--steps", type=int, help="steps of each training instead of --minutes")
     parser.add_argument("--trials", type=int, default=60, help="trials of each trained policy")
-    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="runs at a time, one core each")
+    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="parallel runs, one core each")
     parser.add_argument("--cache", type=user_path, help="folder for the prepared frames")
     return parser.parse_args(argv)
 

@@ -274,15 +274,17 @@ def run(arguments: Sequence[str] | None = None) -> None:
         "--policy", choices=("checkpoint", "planner"), default="checkpoint", help="planner: who makes demonstrations"
     )
     parser.add_argument("--objects", default="", help=f"{HELP}; default: the objects it was trained on")
-    parser.add_argument("--trials", type=int, default=20, help="trials in all, spread over the objects (default: 20)")
+    parser.add_argument("--trials", type=int, default=20, help="total trials, spread over the objects (default: 20)")
     parser.add_argument("--seed", type=int, default=100_000, help="first seed (default: 100000, outside training)")
     parser.add_argument(
-        "--into-margins", action="store_true", help="leave chunks as they are where the safety filter will refuse them"
+        "--into-margins",
+        action="store_true",
+        help="do not slide chunks along the safety filter's margins",
     )
     parser.add_argument("--replan-every", type=int, default=1, help="ticks between two inferences (default: 1)")
     parser.add_argument("--blend", type=float, default=0.0, help="weight of a chunk relative to the next newer one")
     parser.add_argument(
-        "--near-images", action="store_true", help="render only what is near the object: about twice as quick"
+        "--near-images", action="store_true", help="render only what is near the object: about twice as fast"
     )
     parser.add_argument(
         "--out",
@@ -295,7 +297,7 @@ def run(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--blind",
         default="",
-        help="the same trials once more with an empty cloud, or the object's points moved by "
+        help="repeat the trials with an empty cloud, or the object's points moved by "
         f"10 cm ({', '.join(BLIND)}, or both with a comma): success must fall, or the policy does not look",
     )
     options = parser.parse_args(arguments)

@@ -46,11 +46,11 @@ def _main(arguments: Sequence[str] | None = None) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=main.__doc__)
     tasks = parser.add_subparsers(dest="task", required=True)
-    export = tasks.add_parser("export", help="a grasp file of ours into another format")
+    export = tasks.add_parser("export", help="export one of our grasp files to another format")
     export.add_argument("file", type=user_path, help="grasp file (.npz)")
     export.add_argument("--format", choices=FORMATS, required=True)
-    export.add_argument("--out", type=user_path, required=True, help="folder to make; the mesh comes with them")
-    read = tasks.add_parser("import", help="files of another format into one of ours, with a check")
+    export.add_argument("--out", type=user_path, required=True, help="folder to create; includes the mesh")
+    read = tasks.add_parser("import", help="import files of another format, with a check")
     read.add_argument("files", type=user_path, nargs="+", help="one .yaml a hand (left before right), or .npy files")
     read.add_argument("--object", required=True, help="library id or path.obj@0.1")
     read.add_argument(
@@ -63,7 +63,7 @@ def _parser() -> argparse.ArgumentParser:
     read.add_argument("--hand", type=user_path, help="description of a hand (docs/any_hand.md); default: the XHand")
     read.add_argument("--tolerance", type=float, default=TOLERANCE_M, help="of a contact, pad to surface [m]")
     read.add_argument("--out", type=user_path, required=True, help="grasp file to write (.npz)")
-    read.add_argument("--force", action="store_true", help="replace it if it is there")
+    read.add_argument("--force", action="store_true", help="replace it if it exists")
     return parser
 
 

@@ -27,7 +27,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("method", choices=("robot", "board"))
     parser.add_argument("folder", type=user_path, help="observations, of kinect_capture")
     parser.add_argument("--cameras", type=user_path, default=Path("config/cameras.yaml"), help="start and result")
-    parser.add_argument("--camera", action="append", help="one camera alone, by name (again: more; default: all)")
+    parser.add_argument("--camera", action="append", help="only this camera, by name (repeatable; default: all)")
     parser.add_argument("--arm", choices=SIDES, help="board: the arm that holds it (default: that of left or right)")
     parser.add_argument("--squares", type=int, nargs=2, default=BoardConfig.squares, metavar=("X", "Y"))
     parser.add_argument("--square-m", type=float, default=BoardConfig.square_m)

@@ -78,7 +78,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Observations for calibration: one at each new pose of the robot.")
     parser.add_argument("folder", type=user_path)
     parser.add_argument("--poses", type=int, default=12)
-    parser.add_argument("--camera", action="append", help="one camera alone (again: more; default: both default ones)")
+    parser.add_argument("--camera", action="append", help="only this camera (repeatable; default: both default ones)")
     parser.add_argument("--infrared", action="store_true", help="for a board; kinect_node needs infrared:=true")
     arguments = parser.parse_args(argv)
     check_folder(arguments.folder)

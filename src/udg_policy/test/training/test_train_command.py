@@ -112,7 +112,7 @@ def test_a_training_is_not_replaced_and_goes_on_where_it_is_asked_to(
     assert run_command([*arguments, "2"]) == 0
     before = _contents(tmp_path / "out")
     for more in ([], ["--seed", "7"]):
-        with pytest.raises(ConfigError, match="out: holds a training; --resume goes on with it, --force replaces it"):
+        with pytest.raises(ConfigError, match="already holds a training; --resume continues it, --force"):
             run_command([*arguments, "2", *more])
     with pytest.raises(ConfigError, match="has done all 2 steps"):
         run_command([*arguments, "2", "--resume"])
@@ -142,7 +142,7 @@ def test_a_training_by_time_keeps_its_budget_when_it_is_resumed(tmp_path: Path) 
     ]
     assert run_command([*arguments, "--minutes", "0.01"]) == 0
     for more in ([], ["--minutes", "0.01"]):
-        with pytest.raises(ConfigError, match=r"the budget is 0.01 in all; valid: more --minutes"):
+        with pytest.raises(ConfigError, match=r"of a total of 0.01; valid: more --minutes"):
             run_command([*arguments, "--resume", *more])
     steps = load_checkpoint(tmp_path / "out").figures["steps"]
     assert run_command([*arguments, "--resume", "--minutes", "0.03"]) == 0

@@ -46,7 +46,7 @@ class BenchConfig:
     """How inference is measured."""
 
     runs: int = 60  # of each implementation
-    threads: int = 2  # tried beside one thread, for both implementations
+    threads: int = 2  # also tried, besides one thread, for both implementations
     device: str = "cpu"  # of the engine; the plain implementation stays on the CPU
     precision: str = "auto"
     seed: int = 0
@@ -201,21 +201,21 @@ def _parser() -> argparse.ArgumentParser:
         "--preset",
         action="append",
         choices=preset_names(),
-        help=f"what to measure; may be repeated; default: {', '.join(PRESETS)}",
+        help=f"what to measure; repeatable; default: {', '.join(PRESETS)}",
     )
     parser.add_argument(
         "--checkpoint",
         action="append",
         default=[],
         metavar="FOLDER",
-        help="measure this policy in place of its preset with random weights; may be repeated",
+        help="measure this policy instead of its preset with random weights; repeatable",
     )
     parser.add_argument("--runs", type=int, default=default.runs, help="of each implementation (default %(default)s)")
     parser.add_argument(
         "--threads",
         type=int,
         default=default.threads,
-        help="tried beside one thread, for both implementations (default %(default)s)",
+        help="also tried, besides one thread, for both implementations (default %(default)s)",
     )
     parser.add_argument("--device", default=default.device, help="of the engine: cpu, cuda (default %(default)s)")
     parser.add_argument(
@@ -225,7 +225,7 @@ def _parser() -> argparse.ArgumentParser:
         help="of the engine's encoder (default %(default)s)",
     )
     parser.add_argument("--seed", type=int, default=default.seed)
-    parser.add_argument("--no-training", action="store_true", help="leave out the throughput of training")
+    parser.add_argument("--no-training", action="store_true", help="skip training throughput")
     return parser
 
 

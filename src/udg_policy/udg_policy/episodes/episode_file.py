@@ -120,7 +120,7 @@ def read_header(data: bytes, where: str) -> Header:
         raise DatasetError(f"{where}: corrupt: does not begin like an episode")
     if words[1] != str(SCHEMA_VERSION).encode():
         version = words[1].decode(errors="replace")
-        raise DatasetError(f"{where}: has schema {version}, this program reads {SCHEMA_VERSION} (or it is corrupt)")
+        raise DatasetError(f"{where}: has schema {version}, expected {SCHEMA_VERSION} (or it is corrupt)")
     try:
         values = json.loads(rest.partition(b"\n")[0])
         return Header(words[2].decode("ascii"), int(values["bytes"]), str(values["content"]), int(values["frames"]))

@@ -194,7 +194,7 @@ def run(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="udg pack", description="Pack a folder into parts, or unpack it.")
     parser.add_argument("folder", type=user_path, help="data set, checkpoint or, with --unpack, packed folder")
     parser.add_argument("--out", type=user_path, required=True, help="new folder")
-    parser.add_argument("--part-mb", type=float, default=60.0, help="most MB (10^6 bytes) of a part (default: 60)")
+    parser.add_argument("--part-mb", type=float, default=60.0, help="largest part in MB (10^6 bytes; default: 60)")
     parser.add_argument("--unpack", action="store_true")
     options = parser.parse_args(argv)
     if options.unpack:

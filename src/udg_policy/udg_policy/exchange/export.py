@@ -34,7 +34,7 @@ def run_command(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--to", choices=sorted(LAYOUTS), required=True, help="layout")
     parser.add_argument("--out", type=user_path, required=True, help="folder that does not exist yet")
     parser.add_argument("--points", type=int, default=CLOUD_POINTS, help=f"points a cloud (default: {CLOUD_POINTS})")
-    parser.add_argument("--skip-corrupt", action="store_true", help="leave corrupt episodes out instead of stopping")
+    parser.add_argument("--skip-corrupt", action="store_true", help="skip corrupt episodes instead of stopping")
     arguments = parser.parse_args(argv)
     dataset = EpisodeDataset(arguments.data, skip_corrupt=arguments.skip_corrupt)
     export(dataset, arguments.to, arguments.out, arguments.points)

@@ -54,7 +54,7 @@ def run_command(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("paths", type=user_path, nargs="+", help="bags (folders, .mcap) or LeRobot datasets (folders)")
     parser.add_argument("--from", dest="kind", choices=KINDS, required=True, help="what they are")
     parser.add_argument("--out", type=user_path, required=True, help="folder that does not exist yet")
-    parser.add_argument("--successes-only", action="store_true", help="leave out what was no success, or not judged")
+    parser.add_argument("--successes-only", action="store_true", help="skip episodes that failed or were not judged")
     arguments = parser.parse_args(argv)
     count = import_episodes(arguments.kind, arguments.paths, arguments.out, successes_only=arguments.successes_only)
     print(f"{count} episodes written into {arguments.out}")

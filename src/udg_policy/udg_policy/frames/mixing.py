@@ -103,5 +103,5 @@ def shares(parts: Sequence[Part], weights: Sequence[float]) -> list[float]:
     ]
     total = sum(out)
     if not total > 0.0:
-        raise ConfigError("train: no frame of any data set is left to train on")
+        raise ConfigError("train: no data set has a frame to train on")
     return [share / total for share in out]

@@ -32,7 +32,7 @@ class ViewSampler:
         if weights is not None:
             total = weights.double().cumsum(dim=0)
             if not float(total[-1]) > 0.0:
-                raise ConfigError("train.sampling: no frame is left to train on; valid: a weight above 0 for some")
+                raise ConfigError("train.sampling: no frames to train on; valid: a weight above 0 for some")
             self._cumulative = total * (len(views) / total[-1])
         self._orders: dict[int, Tensor] = {}
 

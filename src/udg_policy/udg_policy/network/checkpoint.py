@@ -152,7 +152,7 @@ def _read_description(path: Path) -> dict[str, Any]:
         raise CheckpointError(f"{path}: not valid JSON (truncated?): {error}") from error
     if not isinstance(description, dict) or description.get("schema") != SCHEMA_VERSION:
         found = description.get("schema") if isinstance(description, dict) else None
-        raise CheckpointError(f"{path}: schema {found!r}, this program reads {SCHEMA_VERSION}")
+        raise CheckpointError(f"{path}: schema {found!r}, expected {SCHEMA_VERSION}")
     needed = ("weights_sha256", "config", "joint_names", "bounds", "data_hash", "git_hash", "train_objects", "figures")
     for key in needed:
         if key not in description:

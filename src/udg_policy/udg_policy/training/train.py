@@ -101,7 +101,7 @@ def split_views(store: FrameStore, seed: int, known: Container[str] = ()) -> Spl
     episodes = torch.arange(len(objects))
     training = store.views(episodes[~mask], mirrored=train.mirror)
     if len(training) == 0:
-        raise ConfigError(f"train: no episode is left to train on ({len(objects)} in the dataset)")
+        raise ConfigError(f"train: no episodes to train on ({len(objects)} in the dataset)")
     names_left = tuple(sorted({objects[i] for i in range(len(objects)) if not held[i]}))
     return Split(training, store.views(episodes[mask], mirrored=False), names_left)
 
@@ -458,20 +458,19 @@ def _prepare_out(run: Run, config: PolicyConfig, force: bool, steps_given: bool)
         done_min = float(header["elapsed_s"]) / 60.0
         if minutes is not None and done_min >= minutes:
             raise ConfigError(
-                f"{run.out}: has trained for {done_min:.1f} minutes, the budget is {minutes:g} in all; "
-                "valid: more --minutes"
+                f"{run.out}: has trained for {done_min:.1f} minutes of a total of {minutes:g}; valid: more --minutes"
             )
         if minutes is None and int(header["step"]) >= config.train.steps:
             raise ConfigError(
                 f"{run.out}: has done all {config.train.steps} steps; give a new folder, or --minutes "
-                f"of more than {done_min:.1f} in all"
+                f"of more than {done_min:.1f} in total"
             )
         check_folder(run.out)
         return dataclasses.replace(run, minutes=minutes)
     earlier = [name for name in (STATE_NAME, DESCRIPTION_NAME, WEIGHTS_NAME) if (run.out / name).exists()]
     if earlier and not force:
         raise ConfigError(
-            f"{run.out}: holds a training; --resume goes on with it, --force replaces it, or give a new folder"
+            f"{run.out}: already holds a training; --resume continues it, --force replaces it, or give a new folder"
         )
     check_folder(run.out)
     if earlier:
@@ -572,9 +571,9 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         type=user_path,
         help="folder for the prepared frames; default: $UDG_CACHE/frames or ~/.cache/udg/frames",
     )
-    parser.add_argument("--skip-corrupt", action="store_true", help="leave corrupt episodes out instead of stopping")
+    parser.add_argument("--skip-corrupt", action="store_true", help="skip corrupt episodes instead of stopping")
     parser.add_argument(
-        "--resume", action="store_true", help="continue the run in --out, to its own budget, or to --minutes in all"
+        "--resume", action="store_true", help="continue the run in --out, up to its own budget, or --minutes in total"
     )
     parser.add_argument("--force", action="store_true", help="replace an earlier training in --out")
     return parser.parse_args(argv)

@@ -94,7 +94,7 @@ def _first_of(
             continue
         if parts:
             return tuple(fit_hull(parts[f"part_{index}"]) for index in range(len(parts)))
-    raise MeshError(f"{what}: it cannot be decomposed into convex parts (CoACD fails on it); a cleaner mesh is needed")
+    raise MeshError(f"{what}: CoACD cannot decompose it into convex parts; a cleaner mesh is needed")
 
 
 def facet_count(hull: trimesh.Trimesh) -> int:

@@ -108,7 +108,7 @@ def _content_key(path: Path) -> str:
     try:
         size = path.stat().st_size
         if size > MAX_BYTES:
-            raise MeshError(f"mesh {path}: {size / 1e6:.0f} MB, valid: up to {MAX_BYTES / 1e6:.0f} MB; thin it out")
+            raise MeshError(f"mesh {path}: {size / 1e6:.0f} MB, valid: up to {MAX_BYTES / 1e6:.0f} MB; decimate it")
         content = path.read_bytes()
         digest = hashlib.sha256(suffix.encode() + content)
         if suffix == ".gltf":

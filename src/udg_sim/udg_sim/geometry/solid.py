@@ -149,16 +149,16 @@ def _check(mesh: trimesh.Trimesh, name: str) -> None:
     if not isinstance(mesh, trimesh.Trimesh) or len(mesh.faces) == 0:
         raise MeshError(f"mesh {name}: has no faces; a closed triangle mesh is needed")
     if len(mesh.faces) > MAX_FACES:
-        raise MeshError(f"mesh {name}: has {len(mesh.faces)} faces, valid: up to {MAX_FACES}; thin it out first")
+        raise MeshError(f"mesh {name}: has {len(mesh.faces)} faces, valid: up to {MAX_FACES}; decimate it first")
     if mesh.faces.min() < 0 or mesh.faces.max() >= len(mesh.vertices):
-        raise MeshError(f"mesh {name}: its faces name vertices that it does not have")
+        raise MeshError(f"mesh {name}: its faces refer to missing vertices")
     corners = np.asarray(mesh.vertices, dtype=float)[np.unique(mesh.faces)]
     if not np.isfinite(corners).all():
         raise MeshError(f"mesh {name}: has vertices that are not finite")
     size = np.ptp(corners / 4, axis=0) * 4  # without overflow
     longest = float(size.max())
     if not 1e-30 < longest < 1e30:
-        raise MeshError(f"mesh {name}: its longest edge is {longest:.3g}; that is no length in any unit")
+        raise MeshError(f"mesh {name}: its longest edge is {longest:.3g}; not a plausible length in any unit")
     away = (corners - corners.mean(axis=0)) / longest
     if np.ptp(away, axis=0).min() <= _FLAT or np.ptp(away @ np.linalg.eigh(away.T @ away)[1], axis=0).min() <= _FLAT:
         raise MeshError(f"mesh {name}: is flat, it has no volume; a solid is needed")
@@ -168,7 +168,7 @@ def _check(mesh: trimesh.Trimesh, name: str) -> None:
     coarse = step > _STEP * size
     if coarse.any():
         raise MeshError(
-            f"mesh {name}: is so far from its origin that its coordinates move in steps of "
+            f"mesh {name}: is so far from its origin that its coordinates have steps of "
             f"{step[coarse].max():.2g}, with {longest:.3g} for the longest edge; export it about its own origin"
         )
 
@@ -570,5 +570,5 @@ def _checked_body(body: trimesh.Trimesh, name: str) -> trimesh.Trimesh:
     if not body.volume > _LEAST_VOLUME:
         raise MeshError(f"mesh {name}: encloses no volume; a solid is needed")
     if not _com_inside(body) or body.volume > 1.001 * body.convex_hull.volume:
-        raise MeshError(f"mesh {name}: its centre of mass lies outside it: faces are turned the wrong way; repair it")
+        raise MeshError(f"mesh {name}: its centre of mass lies outside it: faces are wound the wrong way; repair it")
     return body

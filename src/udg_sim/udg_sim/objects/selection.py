@@ -80,7 +80,7 @@ def check_present(ids: Sequence[str]) -> None:
         count = sum(id in manifest() and manifest()[id].source in missing for id in ids)
         raise SourceError(
             f"{count} of the {len(ids)} objects are from {' and '.join(missing)}, not on this machine; "
-            f"`make objects FETCH={','.join(missing)}` fetches what they are made from"
+            f"`make objects FETCH={','.join(missing)}` fetches their sources"
         )
 
 

@@ -52,7 +52,7 @@ def add_folder(folder: Path, size_m: float | None = None, unit_m: float | None =
         if value is not None and not (math.isfinite(value) and value > 0):
             raise UdgError(f"objects of {folder}: the {name} is {value}; valid: metres > 0")
     if not Path(folder).is_dir():
-        raise UdgError(f"objects of {folder}: no such folder; one mesh needs no adding: path.obj@<longest edge in m>")
+        raise UdgError(f"objects of {folder}: no such folder; for a single mesh: path.obj@<longest edge in m>")
     every = sorted(path for path in Path(folder).rglob("*") if path.is_file() and not path.name.startswith("."))
     skipped = [path for path in every if path.suffix.lower() in OTHER_SUFFIXES]
     files = [path for path in every if path.suffix.lower() in SUFFIXES]

@@ -51,7 +51,7 @@ def prepare_all(ids: Sequence[str], workers: int = 1) -> Iterator[Prepared]:
         try:
             yield from pool.map(prepare, ids, chunksize=4)
         except BrokenProcessPool as error:
-            raise UdgError("objects: a worker was killed; run the command again: what is done is kept") from error
+            raise UdgError("objects: a worker was killed; run the command again to resume") from error
 
 
 def report() -> str:
@@ -141,7 +141,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--fetch", help=f"only fetch these sources: {','.join(sources.NAMES)}")
     parser.add_argument("--add", type=user_path, help="folder of your own meshes to add")
     parser.add_argument("--size", type=float, help="with --add: longest edge of every mesh [m]")
-    parser.add_argument("--unit", type=float, help="with --add: metres a unit of the files; else guessed")
+    parser.add_argument("--unit", type=float, help="with --add: metres per unit of the files; default: guessed")
     parser.add_argument("--report", action="store_true", help="only print what the library has")
     parser.add_argument("--list", action="store_true", help="only print the ids of --objects")
     parser.add_argument("--picture", type=user_path, help="PNG to write with the objects")

@@ -25,7 +25,7 @@ def table(objects: Sequence[ObjectModel]) -> str:
 def main(argv: Sequence[str] | None = None) -> None:
     """List the library (or the given objects); --picture writes a contact sheet."""
     parser = argparse.ArgumentParser(prog="udg objects-table", description=main.__doc__)
-    parser.add_argument("objects", nargs="*", help="ids, mesh specs, sets; our own objects if none is given")
+    parser.add_argument("objects", nargs="*", help="ids, mesh specs, sets; default: our own objects")
     parser.add_argument("--split", help="train or test")
     parser.add_argument("--size", help="small, medium or large")
     parser.add_argument("--picture", type=user_path, help="PNG with all objects")
