@@ -147,6 +147,8 @@ class TrainConfig:
     nll_start: float = 0.1  # share of the training before which the NLL is off (L1 warm start)
     l1_weight: float = 1.0  # of the weighted L1 of the mean
     stage_weight: float = 0.1  # of the stages' cross entropy, if there is a stage head
+    dropout: float = 0.0  # in the decoder, of what attention and MLP add to each token
+    token_dropout: float = 0.0  # share of the points' tokens that a sample does without
     state_dropout: float = 0.0  # share of the samples without the robot's state: the cloud must do
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
     grasp_weight: float = 0.3  # of the grasp's loss, if there is a grasp query: key points, acting hands, strategy
@@ -171,7 +173,8 @@ class TrainConfig:
         _require(min(self.nll_weight, self.l1_weight) >= 0.0, "train: nll_weight and l1_weight must not be negative")
         for name in ("grasp_weight", "stage_weight"):
             _require(getattr(self, name) >= 0.0, f"train.{name}: {getattr(self, name)}, must not be negative")
-        _require(0.0 <= self.state_dropout < 1.0, f"train.state_dropout: {self.state_dropout}, must be in [0, 1)")
+        for name in ("dropout", "token_dropout", "state_dropout"):
+            _require(0.0 <= getattr(self, name) < 1.0, f"train.{name}: {getattr(self, name)}, must be in [0, 1)")
         _require(self.unit_grasp_m > 0.0, f"train.unit_grasp_m: {self.unit_grasp_m}, must be positive")
         _require(0.0 <= self.validation_share < 1.0, "train.validation_share must be in [0, 1)")
         _require(self.validation_split in ("episode", "object"), f"train.validation_split: {self.validation_split!r}")

@@ -17,6 +17,7 @@ from udg_policy.errors import CheckpointError, ConfigError, DatasetError
 from udg_policy.frames.frame_store import FrameStore, frames_of
 from udg_policy.inference.engine import PolicyEngine
 from udg_policy.network.checkpoint import load_checkpoint
+from udg_policy.network.network import without_some
 from udg_policy.parallel import Parallel
 from udg_policy.training.train import Run, check_start, run_command, split_views, train
 
@@ -213,3 +214,26 @@ def test_a_corrupt_episode_stops_or_is_left_out(tmp_path: Path, capsys: pytest.C
     checkpoint = load_checkpoint(tmp_path / "out")
     assert checkpoint.figures["episodes"] == 2
     assert checkpoint.data_hash == EpisodeDataset(tmp_path / "data", skip_corrupt=True).hash()
+
+
+def test_dropout_follows_from_the_seed_and_resumes(store: FrameStore, tmp_path: Path) -> None:
+    config = dataclasses.replace(
+        store.config, train=dataclasses.replace(store.config.train, dropout=0.2, token_dropout=0.5)
+    )
+    other = frames_of([make_episode(i, steps=5) for i in range(4)], config)
+    whole = train(config, other, run_of(tmp_path / "whole"))
+    torch.rand(3)  # what others draw in between changes nothing
+    first = train(config, other, run_of(tmp_path / "parts", stop_at_step=2))
+    torch.manual_seed(5)
+    assert first + train(config, other, run_of(tmp_path / "parts", resume=True)) == whole
+    assert whole != train(store.config, store, run_of(tmp_path / "none"))
+
+
+def test_a_sample_does_without_some_tokens_of_points_alone() -> None:
+    memory = torch.arange(12.0)[None, :, None].expand(50, 12, 3).contiguous()
+    torch.manual_seed(0)
+    kept = without_some(memory, n_points=10, share=0.3)
+    assert kept.shape == (50, 9, 3) and (kept[:, -2:, 0] == torch.tensor([10.0, 11.0])).all()
+    points = kept[:, :7, 0]
+    assert (points.diff(dim=1) > 0).all()  # each at most once
+    assert len(points.unique()) == 10 and len({tuple(row.tolist()) for row in points}) > 30

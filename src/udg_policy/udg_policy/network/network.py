@@ -164,9 +164,10 @@ class SetAbstraction(nn.Module):
 class DecoderLayer(nn.Module):
     """Pre-norm layer: tokens attend to the memory and to themselves in one attention, then an MLP."""
 
-    def __init__(self, width: int, heads: int, mlp_ratio: int) -> None:
+    def __init__(self, width: int, heads: int, mlp_ratio: int, dropout: float = 0.0) -> None:
         super().__init__()
         self.heads = heads
+        self.dropout = dropout
         self.scale = (width // heads) ** -0.5
         self.norm_memory = nn.LayerNorm(width)
         self.norm_token = nn.LayerNorm(width)
@@ -186,8 +187,11 @@ class DecoderLayer(nn.Module):
         attend = self._attend if memory is None or not self.training else self._attend_few
         if blocked is not None:
             blocked = F.pad(blocked, (context.shape[1] - len(blocked), 0))
-        tokens = tokens + self.out(attend(normed, context, blocked))
-        return tokens + self.mlp(self.norm_mlp(tokens))
+        tokens = tokens + self._dropped(self.out(attend(normed, context, blocked)))
+        return tokens + self._dropped(self.mlp(self.norm_mlp(tokens)))
+
+    def _dropped(self, x: Tensor) -> Tensor:
+        return F.dropout(x, self.dropout) if self.training and self.dropout > 0.0 else x
 
     def _attend(self, normed: Tensor, context: Tensor, blocked: Tensor | None) -> Tensor:
         key, value = self.key_value(context).chunk(2, dim=-1)
@@ -219,6 +223,16 @@ class DecoderLayer(nn.Module):
         return value + self.key_value.bias[width:].to(value.dtype)
 
 
+def without_some(memory: Tensor, n_points: int, share: float) -> Tensor:
+    """Tokens (B, n, width) without a random share of each sample's first `n_points`, those of the points."""
+    batch, n, width = memory.shape
+    kept = max(1, round((1.0 - share) * n_points))
+    points = torch.rand(batch, n_points, device=memory.device).topk(kept, dim=1).indices.sort(dim=1).values
+    others = torch.arange(n_points, n, device=memory.device).expand(batch, -1)
+    chosen = torch.cat([points, others], dim=1)
+    return memory.gather(1, chosen[..., None].expand(-1, -1, width))
+
+
 class PolicyNetwork(nn.Module):
     """Points and proprioception -> what its head makes a chunk of normalised actions of."""
 
@@ -246,7 +260,8 @@ class PolicyNetwork(nn.Module):
         )
         self.queries = nn.Parameter(torch.randn(decoder.chunk, decoder.width) * 0.5)
         self.layers = nn.ModuleList(
-            DecoderLayer(decoder.width, decoder.heads, decoder.mlp_ratio) for _ in range(decoder.layers)
+            DecoderLayer(decoder.width, decoder.heads, decoder.mlp_ratio, config.train.dropout)
+            for _ in range(decoder.layers)
         )
         self.norm = nn.LayerNorm(decoder.width)
         self.action_head = make_head(config)
@@ -298,6 +313,8 @@ class PolicyNetwork(nn.Module):
     ) -> PolicyOutput:
         """features (B, N, f), proprioception (B, p), neighbours (B, C1, k1) and (B, C2, k2) int64."""
         memory = self.encode(features, proprioception, neighbours_1, neighbours_2)
+        if self.training and self.config.train.token_dropout > 0.0:
+            memory = without_some(memory, len(self.centres_2), self.config.train.token_dropout)
         queries = self.queries if self.grasp_queries is None else torch.cat([self.grasp_queries, self.queries])
         tokens = queries.to(memory.dtype).expand(len(features), -1, -1)
         if self.config.decoder.attention == "unidirectional":

@@ -175,6 +175,7 @@ class Trainer:
         views = self._views(self.step)
         generator = step_generator(self.run.seed, 2, self.step, self.parallel.rank)
         self._set_rates(progress)
+        torch.manual_seed(step_generator(self.run.seed, 3, self.step, self.parallel.rank).initial_seed())  # of dropout
         self.network.train()
         if self._resident is None:
             self.store.prefetch(self._views(self.step + 1))
