@@ -38,6 +38,7 @@ from udg_sim.objects.library import ObjectLibrary, ObjectModel
 ARM, HAND = part_indices("left_arm"), part_indices("left_hand")
 SCENE = CollisionScene()
 SHIPPED = Path(udg_policy.__file__).parent / "data" / "edge"
+NO_FAILURE = {"failed_share": 0.0, "missed_share": 0.0}
 
 
 @pytest.fixture(scope="module")
@@ -224,7 +225,12 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 def test_a_correction_begins_where_the_policy_has_come_to_and_lifts(cache: Path) -> None:
     config = CorrectionConfig(
-        attempt=AttemptConfig(noisy_share=0.0), policy="abc", failed_share=0.0, near_share=0.0, steps=3
+        attempt=AttemptConfig(noisy_share=0.0),
+        policy="abc",
+        failed_share=0.0,
+        missed_share=0.0,
+        near_share=0.0,
+        steps=3,
     )
     task = CorrectionTask("cube_60", 0, draw=1)
     checkpoint = random_checkpoint(preset("debug"))
@@ -240,10 +246,36 @@ def test_a_correction_begins_where_the_policy_has_come_to_and_lifts(cache: Path)
     assert (again.cloud_xyz == episode.cloud_xyz).all() and (again.target == episode.target).all()
 
 
+def test_after_a_miss_the_hand_opens_and_grasps(cache: Path) -> None:
+    config = CorrectionConfig(attempt=AttemptConfig(noisy_share=0.0), failed_share=0.0, missed_share=1.0)
+    task = CorrectionTask("cube_60", 0, draw=1)
+    episode = Corrector(config, random_checkpoint(preset("debug"))).correct(task, Stopwatch())
+    (side,) = episode.meta["sides"]
+    arm, fingers = part_indices(f"{side}_arm"), part_indices(f"{side}_hand")
+    first, squeezed = episode.q[0], episode.target[episode.stage == Stage.LIFT][-1]
+    over_m = hand_pose(side, first[arm])[2, 3] - episode.T_world_object[0][2, 3]
+    assert over_m > 0.05 and episode.meta["correction"] == {
+        "policy": "",
+        "steps": 0,
+        "draw": 1,
+        "refused": 0,
+        "moment": "missed",
+    }
+    opened = episode.target[episode.stage <= Stage.PREGRASP][-1]
+    way = squeezed[fingers] - opened[fingers]
+    shares = ((np.array([first, opened]) - opened)[:, fingers] @ way) / (way @ way)
+    assert shares[0] > 0.4 and shares[1] == 0.0  # closed over the object, open before it
+
+
 def test_a_policy_that_has_failed_is_corrected(cache: Path) -> None:
     """Whatever stands still has failed; here any robot does, after one step."""
     config = CorrectionConfig(
-        attempt=AttemptConfig(noisy_share=0.0), failed_share=1.0, stalled_steps=1, stalled_rad=10.0, near_steps=2
+        attempt=AttemptConfig(noisy_share=0.0),
+        failed_share=1.0,
+        missed_share=0.0,
+        stalled_steps=1,
+        stalled_rad=10.0,
+        near_steps=2,
     )
     task = CorrectionTask("cube_60", 0, draw=1)
     episode = Corrector(config, random_checkpoint(preset("debug"))).correct(task, Stopwatch())

@@ -5,7 +5,7 @@
 The policy acts in the scene of a demonstration, as in `make trials`. At a random moment, or when the policy has failed,
 the expert takes over: straight from there to the grasp that it has chosen for that scene, then it closes, squeezes,
 lifts. What the expert does is executed and recorded; it is kept only if the object is lifted. The policy's own steps
-are not recorded: they have no label.
+are not recorded: they have no label. Some attempts begin as after a grasp that has missed, without a policy.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ from udg_datagen.demonstrations.execution import CommandDrive, execute
 from udg_datagen.demonstrations.tasks import Made, Preparation, Task
 from udg_datagen.expert.choice import Choice
 from udg_datagen.workers import Pool, open_pool
-from udg_description.arm_kinematics import hand_pose
+from udg_description.arm_kinematics import hand_pose, nearest_hand_ik
 from udg_description.errors import cli
 from udg_description.files import user_path
 from udg_description.layout import part_indices
 from udg_description.limits import joint_limits
 from udg_description.settings import add_config, configured
-from udg_description.transforms import rotation_angle
+from udg_description.transforms import rotation_angle, rotvec_to_matrix
 from udg_policy.episodes.dataset import Episode, EpisodeDataset
 from udg_policy.inference.engine import PolicyEngine
 from udg_policy.inference.player import ChunkPlayer
@@ -56,6 +56,7 @@ class CorrectionConfig:
     attempt: AttemptConfig = field(default_factory=AttemptConfig)
     policy: str = ""  # SHA-256 of its weights
     failed_share: float = 0.3  # of the attempts: taken over when the policy has failed
+    missed_share: float = 0.2  # of the attempts: begun with closed hands over the object, as after a grasp that missed
     near_share: float = 0.6  # of the other attempts: taken over near the grasp, the rest at any moment
     near_m: float = 0.1  # of a hand from its grasp
     near_steps: int = 10  # at most, after a hand has come near
@@ -68,11 +69,19 @@ class CorrectionConfig:
     stalled_rad: float = 0.01
     moved_m: float = 0.03  # an object that the failure moved farther, or turned more, gets a new grasp
     moved_rad: float = 0.3
+    missed_height_m: tuple[float, float] = (0.05, 0.22)  # of a hand that has missed, over its grasp
+    missed_aside_m: float = 0.03  # standard deviation
+    missed_turn_rad: float = 0.15  # about the vertical, standard deviation
+    missed_closing: tuple[float, float] = (0.0, 1.5)  # of the fingers: 0 as in the grasp, 1 as in the squeeze
 
     def __post_init__(self) -> None:
-        for name in ("near_share", "failed_share"):
+        for name in ("near_share", "failed_share", "missed_share"):
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise FactoryError(f"{name} is {getattr(self, name)}, valid: 0 to 1")
+        if self.failed_share + self.missed_share > 1.0:
+            raise FactoryError(
+                f"failed_share {self.failed_share} and missed_share {self.missed_share}: must be at most 1 together"
+            )
         if self.near_steps < 0 or min(self.steps, self.limit_steps, self.failed_limit_steps, self.stalled_steps) < 1:
             raise FactoryError(
                 "near_steps must be at least 0, steps, limit_steps, failed_limit_steps and stalled_steps at least 1"
@@ -85,6 +94,7 @@ class Moment(Enum):
     EARLY = "early"  # after some steps
     NEAR = "near"  # some steps after a hand has come near its grasp
     FAILED = "failed"  # the policy has failed
+    MISSED = "missed"  # at the beginning, with closed hands over the object
 
 
 @dataclass(frozen=True)
@@ -118,10 +128,14 @@ class Corrector(Attempter):
         scene = self.place(task.object, task.seed, watch)
         choice = self._choice(scene, watch)
         rng = np.random.default_rng([task_rng(task.object, task.seed).integers(1 << 31), task.draw])
+        moment = _drawn(config, rng)
+        if moment is Moment.MISSED:
+            scene = self._after_a_miss(scene, choice, rng)
         keeper = margin_keeper(self._gate.filter.check, joint_limits(), FollowerConfig())
         drive = CommandDrive(world, scene.start, gate=self._gate, keeper=keeper)
-        moment = _drawn(config, rng)
-        steps, refused, failed = self._act(scene, choice, drive, moment, task.noise_seed, rng, watch)
+        steps, refused, failed = 0, 0, False
+        if moment is not Moment.MISSED:
+            steps, refused, failed = self._act(scene, choice, drive, moment, task.noise_seed, rng, watch)
         T_now = world.T_world_object
         lifted = T_now[2, 3] - scene.T_world_object[2, 3] > config.lifted_m
         if lifted or (moment is Moment.FAILED and not failed):
@@ -153,6 +167,34 @@ class Corrector(Attempter):
             "moment": moment.value,
         }
         return self.episode(scene, plan, execution, task.noise_seed, watch, seed=task.seed, correction=correction)
+
+    def _after_a_miss(self, scene: Scene, choice: Choice, rng: np.random.Generator) -> Scene:
+        """The scene with the acting hands closed, over the object. Raises Rejected where they cannot be there."""
+        config, limits = self._corrections, joint_limits()
+        q = scene.start.copy()
+        up_m, closing = rng.uniform(*config.missed_height_m), rng.uniform(*config.missed_closing)
+        for hand in choice.grasps[choice.reach.grasp_index].hands:
+            arm, fingers = part_indices(f"{hand.side}_arm"), part_indices(f"{hand.side}_hand")
+            T = choice.reach.Ts_world_hand[hand.side].copy()
+            T[:3, :3] = rotvec_to_matrix(np.array([0.0, 0.0, rng.normal() * config.missed_turn_rad])) @ T[:3, :3]
+            T[:3, 3] += [*(rng.normal(size=2) * config.missed_aside_m), up_m]
+            q_arm = nearest_hand_ik(hand.side, T, choice.reach.approach[hand.side][-1])
+            if q_arm is None:
+                raise Rejected("no_reach", moment=Moment.MISSED.value)
+            q[arm] = q_arm
+            q[fingers] = hand.q_grasp + closing * (hand.q_squeeze - hand.q_grasp)
+        q = np.clip(q, limits.lower, limits.upper)
+        self._scene.set_objects((scene.target.mesh, scene.T_world_object))
+        if not (self._gate.keep_margins(q[None])[0] and self._scene.clearance(q[None]).bodies[0] > 0.0):
+            raise Rejected("no_path", moment=Moment.MISSED.value)
+        self._world.reset(
+            q=q,
+            object=scene.target,
+            T_world_object=scene.T_world_object,
+            mass_kg=scene.mass_kg,
+            friction=scene.friction,
+        )
+        return replace(scene, start=q)
 
     def _has_moved(self, T_before: np.ndarray, T_now: np.ndarray) -> bool:
         """Whether the object lies elsewhere, or otherwise, than before the policy failed."""
@@ -209,9 +251,11 @@ class Corrector(Attempter):
 
 
 def _drawn(config: CorrectionConfig, rng: np.random.Generator) -> Moment:
-    failed, near = rng.random(2)
-    if failed < config.failed_share:
+    kind, near = rng.random(2)
+    if kind < config.failed_share:
         return Moment.FAILED
+    if kind > 1.0 - config.missed_share:
+        return Moment.MISSED
     return Moment.NEAR if near < config.near_share else Moment.EARLY
 
 
@@ -314,6 +358,13 @@ def build_parser() -> argparse.ArgumentParser:
         default=None,
         help=f"attempts that are taken over when the policy has failed (default: {CorrectionConfig.failed_share})",
     )
+    parser.add_argument(
+        "--missed-share",
+        type=float,
+        default=None,
+        help="attempts that begin with closed hands over the object, as after a grasp that has missed "
+        f"(default: {CorrectionConfig.missed_share})",
+    )
     add_config(parser, CorrectionConfig(), "{attempt: {friction: [0.4, 1.0]}}")
     parser.add_argument("--timeout", type=float, default=900.0, help="time limit per job [s] (default: 900)")
     return parser
@@ -332,7 +383,7 @@ def run(arguments: Sequence[str] | None = None) -> None:
     digest = hashlib.sha256((options.checkpoint / WEIGHTS_NAME).read_bytes()).hexdigest()[:16]
     base = CorrectionConfig(attempt=AttemptConfig(noisy_share=0.0, poses=poses_of(options.data)))
     config = replace(configured(options.config, base, "corrections"), policy=digest)
-    given = {name: getattr(options, name) for name in ("near_share", "failed_share")}
+    given = {name: getattr(options, name) for name in ("near_share", "failed_share", "missed_share")}
     config = replace(config, **{name: value for name, value in given.items() if value is not None})
     tasks = correction_tasks(EpisodeDataset(options.data), options.episodes, options.seed)
     make_dataset(
