@@ -10,7 +10,7 @@ import pytest
 from udg_datagen.demonstrations.data_info import group, run, spread, summarise_attempts, was_executed
 from udg_datagen.demonstrations.episode_picture import EpisodeRenderer, cloud_mesh
 from udg_description.errors import UdgError
-from udg_policy.episodes.dataset import Episode, EpisodeWriter
+from udg_policy.episodes.dataset import Episode, EpisodeDataset, EpisodeWriter
 from udg_policy.episodes.synthetic import make_episode
 
 
@@ -52,6 +52,20 @@ def test_counts_are_right(folder: Path, capsys: pytest.CaptureFixture[str]) -> N
     assert attempts["reasons"] == {"dropped": 1, "no_path": 1}
     assert found["corrupt"] == [] and found["verified"] and found["pictures"] == {}
     assert found["statistics"]["raised_m"]["least"] == 0.15
+
+
+def test_the_manifest_names_every_episode(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    prefix = tmp_path / "kept" / "demos"
+    assert run(["--data", str(folder), "--pictures", "0", "--replay", "none", "--manifest", str(prefix)]) == 0
+    found = last_json(capsys)
+    assert found["manifest"] == [f"{prefix}.json", f"{prefix}_episodes.csv"]
+    kept = json.loads(Path(found["manifest"][0]).read_text())
+    assert kept["hash"] == found["hash"] and kept["episodes"] == 3 and kept["config"] is None
+    rows = [line.split(",") for line in Path(found["manifest"][1]).read_text().splitlines()]
+    assert len(rows) == 4 and {len(row) for row in rows} == {8}
+    dataset = EpisodeDataset(folder)
+    assert [row[-1] for row in rows[1:]] == [dataset.header(i).content[:16] for i in range(3)]
+    assert [row[1] for row in rows[1:]] == ["small", "medium", "medium"]
 
 
 def test_a_corrupt_episode_is_named_and_left_out(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -19,13 +19,14 @@ from udg_datagen.demonstrations.demonstration import UNPLANNED
 from udg_datagen.demonstrations.episode_picture import EpisodeRenderer
 from udg_description.cloud_labels import LABEL_SEEN
 from udg_description.errors import UdgError, cli
-from udg_description.files import check_folder, user_path
+from udg_description.files import check_folder, user_path, write_atomically
 from udg_policy.episodes.dataset import Episode, EpisodeDataset
 from udg_policy.episodes.episode_file import content_hash
 from udg_policy.errors import DatasetError
 from udg_sim.cameras.video import contact_sheet, write_png
 
 ATTEMPTS_FOLDER = "attempts"
+SETTINGS_NAME = "factory.json"
 UNKNOWN = "unknown"
 _STATISTICS_EPISODES = 200
 _SHEET_COLUMNS = 4
@@ -138,6 +139,36 @@ def summarise(dataset: EpisodeDataset) -> dict[str, Any]:
     }
 
 
+def write_manifest(dataset: EpisodeDataset, summary: dict[str, Any], prefix: Path) -> list[str]:
+    """What is kept of a data set beside the checkpoint trained on it: PREFIX.json and PREFIX_episodes.csv; their paths.
+
+    The summary and the settings it was made with; for each episode its content's SHA-256, the first 16 digits.
+    """
+    try:
+        settings = json.loads((dataset.folder / SETTINGS_NAME).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        settings = None  # made elsewhere
+    lines = ["episode,size,strategy,hands,noisy,moment,frames,content_sha256_start"]
+    for index, path in enumerate(dataset.paths):
+        meta, header = dataset.meta(index), dataset.header(index)
+        values = (
+            path.stem.removeprefix("episode_"),
+            meta.get("size_class", UNKNOWN),
+            meta.get("strategy", UNKNOWN),
+            "+".join(meta.get("sides", [UNKNOWN])),
+            int(bool(meta.get("noisy"))),
+            meta.get("correction", {}).get("moment", ""),
+            header.frames,
+            header.content[:16],
+        )
+        lines.append(",".join(map(str, values)))
+    description = {key: value for key, value in summary.items() if key != "pictures"} | {"config": settings}
+    paths = prefix.with_name(f"{prefix.name}.json"), prefix.with_name(f"{prefix.name}_episodes.csv")
+    for path, text in zip(paths, (json.dumps(description, indent=1), "\n".join(lines)), strict=True):
+        write_atomically(path, (text + "\n").encode())
+    return [str(path) for path in paths]
+
+
 def _counts(values: Iterable[object]) -> dict[str, int]:
     return dict(sorted(Counter(str(v) for v in values).items()))
 
@@ -208,6 +239,12 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--replay", default="first", help="episode to make a video of: a name, first or none (default: first)"
     )
+    parser.add_argument(
+        "--manifest",
+        type=user_path,
+        metavar="PREFIX",
+        help="write PREFIX.json and PREFIX_episodes.csv, to keep beside a checkpoint: summary, settings, hashes",
+    )
     return parser
 
 
@@ -228,6 +265,9 @@ def run(arguments: Sequence[str] | None = None) -> int:
     summary["corrupt"] = sorted(path.name for path in corrupt)
     summary["verified"] = bool(options.verify)
     summary["pictures"] = draw(dataset, pictures, options.pictures, replay)
+    if options.manifest is not None:
+        check_folder(options.manifest.parent).mkdir(parents=True, exist_ok=True)
+        summary["manifest"] = write_manifest(dataset, summary, options.manifest)
     print(json.dumps(summary))
     return 1 if corrupt else 0
 
