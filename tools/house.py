@@ -1,7 +1,7 @@
 """The house in numbers and as a picture, from its imports: `python tools/house.py [--root CHECKOUT] [--svg FILE]`.
 
 A room is a folder of a package; a module that lies beside the rooms is a room by itself. An arrow is an import from
-one room to another, those for annotations alone (under TYPE_CHECKING) left out. A circle is a set of modules that
+one room to another, those for annotations alone (under TYPE_CHECKING) excluded. A circle is a set of modules that
 import one another.
 """
 
@@ -138,7 +138,7 @@ def circles(arrows: Arrows) -> list[list[str]]:
 
 
 def literals(source: str, value: int) -> int:
-    """How often a module has this number, texts and comments left out."""
+    """How often a module has this number, texts and comments omitted."""
     nodes = (node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Constant))
     return sum(type(node.value) is int and node.value == value for node in nodes)
 

@@ -53,7 +53,7 @@ def shortened(arrows: Arrows) -> dict[str, set[str]]:
 
 
 def _within(package: str, files: Mapping[str, Path], arrows: Arrows) -> dict[str, set[str]]:
-    """The arrows between the rooms of one package, its single modules left out."""
+    """The arrows between the rooms of one package, its single modules omitted."""
     rooms = {room for room in arrows if room.split(".")[0] == package and room not in files}
     return {room: arrows[room] & rooms for room in rooms}
 

@@ -1,7 +1,7 @@
 """Every command that writes, on outputs that cannot be written: one line with the path, before the work, nothing left.
 
 Root ignores mode bits, so a folder that cannot be written is a read-only mount here; where this process may not mount,
-those cases are left out.
+those cases are skipped.
 """
 
 from __future__ import annotations

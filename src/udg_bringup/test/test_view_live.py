@@ -31,7 +31,7 @@ class Told:
         return [words for called, words in self.calls if called == name]
 
 
-class Bench:
+class Rig:
     """A view, and what it has told scene and panel."""
 
     def __init__(self, clients: int = 1) -> None:
@@ -64,81 +64,81 @@ def status(time_s: float, *, success: bool = False, trial: int = 0) -> TrialStat
 
 
 def test_each_input_is_drawn_once() -> None:
-    bench = Bench()
-    bench.view.set_q(HOME_Q)
-    bench.view.set_cloud(np.zeros((3, 4)))
-    bench.view.set_status(status(1.0))
+    rig = Rig()
+    rig.view.set_q(HOME_Q)
+    rig.view.set_cloud(np.zeros((3, 4)))
+    rig.view.set_status(status(1.0))
     for now_s in (0.0, 0.1):
-        bench.view.draw(now_s)
-    assert [len(bench.scene.of(name)) for name in ("set_q", "set_cloud", "set_object", "set_contacts")] == [1, 1, 1, 1]
-    np.testing.assert_array_equal(bench.scene.of("set_contacts")[0][0], [[0.5, 0.0, 0.1, 3.0]])
-    assert "soda_can, seed 4, trial 0: under way, 1.0 s" in bench.text
+        rig.view.draw(now_s)
+    assert [len(rig.scene.of(name)) for name in ("set_q", "set_cloud", "set_object", "set_contacts")] == [1, 1, 1, 1]
+    np.testing.assert_array_equal(rig.scene.of("set_contacts")[0][0], [[0.5, 0.0, 0.1, 3.0]])
+    assert "soda_can, seed 4, trial 0: under way, 1.0 s" in rig.text
 
 
 def test_nothing_is_drawn_while_nobody_looks_and_the_newest_when_somebody_comes() -> None:
-    bench = Bench(clients=0)
-    bench.view.set_q(HOME_Q)
-    bench.view.set_q(HOME_Q + 1.0)
-    bench.view.draw(0.0)
-    assert bench.scene.calls == [] and bench.panel.calls == []
-    bench.server._answers["get_clients"] = {0: None}
-    bench.view.draw(0.1)
-    np.testing.assert_array_equal(bench.scene.of("set_q")[0][0], HOME_Q + 1.0)
+    rig = Rig(clients=0)
+    rig.view.set_q(HOME_Q)
+    rig.view.set_q(HOME_Q + 1.0)
+    rig.view.draw(0.0)
+    assert rig.scene.calls == [] and rig.panel.calls == []
+    rig.server._answers["get_clients"] = {0: None}
+    rig.view.draw(0.1)
+    np.testing.assert_array_equal(rig.scene.of("set_q")[0][0], HOME_Q + 1.0)
 
 
 def test_a_prediction_that_is_not_renewed_is_taken_away_once() -> None:
-    bench = Bench()
+    rig = Rig()
     chunk = np.tile(HOME_Q, (8, 1))
-    bench.view.set_chunk(chunk, 10.0, 31.0)
+    rig.view.set_chunk(chunk, 10.0, 31.0)
     for now_s in (10.0, 10.0 + 0.5 * CHUNK_SHOWN_S, 10.01 + CHUNK_SHOWN_S, 20.0):
-        bench.view.draw(now_s)
-    shown = [words[0] for words in bench.scene.of("set_chunk")]
+        rig.view.draw(now_s)
+    shown = [words[0] for words in rig.scene.of("set_chunk")]
     assert len(shown) == 2 and shown[0] is chunk and shown[1] is None
 
 
 def test_the_tick_is_plotted_over_the_time_since_the_view_began() -> None:
-    bench = Bench()
+    rig = Rig()
     for k in range(3):
-        bench.view.set_chunk(np.zeros((8, 36)), 50.0 + k, 30.0 + k)
-    bench.view.set_chunk(np.zeros((8, 36)), 53.0, math.nan)  # its images are not known
-    bench.view.draw(53.0)
-    series = dict(bench.panel.of("show"))["Tick"]
+        rig.view.set_chunk(np.zeros((8, 36)), 50.0 + k, 30.0 + k)
+    rig.view.set_chunk(np.zeros((8, 36)), 53.0, math.nan)  # its images are not known
+    rig.view.draw(53.0)
+    series = dict(rig.panel.of("show"))["Tick"]
     assert [values.tolist() for values in series.arrays()] == [[0.0, 1.0, 2.0], [30.0, 31.0, 32.0]]
 
 
 def test_rejections_and_complaints_stand_in_the_text() -> None:
-    bench = Bench()
-    bench.view.set_diagnosis({"mode": "following", "velocity_limit": "2"}, ("velocity_limit",), 0.0)
-    bench.view.set_diagnosis({"mode": "holding", "velocity_limit": "5"}, ("velocity_limit",), 1.0)
-    bench.view.set_complaints("left camera: silent")
-    bench.view.draw(1.0)
-    assert "control: **holding**" in bench.text and "velocity_limit 3" in bench.text
-    assert "silent: left camera: silent" in bench.text
-    bench.view.set_complaints("")
-    bench.view.draw(2.0)
-    assert "silent" not in bench.text and "control: **holding**" in bench.text
+    rig = Rig()
+    rig.view.set_diagnosis({"mode": "following", "velocity_limit": "2"}, ("velocity_limit",), 0.0)
+    rig.view.set_diagnosis({"mode": "holding", "velocity_limit": "5"}, ("velocity_limit",), 1.0)
+    rig.view.set_complaints("left camera: silent")
+    rig.view.draw(1.0)
+    assert "control: **holding**" in rig.text and "velocity_limit 3" in rig.text
+    assert "silent: left camera: silent" in rig.text
+    rig.view.set_complaints("")
+    rig.view.draw(2.0)
+    assert "silent" not in rig.text and "control: **holding**" in rig.text
 
 
 def test_complaints_stay_until_the_next_word_of_the_supervisor() -> None:
-    bench = Bench()
-    bench.view.set_complaints("left camera: silent")
+    rig = Rig()
+    rig.view.set_complaints("left camera: silent")
     for now_s in (1.0, 1.1):
-        bench.view.draw(now_s)
-    assert "left camera" in bench.text
+        rig.view.draw(now_s)
+    assert "left camera" in rig.text
 
 
 def test_outcomes_are_counted() -> None:
-    bench = Bench()
-    bench.view.set_status(status(2.0, success=True))
-    bench.view.set_status(status(0.0, trial=1))
-    bench.view.draw(0.0)
-    assert "1 of 1 trials lifted" in bench.text
+    rig = Rig()
+    rig.view.set_status(status(2.0, success=True))
+    rig.view.set_status(status(0.0, trial=1))
+    rig.view.draw(0.0)
+    assert "1 of 1 trials lifted" in rig.text
 
 
 def test_an_object_that_the_library_lacks_is_told_and_the_rest_is_drawn() -> None:
-    bench = Bench()
-    bench.view.set_q(HOME_Q)
-    bench.view.set_status(TrialStatus(**{**vars(status(0.0)), "object": "no_such_thing"}))
-    bench.view.draw(0.0)
-    assert bench.scene.of("set_q") and "no_such_thing" in bench.text
-    assert bench.scene.of("set_object")[0][1] is None
+    rig = Rig()
+    rig.view.set_q(HOME_Q)
+    rig.view.set_status(TrialStatus(**{**vars(status(0.0)), "object": "no_such_thing"}))
+    rig.view.draw(0.0)
+    assert rig.scene.of("set_q") and "no_such_thing" in rig.text
+    assert rig.scene.of("set_object")[0][1] is None

@@ -260,7 +260,7 @@ def _with_files(
 ) -> tuple[NodeDescription, ...]:
     """Give the nodes the parameters of the files; those that a node has already go before.
 
-    A section of a node that could be in this graph, but isn't, is left out.
+    A section of a node that could be in this graph, but isn't, is skipped.
     """
     sections: dict[str, dict[str, Value]] = {}
     for path in paths:

@@ -26,7 +26,7 @@ STOPPED_WITHIN_S = 0.2
 LIMITS = joint_limits()
 
 
-class Bench:
+class Rig:
     """A robot of simulated devices, its loop, a policy that moves one joint, and the clocks of all."""
 
     def __init__(self, **loop: object) -> None:
@@ -86,8 +86,8 @@ class Bench:
 
 
 @pytest.fixture
-def bench() -> Bench:
-    made = Bench()
+def rig() -> Rig:
+    made = Rig()
     made.step()
     made.enable()
     made.run(0.5)
@@ -96,50 +96,50 @@ def bench() -> Bench:
 
 
 def test_commands_reach_all_devices_only_after_enable() -> None:
-    bench = Bench()
-    bench.run(0.2)
-    assert all(len(bench.commands(part, 0)) == 0 for part in PARTS)
-    bench.enable()
-    bench.run(0.5)
-    assert all(len(bench.commands(part, 0)) >= 45 for part in PARTS)
-    moved = bench.commands("right_arm", 0)[-1] - HOME_Q[part_indices("right_arm")]
+    rig = Rig()
+    rig.run(0.2)
+    assert all(len(rig.commands(part, 0)) == 0 for part in PARTS)
+    rig.enable()
+    rig.run(0.5)
+    assert all(len(rig.commands(part, 0)) >= 45 for part in PARTS)
+    moved = rig.commands("right_arm", 0)[-1] - HOME_Q[part_indices("right_arm")]
     assert 0.1 < moved[0] < 0.3
 
 
-def test_disable_brakes_then_stops_the_devices(bench: Bench) -> None:
-    bench.loop.disable()
-    bench.run(0.3)
-    for device in bench.devices.values():
+def test_disable_brakes_then_stops_the_devices(rig: Rig) -> None:
+    rig.loop.disable()
+    rig.run(0.3)
+    for device in rig.devices.values():
         assert device.status().phase is Phase.STOPPED
         assert device.log[-1].event == "stop"
-    assert bench.mode is Mode.DISABLED
+    assert rig.mode is Mode.DISABLED
 
 
-def test_the_emergency_stop_stops_the_devices_in_the_same_moment(bench: Bench) -> None:
-    bench.loop.emergency_stop()
-    assert all(device.status().phase is Phase.STOPPED for device in bench.devices.values())
-    at = bench.now_ns
-    bench.run(0.3)
-    assert all(len(bench.commands(part, at + 1)) == 0 for part in PARTS)
-    bench.enable()
-    bench.run(0.3)
-    assert bench.mode is Mode.FOLLOWING
+def test_the_emergency_stop_stops_the_devices_in_the_same_moment(rig: Rig) -> None:
+    rig.loop.emergency_stop()
+    assert all(device.status().phase is Phase.STOPPED for device in rig.devices.values())
+    at = rig.now_ns
+    rig.run(0.3)
+    assert all(len(rig.commands(part, at + 1)) == 0 for part in PARTS)
+    rig.enable()
+    rig.run(0.3)
+    assert rig.mode is Mode.FOLLOWING
 
 
-# What happens to the bench; which reason is told; a word that the report must hold.
-Row = tuple[Callable[[Bench], None], Reason, str]
+# What happens to the rig; which reason is told; a word that the report must hold.
+Row = tuple[Callable[[Rig], None], Reason, str]
 
 
-def inject(part: str, fault: Fault) -> Callable[[Bench], None]:
-    return lambda bench: bench.devices[part].inject(fault)
+def inject(part: str, fault: Fault) -> Callable[[Rig], None]:
+    return lambda rig: rig.devices[part].inject(fault)
 
 
-def freeze(part: str) -> Callable[[Bench], None]:
-    return lambda bench: setattr(bench.devices[part], "frozen", True)
+def freeze(part: str) -> Callable[[Rig], None]:
+    return lambda rig: setattr(rig.devices[part], "frozen", True)
 
 
-def answer(make: Callable[[np.ndarray], object]) -> Callable[[Bench], None]:
-    return lambda bench: setattr(bench, "policy", make)
+def answer(make: Callable[[np.ndarray], object]) -> Callable[[Rig], None]:
+    return lambda rig: setattr(rig, "policy", make)
 
 
 def jump(q: np.ndarray) -> np.ndarray:
@@ -165,12 +165,12 @@ def not_a_number(q: np.ndarray) -> np.ndarray:
     return chunk
 
 
-def set_attribute(name: str, value: object) -> Callable[[Bench], None]:
-    return lambda bench: setattr(bench, name, value)
+def set_attribute(name: str, value: object) -> Callable[[Rig], None]:
+    return lambda rig: setattr(rig, name, value)
 
 
-def host_clock_leaps(bench: Bench) -> None:
-    bench.host_ahead_ns += 2 * NS_PER_S
+def host_clock_leaps(rig: Rig) -> None:
+    rig.host_ahead_ns += 2 * NS_PER_S
 
 
 def swing_arms_together(q: np.ndarray) -> np.ndarray:
@@ -190,7 +190,7 @@ FAULTS: dict[str, Row] = {
     "controller reboot": (inject("left_arm", Fault.REBOOTED), Reason.DEVICE, "rebooted"),
     "wrong mode": (inject("right_arm", Fault.REMOTE_CONTROL_OFF), Reason.DEVICE, "remote_control_off"),
     "driver process died": (inject("left_arm", Fault.WORKER_DIED), Reason.DEVICE, "worker_died"),
-    "stopped from outside": (lambda bench: bench.devices["left_arm"].stop(), Reason.DEVICE, "left arm"),
+    "stopped from outside": (lambda rig: rig.devices["left_arm"].stop(), Reason.DEVICE, "left arm"),
     "stale state of a hand": (freeze("left_hand"), Reason.STALE_STATE, "left hand"),
     "hand over-current": (inject("right_hand", Fault.OVER_CURRENT), Reason.DEVICE, "over_current"),
     "hand unplugged": (inject("right_hand", Fault.LINK_LOST), Reason.DEVICE, "right hand"),
@@ -221,105 +221,105 @@ FAULTS: dict[str, Row] = {
 
 
 @pytest.mark.parametrize("name", FAULTS)
-def test_each_fault_stops_the_robot_and_is_told_and_only_the_operator_frees_it(bench: Bench, name: str) -> None:
+def test_each_fault_stops_the_robot_and_is_told_and_only_the_operator_frees_it(rig: Rig, name: str) -> None:
     happen, reason, word = FAULTS[name]
-    happen(bench)
-    while bench.mode is not Mode.FAULT:
-        assert bench.steps < 1000, f"{name} was never detected"
-        bench.step()
-    detected_ns = bench.now_ns
-    fault = bench.loop.controller.fault
+    happen(rig)
+    while rig.mode is not Mode.FAULT:
+        assert rig.steps < 1000, f"{name} was never detected"
+        rig.step()
+    detected_ns = rig.now_ns
+    fault = rig.loop.controller.fault
     assert fault.reason is reason and word in fault.detail
-    assert bench.loop.controller.counts[reason] >= 1
+    assert rig.loop.controller.counts[reason] >= 1
 
-    bench.run(STOPPED_WITHIN_S)
-    at_rest = [device.read().q for device in bench.devices.values()]
-    bench.run(0.5)
+    rig.run(STOPPED_WITHIN_S)
+    at_rest = [device.read().q for device in rig.devices.values()]
+    rig.run(0.5)
     for part, q in zip(PARTS, at_rest, strict=True):
-        assert bench.devices[part].status().phase in (Phase.STOPPED, Phase.FAULT)
-        np.testing.assert_allclose(bench.devices[part].read().q, q, atol=2e-3)
-        assert len(bench.commands(part, detected_ns + int(STOPPED_WITHIN_S * NS_PER_S))) == 0
-    assert bench.mode is Mode.FAULT and bench.loop.controller.fault == fault  # nothing clears it by itself
+        assert rig.devices[part].status().phase in (Phase.STOPPED, Phase.FAULT)
+        np.testing.assert_allclose(rig.devices[part].read().q, q, atol=2e-3)
+        assert len(rig.commands(part, detected_ns + int(STOPPED_WITHIN_S * NS_PER_S))) == 0
+    assert rig.mode is Mode.FAULT and rig.loop.controller.fault == fault  # nothing clears it by itself
 
-    for device in bench.devices.values():
+    for device in rig.devices.values():
         device.repair()
-    bench.policy, bench.names, bench.chunk_age_ns = (lambda q: np.zeros((0, 36))), JOINT_NAMES, 0
-    bench.beating, bench.complaint = True, ""
-    bench.run(0.2)
-    assert bench.mode is Mode.FAULT
-    bench.enable()
-    bench.run(0.2)
-    assert bench.mode is Mode.WAITING and bench.loop.controller.fault is None
+    rig.policy, rig.names, rig.chunk_age_ns = (lambda q: np.zeros((0, 36))), JOINT_NAMES, 0
+    rig.beating, rig.complaint = True, ""
+    rig.run(0.2)
+    assert rig.mode is Mode.FAULT
+    rig.enable()
+    rig.run(0.2)
+    assert rig.mode is Mode.WAITING and rig.loop.controller.fault is None
 
 
 def test_commands_keep_their_limits_through_each_fault() -> None:
     for happen, _, _ in FAULTS.values():
-        bench = Bench()
-        bench.step()
-        bench.enable()
-        bench.run(0.3)
-        happen(bench)
-        bench.run(1.0)
+        rig = Rig()
+        rig.step()
+        rig.enable()
+        rig.run(0.3)
+        happen(rig)
+        rig.run(1.0)
         for part in ("left_arm", "right_arm"):
             where = part_indices(part)
-            steps = np.diff(bench.commands(part, 0), axis=0) / 0.01
+            steps = np.diff(rig.commands(part, 0), axis=0) / 0.01
             assert np.all(np.abs(steps) <= LIMITS.velocity[where] + 1e-6)
             assert np.all(np.abs(np.diff(steps, axis=0)) <= LIMITS.acceleration[where] * 0.01 + 1e-6)
 
 
-def test_enabling_while_the_arms_still_brake_arms_them_after_their_stop(bench: Bench) -> None:
-    bench.loop.disable()
-    bench.step()
-    assert bench.loop.sending  # it brakes
-    bench.enable()
-    bench.run(0.3)
-    assert bench.mode is Mode.FOLLOWING
+def test_enabling_while_the_arms_still_brake_arms_them_after_their_stop(rig: Rig) -> None:
+    rig.loop.disable()
+    rig.step()
+    assert rig.loop.sending  # it brakes
+    rig.enable()
+    rig.run(0.3)
+    assert rig.mode is Mode.FOLLOWING
 
 
 def test_enabling_is_refused_while_a_device_is_silent() -> None:
-    bench = Bench()
-    bench.step()
-    bench.devices["left_hand"].frozen = True
-    bench.run(0.4)
+    rig = Rig()
+    rig.step()
+    rig.devices["left_hand"].frozen = True
+    rig.run(0.4)
     with pytest.raises(RefusedError, match="left hand .* silent for"):
-        bench.loop.enable(bench.now_ns)
+        rig.loop.enable(rig.now_ns)
 
 
 def test_enabling_fails_with_the_devices_own_reason_and_nothing_moves() -> None:
-    bench = Bench()
-    bench.step()
-    bench.devices["right_arm"].inject(Fault.REMOTE_CONTROL_OFF)
-    bench.loop.enable(bench.now_ns)
-    bench.run(0.1)
-    assert bench.loop.arming is Arming.FAILED and "remote_control_off" in bench.loop.arming_detail
-    assert not bench.loop.controller.filter.enabled
-    assert all(len(bench.commands(part, 0)) == 0 for part in PARTS)
+    rig = Rig()
+    rig.step()
+    rig.devices["right_arm"].inject(Fault.REMOTE_CONTROL_OFF)
+    rig.loop.enable(rig.now_ns)
+    rig.run(0.1)
+    assert rig.loop.arming is Arming.FAILED and "remote_control_off" in rig.loop.arming_detail
+    assert not rig.loop.controller.filter.enabled
+    assert all(len(rig.commands(part, 0)) == 0 for part in PARTS)
 
 
 def test_a_dry_run_arms_nothing_and_sends_nothing() -> None:
-    bench = Bench(dry_run=True)
-    bench.step()
-    bench.enable()
-    bench.run(1.0)
-    assert bench.mode is Mode.FOLLOWING
-    assert np.abs(bench.loop.controller.filter.command - HOME_Q).max() > 0.01
-    for device in bench.devices.values():
+    rig = Rig(dry_run=True)
+    rig.step()
+    rig.enable()
+    rig.run(1.0)
+    assert rig.mode is Mode.FOLLOWING
+    assert np.abs(rig.loop.controller.filter.command - HOME_Q).max() > 0.01
+    for device in rig.devices.values():
         assert {record.event for record in device.log} == {"connect"}
 
 
-def test_an_unknown_error_stops_the_devices(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bench.robot, "silent", lambda *_: 1 / 0)
-    bench.step()
-    assert bench.loop.controller.fault.reason is Reason.INTERNAL_ERROR
-    assert all(device.status().phase is Phase.STOPPED for device in bench.devices.values())
+def test_an_unknown_error_stops_the_devices(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rig.robot, "silent", lambda *_: 1 / 0)
+    rig.step()
+    assert rig.loop.controller.fault.reason is Reason.INTERNAL_ERROR
+    assert all(device.status().phase is Phase.STOPPED for device in rig.devices.values())
 
 
-def test_a_slower_speed_scale_moves_less_and_is_refused_while_enabled(bench: Bench) -> None:
+def test_a_slower_speed_scale_moves_less_and_is_refused_while_enabled(rig: Rig) -> None:
     with pytest.raises(RefusedError, match="disable"):
-        bench.loop.controller.set_speed_scale(0.1)
+        rig.loop.controller.set_speed_scale(0.1)
     ways = []
     for scale in (1.0, 0.25):
-        slow = Bench()
+        slow = Rig()
         slow.step()
         slow.loop.controller.set_speed_scale(scale)
         slow.enable()

@@ -66,7 +66,7 @@ class ArmOfTheTest:
         pass
 
 
-class Bench:
+class Rig:
     """The process with its memory, link and clock."""
 
     def __init__(self, config: ControllerArmConfig = CONFIG) -> None:
@@ -125,30 +125,30 @@ class Bench:
 
 
 def test_nothing_is_sent_before_the_first_command_and_then_the_commands_are_followed() -> None:
-    bench = Bench()
-    bench.ready()
+    rig = Rig()
+    rig.ready()
     for _ in range(20):
-        bench.cycle()
-    assert bench.link.sent == [] and bench.phase is Phase.READY
-    last = bench.swing(60)
+        rig.cycle()
+    assert rig.link.sent == [] and rig.phase is Phase.READY
+    last = rig.swing(60)
     for _ in range(40):
-        bench.cycle(last)
-    np.testing.assert_allclose(bench.link.sent[-1], last, atol=1e-9)
-    assert bench.phase is Phase.READY
+        rig.cycle(last)
+    np.testing.assert_allclose(rig.link.sent[-1], last, atol=1e-9)
+    assert rig.phase is Phase.READY
 
 
 @pytest.mark.parametrize("end", ["control dies", "stop", "silence", "complaint"])
 def test_whatever_ends_the_motion_the_targets_brake_within_the_limits(end: str) -> None:
-    bench = Bench()
-    bench.ready()
-    last = bench.swing(40)
+    rig = Rig()
+    rig.ready()
+    last = rig.swing(40)
     if end == "stop":
-        bench.give(Order.STOP)
+        rig.give(Order.STOP)
     if end == "complaint":
-        bench.link.wrong = Complaint(Fault.NOT_RUNNING, "inactive")
+        rig.link.wrong = Complaint(Fault.NOT_RUNNING, "inactive")
     for _ in range(60):
-        bench.cycle(last if end in ("silence", "complaint") else None, measured=end != "silence")
-    sent = np.array(bench.link.sent)
+        rig.cycle(last if end in ("silence", "complaint") else None, measured=end != "silence")
+    sent = np.array(rig.link.sent)
     velocity = np.diff(sent, axis=0) / 0.01
     acceleration = np.diff(velocity, axis=0) / 0.01
     assert (np.abs(velocity) <= LIMITS.velocity[ARM] * 0.3 + 1e-9).all()
@@ -160,32 +160,32 @@ def test_whatever_ends_the_motion_the_targets_brake_within_the_limits(end: str) 
         "silence": Fault.SILENT,
         "complaint": Fault.NOT_RUNNING,
     }
-    assert bench.fault is expected[end]
-    assert bench.phase is (Phase.STOPPED if end == "stop" else Phase.FAULT)
+    assert rig.fault is expected[end]
+    assert rig.phase is (Phase.STOPPED if end == "stop" else Phase.FAULT)
 
 
 def test_an_arm_that_does_not_follow_is_a_fault_that_lets_go_of_the_target() -> None:
-    bench = Bench()
-    bench.ready()
-    bench.link.obeying = False
+    rig = Rig()
+    rig.ready()
+    rig.link.obeying = False
     for _ in range(100):
-        q = bench.swing(1, 0.0) if not bench.link.sent else bench.link.sent[-1]
-        bench.cycle(q + np.array([0, 0, 0, 0, 0, 0.01]))
-    assert bench.fault is Fault.TRACKING and "does /left_forward_position_controller move it?" in bench.detail
-    np.testing.assert_array_equal(bench.link.sent[-1], HOME)  # where the joints stand: nothing springs up later
-    sent = len(bench.link.sent)
-    bench.cycle()
-    assert len(bench.link.sent) == sent
+        q = rig.swing(1, 0.0) if not rig.link.sent else rig.link.sent[-1]
+        rig.cycle(q + np.array([0, 0, 0, 0, 0, 0.01]))
+    assert rig.fault is Fault.TRACKING and "does /left_forward_position_controller move it?" in rig.detail
+    np.testing.assert_array_equal(rig.link.sent[-1], HOME)  # where the joints stand: nothing springs up later
+    sent = len(rig.link.sent)
+    rig.cycle()
+    assert len(rig.link.sent) == sent
 
 
 def test_silence_is_told_with_its_reason() -> None:
-    bench = Bench()
-    bench.ready()
-    bench.link.reason = "their stamps stand still"
+    rig = Rig()
+    rig.ready()
+    rig.link.reason = "their stamps stand still"
     for _ in range(30):
-        bench.cycle(HOME, measured=False)
-    assert bench.fault is Fault.SILENT
-    assert "/joint_state_broadcaster/joint_states" in bench.detail and bench.detail.endswith("their stamps stand still")
+        rig.cycle(HOME, measured=False)
+    assert rig.fault is Fault.SILENT
+    assert "/joint_state_broadcaster/joint_states" in rig.detail and rig.detail.endswith("their stamps stand still")
 
 
 @pytest.mark.parametrize(
@@ -197,50 +197,50 @@ def test_silence_is_told_with_its_reason() -> None:
     ],
 )
 def test_commands_that_may_not_be_are_refused(command: np.ndarray, says: str) -> None:
-    bench = Bench()
-    bench.ready()
-    bench.cycle(command)
-    assert bench.fault is Fault.COMMAND_REFUSED and says in bench.detail and bench.link.sent == []
+    rig = Rig()
+    rig.ready()
+    rig.cycle(command)
+    assert rig.fault is Fault.COMMAND_REFUSED and says in rig.detail and rig.link.sent == []
 
 
 def test_commands_from_before_the_arming_do_not_count() -> None:
-    bench = Bench()
-    assert bench.process.connect(bench.link)
-    bench.cycle(HOME + 0.01)
-    bench.give(Order.ARM)
+    rig = Rig()
+    assert rig.process.connect(rig.link)
+    rig.cycle(HOME + 0.01)
+    rig.give(Order.ARM)
     for _ in range(30):
-        bench.cycle()
-    assert bench.phase is Phase.READY and bench.link.sent == []
+        rig.cycle()
+    assert rig.phase is Phase.READY and rig.link.sent == []
 
 
 def test_what_is_wrong_while_stopped_is_told_and_keeps_it_from_getting_ready() -> None:
-    bench = Bench()
-    assert bench.process.connect(bench.link)
-    bench.link.wrong = Complaint(Fault.NOT_RUNNING, "it is 'inactive'")
+    rig = Rig()
+    assert rig.process.connect(rig.link)
+    rig.link.wrong = Complaint(Fault.NOT_RUNNING, "it is 'inactive'")
     for _ in range(10):
-        bench.cycle()
-    assert bench.phase is Phase.STOPPED and bench.shared.advisory.get() == "it is 'inactive'"
-    bench.give(Order.ARM)
-    assert bench.phase is Phase.FAULT and bench.fault is Fault.NOT_RUNNING and bench.link.sent == []
+        rig.cycle()
+    assert rig.phase is Phase.STOPPED and rig.shared.advisory.get() == "it is 'inactive'"
+    rig.give(Order.ARM)
+    assert rig.phase is Phase.FAULT and rig.fault is Fault.NOT_RUNNING and rig.link.sent == []
 
 
 def test_arming_waits_until_the_braking_has_ended() -> None:
-    bench = Bench()
-    bench.ready()
-    bench.swing(40)
-    bench.give(Order.STOP)
-    bench.give(Order.ARM)
-    assert bench.phase is Phase.STOPPED
+    rig = Rig()
+    rig.ready()
+    rig.swing(40)
+    rig.give(Order.STOP)
+    rig.give(Order.ARM)
+    assert rig.phase is Phase.STOPPED
     for _ in range(30):
-        bench.cycle()
-    assert bench.phase is Phase.READY
+        rig.cycle()
+    assert rig.phase is Phase.READY
 
 
 def test_a_controller_of_other_joints_is_refused_at_once() -> None:
-    bench = Bench()
-    bench.link.lack = Complaint(Fault.WRONG_DEVICE, "moves others")
-    assert not bench.process.connect(bench.link)
-    assert bench.phase is Phase.FAULT and bench.fault is Fault.WRONG_DEVICE
+    rig = Rig()
+    rig.link.lack = Complaint(Fault.WRONG_DEVICE, "moves others")
+    assert not rig.process.connect(rig.link)
+    assert rig.phase is Phase.FAULT and rig.fault is Fault.WRONG_DEVICE
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,7 @@ class ChunkReference:
     """Linear interpolation from a start through the points of a chunk; the last point stays."""
 
     def __init__(self, start: np.ndarray, start_ns: int, chunk: np.ndarray, chunk_ns: np.ndarray) -> None:
-        """`start` (36,) at `start_ns`; `chunk` (K, 36) [rad] due at `chunk_ns` (K,); past points are left out."""
+        """`start` (36,) at `start_ns`; `chunk` (K, 36) [rad] due at `chunk_ns` (K,); past points are skipped."""
         later = chunk_ns > start_ns
         if len(chunk) and not later.any():
             start = chunk[-1]

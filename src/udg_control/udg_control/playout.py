@@ -38,7 +38,7 @@ class Playout:
         The first command of a stream waits `delay_ticks`, so later ones may be that late.
         """
         self.starved = 0  # intervals for which no command was there
-        self.skipped = 0  # commands left out to catch up with the stream
+        self.skipped = 0  # commands skipped to catch up with the stream
         self._period_s, self._ticks, self._delay_ticks = period_s, ticks, delay_ticks
         self._lower, self._upper = lower, upper
         self._velocity_limit, self._acceleration_limit = velocity, acceleration

@@ -14,7 +14,7 @@ WINDOW = 200  # newest cycles that the figures are about
 
 
 class LoopTimer:
-    """Wakes at multiples of a period of the monotonic clock; a wake that is missed is left out and counted."""
+    """Wakes at multiples of a period of the monotonic clock; a wake that is missed is skipped and counted."""
 
     def __init__(
         self,

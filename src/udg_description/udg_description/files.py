@@ -105,7 +105,7 @@ def write_atomically(path: Path, data: bytes | str, *, durable: bool = True) -> 
     """Write a file under a temporary name in its folder, then rename it; its mode follows the umask.
 
     durable: flushed to the disk first, so that it outlasts a power failure. Raises OSError with the path's name (disk
-    full, not permitted, ...); then nothing is left behind and an older file is as it was.
+    full, not permitted, ...); then nothing remains and an older file is as it was.
     """
     temporary = _temporary(path)
     try:
@@ -134,7 +134,7 @@ def write_arrays(path: Path, arrays: Mapping[str, np.ndarray], *, durable: bool 
 def atomic_path(path: Path) -> Iterator[Path]:
     """A temporary path beside `path`, of its suffix, for writers that take a name: renamed to `path` when all is well.
 
-    The folder is made. Raises OSError with the path's name; then nothing is left behind.
+    The folder is made. Raises OSError with the path's name; then nothing remains.
     """
     temporary = _temporary(path, path.suffix)
     try:

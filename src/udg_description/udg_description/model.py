@@ -45,7 +45,7 @@ class JointTables(NamedTuple):
 class RobotModel:
     """Kinematics and shapes of a URDF from a root link downwards.
 
-    Links beyond a movable joint that is not in `joint_names` are left out. Poses are in the root's frame.
+    Links beyond a movable joint that is not in `joint_names` are skipped. Poses are in the root's frame.
     """
 
     def __init__(

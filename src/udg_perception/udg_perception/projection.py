@@ -4,7 +4,7 @@ A pixel with ray direction d (world, scaled so that the camera's z is 1) and cam
 The part of that line inside the crop box is one interval of depths, known before any image arrives. So cropping is a
 comparison of integers, and only the pixels that pass it are turned into points.
 
-Flying pixels, which a time-of-flight camera sees in the air between a near edge and what is behind it, are left out: a
+Flying pixels, which a time-of-flight camera sees in the air between a near edge and what is behind it, are skipped: a
 pixel counts when enough of its four neighbours are about as deep.
 """
 

@@ -32,11 +32,11 @@ class Team:
 
     def do(self, tasks: Sequence[Callable[[], object]]) -> None:
         """Do all tasks, in any order; returns or raises, what a task raised, when none runs any more."""
-        left = iter(tasks)  # the next one of a list's iterator is taken under the interpreter's lock
+        pending = iter(tasks)  # the next one of a list's iterator is taken under the interpreter's lock
 
         @torch.inference_mode()
         def work() -> None:
-            for task in left:
+            for task in pending:
                 task()
 
         helpers = [self._others.submit(work) for _ in range(min(self.threads, len(tasks)) - 1)] if self._others else []

@@ -42,9 +42,9 @@ class Report(NamedTuple):
     phase: int = 0
     fault: int = -1
     order: int = 0
-    missed: int = 0  # cycles left out because the process was late
+    missed: int = 0  # cycles skipped because the process was late
     starved: int = 0  # commands that did not come in time
-    skipped: int = 0  # commands left out to catch up
+    skipped: int = 0  # commands skipped to catch up
     sent: int = 0  # targets sent
     real_time: int = 0  # whether the process has real-time priority
     speed_scaling: float = 1.0

@@ -33,9 +33,9 @@ class Report(NamedTuple):
     phase: int = 0  # index into PHASES
     fault: int = -1  # index into FAULTS
     cycles: int = 0
-    missed: int = 0  # servo cycles left out because the process was late
+    missed: int = 0  # servo cycles skipped because the process was late
     starved: int = 0  # commands that did not come in time
-    skipped: int = 0  # commands left out to catch up
+    skipped: int = 0  # commands skipped to catch up
     sent: int = 0  # servo targets sent
     robot_mode: int = 0
     safety_bits: int = 0

@@ -68,23 +68,23 @@ class Hand:
     def _find(self, side: Side) -> None:
         wanted = f"{side} hand" + (f" {self._config.serial_number}" if self._config.serial_number else "")
         found: dict[str, str] = {}
-        left = list(self._config.chosen_ports or self._control.enumerate_devices(self._config.bus))
-        if not left:
+        pending = list(self._config.chosen_ports or self._control.enumerate_devices(self._config.bus))
+        if not pending:
             raise SdkError(f"no {self._config.bus} port for the {wanted}; is the adapter plugged in?")
         deadline_s = time.monotonic() + _OTHER_PROBE_S
-        while left and time.monotonic() < deadline_s:
-            for port in list(left):
+        while pending and time.monotonic() < deadline_s:
+            for port in list(pending):
                 self._alive()
                 lock = _lock(port)
                 if lock is None:
                     found[port] = "in use by another process"
                     continue
-                left.remove(port)
+                pending.remove(port)
                 if self._open(port, side, found):
                     self._lock, self.port = lock, port
                     return
                 lock.close()
-            if left:
+            if pending:
                 time.sleep(_RETRY_S)
         there = "; ".join(f"{port}: {what}" for port, what in found.items())
         mine = "hand of" if self._config.chosen_ports else f"hand of type '{HAND_TYPES[side]}'"

@@ -38,7 +38,7 @@ def make_episode(seed):
     return Episode(cloud_xyz=rng.random((4, 2048, 3)), cloud_label=np.zeros((4, 2048)), q=rng.random((4, 36)),
                    target=rng.random((4, 36)), stage=np.zeros(4), meta={"object": "good", "seed": seed})
 
-class Bench:
+class Rig:
     def __init__(self, scratch):
         self.scratch = Path(scratch)
 
@@ -64,13 +64,13 @@ class Bench:
         return Made(account=account | {"frames": len(episode)}, episode=encode_episode(episode))
 
 def start(scratch):
-    return Bench(scratch)
+    return Rig(scratch)
 """
 
 
 @pytest.fixture
 def pool_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> object:
-    """Make pools whose workers run the made-up bench."""
+    """Make pools whose workers run the made-up worker."""
     folder = tmp_path / "code"
     folder.mkdir()
     (folder / "bench_of_test_factory.py").write_text(BENCH)

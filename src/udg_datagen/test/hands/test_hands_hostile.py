@@ -1,4 +1,4 @@
-"""Hand descriptions as people bring them: refused by the name of their own file, or taken; nothing is left behind."""
+"""Hand descriptions as people bring them: refused by the name of their own file, or taken; nothing remains."""
 
 from __future__ import annotations
 

@@ -19,13 +19,13 @@ from typing import Any
 
 from tqdm import tqdm
 
-from udg_datagen.benchmark.bench import Bench, Done, Task
 from udg_datagen.benchmark.pictures import films, object_pictures
 from udg_datagen.benchmark.policies import HELP as POLICIES_HELP
 from udg_datagen.benchmark.policies import Entrant, entrants
 from udg_datagen.benchmark.protocol import PROTOCOLS, Protocol, facts_of, protocol_of
 from udg_datagen.benchmark.report import summary, write_report
 from udg_datagen.benchmark.rows import NOT_RUN, Key, Row, Rows
+from udg_datagen.benchmark.worker import BenchmarkWorker, Done, Task
 from udg_datagen.evaluation.policy import DIED, HUNG
 from udg_datagen.evaluation.rules import RULES, rules_of
 from udg_datagen.evaluation.trials import RolloutConfig
@@ -81,20 +81,20 @@ def tasks_of(protocol: Protocol, policies: Sequence[Entrant], library: ObjectLib
 def run_tasks(tasks: Sequence[Task], rows: Rows, pool: Pool, progress: bool = True) -> tuple[Cost, dict[str, int]]:
     """Do the trials that have no row yet; what they cost, and what policies and workers said, with how often."""
     cost, said, tries = Cost(), Counter[str](), Counter[Key]()
-    left = [task for task in tasks if task.key not in rows]
-    left.reverse()
-    by_key = {task.key: task for task in left}
+    pending = [task for task in tasks if task.key not in rows]
+    pending.reverse()
+    by_key = {task.key: task for task in pending}
     interval_s = 0.5 if sys.stderr.isatty() else 30.0
-    with tqdm(total=len(left), unit="trial", disable=not progress, mininterval=interval_s) as bar:
-        while left or pool.busy:
-            while left and pool.idle:
-                task = left.pop()
+    with tqdm(total=len(pending), unit="trial", disable=not progress, mininterval=interval_s) as bar:
+        while pending or pool.busy:
+            while pending and pool.idle:
+                task = pending.pop()
                 tries[task.key] += 1
                 pool.submit(task.key, task)
             for key, outcome in pool.wait(1.0):
                 task = by_key[key]  # type: ignore[index]
                 if outcome.failure == "worker_died" and tries[task.key] < _TRIES:
-                    left.append(task)
+                    pending.append(task)
                     continue
                 row = _row(task, outcome, cost)
                 rows.add(row)
@@ -192,7 +192,7 @@ def run(arguments: Sequence[str] | None = None) -> None:
     told = agree(options.out, settings(protocol, policies, config.limit_s))
     say_if_not_writable()
     rows = Rows(options.out)
-    start = partial(Bench, {one.name: one for one in policies}, config)
+    start = partial(BenchmarkWorker, {one.name: one for one in policies}, config)
     pool = open_pool(start, options.workers, options.timeout)
     try:
         cost, said = run_tasks(tasks, rows, pool)

@@ -53,7 +53,7 @@ def share(outcomes: Sequence[tuple[Hashable, bool]]) -> Share:
 
 
 def mean_share(groups: Sequence[Sequence[tuple[Hashable, bool]]]) -> Share:
-    """Mean of the shares of groups of objects (sizes), each counting alike; groups without a trial are left out."""
+    """Mean of the shares of groups of objects (sizes), each counting alike; groups without a trial are skipped."""
     parts = [_estimate(group) for group in groups if group]
     count = len(parts)
     if not count:
@@ -113,7 +113,7 @@ class Difference(NamedTuple):
 
 
 def difference(a: Mapping[tuple[str, int], bool], b: Mapping[tuple[str, int], bool]) -> Difference:
-    """Outcomes of two policies by (object, seed); trials that only one has done are left out.
+    """Outcomes of two policies by (object, seed); trials that only one has done are skipped.
 
     The interval is that of a ratio of the objects' sums (Student's t). p is of the test that exchanges A and B in all
     trials of an object at once, at random (all ways for up to 12 objects that differ).

@@ -15,7 +15,7 @@ from udg_description.files import write_atomically
 
 ROWS_NAME = "rows.csv"
 NOT_RUN = "not_run"
-"""Cause of a trial that could not be set up: of no policy, left out of all tables, tried again by the next run."""
+"""Cause of a trial that could not be set up: of no policy, excluded from all tables, tried again by the next run."""
 
 
 class Key(NamedTuple):

@@ -290,7 +290,7 @@ def _distance_m(choice: Choice, q: np.ndarray) -> float:
     )
 
 
-class CorrectionBench:
+class CorrectionWorker:
     """Does the jobs of a worker."""
 
     def __init__(self, config: CorrectionConfig, checkpoint: Checkpoint) -> None:
@@ -372,7 +372,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def make_pool(config: CorrectionConfig, checkpoint: Checkpoint, workers: int | None, timeout_s: float) -> Pool:
     """Workers of this machine, or of the Ray cluster at RAY_ADDRESS."""
-    return open_pool(partial(CorrectionBench, config, checkpoint), workers, timeout_s)
+    return open_pool(partial(CorrectionWorker, config, checkpoint), workers, timeout_s)
 
 
 def run(arguments: Sequence[str] | None = None) -> None:

@@ -261,7 +261,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
     summary = summarise(dataset)
     print_summary(summary)
     for why in corrupt.values():
-        print(f"left out: {why}")
+        print(f"skipped: {why}")
     summary["corrupt"] = sorted(path.name for path in corrupt)
     summary["verified"] = bool(options.verify)
     summary["pictures"] = draw(dataset, pictures, options.pictures, replay)

@@ -51,7 +51,7 @@ class FactoryError(UdgError):
     """A run that cannot start or go on."""
 
 
-class Bench:
+class DemoWorker:
     """Does the jobs of a worker."""
 
     def __init__(self, config: AttemptConfig) -> None:
@@ -184,7 +184,7 @@ class Ledger:
 
 
 def disk_full(where: str) -> FactoryError:
-    """What to tell when there is no space left."""
+    """What to tell when the disk is full."""
     return FactoryError(
         f"{where}: no space is left on the disk; what is written is whole. Free some space and run the same command "
         "again: it goes on from here"
@@ -215,10 +215,10 @@ def run_factory(
     state.accounts, lines = ledger.finished(tasks)
     for line in lines:
         print(line, file=sys.stderr)
-    left = [task for task in tasks if task not in state.accounts]
+    pending = [task for task in tasks if task not in state.accounts]
     order = {task: index for index, task in enumerate(tasks)}
     waiting: dict[Preparation, list[Task]] = {}
-    for task in left:
+    for task in pending:
         waiting.setdefault(Preparation(task.object, task.seed % max(config.poses, 1)), []).append(task)
     queue: list[tuple[int, Task | Preparation]] = [(order[group[0]], job) for job, group in waiting.items()]
     heapq.heapify(queue)
@@ -226,7 +226,7 @@ def run_factory(
     running: dict[Hashable, tuple[int, Task | Preparation]] = {}
     frames = 0
     bar = tqdm(
-        total=len(left),
+        total=len(pending),
         desc="demonstrations",
         unit="attempt",
         smoothing=0.02,
@@ -366,7 +366,7 @@ def _share(part: int, whole: int) -> float:
 
 
 def _read_json(path: Path) -> dict[str, Any] | None:
-    """What a file holds; None when it is absent or no JSON (left behind by a crash)."""
+    """What a file holds; None when it is absent or no JSON (from a crash)."""
     try:
         return json.loads(path.read_bytes())
     except (FileNotFoundError, ValueError):
@@ -416,7 +416,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def make_pool(config: AttemptConfig, workers: int | None, timeout_s: float) -> Pool:
     """Workers of this machine, or of the Ray cluster at RAY_ADDRESS."""
-    return open_pool(partial(Bench, config), workers, timeout_s)
+    return open_pool(partial(DemoWorker, config), workers, timeout_s)
 
 
 def settings(options: argparse.Namespace) -> AttemptConfig:

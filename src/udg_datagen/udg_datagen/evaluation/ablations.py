@@ -176,7 +176,7 @@ def steps_in(minutes: float, config: PolicyConfig, store: FrameStore) -> int:
 
 
 @dataclass(frozen=True)
-class RunBench:
+class RunWorker:
     """Trains and measures one variant with one seed, in a worker; goes on with what is there."""
 
     data: Path
@@ -211,12 +211,12 @@ class RunBench:
 
     def _run_trials(self, folder: Path) -> None:
         done = read_trials(folder)
-        left = [task for task in (*self.plan.known, *self.plan.unseen) if task not in done]
-        if not left:
+        pending = [task for task in (*self.plan.known, *self.plan.unseen) if task not in done]
+        if not pending:
             return
         rollout = Rollout(EnginePolicy(PolicyEngine.load(folder)), RolloutConfig())
         with open(folder / TRIALS_NAME, "a", encoding="utf-8") as stream:
-            for task in left:
+            for task in pending:
                 stream.write(json.dumps(asdict(rollout.run(*task))) + "\n")
                 stream.flush()
 
@@ -263,10 +263,10 @@ def do_jobs(jobs: Sequence[tuple[str, int]], pool: Pool) -> tuple[list[MeasuredR
     """Do all jobs, in order; the runs, and a line for each that failed."""
     runs: list[MeasuredRun] = []
     failures: list[str] = []
-    left = list(reversed(jobs))
-    while left or pool.busy:
-        while left and pool.idle:
-            pool.submit(left[-1], left.pop())
+    pending = list(reversed(jobs))
+    while pending or pool.busy:
+        while pending and pool.idle:
+            pool.submit(pending[-1], pending.pop())
         for key, outcome in pool.wait(1.0):
             if outcome.failure:
                 failures.append(f"{key}: {outcome.failure}: {outcome.message}")
@@ -328,8 +328,8 @@ def run(argv: Sequence[str] | None = None) -> None:
         flush=True,
     )
     jobs = [(name, seed) for seed in range(options.seeds) for name in names]
-    bench = RunBench(options.data, options.out, options.cache, plan)
-    with LocalPool(options.workers, partial(_start, bench), timeout_s=_JOB_TIMEOUT_S) as pool:
+    worker = RunWorker(options.data, options.out, options.cache, plan)
+    with LocalPool(options.workers, partial(_start, worker), timeout_s=_JOB_TIMEOUT_S) as pool:
         runs, failures = do_jobs(jobs, pool)
     if not runs:
         raise UdgError(f"study: no run was finished: {failures[0]}")
@@ -339,8 +339,8 @@ def run(argv: Sequence[str] | None = None) -> None:
     print(json.dumps(report["summary"]))
 
 
-def _start(bench: RunBench) -> RunBench:
-    return bench
+def _start(worker: RunWorker) -> RunWorker:
+    return worker
 
 
 def _agreed_plan(

@@ -179,7 +179,7 @@ class Rollout:
         return BLIND[blind](points, seed) if blind else points
 
 
-class TrialBench:
+class TrialWorker:
     """Runs trials in a worker."""
 
     def __init__(
@@ -202,12 +202,12 @@ def run_trials(tasks: Sequence[tuple[str, int]], pool: Pool, progress: bool = Tr
     """Trials of (object, seed) in the order of the tasks, and a line for each that could not be run."""
     trials: dict[int, Trial] = {}
     lines: list[str] = []
-    left = list(enumerate(tasks))
-    left.reverse()
+    pending = list(enumerate(tasks))
+    pending.reverse()
     with tqdm(total=len(tasks), unit="trial", disable=not progress) as bar:
-        while left or pool.busy:
-            while left and pool.idle:
-                pool.submit(*left.pop())
+        while pending or pool.busy:
+            while pending and pool.idle:
+                pool.submit(*pending.pop())
             for key, outcome in pool.wait(1.0):
                 index = int(str(key))
                 if outcome.failure:
@@ -321,8 +321,8 @@ def run(arguments: Sequence[str] | None = None) -> None:
     os.environ["OMP_NUM_THREADS"] = "1"  # one core a worker; inherited
     summary: dict[str, Any] = {}
     for blind in ("", *modes):
-        bench = partial(TrialBench, checkpoint, config, blind, player)
-        with LocalPool(options.workers, bench, timeout_s=900.0) as pool:
+        worker = partial(TrialWorker, checkpoint, config, blind, player)
+        with LocalPool(options.workers, worker, timeout_s=900.0) as pool:
             trials, lines = run_trials(tasks, pool)
         if options.out is not None:
             out = options.out.with_name(f"{options.out.stem}.{blind}{options.out.suffix}") if blind else options.out

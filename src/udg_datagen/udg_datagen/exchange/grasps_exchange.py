@@ -114,7 +114,7 @@ def _import(options: argparse.Namespace) -> None:
     if lost:
         print(
             f"{lost} of {checked.given} grasps have fewer than {LEAST_CONTACTS} pads within "
-            f"{1e3 * options.tolerance:.1f} mm of the surface and are left out"
+            f"{1e3 * options.tolerance:.1f} mm of the surface and are skipped"
         )
     print(
         json.dumps(

@@ -102,7 +102,7 @@ def reachable(
         q_start: configuration (36,) [rad] that the robot is in; arms that do not act stay there.
         scene: with the target (`set_objects`) at T_world_object.
         order: (cost [m], set, grasp) of the grasps to test, in that order, instead of eq. 10 from `q_start`.
-        discarded: counts why grasps were left out, by `REASONS`: the last test that any of its branches reached.
+        discarded: counts why grasps were rejected, by `REASONS`: the last test that any of its branches reached.
     """
     config = ChoiceConfig() if config is None else config
     for distance, set_index, grasp_index in order or _ranked(grasp_sets, T_world_object, q_start, config):

@@ -71,7 +71,7 @@ class GraspStore:
     def get(self, target: ObjectModel, pose_index: int, strategies: Sequence[str] | None = None) -> list[GraspSet]:
         """Grasps that held in a lift by the hands alone, in the object's frame; one set a strategy and side.
 
-        Sets without grasps are left out. strategies: those that suit the object's size if None; where these give
+        Sets without grasps are skipped. strategies: those that suit the object's size if None; where these give
         nothing, both hands together (large objects: one whole hand) are tried.
 
         Raises:

@@ -45,15 +45,15 @@ def mesh_spheres(mesh: trimesh.Trimesh, *, gap: float = 0.002) -> np.ndarray:
     if len(centers) == 0:
         raise HandModelError("a collision mesh encloses no volume: is it closed, and in metres?")
     covers = np.linalg.norm(points[:, None] - centers, axis=-1) <= radii + gap
-    left = np.ones(len(points), dtype=bool)
+    uncovered = np.ones(len(points), dtype=bool)
     chosen: list[int] = []
-    while left.mean() > 1.0 - _COVERED and len(chosen) < _MOST:
-        gain = covers[left].sum(axis=0) + 1e-3 * radii / radii.max()  # of equals, the larger sphere
+    while uncovered.mean() > 1.0 - _COVERED and len(chosen) < _MOST:
+        gain = covers[uncovered].sum(axis=0) + 1e-3 * radii / radii.max()  # of equals, the larger sphere
         best = int(gain.argmax())
         if gain[best] < 1.0:
             break
         chosen.append(best)
-        left &= ~covers[:, best]
+        uncovered &= ~covers[:, best]
     return np.column_stack([centers[chosen], radii[chosen]]).round(5)
 
 

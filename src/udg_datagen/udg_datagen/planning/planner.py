@@ -219,7 +219,7 @@ def _rrt_connect(
 
 
 def _shortened(path: np.ndarray, is_free: FreeCheck, config: PlannerConfig, rng: np.random.Generator) -> np.ndarray:
-    """The path without detours: vertices that are not needed are left out, then random shortcuts are taken."""
+    """The path without detours: vertices that are not needed are skipped, then random shortcuts are taken."""
     k = 0
     while k < len(path) - 2:  # from each vertex to the farthest one in sight
         for far in range(len(path) - 1, k + 1, -1):

@@ -19,7 +19,7 @@ _NEAR_RAD = 1.5  # largest joint motion between a via and the point it stands ov
 def vias(start: np.ndarray, goal: np.ndarray, sides: Sequence[Side]) -> tuple[np.ndarray, ...]:
     """Sequences (n, 36) [rad] of points between `start` and `goal` (36,), to be tried in this order.
 
-    Over the goal, lower and higher; behind it; over the start and then over the goal. Points out of reach are left out.
+    Over the goal, lower and higher; behind it; over the start and then over the goal. Points out of reach are skipped.
     """
     found = []
     for rise in RAISED_M:

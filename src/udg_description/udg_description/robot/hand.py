@@ -62,7 +62,7 @@ class TypicalGrasp:
 
 @dataclass(frozen=True, kw_only=True)
 class HandDescription:
-    """What the file says. `spheres` by link: (x, y, z, radius); links that are left out get theirs from the URDF."""
+    """What the file says. `spheres` by link: (x, y, z, radius); links that are skipped get theirs from the URDF."""
 
     name: str
     urdf: str  # relative to the file

@@ -113,7 +113,7 @@ def hand_tree(urdf_path: Path, root: str, order: Sequence[str] | None = None) ->
 def without_collision(tree: HandTree) -> list[str]:
     """Names of the links below the root, and of the root, that nothing can touch: no collision geometry is in them.
 
-    Links that only carry a frame (no mass, nothing to see) are left out.
+    Links that only carry a frame (no mass, nothing to see) are skipped.
     """
     robot = read_urdf_xml(tree.urdf.path)
     seen = {link.get("name") for link in robot.findall("link") if link.find("visual") is not None}

@@ -25,15 +25,15 @@ def cover_with_spheres(
     centers = np.concatenate([c for c, _ in candidates])
     radii = np.concatenate([np.full(len(c), r) for c, r in candidates]) + grow
     covers = np.linalg.norm(points[:, None] - centers, axis=-1) <= radii + gap
-    left = np.ones(len(points), dtype=bool)
+    uncovered = np.ones(len(points), dtype=bool)
     chosen: list[int] = []
-    while left.mean() > 1.0 - _TARGET:
-        gain = covers[left].sum(axis=0)
+    while uncovered.mean() > 1.0 - _TARGET:
+        gain = covers[uncovered].sum(axis=0)
         best = int(gain.argmax())
         if gain[best] < max(1.0, _LEAST_GAIN * len(points)):
             break
         chosen.append(best)
-        left &= ~covers[:, best]
+        uncovered &= ~covers[:, best]
     return centers[chosen], radii[chosen]
 
 

@@ -30,7 +30,7 @@ class RobotRegistrationConfig:
 
     box_min: tuple[float, float, float] = (-0.3, -0.9, 0.05)  # only points in this box [m, world] are the robot's:
     box_max: tuple[float, float, float] = (1.1, 0.9, 1.5)  # nothing else may stand in it
-    gates_m: tuple[float, ...] = (0.10, 0.06, 0.04, 0.025, 0.015, 0.015)  # points farther from the robot are left out
+    gates_m: tuple[float, ...] = (0.10, 0.06, 0.04, 0.025, 0.015, 0.015)  # points farther from the robot are skipped
     steps: int = 6  # of the optimiser for each gate
     points_per_pose: int = 800
     neighbor_step_m: float = 0.015  # neighbouring pixels of one surface differ less in depth

@@ -210,7 +210,7 @@ def test_a_corrupt_episode_stops_or_is_left_out(tmp_path: Path, capsys: pytest.C
         run_command(arguments)
     assert not (tmp_path / "out").exists()
     assert run_command([*arguments, "--skip-corrupt"]) == 0
-    assert "left out" in capsys.readouterr().out
+    assert "skipped" in capsys.readouterr().out
     checkpoint = load_checkpoint(tmp_path / "out")
     assert checkpoint.figures["episodes"] == 2
     assert checkpoint.data_hash == EpisodeDataset(tmp_path / "data", skip_corrupt=True).hash()

@@ -62,7 +62,7 @@ class EpisodeWriter:
         """Write one episode atomically; an episode of the same name is replaced.
 
         The name decides the place in the dataset, so it must follow from the task and not from who does it.
-        Raises DatasetError where the disk is full or the folder cannot be written; then nothing is left behind.
+        Raises DatasetError where the disk is full or the folder cannot be written; then nothing remains.
         """
         path = self.path(name)
         data = encode_episode(episode)
@@ -76,7 +76,7 @@ class EpisodeWriter:
     def finish(self, **values: object) -> Path:
         """Write the manifest of everything in the folder, with further JSON `values` (config, git hash, ...).
 
-        Call it when nobody writes any more: what killed writers left behind is removed. All checksums are verified.
+        Call it when nobody writes any more: what killed writers left is removed. All checksums are verified.
         """
         for path in self.folder.glob(TEMPORARY_PATTERN):
             path.unlink(missing_ok=True)
@@ -126,7 +126,7 @@ def read_episode(path: str | Path) -> Episode:
 class EpisodeDataset:
     """The episodes of a folder, in the order of their names. A packed folder (`udg pack`) is read as it is.
 
-    Every read verifies the file. With `skip_corrupt` all files are verified at once and the corrupt ones left out:
+    Every read verifies the file. With `skip_corrupt` all files are verified at once and the corrupt ones skipped:
     `skipped` holds their paths and what is wrong with them.
     """
 

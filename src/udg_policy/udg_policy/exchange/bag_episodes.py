@@ -148,7 +148,7 @@ def _points(message: Any, path: Path) -> np.ndarray:  # noqa: ANN401
 
 
 def episodes_of(bag: Bag, name: str) -> Iterator[tuple[str, Episode]]:
-    """The episodes of a bag and their names, in the order of time. Frames without a state or a command are left out."""
+    """The episodes of a bag and their names, in the order of time. Frames without a state or a command are skipped."""
     stamps = np.array(bag.clouds.stamps)
     order = np.argsort(stamps, kind="stable")
     stamps = stamps[order]

@@ -62,13 +62,13 @@ def _share(text: str, item: str) -> float:
 
 def _check_shares(parts: Sequence[Part], text: str) -> None:
     given = [part.share for part in parts if part.share is not None]
-    total, left = sum(given), len(given) < len(parts)
-    if total > 1.0 + 1e-9 or (left and total > 1.0 - 1e-9):
+    total, unshared = sum(given), len(given) < len(parts)
+    if total > 1.0 + 1e-9 or (unshared and total > 1.0 - 1e-9):
         raise ConfigError(
             f"--data {text}: the shares add up to {total:g}; valid: at most 1"
-            + (", less if a data set has none" if left else "")
+            + (", less if a data set has none" if unshared else "")
         )
-    if not left and abs(total - 1.0) > 1e-6:
+    if not unshared and abs(total - 1.0) > 1e-6:
         raise ConfigError(f"--data {text}: the shares of all data sets add up to {total:g}; valid: 1")
 
 

@@ -2,7 +2,7 @@
 
 Both layers are what `network.py` says. Two facts make them quick. The first linear layer acts on differences,
 so it is applied to points instead of to neighbours: W (x_j - x_i) = W x_j - W x_i, in float32. And the maximum passes
-a gradient to one neighbour a channel, so most products of the backward pass are with zeros, which are left out here.
+a gradient to one neighbour a channel, so most products of the backward pass are with zeros, which are skipped here.
 The large products are in bfloat16, as under autocast.
 """
 

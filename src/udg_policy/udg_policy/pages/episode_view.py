@@ -75,7 +75,7 @@ class EpisodeView:
 
 
 def view_episode(checkpoint: Checkpoint, episode: Episode, every: int = 1) -> EpisodeView:
-    """Run a policy over one in `every` frames of an episode. Frames without the points that it needs are left out."""
+    """Run a policy over one in `every` frames of an episode. Frames without the points that it needs are skipped."""
     config = checkpoint.config
     store = frames_of([episode], config)
     views = torch.arange(0, store.n_frames, every)

@@ -597,7 +597,7 @@ def run_command(argv: Sequence[str] | None = None) -> int:
     keep_large_blocks()
     data = sources(arguments.data, skip_corrupt=arguments.skip_corrupt)
     for why in (why for source in data for why in source.dataset.skipped.values()):
-        print(f"left out: {why}", flush=True)
+        print(f"skipped: {why}", flush=True)
     run = Run(
         out=arguments.out,
         seed=arguments.seed,

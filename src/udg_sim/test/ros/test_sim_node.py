@@ -151,7 +151,7 @@ class Neighbours(Node):
         return future.result()
 
 
-class Bench:
+class Rig:
     """A sim node and its neighbours, spun by one thread each."""
 
     def __init__(self, world: ScriptedWorld, parameters: dict[str, object]) -> None:
@@ -192,36 +192,36 @@ class Bench:
 
 
 @pytest.fixture
-def make_bench() -> Iterator[Callable[..., Bench]]:
-    """Make benches that are closed at the end."""
-    benches: list[Bench] = []
+def make_bench() -> Iterator[Callable[..., Rig]]:
+    """Make rigs that are closed at the end."""
+    rigs: list[Rig] = []
 
-    def make(world: ScriptedWorld | None = None, **parameters: object) -> Bench:
-        benches.append(Bench(world or ScriptedWorld(), {"object": "cube", "autostart": False, **parameters}))
-        return benches[-1]
+    def make(world: ScriptedWorld | None = None, **parameters: object) -> Rig:
+        rigs.append(Rig(world or ScriptedWorld(), {"object": "cube", "autostart": False, **parameters}))
+        return rigs[-1]
 
     yield make
-    for bench in benches:
-        bench.close()
+    for rig in rigs:
+        rig.close()
 
 
-def test_a_tick_is_24_physics_steps_and_10_commands_with_consecutive_stamps(make_bench: Callable[..., Bench]) -> None:
-    bench = make_bench(trial_time_s=0.5)
-    assert bench.neighbours.call_reset().success
-    bench.neighbours.wait_for(lambda: bool(bench.neighbours.statuses) and bench.neighbours.statuses[-1].done)
-    assert len(bench.world.steps) == 50
-    assert [sum(bench.world.steps[i : i + 10]) for i in range(0, 50, 10)] == [24] * 5
-    stamps = [convert.stamp_to_ns(state.header.stamp) for state in bench.neighbours.states]
+def test_a_tick_is_24_physics_steps_and_10_commands_with_consecutive_stamps(make_bench: Callable[..., Rig]) -> None:
+    rig = make_bench(trial_time_s=0.5)
+    assert rig.neighbours.call_reset().success
+    rig.neighbours.wait_for(lambda: bool(rig.neighbours.statuses) and rig.neighbours.statuses[-1].done)
+    assert len(rig.world.steps) == 50
+    assert [sum(rig.world.steps[i : i + 10]) for i in range(0, 50, 10)] == [24] * 5
+    stamps = [convert.stamp_to_ns(state.header.stamp) for state in rig.neighbours.states]
     assert stamps == [stamps[0] + i * NS_PER_S // 100 for i in range(51)]
-    assert list(bench.neighbours.images) == [stamps[0] + i * NS_PER_S // 10 for i in range(6)]
-    assert list(bench.neighbours.states[0].name) == list(JOINT_NAMES)
+    assert list(rig.neighbours.images) == [stamps[0] + i * NS_PER_S // 10 for i in range(6)]
+    assert list(rig.neighbours.states[0].name) == list(JOINT_NAMES)
 
 
 def test_the_world_stands_still_until_the_command_with_the_stamp_of_its_state_comes(
-    make_bench: Callable[..., Bench],
+    make_bench: Callable[..., Rig],
 ) -> None:
-    bench = make_bench(command_deadline_s=0.5)
-    neighbours = bench.neighbours
+    rig = make_bench(command_deadline_s=0.5)
+    neighbours = rig.neighbours
     neighbours.answering = False
     assert neighbours.call_reset().success
     neighbours.wait_for(lambda: bool(neighbours.states))
@@ -230,19 +230,19 @@ def test_the_world_stands_still_until_the_command_with_the_stamp_of_its_state_co
     neighbours.command(stamp_ns + NS_PER_S // 100)
     neighbours.wait_for(lambda: len(neighbours.states) >= 2)  # the state is repeated
     assert {convert.stamp_to_ns(state.header.stamp) for state in neighbours.states} == {stamp_ns}
-    assert bench.world.steps == []
+    assert rig.world.steps == []
     neighbours.shift = 0.01
     neighbours.command(stamp_ns)
     neighbours.wait_for(lambda: convert.stamp_to_ns(neighbours.states[-1].header.stamp) > stamp_ns)
-    assert bench.world.steps == [2]
+    assert rig.world.steps == [2]
     np.testing.assert_array_equal(neighbours.states[-1].position, HOME_Q + 0.01)
 
 
-def test_the_state_is_repeated_for_a_neighbour_that_comes_late_and_only_then(make_bench: Callable[..., Bench]) -> None:
-    bench = make_bench(command_deadline_s=600.0)
-    neighbours = bench.neighbours
+def test_the_state_is_repeated_for_a_neighbour_that_comes_late_and_only_then(make_bench: Callable[..., Rig]) -> None:
+    rig = make_bench(command_deadline_s=600.0)
+    neighbours = rig.neighbours
     neighbours.answering = False
-    bench.wait_until_matched(listeners=2)
+    rig.wait_until_matched(listeners=2)
     neighbours.call_reset()
     neighbours.wait_for(lambda: bool(neighbours.states))
     late: list[JointState] = []
@@ -257,24 +257,24 @@ def test_the_state_is_repeated_for_a_neighbour_that_comes_late_and_only_then(mak
     assert late[0].header.stamp == neighbours.states[0].header.stamp
 
 
-def test_images_leave_before_the_joint_states_of_their_tick(make_bench: Callable[..., Bench]) -> None:
-    bench = make_bench()
-    bench.neighbours.answering = False
-    bench.neighbours.call_reset()
-    bench.neighbours.wait_for(lambda: {kind for kind, _ in bench.neighbours.heard} == {"image", "state"})
-    image = next(iter(bench.neighbours.images.values()))
+def test_images_leave_before_the_joint_states_of_their_tick(make_bench: Callable[..., Rig]) -> None:
+    rig = make_bench()
+    rig.neighbours.answering = False
+    rig.neighbours.call_reset()
+    rig.neighbours.wait_for(lambda: {kind for kind, _ in rig.neighbours.heard} == {"image", "state"})
+    image = next(iter(rig.neighbours.images.values()))
     assert (image.encoding, image.width, image.height) == ("16UC1", 640, 576)
-    assert image.header.stamp == bench.neighbours.states[0].header.stamp
-    assert bench.neighbours.statuses[-1].image_sent_s > 0.0
+    assert image.header.stamp == rig.neighbours.states[0].header.stamp
+    assert rig.neighbours.statuses[-1].image_sent_s > 0.0
 
 
-def test_a_reset_with_the_same_seed_gives_the_same_start_at_a_later_time(make_bench: Callable[..., Bench]) -> None:
-    bench = make_bench()
-    neighbours = bench.neighbours
+def test_a_reset_with_the_same_seed_gives_the_same_start_at_a_later_time(make_bench: Callable[..., Rig]) -> None:
+    rig = make_bench()
+    neighbours = rig.neighbours
     neighbours.answering = False
     starts = []
     for trial in (3, 4, 3):
-        bench.sim.set_parameters([Parameter("trial", value=trial)])
+        rig.sim.set_parameters([Parameter("trial", value=trial)])
         neighbours.statuses.clear()
         neighbours.images.clear()
         assert neighbours.call_reset().success
@@ -286,43 +286,43 @@ def test_a_reset_with_the_same_seed_gives_the_same_start_at_a_later_time(make_be
     assert [status.start_s for status, _ in starts] == [0.0, 100.0, 200.0]
 
 
-def test_a_lift_of_a_second_ends_the_trial_with_success_and_halts_the_world(make_bench: Callable[..., Bench]) -> None:
-    bench = make_bench(ScriptedWorld(lift_at=24))
-    bench.neighbours.call_reset()
-    bench.neighbours.wait_for(lambda: bool(bench.neighbours.statuses) and bench.neighbours.statuses[-1].done)
-    status = bench.neighbours.statuses[-1]
+def test_a_lift_of_a_second_ends_the_trial_with_success_and_halts_the_world(make_bench: Callable[..., Rig]) -> None:
+    rig = make_bench(ScriptedWorld(lift_at=24))
+    rig.neighbours.call_reset()
+    rig.neighbours.wait_for(lambda: bool(rig.neighbours.statuses) and rig.neighbours.statuses[-1].done)
+    status = rig.neighbours.statuses[-1]
     assert status.success
     assert status.raised_m == pytest.approx(0.2)
     # up by 0.17 m after 24 + 170 steps = 0.81 s, and for one second from then on
     assert status.time_s == pytest.approx(1.81, abs=0.03)
-    assert len(bench.world.steps) == round(status.time_s * 100)
+    assert len(rig.world.steps) == round(status.time_s * 100)
 
 
-def test_a_fall_from_the_table_ends_the_trial_without_success(make_bench: Callable[..., Bench]) -> None:
-    bench = make_bench(ScriptedWorld(fall_at=48))
-    bench.neighbours.call_reset()
-    bench.neighbours.wait_for(lambda: bool(bench.neighbours.statuses) and bench.neighbours.statuses[-1].done)
-    assert not bench.neighbours.statuses[-1].success
-    assert sum(bench.world.steps) >= 48
+def test_a_fall_from_the_table_ends_the_trial_without_success(make_bench: Callable[..., Rig]) -> None:
+    rig = make_bench(ScriptedWorld(fall_at=48))
+    rig.neighbours.call_reset()
+    rig.neighbours.wait_for(lambda: bool(rig.neighbours.statuses) and rig.neighbours.statuses[-1].done)
+    assert not rig.neighbours.statuses[-1].success
+    assert sum(rig.world.steps) >= 48
 
 
-def test_an_unknown_object_is_refused_and_the_old_trial_stays(make_bench: Callable[..., Bench]) -> None:
-    bench = make_bench()
-    bench.neighbours.answering = False
-    assert bench.neighbours.call_reset().success
-    bench.sim.set_parameters([Parameter("object", value="no_such_thing")])
-    response = bench.neighbours.call_reset()
+def test_an_unknown_object_is_refused_and_the_old_trial_stays(make_bench: Callable[..., Rig]) -> None:
+    rig = make_bench()
+    rig.neighbours.answering = False
+    assert rig.neighbours.call_reset().success
+    rig.sim.set_parameters([Parameter("object", value="no_such_thing")])
+    response = rig.neighbours.call_reset()
     assert not response.success
     assert "no_such_thing" in response.message and "valid" in response.message
-    bench.neighbours.wait_for(lambda: bool(bench.neighbours.states))
-    stamp_ns = convert.stamp_to_ns(bench.neighbours.states[-1].header.stamp)
-    bench.neighbours.command(stamp_ns)
-    bench.neighbours.wait_for(lambda: convert.stamp_to_ns(bench.neighbours.states[-1].header.stamp) > stamp_ns)
+    rig.neighbours.wait_for(lambda: bool(rig.neighbours.states))
+    stamp_ns = convert.stamp_to_ns(rig.neighbours.states[-1].header.stamp)
+    rig.neighbours.command(stamp_ns)
+    rig.neighbours.wait_for(lambda: convert.stamp_to_ns(rig.neighbours.states[-1].header.stamp) > stamp_ns)
 
 
-def test_a_command_with_a_joint_missing_or_not_a_number_moves_nothing(make_bench: Callable[..., Bench]) -> None:
-    bench = make_bench(command_deadline_s=0.5)
-    neighbours = bench.neighbours
+def test_a_command_with_a_joint_missing_or_not_a_number_moves_nothing(make_bench: Callable[..., Rig]) -> None:
+    rig = make_bench(command_deadline_s=0.5)
+    neighbours = rig.neighbours
     neighbours.answering = False
     neighbours.call_reset()
     neighbours.wait_for(lambda: bool(neighbours.states))
@@ -333,14 +333,14 @@ def test_a_command_with_a_joint_missing_or_not_a_number_moves_nothing(make_bench
         neighbours.commands.publish(message)
     count = len(neighbours.states)
     neighbours.wait_for(lambda: len(neighbours.states) > count)  # the same state once more
-    assert bench.world.steps == []
+    assert rig.world.steps == []
 
 
-def test_in_real_time_the_world_goes_on_without_commands(make_bench: Callable[..., Bench]) -> None:
-    bench = make_bench(lockstep=False)
-    bench.neighbours.answering = False
-    bench.neighbours.call_reset()
-    bench.neighbours.wait_for(lambda: len(bench.neighbours.images) >= 3)
-    assert sum(bench.world.steps) >= 48
-    stamps = sorted(bench.neighbours.images)
+def test_in_real_time_the_world_goes_on_without_commands(make_bench: Callable[..., Rig]) -> None:
+    rig = make_bench(lockstep=False)
+    rig.neighbours.answering = False
+    rig.neighbours.call_reset()
+    rig.neighbours.wait_for(lambda: len(rig.neighbours.images) >= 3)
+    assert sum(rig.world.steps) >= 48
+    stamps = sorted(rig.neighbours.images)
     assert set(np.diff(stamps)) == {NS_PER_S // 10}

@@ -308,7 +308,7 @@ def _closed_shells(mesh: trimesh.Trimesh, name: str) -> tuple[list[trimesh.Trime
     if left_out > _SCRAPS * best.area:
         return [], []
     if scraps:
-        notes.append(f"{len(scraps)} open scraps left out")
+        notes.append(f"{len(scraps)} open scraps dropped")
     return shells, notes
 
 

@@ -137,11 +137,11 @@ def evenly(one: Sequence[str], other: Sequence[str]) -> list[str]:
 
 def in_turn(groups: Sequence[Sequence[str]]) -> list[str]:
     """One of each group after the other, until all are used up."""
-    left = [list(reversed(group)) for group in groups if group]
+    pending = [list(reversed(group)) for group in groups if group]
     mixed: list[str] = []
-    for group in cycle(left):
+    for group in cycle(pending):
         if group:
             mixed.append(group.pop())
-        elif not any(left):
+        elif not any(pending):
             break
     return mixed

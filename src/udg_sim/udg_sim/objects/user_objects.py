@@ -31,7 +31,7 @@ class Kept(NamedTuple):
 
 
 class Added(NamedTuple):
-    """What became of one file: its id, or the error that it was refused or left out with."""
+    """What became of one file: its id, or the error that it was refused or skipped with."""
 
     path: Path
     id: str

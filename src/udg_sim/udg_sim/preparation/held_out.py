@@ -121,8 +121,8 @@ class Chosen(NamedTuple):
 
 
 def choose(candidates: list[Candidate], count: int, shown: dict[str, str]) -> list[Chosen]:
-    """At most `count` graspable objects with balanced sizes; why others were left out goes to `shown` by id."""
-    left: dict[str, dict[str, tuple[float, float]]] = {}
+    """At most `count` graspable objects with balanced sizes; why others were rejected goes to `shown` by id."""
+    pending: dict[str, dict[str, tuple[float, float]]] = {}
     fill: dict[str, float] = {}
     by_id = {candidate.id: candidate for candidate in candidates}
     alike = Counter[str]()
@@ -148,19 +148,21 @@ def choose(candidates: list[Candidate], count: int, shown: dict[str, str]) -> li
             shown[candidate.id] = f"already {ALIKE} of category {candidate.category}"
         else:
             alike[candidate.category] += 1
-            left[candidate.id] = ranges
+            pending[candidate.id] = ranges
             fill[candidate.id] = share_of_hull
     taken: list[Chosen] = []
     counts = Counter[str]()
-    for id in sorted(left, key=lambda i: (len(left[i]), Draw(i).unit("order"))):  # those with the least choice first
-        size = min(left[id], key=lambda name: counts[name])
+    for id in sorted(
+        pending, key=lambda i: (len(pending[i]), Draw(i).unit("order"))
+    ):  # those with the least choice first
+        size = min(pending[id], key=lambda name: counts[name])
         counts[size] += 1
         draw = Draw(id)
         taken.append(
             Chosen(
                 by_id[id],
                 size,
-                round(draw.log_uniform("edge", *left[id][size]), 4),
+                round(draw.log_uniform("edge", *pending[id][size]), 4),
                 draw.log_uniform("density", *DENSITY[size]),
             )
         )
@@ -297,7 +299,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     rows += foreign_records(test, "test", seen, quick_ids(test, seen))
     write(args.out, rows)
     for id, why in sorted(left_out.items()):
-        print(f"left out: {id}: {why}")
+        print(f"skipped: {id}: {why}")
     print(Counter((row.source, row.size_class) for row in rows))
 
 

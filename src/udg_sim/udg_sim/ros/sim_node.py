@@ -220,7 +220,7 @@ class SimNode(Node):
                 self._photograph(stamp_ns)
 
     def _photograph(self, stamp_ns: int) -> None:
-        """Real time: a thread makes the images, as cameras do; one that would come too late is left out."""
+        """Real time: a thread makes the images, as cameras do; one that would come too late is skipped."""
         status = self._session.status(image_sent_s=math.nan, tick_ms=math.nan)
         if self._photo is not None:
             if not self._photo.done():

@@ -75,7 +75,7 @@ class _Broken:
         raise self._error
 
 
-class Bench:
+class BenchmarkWorker:
     """Does trials in a worker; a policy is made when it is first needed."""
 
     def __init__(self, entrants: Mapping[str, Entrant], config: RolloutConfig) -> None:
