@@ -28,7 +28,7 @@ from udg_control.device import Phase
 from udg_control.emulators.ur_process import UrEmulatorClient, UrEmulators, loopback_pair
 from udg_control.emulators.xhand_bus import XHandBus
 from udg_control.errors import RefusedError
-from udg_control.hardware import keep_limits
+from udg_control.hardware import check_hands, keep_limits
 from udg_control.robot import Robot
 from udg_control.robot_loop import Arming, RobotLoop
 from udg_control.safety import Reason
@@ -44,6 +44,7 @@ from udg_description.errors import UdgError
 from udg_description.layout import HOME_Q, JOINT_NAMES, SIDES
 from udg_description.limits import joint_limits
 
+check_hands("xhand")  # what is emulated here
 STILL_RAD_S = 0.02  # slower than this an emulated joint counts as standing
 NOTED_S = 0.006  # a beat later than this was held up by others or by the hypervisor; that can cost a control cycle
 SWITCH_S = 5e-4  # between Python threads, as in the control node

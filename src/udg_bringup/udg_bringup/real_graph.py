@@ -14,7 +14,7 @@ import yaml
 
 from udg_bringup.checkpoints import checkpoint_folder
 from udg_bringup.graph import NodeDescription, Value, ViewChoice, frames_graph, view_graph
-from udg_control.hardware import Arms
+from udg_control.hardware import Arms, check_hands
 from udg_control.xhand.config import EMULATED_SDK
 from udg_description.camera import cameras_of, default_cameras, short_name
 from udg_description.errors import UdgError
@@ -94,6 +94,15 @@ class RealGraphConfig:
         return self.cameras or ("scene" if self.use_emulators else "kinect")
 
 
+def _hands(config: RealGraphConfig) -> str:
+    """What drives the hands, by the files."""
+    hands: object = ""
+    for name in config.parameter_files:
+        control = read_parameters(config.config / name, config.camera_names).get("control", {})
+        hands = control.get("hardware.hands", hands)
+    return str(hands or "xhand")
+
+
 def _arms(config: RealGraphConfig) -> str:
     """What drives the arms: the argument, else the files. Raises RealGraphError where an address has no use."""
     arms: object = config.arms
@@ -108,6 +117,7 @@ def _arms(config: RealGraphConfig) -> str:
 
 def real_graph(config: RealGraphConfig) -> tuple[NodeDescription, ...]:
     """Nodes and processes of the real robot; emulators come first. Raises UdgError."""
+    check_hands(_hands(config))
     frames = frames_graph(str(config.config / CAMERA_FILE), with_publisher=config.with_publisher)
     nodes = [*_emulators(config), *frames, _control(config), *_cameras(config)]
     if config.camera_source != "none":

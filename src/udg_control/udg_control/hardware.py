@@ -15,6 +15,7 @@ from udg_control.simulated_device import SimulatedDevice, SimulatedDeviceConfig
 from udg_control.ur import UrArm, UrArmConfig
 from udg_control.xhand import XHand, XHandConfig
 from udg_description.layout import SIDES, Side
+from udg_description.robot import current_robot
 from udg_description.settings import setting
 
 Arms = Literal["ur", "ros2_control", "simulated"]
@@ -64,6 +65,7 @@ def make_devices(config: HardwareConfig) -> list[Device]:
 
     Raises UdgError where a vendor's library is absent, or where both arms would be one.
     """
+    check_hands(config.hands)
     if config.arms == "ros2_control":
         _check_apart(config.left_arm_controller, config.right_arm_controller)
     devices: list[Device] = []
@@ -71,6 +73,17 @@ def make_devices(config: HardwareConfig) -> list[Device]:
         devices.append(_make_arm(config, side))
         devices.append(_make_hand(config, side))
     return devices
+
+
+def check_hands(hands: str) -> None:
+    """Raises ControlError where the robot's hands are not those that the devices drive."""
+    robot = current_robot()
+    own = robot.hands["right"].name
+    if hands not in ("simulated", own):
+        raise ControlError(
+            f"hardware.hands is {hands}, robot {robot.name} has {own}; valid: simulated, or a device of your own, "
+            "see docs/any_hand.md"
+        )
 
 
 def _check_apart(left: ControllerArmConfig, right: ControllerArmConfig) -> None:

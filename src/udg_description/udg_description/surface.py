@@ -7,11 +7,11 @@ import numpy as np
 from udg_description.errors import RobotModelError
 from udg_description.layout import HOME_Q, mirror_q
 from udg_description.model import RobotModel
+from udg_description.robot import current_robot
 from udg_description.shapes import merge_capsules, sample_union, union_distance
 from udg_description.transforms import inverse, transform_points
 
 HAND_SHARE = 0.75  # of the points; the rest lies on forearm and wrist
-_FOREARM_LINKS = ("forearm_link", "wrist_1_link", "wrist_2_link", "wrist_3_link")
 _CANDIDATES_PER_POINT = 20  # on each link, of its equal share
 _MIRROR = np.array([1.0, -1.0, 1.0])
 
@@ -60,7 +60,7 @@ def _to_links(T_world_link: np.ndarray, points_world: np.ndarray) -> np.ndarray:
 def _sample_right_side(model: RobotModel, n: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """n points (n, 3) [m] in the world at HOME_Q and their link indices (n,): hand and forearm interleaved."""
     hand_links = [name for name in model.link_names if name.startswith("right_hand_")]
-    forearm_links = [f"right_{name}" for name in _FOREARM_LINKS]
+    forearm_links = [f"right_{name}" for name in current_robot().arm.forearm_links]
     n_hand = round(n * HAND_SHARE)
     groups = [(hand_links, n_hand), (forearm_links, n - n_hand)]
     sampled = [_sample_links(model, links, count, rng) for links, count in groups if count]

@@ -16,6 +16,7 @@ from udg_description.clock import STEP_S
 from udg_description.errors import UdgError
 from udg_description.layout import part_indices
 from udg_description.model import RobotModel
+from udg_description.robot import current_robot
 from udg_policy.episodes.dataset import read_episode
 from udg_policy.exchange.bag_episodes import NS, STATE_GAP_NS, read_bag
 from udg_sim.objects.library import ObjectLibrary
@@ -138,7 +139,7 @@ class TrialRecording:
 
 
 class GraspRecording:
-    """The grasps of a file, one after the other, on the table for which they were made; XHands only."""
+    """The grasps of a file, one after the other, on the table for which they were made; by this robot's hands only."""
 
     def __init__(self, path: Path, library: ObjectLibrary) -> None:
         self._grasps = grasps = GraspSet.load(path)
@@ -148,7 +149,8 @@ class GraspRecording:
         self._hands = [robot.hand(side) for side in grasps.sides]
         for hand, names in zip(self._hands, grasps.joint_names, strict=True):
             if hand.joint_names != names:
-                raise RecordingError(f"{path}: joints {', '.join(names[:2])}, ...; valid: those of the XHand")
+                robot = current_robot().name
+                raise RecordingError(f"{path}: joints {', '.join(names[:2])}, ...; valid: those of robot {robot}")
         self._mesh = _mesh(library, grasps.object_id)
         self.title = path.name
         self.times_s = GRASP_S * np.arange(len(grasps))

@@ -6,9 +6,8 @@ from geometry_msgs.msg import Vector3, WrenchStamped
 
 from udg_control.device import DeviceState
 from udg_description.layout import Side
+from udg_description.robot import current_robot
 from udg_description.ros.convert import make_header
-
-FINGERTIP_LINKS = ("thumb_rota_link2", "index_rota_link2", "mid_link2", "ring_link2", "pinky_link2")
 
 
 def tactile_messages(side: Side, state: DeviceState, stamp_ns: int) -> list[WrenchStamped]:
@@ -16,8 +15,9 @@ def tactile_messages(side: Side, state: DeviceState, stamp_ns: int) -> list[Wren
     if state.tactile_force is None:
         return []
     messages = []
-    for link, force in zip(FINGERTIP_LINKS, state.tactile_force, strict=True):
-        message = WrenchStamped(header=make_header(stamp_ns, f"{side}_hand_{link}"))
+    pads = current_robot().hands[side].contacts.values()
+    for pad, force in zip(pads, state.tactile_force, strict=True):
+        message = WrenchStamped(header=make_header(stamp_ns, pad.link))
         message.wrench.force = Vector3(x=float(force[0]), y=float(force[1]), z=float(force[2]))
         messages.append(message)
     return messages

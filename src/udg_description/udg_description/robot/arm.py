@@ -49,6 +49,7 @@ class ArmDescription:
     flange_link: str
     standing_links: Sequence[str]  # mounted on the table: they neither reach it nor leave
     inner_links: Sequence[str]  # swing above the base: kept off the table, not inside the workspace's box
+    forearm_links: Sequence[str]  # what the cloud shows of the arm, with the hand
     wrist_links: Sequence[str]  # the hand's neighbours: they do not collide with it
     base_controller_rotation: Sequence[Sequence[float]]  # rows
     mirror_offset: Sequence[float]  # [rad] the joints of the mirrored scene (y -> -y) are offset - q of the other arm

@@ -21,6 +21,7 @@ import numpy as np
 
 from udg_description.clock import STEP_S
 from udg_description.layout import JOINT_NAMES
+from udg_description.robot import current_robot
 from udg_policy.episodes.episode import EPISODE_ARRAYS, OPTIONAL_ARRAYS, Episode, canonical_json
 from udg_policy.errors import DatasetError
 
@@ -157,7 +158,10 @@ def decode_episode(data: bytes, where: str) -> Episode:
     except (OSError, KeyError, ValueError) as error:
         raise DatasetError(f"{where}: not a readable episode: {error}") from error
     if names != JOINT_NAMES:
-        raise DatasetError(f"{where}: joint names differ from the layout of udg_description")
+        raise DatasetError(
+            f"{where}: joint names differ from those of robot {current_robot().name}; ROBOT or UDG_ROBOT names the one "
+            "that it was made with"
+        )
     if metre != METRE:
         raise DatasetError(f"{where}: has {metre} units a metre, this program reads {METRE}")
     arrays["cloud_xyz"] = from_units(arrays["cloud_xyz"])

@@ -22,6 +22,7 @@ from torch import Tensor
 
 from udg_description.files import write_atomically
 from udg_description.layout import JOINT_NAMES, N_JOINTS
+from udg_description.robot import current_robot
 from udg_policy.action_spaces import ActionBounds
 from udg_policy.config import PolicyConfig, from_dict, to_dict
 from udg_policy.errors import CheckpointError, ConfigError
@@ -164,7 +165,8 @@ def _read_description(path: Path) -> dict[str, Any]:
         first = f"{len(names)} joints, here {N_JOINTS}"
         if i is not None:
             first = f"joint {i} is {names[i]!r}, here {JOINT_NAMES[i]!r}"
-        raise CheckpointError(f"{path}: made for another joint layout: {first}")
+        robot = current_robot().name
+        raise CheckpointError(f"{path}: made for another robot than {robot}; another joint layout: {first}")
     return description
 
 
