@@ -149,8 +149,8 @@ class GraspRecording:
         self._hands = [robot.hand(side) for side in grasps.sides]
         for hand, names in zip(self._hands, grasps.joint_names, strict=True):
             if hand.joint_names != names:
-                robot = current_robot().name
-                raise RecordingError(f"{path}: joints {', '.join(names[:2])}, ...; valid: those of robot {robot}")
+                own = current_robot().name
+                raise RecordingError(f"{path}: joints {', '.join(names[:2])}, ...; valid: those of robot {own}")
         self._mesh = _mesh(library, grasps.object_id)
         self.title = path.name
         self.times_s = GRASP_S * np.arange(len(grasps))
