@@ -34,7 +34,6 @@ def sphere_table(robot: Robot) -> SphereTable:
     """The spheres of a robot. Raises RobotModelError when its files lack something."""
     if robot.spheres is not None:
         return _from_file(robot.spheres)
-    assert robot.arm_spheres is not None
     arms = _from_file(robot.arm_spheres)
     spheres = {link: rows for link, rows in arms.spheres.items() if "_hand_" not in link}
     ignored = {pair for pair in arms.ignored if pair <= set(spheres)}

@@ -47,10 +47,9 @@ def mirrored(robot: Robot, q: np.ndarray) -> np.ndarray:
 def changed(folder: Path, robot: str = "ur5e_quad", **changes: object) -> Path:
     """A robot's file with some fields changed, None: left out; its paths still lead to the data."""
     data = yaml.safe_load((DATA / "robots" / f"{robot}.yaml").read_text())
-    for name in ("arm", "urdf", "spheres", "spheres_of_arm"):
+    for name in ("urdf", "spheres"):
         if name in data:
             data[name] = str((DATA / "robots" / data[name]).resolve())
-    data["hands"] = {side: str((DATA / "robots" / path).resolve()) for side, path in data["hands"].items()}
     data.update(changes)
     path = folder / "robot.yaml"
     path.write_text(yaml.safe_dump({key: value for key, value in data.items() if value is not None}))
@@ -178,7 +177,8 @@ def test_spheres_of_a_second_robot_hold_its_pads_and_leave_its_home_free(quad: R
         ({"right_arm_home": [0.0] * 7}, "right_arm_home is .* 6 finite numbers"),
         ({"bases": {"left": [0, 0, 0]}}, "valid: left and right"),
         ({"flange_hand_rotation": [[1, 0, 0], [0, 1, 0], [0, 0, 2]]}, "valid: a rotation"),
-        ({"spheres_of_arm": None}, "either spheres or spheres_of_arm"),
+        ({"arm": "ur7e"}, "arms: unknown 'ur7e'; valid: ur5e, or a file"),
+        ({"hands": {"right": "claw"}}, "hands: unknown 'claw'; valid: quad_hand, xhand_left, xhand_right, or a file"),
         ({"urdf": "some.urdf"}, "the files of both hands"),
     ],
 )

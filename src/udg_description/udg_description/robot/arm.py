@@ -42,6 +42,7 @@ class ArmDescription:
 
     kinematics: str  # one of KINEMATICS
     urdf: str  # relative to the file: both arms, each from its base link to its flange
+    spheres: str  # relative to the file: collision spheres of both arms, in cuRobo's layout
     joints: Sequence[str]  # from base to flange
     wrist_joints: Sequence[str]  # those with the smaller motors
     base_link: str

@@ -34,7 +34,7 @@ _DATA = Path(__file__).resolve().parents[1] / "data"
 
 @dataclass(frozen=True, kw_only=True)
 class _RobotFile:
-    """What the file says. Paths are relative to it."""
+    """What the file says. Paths are relative to it; `arm` and `hands` may be names of those that are shipped."""
 
     name: str
     arm: str
@@ -45,7 +45,6 @@ class _RobotFile:
     right_arm_home: Sequence[float]  # [rad]; the left arm's is its mirror image
     urdf: str | None = None  # of the whole robot, whose names the hands' files use; None: put together
     spheres: str | None = None  # of the whole robot, in cuRobo's layout; None: the hands' own on the arm's
-    spheres_of_arm: str | None = None  # file that has the arms' spheres, where `spheres` is None
 
     def __post_init__(self) -> None:
         if set(self.hands) not in ({"left"}, {"right"}, {"left", "right"}):
@@ -54,8 +53,6 @@ class _RobotFile:
             raise RobotModelError(f"bases are those of {', '.join(map(str, self.bases))}; valid: left and right")
         if self.urdf is not None and len(self.hands) == 1:
             raise RobotModelError("with the URDF of the whole robot, the files of both hands are needed")
-        if (self.spheres is None) == (self.spheres_of_arm is None):
-            raise RobotModelError("either spheres or spheres_of_arm is needed")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -76,7 +73,7 @@ class Robot:
     arm_urdf: Path
     whole_urdf: Path | None
     spheres: Path | None
-    arm_spheres: Path | None
+    arm_spheres: Path
     _hand_files: Mapping[Side, tuple[Path, str, np.ndarray, bool]] = field(default_factory=dict)  # see hand_elements
 
     @cached_property
@@ -220,8 +217,18 @@ def _robot_path(robot: str) -> Path:
     return _DATA / "robots" / f"{robot}.yaml"
 
 
+def _part(folder: Path, kind: str, value: str) -> Path:
+    """The file of an arm or a hand: a path from `folder`, or the name of a shipped one. Raises RobotModelError."""
+    if value.endswith(SUFFIXES):
+        return folder / value
+    shipped = sorted(path.stem for path in (_DATA / kind).glob("*.yaml"))
+    if value not in shipped:
+        raise RobotModelError(f"{kind}: unknown '{value}'; valid: {', '.join(shipped)}, or a file .yaml")
+    return _DATA / kind / f"{value}.yaml"
+
+
 def _robot(file: _RobotFile, folder: Path) -> Robot:
-    arm_path = folder / file.arm
+    arm_path = _part(folder, "arms", file.arm)
     arm = read_arm(arm_path)
     n = len(arm.joints)
     rotation = np.array([vector(row, 3, "flange_hand_rotation") for row in file.flange_hand_rotation])
@@ -235,7 +242,7 @@ def _robot(file: _RobotFile, folder: Path) -> Robot:
     files: dict[Side, tuple[Path, str, np.ndarray, bool]] = {}
     for side in SIDES:
         mirror = side not in file.hands
-        path = folder / file.hands[other_side(side) if mirror else side]
+        path = _part(folder, "hands", file.hands[other_side(side) if mirror else side])
         given = read_hand(path)
         if given.side != (other_side(side) if mirror else side):
             raise HandModelError(f"{path}: side is {given.side}, the robot has it as its {side} hand")
@@ -256,7 +263,7 @@ def _robot(file: _RobotFile, folder: Path) -> Robot:
         arm_urdf=arm_path.parent / arm.urdf,
         whole_urdf=whole,
         spheres=None if file.spheres is None else folder / file.spheres,
-        arm_spheres=None if file.spheres_of_arm is None else folder / file.spheres_of_arm,
+        arm_spheres=arm_path.parent / arm.spheres,
         _hand_files=files,
     )
 
