@@ -21,7 +21,7 @@ def make(*words: str) -> subprocess.CompletedProcess[str]:
     [
         (
             ["sim", "TRAILS=3"],
-            "make sim: no variable TRAILS; valid: ARGS CHECKPOINT OBJECT OBJECTS OUT PORT SEED TRIALS VIEW",
+            "make sim: no variable TRAILS; valid: ARGS CHECKPOINT OBJECT OBJECTS OUT POLICY PORT SEED TRIALS VIEW",
         ),
         (["sim", "EPISODES=3"], "no variable EPISODES"),
         (["grasps", "OBJEKT=mug"], "no variable OBJEKT"),
