@@ -76,7 +76,7 @@ def make_devices(config: HardwareConfig) -> list[Device]:
 
 
 def check_hands(hands: str) -> None:
-    """Raises ControlError where the robot's hands are not those that the devices drive."""
+    """Check that the devices drive the robot's hands. Raises ControlError."""
     robot = current_robot()
     own = robot.hands["right"].name
     if hands not in ("simulated", own):
