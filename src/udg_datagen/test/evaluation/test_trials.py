@@ -10,7 +10,15 @@ from udg_datagen.evaluation.cell import Cell
 from udg_datagen.evaluation.engine_policy import EnginePolicy
 from udg_datagen.evaluation.policy import Observation, PolicyFault, Start
 from udg_datagen.evaluation.rules import Rules
-from udg_datagen.evaluation.trials import LostTrial, Rollout, RolloutConfig, Trial, run_trials, summarise_trials
+from udg_datagen.evaluation.trials import (
+    INTERRUPTED,
+    LostTrial,
+    Rollout,
+    RolloutConfig,
+    Trial,
+    run_trials,
+    summarise_trials,
+)
 from udg_datagen.workers import Outcome
 from udg_description.arm_kinematics import hand_ik, hand_pose
 from udg_description.layout import HOME_Q, part_indices
@@ -79,6 +87,25 @@ def test_trials_come_back_in_the_order_of_their_tasks_and_failures_are_told() ->
     trials, lines = run_trials([("a", 1), ("bad", 1), ("b", 1), ("c", 1)], Backwards(), progress=False)
     assert [each.object for each in trials] == ["a", "b", "c"]
     assert lines == ["('bad', 1): error: no mesh"]
+
+
+def test_an_interrupt_keeps_what_has_been_run() -> None:
+    class Interrupted:
+        idle, busy, waits = 1, 1, 0
+
+        def submit(self, key: object, job: tuple[str, int]) -> None:
+            self.job, self.idle = (key, job), 0
+
+        def wait(self, timeout_s: float) -> list[tuple[object, Outcome]]:
+            self.waits += 1
+            if self.waits == 3:
+                raise KeyboardInterrupt
+            self.idle = 1
+            key, (name, _) = self.job
+            return [(key, Outcome(value=trial(name, "small", True)))]
+
+    trials, lines = run_trials([(name, 1) for name in "abcd"], Interrupted(), progress=False)  # type: ignore[arg-type]
+    assert [each.object for each in trials] == ["a", "b"] and lines == [INTERRUPTED]
 
 
 class Held:

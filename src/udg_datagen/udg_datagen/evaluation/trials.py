@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import sys
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -49,6 +50,9 @@ from udg_sim.trials.trial import LiftTracker, sample_placement
 
 _FALLEN_M = -0.3  # [m, world] centre of an object that has fallen off the table: no hand gets below it
 _ROUNDING_S = 1e-6
+
+INTERRUPTED = "interrupted"
+"""Last line of trials that an interrupt has ended."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -199,22 +203,28 @@ class TrialWorker:
 
 
 def run_trials(tasks: Sequence[tuple[str, int]], pool: Pool, progress: bool = True) -> tuple[list[Trial], list[str]]:
-    """Trials of (object, seed) in the order of the tasks, and a line for each that could not be run."""
+    """Trials of (object, seed) in the order of the tasks, and a line for each that could not be run.
+
+    An interrupt ends them: what has been run is returned, and the last line is INTERRUPTED.
+    """
     trials: dict[int, Trial] = {}
     lines: list[str] = []
     pending = list(enumerate(tasks))
     pending.reverse()
-    with tqdm(total=len(tasks), unit="trial", disable=not progress) as bar:
-        while pending or pool.busy:
-            while pending and pool.idle:
-                pool.submit(*pending.pop())
-            for key, outcome in pool.wait(1.0):
-                index = int(str(key))
-                if outcome.failure:
-                    lines.append(f"{tasks[index]}: {outcome.failure}: {outcome.message}")
-                else:
-                    trials[index] = outcome.value
-                bar.update()
+    try:
+        with tqdm(total=len(tasks), unit="trial", disable=not progress) as bar:
+            while pending or pool.busy:
+                while pending and pool.idle:
+                    pool.submit(*pending.pop())
+                for key, outcome in pool.wait(1.0):
+                    index = int(str(key))
+                    if outcome.failure:
+                        lines.append(f"{tasks[index]}: {outcome.failure}: {outcome.message}")
+                    else:
+                        trials[index] = outcome.value
+                    bar.update()
+    except KeyboardInterrupt:
+        lines.append(INTERRUPTED)
     return [trials[index] for index in sorted(trials)], lines
 
 
@@ -318,8 +328,10 @@ def run(arguments: Sequence[str] | None = None) -> None:
     if options.into_margins:
         config = replace(config, follower=replace(config.follower, keep_margins=False))
     tasks = [(objects[k % len(objects)], options.seed + k // len(objects)) for k in range(options.trials)]
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as with Ctrl-C
     os.environ["OMP_NUM_THREADS"] = "1"  # one core a worker; inherited
     summary: dict[str, Any] = {}
+    lines: list[str] = []
     for blind in ("", *modes):
         worker = partial(TrialWorker, checkpoint, config, blind, player)
         with LocalPool(options.workers, worker, timeout_s=900.0) as pool:
@@ -331,11 +343,16 @@ def run(arguments: Sequence[str] | None = None) -> None:
             print(f"{blind} {trial}" if blind else trial)
         for line in lines:
             print(line, file=sys.stderr)
+        not_run = len(tasks) - len(trials)
         if not blind:
-            summary = {**summarise_trials(trials, known), "not_run": len(lines)}
+            summary = {**summarise_trials(trials, known), "not_run": not_run}
         else:
-            summary.setdefault("blind", {})[blind] = {**summarise_blind(trials), "not_run": len(lines)}
+            summary.setdefault("blind", {})[blind] = {**summarise_blind(trials), "not_run": not_run}
+        if INTERRUPTED in lines:
+            break
     print(json.dumps(summary))
+    if INTERRUPTED in lines:
+        raise KeyboardInterrupt
 
 
 def main() -> None:
