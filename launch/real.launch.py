@@ -52,6 +52,7 @@ ARGUMENTS = [
     DeclareLaunchArgument("recordings", default_value="", description="for playback: folder of left.mkv and right.mkv"),
     DeclareLaunchArgument("checkpoint", default_value="", description="folder of the policy; '' = the shipped"),
     DeclareLaunchArgument("config", default_value="", description="folder of the YAML files; '' = the shipped"),
+    DeclareLaunchArgument("settings", default_value="", description="a further ROS parameter file, on top of those"),
     DeclareLaunchArgument("left_host", default_value="", description="address of the left arm; '' = of robot.yaml"),
     DeclareLaunchArgument("right_host", default_value="", description="address of the right arm; '' = of robot.yaml"),
     DeclareLaunchArgument("emulator_log", default_value="", description="file for the log of the emulated arms"),
@@ -92,6 +93,7 @@ def _actions(context: LaunchContext) -> list[LaunchDescriptionEntity]:
         checkpoint=value["checkpoint"],
         hosts={"left": value["left_host"], "right": value["right_host"]},
         emulator_log=value["emulator_log"],
+        settings=Path(value["settings"]) if value["settings"] else None,
         view=ViewChoice(
             show=value["view"] == "true",
             port=view_port(value["view_port"]),

@@ -36,6 +36,7 @@ ARGUMENTS = [
     ),
     DeclareLaunchArgument("noise", default_value="true", choices=BOOLEANS, description="noise on depth images"),
     DeclareLaunchArgument("camera_config", default_value="", description="file of the cameras; '' = the shipped"),
+    DeclareLaunchArgument("settings", default_value="", description="ROS parameter file for the nodes"),
     DeclareLaunchArgument("view", default_value="false", choices=BOOLEANS, description="show it in the browser"),
     DeclareLaunchArgument("view_port", default_value=str(DEFAULT_PORT), description="of the page at 127.0.0.1"),
     DeclareLaunchArgument("rviz", default_value="false", choices=BOOLEANS, description="with RViz"),
@@ -65,6 +66,7 @@ def _nodes(context: LaunchContext) -> list[LaunchDescriptionEntity]:
         noise=value["noise"] == "true",
         camera_config=value["camera_config"] or str(share / "cameras.yaml"),
         view=ViewChoice(show=value["view"] == "true", port=view_port(value["view_port"]), allow_commands=True),
+        settings=value["settings"],
         with_publisher="robot_state_publisher" in get_packages_with_prefixes(),
     )
     nodes = sim_graph(config)

@@ -13,6 +13,8 @@ from PIL import Image
 from udg_bringup.animation import AnimationError, _main, write
 from udg_description.layout import HOME_Q
 from udg_description.transforms import make_transform
+from udg_sim.cameras import sapien_renderer
+from udg_sim.cameras.sapien_renderer import RendererError
 from udg_sim.trials.status import TrialStatus
 
 
@@ -66,3 +68,10 @@ def test_what_it_cannot_write_is_refused_before_it_draws(trial: Path, monkeypatc
         _main()
     with pytest.raises(AnimationError):
         write(trial.with_suffix(".png"), [[np.zeros((8, 8, 3), np.uint8)]])
+
+
+def test_without_vulkan_sapiens_renderer_is_refused_in_one_line(trial: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sapien_renderer, "vulkan_available", lambda: False)
+    monkeypatch.setattr(sys, "argv", ["animation", str(trial), "--renderer", "sapien"])
+    with pytest.raises(RendererError, match="no working Vulkan device"):
+        _main()

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.util
+from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
 
 from udg_bringup.checkpoints import NoCheckpointError, checkpoint_folder
 from udg_bringup.graph import SimGraphConfig, ViewChoice, frames_graph, parameter_file, process_environment, sim_graph
+from udg_description.errors import UdgError
 
 CONFIG = SimGraphConfig(checkpoint="some/checkpoint", object="mug", seed=7)
 
@@ -27,6 +29,28 @@ def test_the_parameter_file_carries_the_choices_to_the_nodes() -> None:
     assert parameters["policy"]["ros__parameters"]["checkpoint"] == "some/checkpoint"
     lockstep = {name: section["ros__parameters"].get("lockstep") for name, section in parameters.items()}
     assert lockstep["sim"] is lockstep["perception"] is lockstep["control"] is True
+
+
+SETTINGS = {
+    "control: {ros__parameters: {controller: {home_speed: 0.1}}}": "",
+    "contrl: {ros__parameters: {}}": "unknown node 'contrl'; valid: control",
+    "control: {controller: {home_speed: 0.1}}": "valid: the one key ros__parameters",
+    "control: {ros__parameters: {lockstep: false}}": "control: lockstep is set by the graph; valid: its argument",
+}
+
+
+@pytest.mark.parametrize("content", SETTINGS)
+def test_a_settings_file_reaches_its_node_or_is_refused(content: str, tmp_path: Path) -> None:
+    path = tmp_path / "settings.yaml"
+    path.write_text(content)
+    config = dataclasses.replace(CONFIG, settings=str(path))
+    if SETTINGS[content]:
+        with pytest.raises(UdgError, match=f"settings.yaml: .*{SETTINGS[content]}"):
+            sim_graph(config)
+        return
+    changed = {node.name: node.parameters for node in sim_graph(config)}
+    assert changed["control"]["controller.home_speed"] == 0.1
+    assert changed["sim"] == {node.name: node.parameters for node in sim_graph(CONFIG)}["sim"]
 
 
 def test_a_description_cannot_be_changed() -> None:

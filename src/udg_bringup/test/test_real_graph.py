@@ -89,7 +89,7 @@ def test_any_driver_s_topics_take_the_cameras_places() -> None:
         graph(camera_topics=names)
     with pytest.raises(RealGraphError, match="no camera topic '/cam/depth'"):
         graph(cameras="topics", camera_topics={"/cam/depth": "/x"})
-    with pytest.raises(RealGraphError, match="two camera topics have one name"):
+    with pytest.raises(RealGraphError, match="two camera topics have the same name"):
         graph(cameras="topics", camera_topics=dict.fromkeys(names, "/x"))
 
 
@@ -152,6 +152,14 @@ def test_wrong_choices_are_refused(tmp_path: Path) -> None:
         RealGraphConfig(config=CONFIG, cameras="webcam")  # type: ignore[arg-type]
     with pytest.raises(RealGraphError, match="robot.yaml"):
         RealGraphConfig(config=tmp_path)
+
+
+def test_a_further_settings_file_lies_on_top(tmp_path: Path) -> None:
+    settings = tmp_path / "mine.yaml"
+    settings.write_text("control: {ros__parameters: {controller: {speed_scale: 0.1}}}")
+    nodes = {node.name: node for node in real_graph(RealGraphConfig(config=CONFIG, policy=False, settings=settings))}
+    assert nodes["control"].parameters["controller.speed_scale"] == 0.1
+    assert nodes["control"].parameters["controller.home_speed"] == 0.05  # of safety.yaml
 
 
 def test_nested_parameters_become_dotted_names() -> None:

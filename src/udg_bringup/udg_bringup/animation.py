@@ -13,6 +13,7 @@ from udg_bringup.view.recordings import read_trial
 from udg_description.clock import STEP_S
 from udg_description.errors import UdgError, cli
 from udg_description.files import atomic_path, user_path
+from udg_sim.cameras.sapien_renderer import SapienRenderer
 from udg_sim.cameras.video import SceneRenderer, Viewpoint, captioned
 from udg_sim.objects.library import ObjectLibrary
 from udg_sim.trials.status import TrialStatus
@@ -21,6 +22,7 @@ FORMATS = {".webp": "WEBP", ".gif": "GIF"}
 STANDS_S = 1.2  # that the outcome is shown
 SPEED = 2.0  # times as fast as it was
 QUALITY = 70  # of WebP
+RENDERERS = {"cast": SceneRenderer, "sapien": SapienRenderer}
 EYE, TARGET, FOV_DEG = (1.8, 0.75, 0.9), (0.36, 0.0, 0.27), 36.0
 
 
@@ -28,7 +30,9 @@ class AnimationError(UdgError):
     """An animation that can't be made."""
 
 
-def frames_of(statuses: Sequence[TrialStatus], renderer: SceneRenderer, library: ObjectLibrary) -> list[np.ndarray]:
+def frames_of(
+    statuses: Sequence[TrialStatus], renderer: SceneRenderer | SapienRenderer, library: ObjectLibrary
+) -> list[np.ndarray]:
     """Pictures (H, W, 3) of a trial, one a tick, captioned."""
     model = library.get(statuses[0].object)
     return [
@@ -73,13 +77,14 @@ def _main() -> None:
     parser.add_argument("--width", type=int, default=560, help="px; the height is three quarters (default: 560)")
     parser.add_argument("--speed", type=float, default=SPEED, help=f"playback speed (default: {SPEED:g})")
     parser.add_argument("--every", type=int, default=1, help="draw every n-th tick, for a smaller file (default: 1)")
+    parser.add_argument("--renderer", choices=RENDERERS, default="cast", help="cast: rays, on the CPU; sapien: Vulkan")
     options = parser.parse_args()
     if options.out.suffix not in FORMATS:  # before minutes of drawing
         raise AnimationError(f"{options.out}: valid: {', '.join(FORMATS)}")
     if options.every < 1 or not options.speed > 0.0:
         raise AnimationError(f"--every {options.every} --speed {options.speed}; valid: 1 or more, above 0")
     view = Viewpoint(eye=EYE, target=TARGET, fov_deg=FOV_DEG, width=options.width, height=options.width * 3 // 4)
-    renderer, library = SceneRenderer(view), ObjectLibrary()
+    renderer, library = RENDERERS[options.renderer](view), ObjectLibrary()
     trials = []
     for path in options.trials:
         statuses = read_trial(path)

@@ -19,7 +19,8 @@ from pathlib import Path
 
 import numpy as np
 
-from udg_bringup.graph import NodeDescription, Value
+from udg_bringup.graph import NodeDescription
+from udg_bringup.parameter_files import Value
 from udg_bringup.real_graph import RealGraphConfig, real_graph
 from udg_bringup.ros.running import RunningGraph, isolate, running
 from udg_bringup.ros.sine_client import POLICY_CHUNK, sine_client

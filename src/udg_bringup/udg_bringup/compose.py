@@ -26,6 +26,7 @@ def add_graph_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--noise", action=argparse.BooleanOptionalAction, default=default.noise, help="depth noise")
     parser.add_argument("--seed", type=int, default=default.seed, help="seed of placements and noise (default: 0)")
+    parser.add_argument("--settings", default=default.settings, help="ROS parameter file for the nodes")
     parser.add_argument("--processes", action="store_true", help="one process per node instead of one for all")
 
 
@@ -67,6 +68,7 @@ def _main() -> None:
         noise=options.noise,
         camera_config=options.camera_config,
         view=view_choice(options, allow_commands=True),
+        settings=options.settings,
     )
     if options.view:  # whose buttons must not reach a real robot
         isolate()

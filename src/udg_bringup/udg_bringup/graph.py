@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.resources import files
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 from udg_bringup.checkpoints import checkpoint_folder
+from udg_bringup.parameter_files import Value, read_parameter_file
 from udg_description.errors import UdgError
 from udg_description.robot import current_robot
 
@@ -25,9 +27,6 @@ PLANNING_DEADLINE_S = 600.0
 """How long control waits for the planner's first chunk [s]."""
 LOCKSTEP_DEADLINE_S = 60.0
 """How long control waits for a chunk in lockstep [s]: a slow machine must give the same result as a fast one."""
-
-Value = bool | int | float | str | list[float] | list[str]
-"""What a ROS parameter can hold here."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +77,7 @@ class SimGraphConfig:
     camera_config: str = ""  # file of the cameras that are simulated, "" = the default cameras
     with_publisher: bool = False  # robot_state_publisher is installed: it publishes the robot's frames
     view: ViewChoice = field(default_factory=ViewChoice)
+    settings: str = ""  # ROS parameter file for the nodes, "" = their defaults
 
     def __post_init__(self) -> None:
         """Check what goes together. Raises UdgError."""
@@ -89,7 +89,7 @@ class SimGraphConfig:
 
 def sim_graph(config: SimGraphConfig) -> tuple[NodeDescription, ...]:
     """Nodes of the simulated robot; the simulation comes last, when its neighbours listen already. Raises UdgError."""
-    return (
+    nodes = (
         *frames_graph(config.camera_config, with_publisher=config.with_publisher),
         *view_graph(config.view, config.camera_config, simulated=True, object_name=config.object, seed=config.seed),
         NodeDescription(
@@ -131,6 +131,17 @@ def sim_graph(config: SimGraphConfig) -> tuple[NodeDescription, ...]:
             },
         ),
     )
+    return _with_settings(nodes, Path(config.settings)) if config.settings else nodes
+
+
+def _with_settings(nodes: tuple[NodeDescription, ...], path: Path) -> tuple[NodeDescription, ...]:
+    """Give the nodes the file's parameters. Raises UdgError for one that an argument of the graph sets."""
+    sections = read_parameter_file(path, [node.name for node in nodes])
+    for node in nodes:
+        for name in sections.get(node.name, {}):
+            if name in node.parameters:
+                raise UdgError(f"{path}: {node.name}: {name} is set by the graph; valid: its argument of that name")
+    return tuple(replace(node, parameters={**node.parameters, **sections.get(node.name, {})}) for node in nodes)
 
 
 def _policy(config: SimGraphConfig) -> NodeDescription:

@@ -24,6 +24,7 @@ def main() -> None:
 def _main() -> None:
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("--config", type=user_path, default=Path("config"), help="folder of robot.yaml, ...")
+    parser.add_argument("--settings", type=user_path, help="a further ROS parameter file, on top of those of --config")
     parser.add_argument("--use-emulators", action="store_true", help="emulated devices instead of the hardware")
     parser.add_argument("--dry-run", action="store_true", help="do everything but send")
     parser.add_argument("--policy", action=argparse.BooleanOptionalAction, default=True, help="run the policy node")
@@ -60,6 +61,7 @@ def _main() -> None:
         checkpoint=options.checkpoint,
         hosts={"left": options.left_host, "right": options.right_host},
         emulator_log=options.emulator_log,
+        settings=options.settings,
         view=view_choice(
             options, allow_commands=options.use_emulators if options.view_commands is None else options.view_commands
         ),

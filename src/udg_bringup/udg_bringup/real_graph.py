@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, get_args
-
-import yaml
+from typing import Literal, get_args
 
 from udg_bringup.checkpoints import checkpoint_folder
-from udg_bringup.graph import NodeDescription, Value, ViewChoice, frames_graph, view_graph
+from udg_bringup.graph import NodeDescription, ViewChoice, frames_graph, view_graph
+from udg_bringup.parameter_files import Value, read_parameter_file
 from udg_control.hardware import Arms, check_hands
 from udg_control.xhand.config import EMULATED_SDK
 from udg_description.camera import cameras_of, default_cameras, short_name
@@ -55,6 +53,7 @@ class RealGraphConfig:
     emulator_log: str = ""  # file of the emulated controllers' log, "" = none
     with_publisher: bool = False  # robot_state_publisher is installed: it publishes the robot's frames
     view: ViewChoice = field(default_factory=ViewChoice)  # in the browser
+    settings: Path | None = None  # a further ROS parameter file, on top of those of `config`
 
     def __post_init__(self) -> None:
         """Check the choices. Raises RealGraphError."""
@@ -128,6 +127,7 @@ def real_graph(config: RealGraphConfig) -> tuple[NodeDescription, ...]:
     nodes = [dataclasses.replace(node, remaps={**node.remaps, **_camera_remaps(config)}) for node in nodes]
     nodes += view_graph(config.view, str(config.config / CAMERA_FILE), simulated=False)
     paths = [config.config / name for name in config.parameter_files]
+    paths += [] if config.settings is None else [config.settings]
     return _with_files(tuple(nodes), paths, config.camera_names)
 
 
@@ -296,34 +296,5 @@ KNOWN_NODES = (
 
 
 def read_parameters(path: Path, cameras: Sequence[str] = _DEFAULT_CAMERAS) -> dict[str, dict[str, Value]]:
-    """The parameters of a ROS parameter file, by node, with dotted names.
-
-    Raises RealGraphError for what is no such file and for a node that the graph can't have: a misspelt name must not be
-    ignored in silence. Misspelt parameters are refused by the nodes themselves.
-    """
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except (OSError, yaml.YAMLError) as error:
-        raise RealGraphError(f"{path}: {error}") from error
-    if not isinstance(content, dict):
-        raise RealGraphError(f"{path}: valid: a mapping of node names")
-    found = {}
-    for name, section in content.items():
-        known = (*KNOWN_NODES, *cameras)
-        if name not in known:
-            close = difflib.get_close_matches(str(name), known, n=1) or known
-            raise RealGraphError(f"{path}: unknown node '{name}'; valid: {', '.join(close)}")
-        if not isinstance(section, dict) or list(section) != ["ros__parameters"]:
-            raise RealGraphError(f"{path}: section '{name}'; valid: the one key ros__parameters")
-        found[name] = _flatten(section["ros__parameters"] or {}, "")
-    return found
-
-
-def _flatten(tree: Mapping[str, Any], prefix: str) -> dict[str, Value]:
-    flat: dict[str, Value] = {}
-    for name, value in tree.items():
-        if isinstance(value, Mapping):
-            flat.update(_flatten(value, f"{prefix}{name}."))
-        else:
-            flat[f"{prefix}{name}"] = value
-    return flat
+    """The parameters of a file, by node, with dotted names. Raises RealGraphError, also for unknown nodes."""
+    return read_parameter_file(path, (*KNOWN_NODES, *cameras), RealGraphError)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-from udg_bringup.graph import Value
+from udg_bringup.parameter_files import Value
 from udg_bringup.real_graph import EMULATION_FILE, PARAMETER_FILES, read_parameters
 from udg_bringup.watching import SupervisorConfig
 from udg_control.controller import ControllerConfig

@@ -59,6 +59,7 @@ class TrialsConfig:
     force: bool = False  # replace an earlier run in `out`
     camera_config: str = ""  # file of the cameras, "" = the default cameras
     view: ViewChoice = field(default_factory=ViewChoice)  # in the browser
+    settings: str = ""  # ROS parameter file for the nodes, "" = their defaults
 
     def __post_init__(self) -> None:
         """Check the numbers."""
@@ -95,6 +96,7 @@ def run_trials(config: TrialsConfig) -> dict[str, object]:
         trial_time_s=config.time_limit_s if config.lockstep else 0.0,
         camera_config=config.camera_config,
         view=config.view,
+        settings=config.settings,
     )
     cameras = [camera.name for camera in cameras_of(config.camera_config)]
     isolate()
@@ -263,6 +265,7 @@ def _main() -> None:
             force=options.force,
             camera_config=options.camera_config,
             view=view_choice(options, allow_commands=False),
+            settings=options.settings,
         )
     )
     print(f"report: {out / 'report.html'}")

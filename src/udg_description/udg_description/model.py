@@ -79,11 +79,6 @@ class RobotModel:
         """For each link the moving frame that carries it: 0 is the root, i the i-th moving joint's child."""
         return tuple(int(frame) for frame in self._np_link_frame)
 
-    @property
-    def parent_frames(self) -> tuple[int, ...]:
-        """For each moving frame its parent's number; the root's own is -1."""
-        return (-1, *self._np_parents)
-
     def hand(self, side: Side) -> RobotModel:
         """The hand of one side alone: root `{side}_hand_link`, its joints, poses in the hand frame."""
         names = JOINT_NAMES[part_indices(f"{side}_hand")]
@@ -147,11 +142,6 @@ class RobotModel:
             link_frame=self._np_link_frame,
             T_frame_link=self._np_link_offset,
         )
-
-    def joint_axes(self, q: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Points on the joints' axes (n, 3) [m] and their directions (n, 3) in the root frame, for one q (n,) [rad]."""
-        frames = self.link_pose_array(q)[self._np_joint_link]
-        return frames[:, :3, 3], (frames[:, :3, :3] @ self._np_joint_axis[:, :, None])[..., 0]
 
     def joints_above(self) -> np.ndarray:
         """Which joints move which links, (L, n) bool, in the order of link_names and of the joints."""
@@ -234,9 +224,8 @@ class RobotModel:
             self._np_cos[index, :3, :3] = -rotation @ K @ K
         self._np_columns = np.array([self.joint_names.index(joint.name) for joint, *_ in self._moving], dtype=int)
         self._np_parents = [frame for _, frame, _, _ in self._moving]
-        moved = {joint.name: (self._index_of_link[joint.child], joint.axis) for joint, *_ in self._moving}
-        self._np_joint_link = np.array([moved[name][0] for name in self.joint_names], dtype=int)
-        self._np_joint_axis = np.array([moved[name][1] for name in self.joint_names], dtype=float).reshape(-1, 3)
+        axes = {joint.name: joint.axis for joint, *_ in self._moving}
+        self._np_joint_axis = np.array([axes[name] for name in self.joint_names], dtype=float).reshape(-1, 3)
 
     def _make_torch_tables(self) -> None:
         depths = np.array([depth for *_, depth in self._moving], dtype=int)

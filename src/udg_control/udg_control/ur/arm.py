@@ -6,7 +6,7 @@ import dataclasses
 import signal
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -14,7 +14,7 @@ from udg_control.device import DeviceState, Fault, Phase
 from udg_control.supervised import Link, SupervisedDevice, age_ms
 from udg_control.ur.config import UrArmConfig
 from udg_control.ur.dashboard import stop_program
-from udg_control.ur.shared import LATENESS_BIN_US, ArmMemory, Command, Report
+from udg_control.ur.shared import ArmMemory, Command, Report
 from udg_control.ur.start import Start
 from udg_control.ur.watch import ROBOT_MODES
 from udg_description.layout import N_ARM_JOINTS, Side
@@ -78,18 +78,6 @@ class UrArm(SupervisedDevice[ArmMemory, Report]):
         if link is not None:
             q = tuple(np.asarray(q_command, dtype=np.float64).tolist())
             link.shared.write(Command(time.monotonic_ns(), stamp_ns, q if len(q) == N_ARM_JOINTS else _NOBODY))
-
-    def lateness_ms(self, shares: Sequence[float]) -> list[float]:
-        """The quantiles (0 to 1) of how late the servo cycles began [ms] since the process started."""
-        link = self._link
-        if link is None:
-            return [float("nan")] * len(shares)
-        counts = np.array(link.shared.lateness)
-        cumulative = np.cumsum(counts)
-        if not cumulative[-1]:
-            return [float("nan")] * len(shares)
-        bins = [int(np.searchsorted(cumulative, max(1, np.ceil(share * cumulative[-1])))) for share in shares]
-        return [(index + 1) * LATENESS_BIN_US * 1e-3 for index in bins]
 
     # --- supervision ------------------------------------------------------------------------------------------------
 

@@ -26,7 +26,7 @@ from udg_control.ur.config import UrArmConfig
 from udg_control.ur.dashboard import REMOTE, Dashboard, DashboardError
 from udg_control.ur.identity import QUESTIONS, identify, wrong_serial, wrong_version
 from udg_control.ur.receive import ReceiveError, Receiver
-from udg_control.ur.shared import LATENESS_BIN_US, LATENESS_BINS, ArmMemory, Command, Report
+from udg_control.ur.shared import ArmMemory, Command, Report
 from udg_control.ur.start import Start
 from udg_control.ur.watch import PLAYING, FaultReport, Sample, judge
 from udg_control.worker import Order, ask_for_real_time, serve
@@ -124,7 +124,6 @@ class ArmProcess:
 
     def _loop(self) -> None:
         period_s = self._config.servo_period_s
-        lateness = self._shared.lateness
         next_s = time.monotonic()
         while not self._must_end():
             next_s += period_s
@@ -133,7 +132,6 @@ class ArmProcess:
                 time.sleep(next_s - now_s)
                 now_s = time.monotonic()
             late_s = now_s - next_s
-            lateness[min(int(late_s * (1e6 / LATENESS_BIN_US)), LATENESS_BINS - 1)] += 1
             if late_s > period_s:
                 left_out = int(late_s / period_s)
                 self._missed += left_out

@@ -12,8 +12,6 @@ from udg_control.shared_memory import SharedMemory
 from udg_control.ur.identity import Identity
 
 RING = 64  # commands that may wait
-LATENESS_BINS = 2000
-LATENESS_BIN_US = 10.0
 
 
 class Command(NamedTuple):
@@ -63,8 +61,6 @@ class ArmMemory(SharedMemory[Report]):
         self._written = self._end // 8
         self._end += 8
         self._ring = [self._record(_COMMAND) for _ in range(RING)]
-        end = self._end + 8 * LATENESS_BINS
-        self.lateness = memoryview(self._memory)[self._end : end].cast("q")  # histogram
         self._read = 0
 
     # --- control's side ---------------------------------------------------------------------------------------------
@@ -109,6 +105,5 @@ class ArmMemory(SharedMemory[Report]):
 
     def close(self) -> None:
         """Unmap."""
-        self.lateness.release()
         self._words.release()
         self._memory.close()

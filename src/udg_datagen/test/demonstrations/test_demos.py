@@ -331,3 +331,12 @@ def test_settings_come_from_a_file_and_options_take_precedence(tmp_path: Path) -
     path.write_text("demo: {hold: 1.0}\n")
     with pytest.raises(UdgError, match=r"demos\.demo: unknown key 'hold'; valid are approach_speed_m_s"):
         demos.settings(parse(["--out", "x", "--config", str(path)]))
+
+
+def test_a_folder_from_before_there_was_a_choice_of_planners_resumes(tmp_path: Path) -> None:
+    Ledger(tmp_path, AttemptConfig())
+    path = tmp_path / "factory.json"
+    settings = json.loads(path.read_text())
+    assert settings["demo"].pop("planner") == "ompl"
+    path.write_text(json.dumps(settings))
+    Ledger(tmp_path, AttemptConfig())

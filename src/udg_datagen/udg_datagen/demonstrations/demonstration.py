@@ -14,7 +14,8 @@ import numpy as np
 from udg_datagen.expert.choice import Choice, ChoiceConfig, Reach
 from udg_datagen.grasp_set import GraspSet
 from udg_datagen.planning.collision import CollisionScene
-from udg_datagen.planning.planner import How, MotionPlanner, MotionProblem, OmplPlanner, dense
+from udg_datagen.planning.planner import How, MotionPlanner, MotionProblem, dense
+from udg_datagen.planning.planners import PLANNERS
 from udg_datagen.planning.trajectory import merge_slow_steps, time_path
 from udg_datagen.planning.vias import shifted, vias
 from udg_description.arm_kinematics import hand_pose
@@ -40,6 +41,7 @@ class DemoConfig:
     """How a demonstration is planned, executed and judged."""
 
     step_s: float = STEP_S  # one target a step, as on the robot
+    planner: str = "ompl"  # of motions: one of planners.PLANNERS
     arm_speed_rad_s: float = 1.2
     arm_acceleration_rad_s2: float = 4.0
     hand_speed_rad_s: float = 3.0
@@ -67,6 +69,8 @@ class DemoConfig:
     noise_holding: float = 0.1  # share of it from the squeeze on: two arms would open their grip
 
     def __post_init__(self) -> None:
+        if self.planner not in PLANNERS:
+            raise UdgError(f"planner is {self.planner!r}, valid: {', '.join(PLANNERS)}")
         if not 0.0 <= self.noise_correlation < 1.0:
             raise UdgError(f"noise_correlation is {self.noise_correlation}, valid: 0 <= x < 1")
         positive = (
@@ -126,7 +130,7 @@ class DemoPlanner:
         self._config = config
         self._scene = scene
         self._choice = ChoiceConfig() if choice is None else choice
-        self._motion = OmplPlanner() if motion is None else motion
+        self._motion = PLANNERS[config.planner]() if motion is None else motion
         self._limits = joint_limits()
         self._velocity = np.full(N_JOINTS, config.hand_speed_rad_s)
         self._acceleration = np.full(N_JOINTS, config.hand_acceleration_rad_s2)

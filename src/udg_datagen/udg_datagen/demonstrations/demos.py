@@ -115,7 +115,7 @@ class Ledger:
         if not path.exists():
             write_atomically(path, (json.dumps(config, indent=1) + "\n").encode())
             return
-        before = _read_json(path)
+        before = _with_planner(_read_json(path))
         if before != config:
             raise FactoryError(
                 f"{self.folder} was made with other settings ({', '.join(_differences(before, config))}); "
@@ -371,6 +371,14 @@ def _read_json(path: Path) -> dict[str, Any] | None:
         return json.loads(path.read_bytes())
     except (FileNotFoundError, ValueError):
         return None
+
+
+def _with_planner(settings: Any) -> Any:  # noqa: ANN401 - JSON
+    """Settings from before there was a choice of planners, which name the only one."""
+    if not isinstance(settings, dict):
+        return settings
+    known = {key: _with_planner(value) for key, value in settings.items()}
+    return {"planner": "ompl", **known} if "paths_tried" in known else known
 
 
 def _differences(before: object, now: object, name: str = "") -> list[str]:

@@ -1,6 +1,7 @@
 """Motions by cuRobo (version 2 or later) on a machine with CUDA, behind the interface of `planner`.
 
-Written after cuRobo's documentation and source of June 2026; it has not been run, for want of a GPU.
+Written from cuRobo's documentation and source of June 2026. It has run against a fake of its API alone
+(`test/planning/fake_curobo.py`), never with cuRobo itself.
 """
 
 from __future__ import annotations
@@ -34,12 +35,12 @@ class CuroboPlanner:
     the two collision models costs a path, never a collision.
     """
 
-    def __init__(self, attempts: int = 5, waypoints: int = 24) -> None:
+    def __init__(self, attempts: int = 5, waypoints: int = 24, device: str = "cuda") -> None:
         """Raise CuroboError without cuRobo >= 2."""
         self._motion = _module("curobo.motion_planner")
         self._scene = _module("curobo.scene")
         self._types = _module("curobo.types")
-        self._attempts, self._waypoints = attempts, waypoints
+        self._attempts, self._waypoints, self._device = attempts, waypoints, device
         config = self._motion.MotionPlannerCfg.create(
             robot=robot_description(), scene_model=_as_dict(()), collision_cache={"cuboid": 1, "mesh": 4}
         )
@@ -64,7 +65,7 @@ class CuroboPlanner:
     def _state(self, q: np.ndarray) -> Any:  # noqa: ANN401 (cuRobo's JointState)
         import torch
 
-        position = torch.as_tensor(q[None], dtype=torch.float32, device="cuda")
+        position = torch.as_tensor(q[None], dtype=torch.float32, device=self._device)
         return self._types.JointState.from_position(position, joint_names=list(JOINT_NAMES))
 
 

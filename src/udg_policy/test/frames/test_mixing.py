@@ -45,7 +45,7 @@ def test_shares_by_hand() -> None:
     assert shares([own], [7.0]) == [1.0]
     assert shares([Part(0.8, True), Part(0.2, False)], [1.0, 1.0]) == pytest.approx([0.8, 0.2])  # as given
     assert shares([demos, own], [0.0, 5.0]) == [0.0, 1.0]
-    with pytest.raises(ConfigError, match="no frame of any data set"):
+    with pytest.raises(ConfigError, match="no data set has a frame"):
         shares([demos, own], [0.0, 0.0])
 
 

@@ -83,7 +83,7 @@ def test_fewer_views_than_a_batch_are_drawn_by_weight() -> None:
 
 
 def test_weights_that_leave_nothing_are_refused() -> None:
-    with pytest.raises(ConfigError, match="no frame is left"):
+    with pytest.raises(ConfigError, match="no frames to train on"):
         ViewSampler(torch.arange(3), 2, 0, torch.zeros(3))
     with pytest.raises(ConfigError, match="must not be negative, and one must be positive"):
         SamplingConfig(cruise=0.0, near=0.0, squeeze=0.0, lift=0.0, hold=0.0)

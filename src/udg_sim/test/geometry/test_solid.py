@@ -87,10 +87,10 @@ def test_every_body_is_weighed_once(mesh: trimesh.Trimesh, volume: float | None,
     assert found.mesh.is_watertight and found.mesh.is_winding_consistent
 
 
-def test_a_surface_that_crosses_itself_is_built_anew_round_its_volume() -> None:
+def test_a_surface_that_crosses_itself_is_resurfaced_around_its_volume() -> None:
     found = solid_of(_bracelet(), "bracelet")
     assert found.mesh.volume == pytest.approx(RING, rel=0.01)
-    assert "crossing itself" in found.note
+    assert "self-intersecting" in found.note
 
 
 def test_bodies_with_a_narrow_gap_are_one_and_those_apart_are_refused() -> None:
