@@ -132,7 +132,7 @@ def unknown_problems(root: Path, files: list[Path]) -> Iterator[str]:
                 names = [alias.name for alias in node.names]
             elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
                 names = [node.module]
-                if node.module in faces:  # a module below it, or a name that it hands on
+                if node.module in faces:  # a module below it, or a name that it passes on
                     face = faces[node.module].read_text(encoding="utf-8")
                     below = (alias.name for alias in node.names if not re.search(rf"\b{alias.name}\b", face))
                     names += [f"{node.module}.{name}" for name in below]

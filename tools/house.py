@@ -73,7 +73,7 @@ def _imports(tree: ast.AST) -> Iterator[str]:
 
 
 def module_arrows(files: Mapping[str, Path]) -> Arrows:
-    """Module by module, the modules of ours that it imports; of what a folder hands on, those where it is defined."""
+    """Module by module, the modules of ours that it imports; of what a folder passes on, those where it is defined."""
     handed = {
         ".".join(name.split(".")[:-1]): path.parent / "__init__.py" for name, path in files.items() if "." in name
     }

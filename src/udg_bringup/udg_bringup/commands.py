@@ -128,7 +128,7 @@ def _choose_robot(arguments: Sequence[str]) -> Sequence[str]:
         os.environ[VARIABLE] = arguments[1]
         arguments = arguments[2:]
     if os.environ.get(VARIABLE):
-        current_robot()  # a wrong one is told in one line, before anything is built from it
+        current_robot()  # a wrong one is reported in one line, before anything is built from it
     return arguments
 
 

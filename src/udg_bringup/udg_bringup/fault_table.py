@@ -44,7 +44,7 @@ FAR_RAD = 3.0  # on the way to where the filter must stop it
 
 
 class Row(NamedTuple):
-    """A fault: what happens, how it is told (reasons, a word of the report), how long the settings allow it unseen."""
+    """A fault: what happens, how it is reported (reasons, a word of it), how long the settings allow it unseen."""
 
     happen: Callable[[Cell], object]
     reasons: tuple[Reason, ...]

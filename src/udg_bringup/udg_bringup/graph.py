@@ -43,7 +43,7 @@ class NodeDescription:
     remaps: Mapping[str, str] = field(default_factory=dict)
     threads: int = 1  # that its executor needs
     is_node: bool = True  # False: a plain process, `python -m module arguments`
-    apart: bool = False  # always a process of its own, whose end ends nothing else
+    apart: bool = False  # always in its own process, whose end ends nothing else
 
     def __post_init__(self) -> None:
         """Make the mappings read-only."""
@@ -219,7 +219,7 @@ def rviz_graph(rviz_file: str) -> tuple[NodeDescription, ...]:
 
 
 def process_environment() -> dict[str, str]:
-    """Environment variables for nodes in processes of their own; what the user has set already stays.
+    """Environment variables for nodes in their own processes; what the user has set already stays.
 
     Discovery and sockets stay on this host unless ROS_AUTOMATIC_DISCOVERY_RANGE (Humble: ROS_LOCALHOST_ONLY) says else.
     """

@@ -87,7 +87,7 @@ class Controller:
     """Ties follower, safety filter, states and watchdogs together. Disabled at the start.
 
     With `latch` every rejection while enabled is a fault: the robot brakes and stands until `enable`. Without it (in
-    simulation) it goes on as soon as the reason is gone. Enabling sets nothing in motion: see `Streams`.
+    simulation) it continues as soon as the reason is gone. Enabling sets nothing in motion: see `Streams`.
     """
 
     def __init__(self, config: ControllerConfig, limits: JointLimits, streams: Streams | None = None) -> None:
@@ -291,7 +291,7 @@ class Controller:
         """
         try:
             return self._cycle(q_measured, stamp_ns, stamp_ns if now_ns is None else now_ns)
-        except Exception as error:  # whatever it is, the arms must not go on
+        except Exception as error:  # whatever it is, the arms must not continue
             self.emergency_stop()
             self.filter.counts[Reason.INTERNAL_ERROR] += 1
             report = CycleReport(mode=self.mode, reason=Reason.INTERNAL_ERROR, detail=repr(error))
@@ -398,14 +398,14 @@ class Controller:
         return min(round((now_ns - self._last_ns) / self.config.follower.period_ns), MAX_SUBSTEPS)
 
     def _reject(self, verdict: Verdict) -> Cycle:
-        """Go on from what the filter let pass instead; on the robot a fault."""
+        """Continue from what the filter let pass instead; on the robot a fault."""
         assert verdict.reason is not None
         if self.config.latch:
             self._latch(verdict.reason, verdict.detail)
         return self._hold(verdict.reason, verdict.detail)
 
     def _hold(self, reason: Reason, detail: str = "") -> Cycle:
-        """Go on from what the filter let pass; a move home ends, a chunk is taken up again from there."""
+        """Continue from what the filter let pass; a move home ends, a chunk is taken up again from there."""
         if self._move is not None or self._home_requested:
             self._abandon()
         if self.filter.command is not None:

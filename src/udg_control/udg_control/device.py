@@ -80,7 +80,7 @@ class Device(Protocol):
 
     `read`, `status`, `write`, `stop` and `rearm` never block for longer than a fraction of a millisecond and never
     raise because of the device: what is wrong is in `status()`. Only `connect` and `close` may take seconds.
-    A vendor's library that can block or crash lives in a process of its own, which the device supervises: it ends the
+    A vendor's library that can block or crash lives in its own process, which the device supervises: it ends the
     motion by itself (servoStop, stopScript, hold) when its parent dies or sends no command for `command_timeout_s`.
     """
 

@@ -164,7 +164,7 @@ class ChunkFollower:
         self._reference = None
 
     def hold_at(self, command: np.ndarray, velocity: np.ndarray | None = None) -> None:
-        """Be at `command` (36,) [rad], still or at `velocity` (36,) [rad/s]; go on with the reference from there."""
+        """Be at `command` (36,) [rad], still or at `velocity` (36,) [rad/s]; continue with the reference from there."""
         self._command = np.array(command)
         self._velocity = np.zeros(N_JOINTS) if velocity is None else np.array(velocity)
 

@@ -46,7 +46,7 @@ class MarginKeeper:
         self._check, self._limits, self._reserve_m = check, limits, reserve_m
 
     def keep(self, chunk: np.ndarray, start: np.ndarray) -> tuple[np.ndarray, int]:
-        """Chunk (K, 36) [rad] that goes on from `start` (36,) [rad], and how many of its points were moved."""
+        """Chunk (K, 36) [rad] that continues from `start` (36,) [rad], and how many of its points were moved."""
         kept = np.array(chunk, dtype=float)
         if not np.isfinite(kept).all() or (self._least(np.concatenate([start[None], kept])) > _NEAR_M).all():
             return kept, 0  # of what is not finite the filter says so

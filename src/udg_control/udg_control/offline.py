@@ -46,7 +46,7 @@ def load_safety(path: Path, *, full_speed: bool = False) -> SafetyConfig:
 
 
 class OfflineFilter:
-    """A SafetyFilter that is enabled and goes on after each rejection, and counts them by reason.
+    """A SafetyFilter that is enabled and continues after each rejection, and counts them by reason.
 
     Nothing is changed about commands that pass; in place of a rejected one the filter's own braking leaves. A command
     costs little unless something has come near: only then are collisions recomputed.

@@ -130,7 +130,7 @@ class RobotLoop:
         """Do one cycle. Never raises: an unknown error stops."""
         try:
             return self._cycle(now_ns)
-        except Exception as error:  # whatever it is, the robot must not go on
+        except Exception as error:  # whatever it is, the robot must not continue
             self.controller.trip(Reason.INTERNAL_ERROR, repr(error))
             self._stop()
             report = CycleReport(mode=self.controller.mode, reason=Reason.INTERNAL_ERROR, detail=repr(error))

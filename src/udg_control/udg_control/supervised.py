@@ -1,4 +1,4 @@
-"""A device whose vendor's library lives in a process of its own: what all of them share.
+"""A device whose vendor's library lives in its own process: what all of them share.
 
 The process measures, judges and stops by itself; here it is started, given orders, and watched. A device adds its
 process, its memory and what is special about it (`UrArm`, `XHand`).
@@ -80,7 +80,7 @@ class SupervisedDevice(ABC, Generic[M, R]):
 
     @abstractmethod
     def start(self, descriptor: int, parent: int, arm: bool, seen: R | None) -> object:
-        """What the new process is told (a dataclass): its memory, this process, whether to get ready at once."""
+        """What the new process is given (a dataclass): its memory, this process, whether to get ready at once."""
 
     @abstractmethod
     def read(self) -> DeviceState | None:

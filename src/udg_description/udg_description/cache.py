@@ -1,7 +1,7 @@
 """What is expensive to make and cheap to keep, in a folder that may be shared, read-only or absent.
 
 The cache only saves time: where it cannot be read, things are made; where it cannot be written, that is said once and
-the work goes on.
+the work continues.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def say_once(error: OSError | PathError) -> None:
     reason = explain(error, folder) if isinstance(error, OSError) else str(error)
     what = "folder: this user has no home folder" if folder == _NOWHERE else reason
     print(
-        f"note: cache {what}. The work goes on, nothing is kept; {VARIABLE}=<folder> names another cache",
+        f"note: cache {what}. The work continues, nothing is kept; {VARIABLE}=<folder> names another cache",
         file=sys.stderr,
         flush=True,
     )

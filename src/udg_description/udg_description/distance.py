@@ -42,7 +42,7 @@ class RobotDistance:
     def __call__(self, points_world: np.ndarray, q: np.ndarray, max_distance: float = np.inf) -> np.ndarray:
         """Signed distance (N,) [m] of points (N, 3) [m] in the model's root frame, for q (n,) [rad].
 
-        Inside is negative. Exact up to max_distance [m]; farther points get max_distance, which is quicker.
+        Inside is negative. Exact up to max_distance [m]; farther points get max_distance, which is faster.
         """
         points = np.asarray(points_world, dtype=np.float32)
         poses = self._model.link_pose_array(q)

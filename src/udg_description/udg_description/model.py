@@ -285,7 +285,7 @@ class RobotModel:
 def _compose(
     R_a_b: torch.Tensor, p_a_b: torch.Tensor, R_b_c: torch.Tensor, p_b_c: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """R_a_c, p_a_c; elementwise, which for many small matrices is several times quicker than matmul on a CPU."""
+    """R_a_c, p_a_c; elementwise, which for many small matrices is several times faster than matmul on a CPU."""
     x, y, z = (R_a_b[..., :, k : k + 1] for k in range(3))
     rotation = x * R_b_c[..., 0:1, :] + y * R_b_c[..., 1:2, :] + z * R_b_c[..., 2:3, :]
     shift = x[..., 0] * p_b_c[..., 0:1] + y[..., 0] * p_b_c[..., 1:2] + z[..., 0] * p_b_c[..., 2:3]

@@ -1,6 +1,6 @@
 """Closed-form kinematics of one UR5e in the controller's base frame: flange pose, all inverse solutions, Jacobian.
 
-Plain Python numbers: for one pose this is several times quicker than small numpy arrays. Poses are T_controller_flange
+Plain Python numbers: for one pose this is several times faster than small numpy arrays. Poses are T_controller_flange
 (4, 4); angles in radians.
 """
 

@@ -98,7 +98,7 @@ def _remap_arguments(nodes: Sequence[NodeDescription]) -> list[str]:
 
 
 class ComposedGraph:
-    """All nodes but those apart in this process; each is spun by a thread of its own."""
+    """All nodes but those apart in this process; each is spun by its own thread."""
 
     def __init__(self, nodes: Sequence[NodeDescription]) -> None:
         self._stack = ExitStack()
@@ -116,7 +116,7 @@ class ComposedGraph:
                     self._stack.callback(_end_process, self._apart[description.name])
                     continue
                 if not description.is_node:
-                    raise GraphError(f"{description.name} is a process of its own; run the graph with processes")
+                    raise GraphError(f"{description.name} runs in its own process; run the graph with processes")
                 node = load_node(description)
                 self._stack.callback(node.destroy_node)
                 one = description.threads == 1
@@ -146,7 +146,7 @@ class ComposedGraph:
 
 
 class ProcessGraph:
-    """Each node in a process of its own, as `ros2 launch` would run them."""
+    """Each node in its own process, as `ros2 launch` would run them."""
 
     def __init__(self, nodes: Sequence[NodeDescription]) -> None:
         self._stack = ExitStack()

@@ -109,7 +109,7 @@ class SineClient(Node):
 
 @contextmanager
 def sine_client(graph: RunningGraph, sine: Sine, deadline_s: float = 120.0) -> Iterator[SineClient]:
-    """Give a client that is spun by a thread of its own."""
+    """Give a client that is spun by its own thread."""
     client = SineClient(graph, sine, deadline_s)
     with background_spin(client):
         yield client

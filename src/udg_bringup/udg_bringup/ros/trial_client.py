@@ -204,7 +204,7 @@ def trial_client(
     cameras: Sequence[str] = topics.DEFAULT_CAMERAS,
     watch_commands: bool = False,
 ) -> Iterator[TrialClient]:
-    """Give a client that is spun by a thread of its own, once every service of the graph is there."""
+    """Give a client that is spun by its own thread, once every service of the graph is there."""
     client = TrialClient(graph, deadlines, cameras=cameras, watch_commands=watch_commands)
     with background_spin(client):
         client.wait_until_ready()

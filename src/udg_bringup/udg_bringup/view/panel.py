@@ -1,4 +1,4 @@
-"""The panel beside the scene: what goes on, the stop, commands where they are allowed, and plots."""
+"""The panel next to the scene: what is going on, the stop, commands where they are allowed, and plots."""
 
 from __future__ import annotations
 

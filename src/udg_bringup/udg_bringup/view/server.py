@@ -121,7 +121,7 @@ def _refuses_foreign(port: int) -> bool:
 
 
 def refuse_taken(port: int) -> None:
-    """Raise ViewServerError if the port is in use; viser would take the next free one in silence."""
+    """Raise ViewServerError if the port is in use; viser would take the next free one silently."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

@@ -49,7 +49,7 @@ class Memory(SharedMemory[Report]):
 
 @dataclass(frozen=True)
 class Start:
-    """What the process is told."""
+    """What the process is given."""
 
     descriptor: int
     parent: int
@@ -71,7 +71,7 @@ class EchoDevice(SupervisedDevice[Memory, Report]):
         self.ends = 0
 
     def start(self, descriptor: int, parent: int, arm: bool, seen: Report | None) -> Start:
-        """What the process is told."""
+        """What the process is given."""
         return Start(descriptor, parent, arm, self.absent)
 
     def read(self) -> DeviceState | None:

@@ -267,7 +267,7 @@ class _Driver:
 
 
 def _enable(loop: RobotLoop, timer: LoopTimer) -> None:
-    """As the operator does; the cycle goes on meanwhile."""
+    """As the operator does; the cycle continues meanwhile."""
     deadline_s = time.monotonic() + ENABLED_WITHIN_S
     while not loop.controller.filter.enabled:
         now_ns = timer.wait()

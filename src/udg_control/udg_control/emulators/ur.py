@@ -81,7 +81,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         try:
             os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(PRIORITY))
         except PermissionError:
-            print("no permission for real-time priority; going on without", file=sys.stderr)
+            print("no permission for real-time priority; continuing without", file=sys.stderr)
     file = None if arguments.log is None else check_file(arguments.log, force=True).open("w", encoding="utf-8")
     controllers = []
     try:

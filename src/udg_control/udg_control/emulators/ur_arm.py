@@ -191,7 +191,7 @@ class EmulatedArm:
         self._end_program("pendant")
 
     def local_mode(self) -> None:
-        """Somebody took the pendant: local control. The program goes on."""
+        """Somebody took the pendant: local control. The program continues."""
         self.log.event("local_mode")
         self.remote = False
 

@@ -88,7 +88,7 @@ class UrEmulatorClient:
         return sorted([*log.events, *servo], key=lambda entry: float(entry["t"]))  # type: ignore[arg-type]
 
     def close(self) -> None:
-        """Close the channel; the emulator goes on."""
+        """Close the channel; the emulator continues."""
         self._file.close()
         self._sock.close()
 

@@ -1,7 +1,7 @@
 """Emulated XHands that live in a folder, so that the driver's process and a test meet them there.
 
 Each adapter is a folder with hand.json (what the hand is), faults.json (what is wrong with it now), joints.bin (where
-its joints are; goes on over the driver's end, as a real hand does) and log.jsonl (what it was told).
+its joints are; continues over the driver's end, as a real hand does) and log.jsonl (what it was told).
 """
 
 from __future__ import annotations

@@ -142,7 +142,7 @@ class XHandControl:
         return ErrorStruct(OPEN_FAILED)
 
     def close_device(self) -> None:
-        """Close the bus; the hand goes on with what it was told last."""
+        """Close the bus; the hand continues with what it was told last."""
         if self._adapter is not None:
             self._adapter.note("close")
             self._adapter.close()

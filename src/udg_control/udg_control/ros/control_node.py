@@ -142,7 +142,7 @@ class ControlNode(Node):
         reason = cycle.report.reason
         if reason not in (None, Reason.DISABLED, Reason.EMERGENCY_STOP):
             self._rejected[reason.value] += 1
-            if self._rejected[reason.value] == 1:  # once until the next request; it goes on for as long as it holds
+            if self._rejected[reason.value] == 1:  # once until the next request; it continues for as long as it holds
                 self.get_logger().warning(f"{reason.value}: {cycle.report.detail or 'holding'}")
 
     def _sum_up(self) -> None:

@@ -2,7 +2,7 @@
 
 It plays what the driver of an arm has to do with: the controllers' parameters and topics, a joint_state_broadcaster,
 what a controller manager says in /diagnostics, and joints that follow their targets with a lag. As in ros2_control an
-inactive controller goes on listening and does nothing, and an active one holds its last target for ever.
+inactive controller continues listening and does nothing, and an active one holds its last target for ever.
 """
 
 from __future__ import annotations

@@ -71,7 +71,7 @@ class RobotNodeConfig:
 
 
 class RobotNode(SteadyLifecycleNode):
-    """Runs the control cycle in a thread of its own while active; every transition downwards stops the robot.
+    """Runs the control cycle in its own thread while active; every transition downwards stops the robot.
 
     Configure opens the devices and measures, without motion; activate starts the cycle, which still sends nothing
     before /control/enable; deactivate brakes and stops; cleanup and shutdown release the devices.
@@ -177,7 +177,7 @@ class RobotNode(SteadyLifecycleNode):
                     cycle = loop.cycle(now_ns)
                 self._publish_while_ok(loop, cycle, now_ns, count)
                 count += 1
-        except Exception as error:  # the robot must not go on without its cycle
+        except Exception as error:  # the robot must not continue without its cycle
             with self._lock:
                 if self._loop is not None:
                     self._loop.emergency_stop()
@@ -188,7 +188,7 @@ class RobotNode(SteadyLifecycleNode):
         """Give this thread its priority."""
         wanted = self.config.real_time_priority
         if wanted > 0 and not ask_for_real_time(wanted):
-            self.get_logger().warning("no permission for real-time priority (docs/first_day.md); going on without")
+            self.get_logger().warning("no permission for real-time priority (docs/first_day.md); continuing without")
 
     def _watch_clock(self, loop: RobotLoop) -> None:
         """Let the loop compare the clocks, unless this thread was pre-empted between the two readings."""
@@ -199,7 +199,7 @@ class RobotNode(SteadyLifecycleNode):
             loop.watch_clock(host_ns, before_ns)
 
     def _publish_while_ok(self, loop: RobotLoop, cycle: Cycle, now_ns: int, count: int) -> None:
-        """Publish; after SIGINT the cycle goes on braking, but nobody listens any more."""
+        """Publish; after SIGINT the cycle continues braking, but nobody listens any more."""
         if not self.context.ok():
             return
         try:
@@ -257,7 +257,7 @@ class RobotNode(SteadyLifecycleNode):
             if self._loop is not None:
                 self._loop.emergency_stop(held=held)
         how = f"publish false on {topics.EMERGENCY_STOP.name}, then call" if held else "call"
-        self.get_logger().error(f"emergency stop; to go on {how} {topics.CONTROL_ENABLE.name}")
+        self.get_logger().error(f"emergency stop; to continue {how} {topics.CONTROL_ENABLE.name}")
 
     def _release_stop(self) -> None:
         with self._lock:

@@ -35,7 +35,7 @@ class ControllerArm(SupervisedDevice[ControllerMemory, Report]):
         self._side: Side = side
 
     def start(self, descriptor: int, parent: int, arm: bool, seen: Report | None) -> Start:
-        """What the process is told."""
+        """What the process is given."""
         config = dataclasses.asdict(self.config)
         return Start(side=self._side, descriptor=descriptor, parent=parent, arm=arm, config=config)
 

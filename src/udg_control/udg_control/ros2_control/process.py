@@ -176,7 +176,7 @@ class ControllerArmProcess:
         return Complaint(Fault.SILENT, f"{text}: {why}" if why else text)
 
     def _look(self, link: ControllerLink, now_s: float) -> Complaint | None:
-        """Look at controller and program now and then; what is wrong stops an arm that is ready, else it is told."""
+        """Look at controller and program now and then; what is wrong stops a ready arm, otherwise it is reported."""
         if now_s - self._looked_s < LOOK_S:
             return None
         self._looked_s = now_s

@@ -1,4 +1,4 @@
-"""Memory shared by control and the process of an arm behind ros2_control, and what the process is told at its start."""
+"""Memory shared by control and the process of an arm behind ros2_control, and what that process is started with."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ class UrArm(SupervisedDevice[ArmMemory, Report]):
         self._partner_serial_number = partner_serial_number
 
     def start(self, descriptor: int, parent: int, arm: bool, seen: Report | None) -> Start:
-        """What the process is told, with the controller's clock when it was last seen."""
+        """What the process is given, with the controller's clock when it was last seen."""
         return Start(
             side=self._side,
             descriptor=descriptor,

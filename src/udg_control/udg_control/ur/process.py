@@ -435,7 +435,7 @@ class ArmProcess:
             self._called = False
 
     def _in_background(self, task: Callable[[], object]) -> None:
-        """Do what waits for the controller in a thread, so that measuring goes on."""
+        """Do what waits for the controller in a thread, so that measuring continues."""
         self._worker = threading.Thread(target=task, daemon=True)
         self._worker.start()
 

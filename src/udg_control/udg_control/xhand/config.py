@@ -25,7 +25,7 @@ class XHandConfig:
     kp: int = setting(100, "stiffness of the joints, SDK units", 0, 500)
     ki: int = setting(0, "integral gain, SDK units", 0, 1000)
     kd: int = setting(0, "damping of the joints, SDK units", 0, 32000)
-    current_limit_ma: int = setting(300, "limit of each joint's current (tor_max) that the hand is told [mA]", 10, 400)
+    current_limit_ma: int = setting(300, "limit of each joint's current (tor_max) passed to the hand [mA]", 10, 400)
     over_current_ma: int = setting(1300, "a joint may draw this for ever; more only for a time [mA]", 50, 5000)
     over_current_s: float = setting(
         2.0, "time constant of its warming up: twice the current lasts 0.3 of it [s]", 0.05, 60.0
@@ -62,7 +62,7 @@ class XHandConfig:
         if self.over_current_ma <= self.current_limit_ma:
             raise SafetyConfigError(
                 f"XHandConfig: over_current_ma is {self.over_current_ma}; valid: more than current_limit_ma "
-                f"({self.current_limit_ma}), which the hand is told to keep"
+                f"({self.current_limit_ma}), which the hand is asked to keep"
             )
 
     @property

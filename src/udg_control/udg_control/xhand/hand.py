@@ -39,7 +39,7 @@ class XHand(SupervisedDevice[HandMemory, Report]):
         self._side: Side = side
 
     def start(self, descriptor: int, parent: int, arm: bool, seen: Report | None) -> Start:
-        """What the process is told."""
+        """What the process is given."""
         del seen
         settings = dataclasses.asdict(self.config)
         return Start(side=self._side, descriptor=descriptor, parent=parent, arm=arm, config=settings)

@@ -2,7 +2,8 @@
 
     make benchmark PROTOCOL=quick POLICIES=ours,planner OUT=out/benchmark WORKERS=2
 
-The same command goes on where it was interrupted. The result does not depend on the number of workers. Last line: JSON.
+The same command continues where it was interrupted. The result does not depend on the number of workers. Last
+line: JSON.
 """
 
 from __future__ import annotations
@@ -138,7 +139,7 @@ def agree(folder: Path, now: dict[str, Any]) -> dict[str, Any]:
         if differ:
             raise UdgError(f"{folder}: holds trials with another {', '.join(differ)}; give another --out")
         if before.get("code") != now["code"]:
-            print(f"{folder}: begun by the code of {before.get('code')}, goes on with {now['code']}", file=sys.stderr)
+            print(f"{folder}: begun by the code of {before.get('code')}, continues with {now['code']}", file=sys.stderr)
         now = {**now, "policies": {**policies, **now["policies"]}}
     write_atomically(path, json.dumps(now, indent=1) + "\n")
     return now
@@ -197,7 +198,7 @@ def run(arguments: Sequence[str] | None = None) -> None:
     try:
         cost, said = run_tasks(tasks, rows, pool)
     except KeyboardInterrupt:
-        print(f"\ninterrupted; the same command goes on with what is in {options.out}", file=sys.stderr)
+        print(f"\ninterrupted; the same command continues with what is in {options.out}", file=sys.stderr)
         raise
     finally:
         pool.close()

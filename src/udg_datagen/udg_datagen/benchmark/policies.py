@@ -1,4 +1,4 @@
-"""Policies by name: `ours`, `planner`, `dexgraspnet`, `dp3`, or `module:Class` of anybody's.
+"""Policies by name: `ours`, `planner`, `dexgraspnet`, `dp3`, or `module:Class` of your own.
 
 A name may have an argument: ours:FOLDER and dp3:FOLDER of a checkpoint, dexgraspnet:CANDIDATESxITERATIONS.
 """

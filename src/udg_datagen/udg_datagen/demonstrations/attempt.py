@@ -135,7 +135,7 @@ class Scene:
     damping: float
     whole_images: bool
     observer: Observer
-    rng: np.random.Generator  # goes on with the execution
+    rng: np.random.Generator  # continues with the execution
 
 
 class Attempter:
@@ -326,7 +326,7 @@ class Observer:
     ) -> np.ndarray:
         """Scene clouds (T, N, 4) of an episode: x, y, z [m, world], label. The seed is that of the depth noise.
 
-        Without whole images only what is near the object is rendered: the same clouds, several times quicker, but
+        Without whole images only what is near the object is rendered: the same clouds, several times faster, but
         for the about one stray point a cloud that the noise on the robot's surface leaves.
         """
         self._rig.reset(seed)

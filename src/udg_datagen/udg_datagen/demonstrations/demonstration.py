@@ -242,7 +242,7 @@ class DemoPlanner:
     def _whole(
         self, reach: Reach, batch: GraspSet, start: np.ndarray, near: np.ndarray, stages: np.ndarray, motion: How
     ) -> Plan | None:
-        """The plan that goes on from the targets to the grasp and their stages; None if the safety filter objects."""
+        """The plan that continues from the targets to the grasp and their stages; None if the safety filter objects."""
         sides = reach.sides
         hands = {hand.side: (part_indices(f"{hand.side}_hand"), hand) for hand in batch[reach.grasp_index].hands}
         closed, squeezed = near[-1].copy(), near[-1].copy()

@@ -187,7 +187,7 @@ def disk_full(where: str) -> FactoryError:
     """What to tell when the disk is full."""
     return FactoryError(
         f"{where}: no space is left on the disk; what is written is whole. Free some space and run the same command "
-        "again: it goes on from here"
+        "again: it continues from here"
     )
 
 
@@ -457,7 +457,7 @@ def check_counts(options: argparse.Namespace) -> None:
 def make_dataset(
     out: Path, described: Settings, config: AttemptConfig, tasks: Sequence[Task], start_pool: Callable[[], Pool]
 ) -> None:
-    """Do the tasks with a pool into the folder, go on with what is there, print the summary; Ctrl-C says how to go on.
+    """Do the tasks with a pool into the folder, resume what is there, print the summary; Ctrl-C says how to continue.
 
     `described` are the settings that the data set is made with, of which `config` are those of the attempts.
     """
@@ -469,7 +469,7 @@ def make_dataset(
     try:
         summary = run_factory(config, tasks, ledger, pool)
     except KeyboardInterrupt:
-        print(f"\ninterrupted; the same command goes on with what is in {out}", file=sys.stderr)
+        print(f"\ninterrupted; the same command continues with what is in {out}", file=sys.stderr)
         raise
     finally:
         pool.close()

@@ -42,7 +42,7 @@ def execute(
 
     The targets go through the follower of the control node: one chunk of one point a step, commands at 100 Hz within
     the joints' limits. With command noise the robot follows deviating targets while the expert's are recorded.
-    ``gate`` is the robot's safety filter, which every command must pass. ``drive`` goes on from what it last commanded;
+    ``gate`` is the robot's safety filter, which every command must pass. ``drive`` starts from its last command;
     by default a new one begins at the plan's start.
 
     Raises:

@@ -3,7 +3,7 @@
 `udg ablations --data DIR --out DIR [--seeds 3] [--minutes 5 | --steps N] [--trials 60]
 [--variants full,regression,full_attention]`. All variants share the split of the data, the number of steps, and the
 trials: half on objects of the training, half on objects that no variant has seen. Each run is one job of one core. What
-is finished is kept: the same command goes on after an interruption, and with more seeds or variants it adds to the
+is finished is kept: the same command continues after an interruption, and with more seeds or variants it adds to the
 study. In DIR: runs/<variant>_<seed>/, report.json, report.md, success.png. Last line: JSON.
 """
 
@@ -177,7 +177,7 @@ def steps_in(minutes: float, config: PolicyConfig, store: FrameStore) -> int:
 
 @dataclass(frozen=True)
 class RunWorker:
-    """Trains and measures one variant with one seed, in a worker; goes on with what is there."""
+    """Trains and measures one variant with one seed, in a worker; continues with what is there."""
 
     data: Path
     out: Path

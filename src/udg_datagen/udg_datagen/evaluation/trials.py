@@ -80,12 +80,12 @@ class Trial:
 
 @dataclass(frozen=True, kw_only=True)
 class RolloutConfig:
-    """How trials are run. Without whole images the cameras render only what is near the object: quicker, the same
+    """How trials are run. Without whole images the cameras render only what is near the object: faster, the same
     clouds but for about one stray point each (as in most demonstrations); the ROS graph renders all."""
 
     limit_s: float = 12.0
     whole_images: bool = True
-    end_decided: bool = False  # do not go on with a trial that can no longer succeed
+    end_decided: bool = False  # do not continue with a trial that can no longer succeed
     rules: Rules = field(default_factory=Rules)
     follower: FollowerConfig = field(default_factory=FollowerConfig)
     safety: SafetyConfig = field(default_factory=SafetyConfig)

@@ -255,7 +255,7 @@ def _near(solutions: np.ndarray, q: np.ndarray, side: Side) -> np.ndarray:
 
 
 def _follow(q: np.ndarray, solutions: Sequence[np.ndarray], side: Side, max_step: float) -> np.ndarray | None:
-    """The line (m, 6) that begins with `q` and goes on with the nearest solutions; None where it would jump."""
+    """The line (m, 6) that begins with `q` and continues with the nearest solutions; None where it would jump."""
     lower, upper = _limits(side)
     line = [q]
     for candidates in solutions[1:]:

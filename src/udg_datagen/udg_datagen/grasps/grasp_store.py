@@ -46,7 +46,7 @@ class GraspStoreConfig:
     max_mass_kg: float = 1.0
     friction: float = 0.6  # in the hard test
     enough: int = 4  # with fewer that withstand the hard test, those that lift the object as it is are taken too
-    validation: ValidationConfig = field(  # a lift that is quicker than the rule's, and so a little harder
+    validation: ValidationConfig = field(  # a lift that is faster than the rule's, and so a little harder
         default_factory=lambda: ValidationConfig(approach_s=0.4, close_s=0.3, squeeze_s=0.4, lift_s=0.8, hold_s=0.5)
     )
     seed: int = 0

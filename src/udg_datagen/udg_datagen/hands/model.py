@@ -1,7 +1,7 @@
 """One hand as flat tensors: kinematic tree, collision spheres, fingertip contacts; quick forward and reverse passes.
 
 The reverse pass turns gradients at points of the hand into gradients of pose and joints by force balance: sum force and
-moment over the links that a joint moves, project on its axis; quicker than automatic differentiation.
+moment over the links that a joint moves, project on its axis; faster than automatic differentiation.
 Link 0 is the hand link (root); link k > 0 is the child of joint k - 1.
 """
 
@@ -204,7 +204,7 @@ class HandModel:
 
 
 def _product(a: Tensor, b: Tensor) -> Tensor:
-    """a @ b for many 3x3 matrices a (..., 3, 3) and b (..., 3, k): several times quicker than matmul on a CPU."""
+    """a @ b for many 3x3 matrices a (..., 3, 3) and b (..., 3, k): several times faster than matmul on a CPU."""
     out = a[..., :, 0:1] * b[..., 0:1, :]
     out = torch.addcmul(out, a[..., :, 1:2], b[..., 1:2, :])
     return torch.addcmul(out, a[..., :, 2:3], b[..., 2:3, :])

@@ -1,6 +1,6 @@
 """Signed distance of one object on a regular grid, as torch tensors.
 
-Two look-ups: `nearest` (value and gradient of the nearest node, first-order Taylor) is several times quicker than
+Two look-ups: `nearest` (value and gradient of the nearest node, first-order Taylor) is several times faster than
 `trilinear` and as precise away from edges; `trilinear` is differentiable in its gradient as well, which the rolling
 contact of a fingertip needs (its normal changes with its position). Points have the layout (B, 3, k).
 """

@@ -38,7 +38,7 @@ class SteadyLifecycleNode(LifecycleNode):
         raise NotImplementedError
 
     def run(self) -> None:
-        """Work while active, in a thread of its own, until `_ending` is set."""
+        """Work while active, in its own thread, until `_ending` is set."""
         raise NotImplementedError
 
     def pause(self) -> None:
@@ -113,7 +113,7 @@ class SteadyLifecycleNode(LifecycleNode):
         if wanted.label in valid.values() or (not wanted.label and wanted.id in valid):
             try:
                 return self._change(request, response)
-            except RuntimeError:  # rclpy's RCLError is one: another transition was quicker
+            except RuntimeError:  # rclpy's RCLError is one: another transition was faster
                 if not self.context.ok():
                     raise
         name, choices = wanted.label or f"number {wanted.id}", ", ".join(valid.values()) or "none"

@@ -53,7 +53,7 @@ def declare(node: Node, config_type: type[Config], *, default: Config | None = N
 
 
 def refuse_unknown(node: Node) -> None:
-    """Refuse overrides that `node` has not declared: a misspelt parameter must not be ignored in silence.
+    """Refuse overrides that `node` has not declared: a misspelt parameter must not be ignored silently.
 
     Call it when everything is declared. Raises ParameterValueError naming the first one.
     """

@@ -105,7 +105,7 @@ def _one_interrupt() -> Iterator[_Interrupt]:
 
 @contextmanager
 def _ending_with_launcher() -> Iterator[None]:
-    """Take SIGHUP, and the end of the process that started this one, for SIGTERM: no orphan goes on moving a robot.
+    """Take SIGHUP, and the end of the process that started this one, for SIGTERM: no orphan continues moving a robot.
 
     A thread waits for SIGHUP, because a handler would not wake rclpy. The other threads, and workers started
     meanwhile, have it blocked: their parent ends them in order.

@@ -2,7 +2,7 @@
 
 tf2_msgs is not among the ROS packages on PyPI. The message is a list of geometry_msgs/TransformStamped, so the stand-in
 is made of supports that are there. Publish `to_bytes`; subscribe with raw=True and read
-with `from_bytes`: both work with the real message, too, and are quicker than 40 message objects.
+with `from_bytes`: both work with the real message, too, and are faster than 40 message objects.
 """
 
 from __future__ import annotations

@@ -22,10 +22,10 @@ _DRIFT_NS_PER_S = 100_000  # of a camera's clock against the host's: 100 parts i
 
 
 class DeviceClock:
-    """Translates the camera's clock to the host's, by the images that came quickest."""
+    """Translates the camera's clock to the host's, by the images that came fastest."""
 
     def __init__(self, latency_ns: int = 0) -> None:
-        """`latency_ns`: how long the quickest image takes to arrive."""
+        """`latency_ns`: how long the fastest image takes to arrive."""
         self._latency_ns = latency_ns
         self._offset_ns: int | None = None
         self._seen_ns = 0

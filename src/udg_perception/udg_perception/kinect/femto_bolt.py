@@ -81,7 +81,7 @@ class FemtoBolt:
         raise KinectError(f"{self._name}: no Orbbec camera {wanted}; connected: {there}")
 
     def _set_sync(self, device: Any) -> None:  # noqa: ANN401
-        """Tell it its place on the sync cable; it keeps that, so it is told each time."""
+        """Tell it its place on the sync cable; it keeps that, so it is sent each time."""
         sync = device.get_multi_device_sync_config()
         sync.mode = getattr(self._sdk.OBMultiDeviceSyncMode, SYNC_MODES[self._config.wired_sync])
         subordinate = self._config.wired_sync == "subordinate"

@@ -64,7 +64,7 @@ class KinectPlayback:
             self._sleep(timeout_s)
             return None
         wait_s = (frame.stamp_ns - self._clock_ns()) / NS_PER_S
-        if wait_s < -LATE_S:  # nobody has read for a while: go on from here
+        if wait_s < -LATE_S:  # nobody has read for a while: continue from here
             shift_ns = self._next_beat_ns() - frame.stamp_ns
             self._start_ns += shift_ns
             frame = self._waiting = frame._replace(stamp_ns=frame.stamp_ns + shift_ns)

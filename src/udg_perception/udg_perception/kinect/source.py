@@ -51,7 +51,7 @@ class KinectConfig:
     subordinate_delay_us: int = setting(160, "of a subordinate, so that the lasers alternate [us]", 0, 20000)
     master_delay_s: float = setting(3.0, "the master starts so much later: subordinates go first [s]", 0.0, 60.0)
     exposure_us: int = setting(0, "master: colour exposure [us]; steady ones keep the rate; 0: auto", 0, 130000)
-    latency_s: float = setting(0.0, "from exposure to arrival of the quickest image [s]", 0.0, 0.5)
+    latency_s: float = setting(0.0, "from exposure to arrival of the fastest image [s]", 0.0, 0.5)
     infrared: bool = setting(False, "infrared images as well, which calibration by a board needs")
     playback: str = setting("", "a recording (.mkv) in place of the camera; empty: live")
     loop: bool = setting(True, "play the recording again and again")

@@ -72,7 +72,7 @@ def act_ms(configs: Mapping[str, PolicyConfig], runs: int) -> dict[str, dict[str
 
 
 def samples_per_s(configs: Mapping[str, PolicyConfig], rounds: int) -> dict[str, float]:
-    """Samples a second and core of each training; the quickest of `rounds` steps that take turns."""
+    """Samples a second and core of each training; the fastest of `rounds` steps that take turns."""
     episodes = [make_episode(i, steps=16) for i in range(4)]
     best = dict.fromkeys(configs, float("inf"))
     with tempfile.TemporaryDirectory() as folder:

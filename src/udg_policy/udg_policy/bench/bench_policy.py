@@ -120,7 +120,7 @@ class Times(NamedTuple):
 def bench_inference(checkpoint: Checkpoint, config: BenchConfig) -> dict[str, float]:
     """Figures of one policy: times from cloud to action, and the greatest difference of normalised actions.
 
-    Both implementations run with one thread and with `threads`; of each the quicker choice counts.
+    Both implementations run with one thread and with `threads`; of each the faster choice counts.
     """
     thread_counts = sorted({1, config.threads})
     engines = {

@@ -35,7 +35,7 @@ _PROGRESS = 0.5  # of the training: both parts of the loss are on
 def samples_per_s(name: str, rounds: int = 5) -> dict[str, float]:
     """Samples a second, and core without CUDA, of a preset: {"ours": .., "plain": ..}.
 
-    The quickest of `rounds` interleaved turns: a step each, on CUDA many.
+    The fastest of `rounds` interleaved turns: a step each, on CUDA many.
     """
     config = preset(name)
     config = dataclasses.replace(

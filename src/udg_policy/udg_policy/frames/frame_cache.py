@@ -152,7 +152,7 @@ def write_cache(place: Path, config: PolicyConfig, prepared: Iterable[Prepared])
         with whole_folder(place) as folder:
             _write(folder, config, prepared)
     except (OSError, PathError) as error:
-        if (place / HEADER_NAME).is_file():  # another process was quicker
+        if (place / HEADER_NAME).is_file():  # another process was faster
             return place
         why = explain(error, place) if isinstance(error, OSError) else str(error)
         raise DatasetError(f"training frames not written: {why} (--cache)") from error

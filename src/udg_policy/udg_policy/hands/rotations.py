@@ -47,5 +47,5 @@ def rigid(rotation: Tensor, translation: Tensor) -> Tensor:
 
 
 def transform_points(T: Tensor, points: Tensor) -> Tensor:
-    """T (..., 4, 4) applied to points (..., N, 3). Each coordinate lies together in memory: the quicker product."""
+    """T (..., 4, 4) applied to points (..., N, 3). Each coordinate lies together in memory: the faster product."""
     return (T[..., :3, :3] @ points.transpose(-1, -2) + T[..., :3, 3:]).transpose(-1, -2)

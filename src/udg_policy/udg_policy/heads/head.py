@@ -30,7 +30,7 @@ class ActionDistribution(NamedTuple):
 
 
 class HeadLoss(NamedTuple):
-    """Scalars: what is minimised, and what is told beside it, by name."""
+    """Scalars: what is minimised, and what is reported with it, by name."""
 
     total: Tensor
     parts: dict[str, Tensor]

@@ -30,7 +30,7 @@ from udg_policy.threads import Team, one_thread
 Weights = Mapping[str, Tensor]
 PRECISIONS = ("auto", "float32", "bfloat16")
 _NORM_EPS = 1e-5  # torch's default, of BatchNorm and LayerNorm
-_BFLOAT16_FROM = 1e8  # multiply-adds of the encoder from which bfloat16 is quicker
+_BFLOAT16_FROM = 1e8  # multiply-adds of the encoder from which bfloat16 is faster
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,8 +38,8 @@ class InferenceConfig:
     """How an engine computes; the results differ by rounding alone."""
 
     device: str = setting("cpu", "of the network: cpu, cuda, cuda:1, ...")
-    threads: int = setting(1, "on a CPU; more are quicker where cores are idle", 1, 64)
-    precision: str = setting("auto", "of the encoder: float32, bfloat16, or auto: what is quicker here")
+    threads: int = setting(1, "on a CPU; more are faster where cores are idle", 1, 64)
+    precision: str = setting("auto", "of the encoder: float32, bfloat16, or auto: what is faster here")
     seed: int = setting(0, "of heads that draw their actions", 0, 2**31 - 1)
     block_rows: int = setting(4096, "neighbours computed at a time on a CPU", 1, 1_000_000)  # fits into 1 MB of cache
 
@@ -198,7 +198,7 @@ class InferenceSetAbstraction:
 
 
 def _relu_(x: Tensor) -> Tensor:
-    """In place. As integers, negative values of a bfloat16 are negative: much quicker on a CPU."""
+    """In place. As integers, negative values of a bfloat16 are negative: much faster on a CPU."""
     if x.dtype == torch.bfloat16:
         x.view(torch.int16).clamp_min_(0)
         return x

@@ -147,7 +147,7 @@ class _GroupedMaximum(torch.autograd.Function):
             by_bias_2.numpy(),
         )
         by_points, by_centres = by_points.flatten(0, 1), by_centres.flatten(0, 1)
-        by_point = (features.flatten(0, 1).t() @ by_points).t()  # this way round it is quicker
+        by_point = (features.flatten(0, 1).t() @ by_points).t()  # this way round it is faster
         by_offset = ctx.offset_scale * (by_point[:, :c] + by_centres.t() @ places.flatten(0, 1))
         return (
             None,

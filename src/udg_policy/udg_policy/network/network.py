@@ -195,7 +195,7 @@ class DecoderLayer(nn.Module):
 
     def _attend(self, normed: Tensor, context: Tensor, blocked: Tensor | None) -> Tensor:
         key, value = self.key_value(context).chunk(2, dim=-1)
-        # Plain products: for this few queries quicker on a CPU than the fused attention and its backward.
+        # Plain products: for this few queries faster on a CPU than the fused attention and its backward.
         scores = self._split(self.query(normed)) @ self._split(key).transpose(-1, -2)
         scores = scores.float() * self.scale
         if blocked is not None:

@@ -72,7 +72,7 @@ def point_features(config: ObservationConfig, points_world: Tensor, labels: Tens
             offsets.append(T[:, :3, 3])
     features = points_world.new_empty(*points_world.shape[:2], feature_width(config))
     width = coordinate_width(config)
-    # One product for all frames, in which each coordinate lies together: many times quicker than by points.
+    # One product for all frames, in which each coordinate lies together: many times faster than by points.
     features[..., :width] = torch.baddbmm(
         torch.cat(offsets, dim=1)[..., None], torch.cat(matrices, dim=1), points_world.transpose(1, 2)
     ).transpose(1, 2)

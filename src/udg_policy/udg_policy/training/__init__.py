@@ -1,1 +1,1 @@
-"""Training: steps, losses, and what is told of a run."""
+"""Training: steps, losses, and what is reported of a run."""

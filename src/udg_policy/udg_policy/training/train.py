@@ -593,7 +593,7 @@ def run_command(argv: Sequence[str] | None = None) -> int:
         config = load_yaml(arguments.config, config)
     if arguments.steps is not None:
         config = dataclasses.replace(config, train=dataclasses.replace(config.train, steps=arguments.steps))
-    torch.set_num_threads(1)  # small products: processes are quicker than threads
+    torch.set_num_threads(1)  # small products: processes are faster than threads
     keep_large_blocks()
     data = sources(arguments.data, skip_corrupt=arguments.skip_corrupt)
     for why in (why for source in data for why in source.dataset.skipped.values()):

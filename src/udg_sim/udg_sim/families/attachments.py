@@ -20,7 +20,7 @@ UP, DOWN = np.array([0.0, 0.0, 1.0]), np.array([0.0, 0.0, -1.0])
 
 
 class Hit(NamedTuple):
-    """Where a line enters a body: the point (3,) and how far it goes on in material."""
+    """Where a line enters a body: the point (3,) and how far it continues in material."""
 
     point: np.ndarray
     depth: float

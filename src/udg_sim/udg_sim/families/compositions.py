@@ -1,7 +1,7 @@
 """Random compositions: "composition_00017" is a body with one to four things added, the same on every machine.
 
 There are as many members as there are numbers. Size class, edges, density and mass follow from the id alone, within
-the limits of `udg_sim.families.sizes`. No mesh of other people is read.
+the limits of `udg_sim.families.sizes`. No third-party mesh is read.
 """
 
 import re

@@ -1,4 +1,4 @@
-"""Work on a user's geometry in a process of its own, with limits of time and memory.
+"""Work on a user's geometry in its own process, with limits of time and memory.
 
 Readers, CoACD and the like hang, crash or take all memory on some meshes; that must neither end nor stop who asked.
 The process is `geometry_jobs`.
@@ -24,7 +24,7 @@ LIMIT_S = 30.0
 _PATIENCE = 5.0  # times that on the clock, after which something hangs without working
 MEMORY_BYTES = 8 << 30
 """Address space that one job may take."""
-_FIRST_WORD_S, _NEXT_WORD_S = 3.0, 15.0  # when the waiting are told that it goes on
+_FIRST_WORD_S, _NEXT_WORD_S = 3.0, 15.0  # until the first progress message, and between those after it
 REFUSED = 3
 """Exit code of a job that ends in a UdgError, printed as the last line."""
 _ONE_THREAD = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}

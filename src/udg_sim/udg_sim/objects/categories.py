@@ -1,4 +1,4 @@
-"""What the objects of other people are called, and which of the training categories that is, if one."""
+"""What the third-party objects are called, and which of the training categories that is, if one."""
 
 import re
 

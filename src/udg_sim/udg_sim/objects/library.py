@@ -144,7 +144,7 @@ class ObjectLibrary:
         """Ids of the library's objects, sizes and categories mixed.
 
         Optionally of one split ("train", "test"), size class, source (or several) or of the quick balanced subset.
-        Without `source`: those of USUAL, in the quick subset those of HELD_OUT as well. Objects of other people are
+        Without `source`: those of USUAL, in the quick subset those of HELD_OUT as well. Third-party objects are
         listed whether their files are on this machine or not. Raises UdgError.
         """
         default = (*USUAL, *HELD_OUT) if quick else USUAL
@@ -247,7 +247,7 @@ def _composed(one: Composition) -> ObjectModel:
 
 
 def _foreign(record: Record) -> ObjectModel:
-    """An object of other people. Raises SourceError if its source is not on this machine."""
+    """A third-party object. Raises SourceError if its source is not on this machine."""
     done = load_repaired(record.source, record.path)
     factor = record.longest_edge_m / done.mesh.extents.max()
     shape = scaled(Shape(done.mesh, done.parts), factor)

@@ -24,7 +24,7 @@ from udg_sim.objects.sources import SourceError
 SETS = {
     "train": "our training objects",
     "test": "our test objects",
-    "held_out": "other people's 600",
+    "held_out": "the 600 third-party ones",
     "all": "train, test and held_out",
     "compositions": "random training objects, as many as are asked for",
     "train+": "train and 300 compositions, mixed",

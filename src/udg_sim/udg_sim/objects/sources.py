@@ -1,4 +1,4 @@
-"""Objects of other people: archives fetched by the user's own package tools, read in place, never part of this project.
+"""Third-party objects: archives fetched by the user's own package tools, read in place, never part of this project.
 
 | source | archive | fetched with | licence |
 |---|---|---|---|

@@ -43,7 +43,7 @@ class Added(NamedTuple):
 def add_folder(folder: Path, size_m: float | None = None, unit_m: float | None = None) -> Iterator[Added]:
     """Add every mesh file below `folder`; a refused one does not stop the others.
 
-    Files of geometry that is not read (.step, .dae, ...) are told of, with `skipped`.
+    Files of geometry that is not read (.step, .dae, ...) are reported as `skipped`.
 
     `size_m` is the longest edge [m] that every mesh gets; `unit_m` the metres that a unit of the files is. Without
     both the unit is guessed from each mesh: m, cm or mm. Raises UdgError if there is no mesh.

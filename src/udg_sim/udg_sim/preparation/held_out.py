@@ -1,4 +1,4 @@
-"""Choosing the held-out test set (and a few training objects of other people): run once, written to the manifest.
+"""Choosing the held-out test set (and a few third-party training objects): run once, written to the manifest.
 
 `udg held-out --out objects.csv` needs all sources and some minutes; the result is committed.
 """
@@ -253,7 +253,7 @@ def own_records(seen: set[str]) -> Iterator[Record]:
 
 
 def foreign_records(chosen: Sequence[Chosen], split: str, seen: set[str], quick: set[str]) -> Iterator[Record]:
-    """The chosen objects of other people, in their final size."""
+    """The chosen third-party objects, in their final size."""
     for one in chosen:
         c = one.candidate
         mesh = sources.load_repaired(c.source, c.path).mesh

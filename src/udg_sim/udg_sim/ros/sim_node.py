@@ -111,7 +111,7 @@ class SimNode(Node):
             self._publish_state()
 
     def _on_reset(self, _request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
-        """Begin the trial that the parameters name; on an error the old one goes on."""
+        """Begin the trial that the parameters name; on an error the old one continues."""
         try:
             spec = self._trial_spec()
             self._begin(spec)
@@ -207,7 +207,7 @@ class SimNode(Node):
             self._anchor_s += lag_s
             lag_s = 0.0
             self.get_logger().warning(
-                f"the simulation was {MAX_LAG_S:.2f} s behind the wall clock and goes on from now",
+                f"the simulation was {MAX_LAG_S:.2f} s behind the wall clock and continues from now",
                 throttle_duration_sec=5.0,
             )
         until_s = session.time_s + lag_s  # fixed now: services must be answered on a slow machine, too
