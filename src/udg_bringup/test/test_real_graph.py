@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from udg_bringup.graph import NodeDescription, ViewChoice
 from udg_bringup.real_graph import RealGraphConfig, RealGraphError, read_parameters, real_graph
 from udg_control.hardware import HardwareConfig
 from udg_control.ur import UrArmConfig
+from udg_description.camera import default_cameras, write_cameras
 
 CONFIG = Path(__file__).parents[3] / "config"
 CHECKPOINT = "some/checkpoint"
@@ -47,6 +49,24 @@ def test_with_emulators_no_address_of_the_hardware_is_left() -> None:
     for side in ("left", "right"):
         host = str(nodes["control"].parameters[f"hardware.{side}_arm.host"])
         assert host.startswith("127.") and host in nodes["ur_emulators"].arguments
+
+
+def test_the_camera_file_says_which_cameras_the_graph_has(tmp_path: Path) -> None:
+    for path in CONFIG.glob("*.yaml"):
+        (tmp_path / path.name).write_text(path.read_text())
+    cameras = default_cameras()
+    write_cameras(tmp_path / "cameras.yaml", [*cameras, dataclasses.replace(cameras[0], name="top")])
+    with (tmp_path / "robot.yaml").open("a") as file:
+        file.write("top: {ros__parameters: {serial_number: T7}}\n")
+    nodes = graph(config=tmp_path)
+    assert nodes["top"].parameters == {"camera": "top", "serial_number": "T7"}
+    assert nodes["left_camera"].parameters["camera"] == "left_camera"
+    assert nodes["supervisor"].parameters["camera_names"] == ["left_camera", "right_camera", "top"]
+    given = {"/top/depth/image_raw": "/ceiling/depth"}
+    assert graph(config=tmp_path, cameras="topics", camera_topics=given)["perception"].remaps == given
+    write_cameras(tmp_path / "cameras.yaml", cameras)
+    with pytest.raises(RealGraphError, match="robot.yaml: unknown node 'top'"):
+        graph(config=tmp_path)
 
 
 def test_relaxed_watchdogs_are_for_emulators_alone() -> None:

@@ -9,9 +9,8 @@ import sys
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from udg_description.environment import ROBOT_VARIABLE
 from udg_description.errors import UdgError, cli
-from udg_description.robot import current_robot, shipped_robots
-from udg_description.robot.robot import VARIABLE
 
 
 class Command(NamedTuple):
@@ -122,13 +121,16 @@ def run(arguments: Sequence[str]) -> int | None:
 
 def _choose_robot(arguments: Sequence[str]) -> Sequence[str]:
     """Take `--robot` off the arguments; this process and those that it starts are about that robot. Raises UdgError."""
+    if not os.environ.get(ROBOT_VARIABLE) and list(arguments[:1]) != ["--robot"]:
+        return arguments  # the default robot; the table of contents comes without loading it
+    from udg_description.robot import current_robot, shipped_robots
+
     if arguments and arguments[0] == "--robot":
         if len(arguments) < 2:
             raise UdgError(f"udg --robot: a name or file is needed; valid: {', '.join(shipped_robots())}, FILE.yaml")
-        os.environ[VARIABLE] = arguments[1]
+        os.environ[ROBOT_VARIABLE] = arguments[1]
         arguments = arguments[2:]
-    if os.environ.get(VARIABLE):
-        current_robot()  # a wrong one is reported in one line, before anything is built from it
+    current_robot()  # a wrong one is reported in one line, before anything is built from it
     return arguments
 
 

@@ -20,6 +20,7 @@ from types import ModuleType, TracebackType
 from typing import Any, Protocol
 
 from udg_datagen.processes import end_with_parent
+from udg_description.environment import ROBOT_VARIABLE
 from udg_description.errors import DISK_FULL, UdgError
 
 Runner = Callable[[Any], Any]
@@ -228,7 +229,8 @@ class RayPool:
         if count is None:
             count = max(1, int(self._ray.cluster_resources().get("CPU", 1)))
         self._start, self._timeout_s = start, timeout_s
-        environment = {"env_vars": {"OMP_NUM_THREADS": "1"}}
+        inherited = {name: os.environ[name] for name in (ROBOT_VARIABLE,) if name in os.environ}
+        environment = {"env_vars": {"OMP_NUM_THREADS": "1", **inherited}}
         self._actor = self._ray.remote(num_cpus=1, max_restarts=0, runtime_env=environment)(_Actor)
         self._idle = [self._actor.remote(start) for _ in range(count)]
         self._busy: dict[Any, tuple[Any, Hashable, float]] = {}

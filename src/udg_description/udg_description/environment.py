@@ -1,4 +1,7 @@
-"""The variables that ROS reads: checked before it starts, for its own messages do not name them."""
+"""Variables of the environment: ours that names the robot, and ROS's, checked before ROS starts.
+
+ROS's own messages do not name them.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,8 @@ from pathlib import Path
 
 from udg_description.errors import UdgError
 
+ROBOT_VARIABLE = "UDG_ROBOT"
+"""The robot of a process and of those that it starts: a name of data/robots or a file."""
 MAX_DOMAIN = 232
 """Greatest ROS_DOMAIN_ID whose DDS ports are below 65536."""
 RANGES = ("LOCALHOST", "SUBNET", "OFF", "SYSTEM_DEFAULT")

@@ -15,6 +15,7 @@ from xml.etree import ElementTree as ET
 import numpy as np
 
 from udg_description.cache import needed_cache_dir
+from udg_description.environment import ROBOT_VARIABLE
 from udg_description.errors import HandModelError, RobotModelError, UdgError
 from udg_description.files import user_path, write_atomically
 from udg_description.robot.arm import ArmDescription, read_arm
@@ -25,8 +26,6 @@ from udg_description.robot.yaml_file import checked, read_yaml, vector
 from udg_description.sides import SIDES, Side, other_side
 from udg_description.transforms import make_transform
 
-VARIABLE = "UDG_ROBOT"
-"""Environment variable with the robot's name or file."""
 DEFAULT = "ur5e_xhand"
 SUFFIXES = (".yaml", ".yml")
 _DATA = Path(__file__).resolve().parents[1] / "data"
@@ -202,10 +201,10 @@ def current_robot() -> Robot:
     It never changes afterwards, and processes that are started from here inherit it: a graph of nodes, a pool of
     workers and a benchmark are about one robot. What works on any robot takes a `Robot`. Raises as `load_robot`.
     """
-    name = os.environ.get(VARIABLE) or DEFAULT
+    name = os.environ.get(ROBOT_VARIABLE) or DEFAULT
     robot = load_robot(name)
     if name.endswith(SUFFIXES):
-        os.environ[VARIABLE] = str(user_path(name).resolve())  # for processes that work in another folder
+        os.environ[ROBOT_VARIABLE] = str(user_path(name).resolve())  # for processes that work in another folder
     return robot
 
 

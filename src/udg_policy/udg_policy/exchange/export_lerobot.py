@@ -22,6 +22,7 @@ from tqdm import tqdm
 
 from udg_description.clock import STEP_S
 from udg_description.layout import JOINT_NAMES, N_JOINTS
+from udg_description.robot import current_robot
 from udg_policy.episodes.dataset import EpisodeDataset
 from udg_policy.episodes.episode import Episode, canonical_json
 from udg_policy.exchange.thinning import thinned
@@ -215,7 +216,7 @@ def _write_meta(
     frames = rows[-1]["dataset_to_index"]
     info = {
         "codebase_version": VERSION,
-        "robot_type": "2x UR5e, 2x XHand",
+        "robot_type": current_robot().name,
         "total_episodes": len(rows),
         "total_frames": frames,
         "total_tasks": len(tasks),
