@@ -128,6 +128,15 @@ def test_links_and_tests_that_a_page_names_exist(page: Path) -> None:
         assert name in tests, f"{page.name}: {name}: no such test"
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_prose_is_wrapped_at_120(page: Path) -> None:
+    """Code, tables, pictures and what a command writes (between bench:begin and bench:end) may be wider."""
+    text = re.sub(r"```.*?```|<!-- bench:begin -->.*?<!-- bench:end -->", "", page.read_text("utf-8"), flags=re.S)
+    for line in text.splitlines():
+        if not line.startswith(("|", "![", "<", "    ")):
+            assert len(re.sub(r"`[^`]*`", "``", line)) <= 120, line[:80]
+
+
 def test_commands_are_known_by_one_name() -> None:
     modules = [command.module for group in module.COMMANDS.values() for command in group]
     assert len(set(modules)) == len(modules) and len(commands()) == len(modules)

@@ -1,4 +1,4 @@
-"""Which checkpoint runs: the one that is asked for, or the shipped one."""
+"""Which checkpoint runs: the requested or the shipped one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`udg`: all commands by one name; `udg --help` is their table of contents, `udg COMMAND --help` tells of one."""
+"""`udg`: one entry point for all commands; `udg --help` lists them, `udg COMMAND --help` explains one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Arguments of the launch files: what is misspelt is refused, what belongs to an including file passes."""
+"""Arguments of the launch files: misspelt ones are refused, those of an including file pass."""
 
 from __future__ import annotations
 

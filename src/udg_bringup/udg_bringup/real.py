@@ -1,4 +1,4 @@
-"""The real robot's graph without `ros2 launch`, one process a node: `udg robot --use-emulators`."""
+"""The real robot's graph without `ros2 launch`, one process per node: `udg robot --use-emulators`."""
 
 from __future__ import annotations
 

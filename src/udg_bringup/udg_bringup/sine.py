@@ -1,4 +1,4 @@
-"""A swing of the arms about home, the same for all arm joints: what the benchmark of control lets the robot follow."""
+"""A swing of the arms about home, the same for all arm joints, for the control benchmark."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A picture of the view's page, taken by a browser without a window: `udg view-picture OUT.png`."""
+"""A screenshot of the view's page, by a headless browser: `udg view-picture OUT.png`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether everything that the robot's motion relies on is there and fresh. Knows no ROS."""
+"""Whether everything that the robot's motion relies on is present and fresh. Knows no ROS."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether the machine keeps up: one thread a core, in its own process, that wants to run every few milliseconds.
+"""Whether the machine keeps up: one thread per core, in its own process, that wakes every few milliseconds.
 
 A beat that comes late was kept from running by others, by the hypervisor or by the kernel; nothing that this project
 computes can delay it but by taking the core. So it tells a program that is slow from a machine that is busy, which the

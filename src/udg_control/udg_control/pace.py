@@ -1,4 +1,4 @@
-"""How fast both arms go when one of them is slow: one slider, one slowed arm, one load slows the whole robot."""
+"""How fast both arms move when one is slow: one slider, one slowed arm or one load slows the whole robot."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From commands at 100 Hz to servo targets at 500 Hz: smooth, never faster than the limits, braking when they fail.
+"""From commands at 100 Hz to servo targets at 500 Hz: smooth, within the limits, braking when commands stop coming.
 
 Between the middles of two command intervals the velocity changes linearly (a quadratic B-spline over the commands), so
 the targets keep the velocities and accelerations of the commands exactly and stay inside their hull. Time is counted

@@ -1,4 +1,4 @@
-"""How far configurations may move before they have to be looked at again: most commands need no look at all.
+"""How far configurations may move before they must be checked again: most commands need no check at all.
 
 A joint that turns by an angle moves no point of a link further than the angle times the point's greatest distance from
 the joint. So known gaps bound those of all configurations near by, however they are reached.

@@ -1,4 +1,4 @@
-"""A process of its own for a vendor's library, with memory that it shares with its parent."""
+"""A separate process for a vendor's library, with memory that it shares with its parent."""
 
 from __future__ import annotations
 

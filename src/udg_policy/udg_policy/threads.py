@@ -1,4 +1,4 @@
-"""How many threads torch computes with, and threads of our own beside it."""
+"""How many threads torch computes with, and threads of our own."""
 
 from __future__ import annotations
 

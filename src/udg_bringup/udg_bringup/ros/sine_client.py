@@ -1,4 +1,4 @@
-"""Lets the robot's graph follow a sine: enables control and publishes its chunks in place of the policy's."""
+"""Makes the robot follow a sine: enables control and publishes chunks in the policy's place."""
 
 from __future__ import annotations
 

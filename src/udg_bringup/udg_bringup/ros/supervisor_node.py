@@ -1,4 +1,4 @@
-"""Watches all that motion relies on and tells it to the control node in a heartbeat: empty, or what is silent."""
+"""Watches all that motion relies on and reports it to the control node in a heartbeat: empty, or what is silent."""
 
 from __future__ import annotations
 

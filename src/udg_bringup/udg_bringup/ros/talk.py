@@ -1,4 +1,4 @@
-"""A look into a running graph without a full ROS installation, for what `ros2 topic` and `ros2 service` would be used.
+"""A look into a running graph without a full ROS installation, instead of `ros2 topic` and `ros2 service`.
 
     python -m udg_bringup.ros.talk topics                    names, types, publishers and subscribers
     python -m udg_bringup.ros.talk echo /diagnostics         messages as they come; --once: the first alone

@@ -1,4 +1,4 @@
-"""What the plots show: tick times, the object's height, rejections by reason, outcomes. Numbers alone."""
+"""What the plots show: tick times, the object's height, rejections by reason, outcomes. Numbers only."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The live view: newest inputs in, drawn at most so often, and only while somebody looks."""
+"""The live view: newest inputs in, drawn at a limited rate, and only while somebody is watching."""
 
 from __future__ import annotations
 

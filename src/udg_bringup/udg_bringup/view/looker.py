@@ -1,4 +1,4 @@
-"""Somebody who looks at the view without drawing it: for measurements of what the view itself costs."""
+"""A viewer that does not draw, to measure what the view itself costs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What can be looked at afterwards: episodes, simulated trials, grasp files, bags. Each is a row of moments."""
+"""What can be replayed: episodes, simulated trials, grasp files, bags. Each is a sequence of moments."""
 
 from __future__ import annotations
 

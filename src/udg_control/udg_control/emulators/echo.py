@@ -1,4 +1,4 @@
-"""The least of devices, for tests and to copy from: its process measures what it was commanded.
+"""A minimal device, for tests and as a template: its process measures what it was commanded.
 
 It does badly what the first value of a command says. A device adds to `supervised` its memory, its process, and what is
 special about it.

@@ -1,4 +1,4 @@
-"""Arms that lag: do they ever touch while each command passes? `python -m udg_control.emulators.lag --cases 10000`.
+"""Lagging arms: do they ever touch although each command passes? `python -m udg_control.emulators.lag --cases 10000`.
 
 A case is a pair of arms close to each other, set in motion together in a random way, each lagging in a way of its own:
 slow, late, held back, stuck, or on a slider that somebody moves. Judged is where the joints are, by distances of

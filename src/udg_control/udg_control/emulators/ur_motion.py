@@ -1,4 +1,4 @@
-"""How the emulated arm moves: servo with lag, point-to-point, speed, braking. Joint space, one step a call.
+"""How the emulated arm moves: servo with lag, point-to-point, speed, braking. Joint space, one step per call.
 
 The numbers are assumptions that make a UR5e plausible (it lags a servo target by about 40 ms at lookahead 0.03 s and
 gain 2000, by about 130 ms at 0.1 s and 300); nobody has fitted them to an arm.

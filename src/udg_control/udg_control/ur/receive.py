@@ -1,4 +1,4 @@
-"""The receiving side: what the controller measures, over an RTDE connection of its own, without a thread.
+"""The receiving side: what the controller measures, over its own RTDE connection, without a thread.
 
 ur_rtde's RTDEReceiveInterface does the same with a thread that polls ten thousand times a second behind a lock that
 the servo loop then waits for, keeps returning old values after the link broke, and can't be left when it waits.

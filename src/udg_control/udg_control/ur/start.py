@@ -1,4 +1,4 @@
-"""What control tells the process of an arm when it starts it."""
+"""What control passes to an arm's process when it starts it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which fault, if any, a UR controller's own words mean."""
+"""Which fault, if any, a UR controller's messages mean."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A budget of heat for the motors of a hand: brief high currents of a squeeze are well, a blocked finger is not."""
+"""A heat budget for the motors of a hand: brief high currents of a squeeze are fine, a blocked finger is not."""
 
 from __future__ import annotations
 

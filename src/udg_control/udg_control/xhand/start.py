@@ -1,4 +1,4 @@
-"""What control tells the process of a hand when it starts it."""
+"""What control passes to a hand's process when it starts it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Figures of others, as published: other hands, objects, tests and machines. Not measured here."""
+"""Published figures of other methods: other hands, objects, tests and machines. Not measured here."""
 
 from __future__ import annotations
 

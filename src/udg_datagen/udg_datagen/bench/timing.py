@@ -1,4 +1,4 @@
-"""How long the best 500 of 800 candidates of one object take, on all processes, the clock on the wall."""
+"""How long the best 500 of 800 candidates of one object take, on all processes, by wall clock."""
 
 from __future__ import annotations
 

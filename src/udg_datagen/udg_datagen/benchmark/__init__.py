@@ -1,1 +1,1 @@
-"""The benchmark: policies, objects and trials in, tables out. Anybody's policy can take part (docs/benchmark.md)."""
+"""The benchmark: policies, objects and trials in, tables out. Any policy can enter (docs/benchmark.md)."""

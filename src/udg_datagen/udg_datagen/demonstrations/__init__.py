@@ -1,1 +1,1 @@
-"""Demonstrations: planned, executed, made in numbers, and what a data set of them holds."""
+"""Demonstrations: planned, executed, generated in bulk, and what a data set of them holds."""

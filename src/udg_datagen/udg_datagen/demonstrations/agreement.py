@@ -1,4 +1,4 @@
-"""Does the expert agree with itself? The same scene again, and scenes that differ little, beside the choice by spread.
+"""Does the expert agree with itself? The same scene again, and slightly changed scenes, against the choice by spread.
 
 Repeat: a scene with other seeds of the synthesis and other starts of the robot. Continuity: the same seed, the object
 moved by up to 5 mm and turned by up to 5 deg about the vertical. Compared are poses of the hands in the world.

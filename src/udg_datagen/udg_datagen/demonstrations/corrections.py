@@ -1,4 +1,4 @@
-"""On-policy corrections: what the expert does where a policy has come to (DAgger), as a data set like any other.
+"""On-policy corrections: what the expert does where a policy ends up (DAgger), as a data set like any other.
 
     make corrections CHECKPOINT=out/train DATA=out/demos OUT=out/corrections EPISODES=500 WORKERS=2
 

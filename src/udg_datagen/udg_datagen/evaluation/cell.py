@@ -1,4 +1,4 @@
-"""The simulated cell of trials: world, cameras, cloud, safety filter and objects, costly to build and used again."""
+"""The simulated cell of trials: world, cameras, cloud, safety filter and objects, expensive to build and reused."""
 
 from __future__ import annotations
 

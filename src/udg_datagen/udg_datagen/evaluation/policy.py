@@ -1,4 +1,4 @@
-"""What a policy is: `reset` at the start of a trial, then `act` on each observation. What does so takes part."""
+"""What a policy is: `reset` at the start of a trial, then `act` on each observation. Anything with both can enter."""
 
 from __future__ import annotations
 

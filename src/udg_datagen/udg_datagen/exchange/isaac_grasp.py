@@ -1,4 +1,4 @@
-"""The isaac_grasp YAML file, version 1.0: one gripper and one object, poses and joint angles, readable by people.
+"""The isaac_grasp YAML file, version 1.0: one gripper and one object, poses and joint angles, human-readable.
 
 Source: the specification in Isaac ROS's documentation ("Isaac Grasp File"). The pose is that of the gripper in the
 object; the quaternion is {w, xyz}. Two hands make two files. It has no squeeze: the grasp's angles stand for it.

@@ -120,7 +120,7 @@ class Expert:
     ) -> Iterator[Choice]:
         """Grasps that are within reach of the robot at home and hold, the expert's choice first.
 
-        Whoever takes the first pays for few. They depend on the object, its pose and the settings alone. `counts`
+        Taking only the first costs little. They depend on the object, its pose and the settings alone. `counts`
         tells of candidates, of those lifted, and why others were discarded.
         """
         counts = Counter() if counts is None else counts

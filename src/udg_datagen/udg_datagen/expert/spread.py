@@ -1,4 +1,4 @@
-"""Diverse grasps of a scene: the nearest of few that differ, whichever they are (`GraspSet.spread`).
+"""Diverse grasps of a scene: the nearest of a few varied ones, whichever they are (`GraspSet.spread`).
 
 For data that show many ways to take an object. One that shows the same way in the same scene: `expert.py`.
 """

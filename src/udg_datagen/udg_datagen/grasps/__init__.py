@@ -1,1 +1,1 @@
-"""Grasps of one object: made, kept, shown."""
+"""Grasps of one object: made, stored, shown."""

@@ -1,4 +1,4 @@
-"""Points to go by on the way to a pregrasp: the same ones in every scene, so that motions agree with each other."""
+"""Via points on the way to a pregrasp: the same in every scene, so that motions agree with each other."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Action spaces in which the hands are told where to go: pose of the grasp frame and joints of each hand.
+"""Action spaces of hand targets: pose of the grasp frame and joints of each hand.
 
 A pose is a position [m] and a rotation vector [rad], relative to another pose of the same hand's grasp frame and
 expressed in it: the measured one, or that of the home pose, which does not move.

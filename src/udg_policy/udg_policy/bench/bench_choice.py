@@ -1,4 +1,4 @@
-"""What single choices of the configuration cost, beside the preset in the same process, all taking turns.
+"""What single choices of the configuration cost against the preset, taking turns in one process.
 
     udg bench-choice decoder.grasp_query=true observation.hand_surface=true
 

@@ -1,4 +1,4 @@
-"""Measure inference (cloud in, action out) and training throughput beside the plain implementation: make bench-policy.
+"""Measure inference (cloud in, action out) and training throughput against a plain implementation: make bench-policy.
 
 The implementations take turns of a few runs, so that whatever else the machine does meets all. Without
 a checkpoint the weights are random, with the norms' statistics of the measured clouds. Progress on stderr; the last

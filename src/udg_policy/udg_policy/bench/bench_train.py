@@ -1,4 +1,4 @@
-"""How many samples a second training takes in, beside a plain float32 training of the same network in the same run.
+"""How many samples per second training processes, against plain float32 training of the same network in the same run.
 
 `udg bench-train [--preset edge --preset paper]`; last line: JSON. One core, CPU time, so that other
 work on the machine does not count; with CUDA the device, by the clock. A step of either is the whole step: batch from

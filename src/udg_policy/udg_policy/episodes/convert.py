@@ -1,4 +1,4 @@
-"""Convert a dataset of schema 1 (a .npz an episode): `udg convert OLD NEW`."""
+"""Convert a dataset of schema 1 (one .npz per episode): `udg convert OLD NEW`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A dataset: a folder with one file an episode and a manifest that describes it (see docs/dataset.md)."""
+"""A dataset: a folder with one file per episode and a manifest that describes it (see docs/dataset.md)."""
 
 from __future__ import annotations
 

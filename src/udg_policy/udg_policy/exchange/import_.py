@@ -1,4 +1,4 @@
-"""Episodes from recordings of others: `udg import --from lerobot|bag PATHS --out NEW`."""
+"""Episodes from third-party recordings: `udg import --from lerobot|bag PATHS --out NEW`."""
 
 from __future__ import annotations
 

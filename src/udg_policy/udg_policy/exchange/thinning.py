@@ -1,4 +1,4 @@
-"""Fewer points a cloud, for programs that want another number."""
+"""Thinned clouds, for programs that need another number of points."""
 
 from __future__ import annotations
 

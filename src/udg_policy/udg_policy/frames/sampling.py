@@ -1,4 +1,4 @@
-"""Which views a training step takes: a permutation an epoch, or each view as often as its weight says.
+"""Which views a training step takes: a permutation per epoch, or each view as often as its weight says.
 
 Everything follows from the seed and the step, so that nothing needs to be stored to resume.
 """

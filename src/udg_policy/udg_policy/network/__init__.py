@@ -1,1 +1,1 @@
-"""The policy network: its inputs, its layers and quick kernels, its weights in files, and itself written plainly."""
+"""The policy network: its inputs, layers and fast kernels, its weights in files, and a plain reference."""

@@ -1,4 +1,4 @@
-"""The same network written plainly: what the quick training and inference are compared with, and checked against.
+"""The same network written plainly, to compare and check the fast training and inference against.
 
 Convolutions over (B, C, M, k), torch's own attention, float32, neighbours by torch.cdist and topk. It computes what
 PolicyNetwork computes and takes its weights; nothing here is slower than a straightforward implementation has to be.

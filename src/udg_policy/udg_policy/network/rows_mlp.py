@@ -1,4 +1,4 @@
-"""The shared MLP of a set abstraction and its maximum, quick in training: exact gradients in few passes over memory.
+"""The shared MLP of a set abstraction and its maximum, fast in training: exact gradients in few passes over memory.
 
 Rows are (groups * k, channels), channels last. On a CPU the time goes into passes over activations, not into the
 products. Batch normalisation in training mode therefore never touches them: mean and variance of a linear layer's

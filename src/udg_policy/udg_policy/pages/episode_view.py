@@ -1,4 +1,4 @@
-"""What a policy sees, attends to and predicts in every frame of an episode, beside what was demonstrated."""
+"""What a policy sees, attends to and predicts in every frame of an episode, next to what was demonstrated."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a training run tells: a progress bar with loss and samples a second, and TensorBoard."""
+"""What a training run reports: a progress bar with loss and samples a second, and TensorBoard."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Shapes and meshes: made, read, mended, closed, decomposed; the poses in which they rest."""
+"""Shapes and meshes: made, read, repaired, closed, decomposed; the poses in which they rest."""

@@ -1,4 +1,4 @@
-"""The jobs on a user's geometry that run in a process of their own.
+"""The jobs on a user's geometry that run in their own process.
 
 `python -m udg_sim.geometry.geometry_jobs JOB IN.npz OUT.npz`.
 """

@@ -1,4 +1,4 @@
-"""The gate for geometry: of a triangle mesh as people bring it, one closed rigid body, or a refusal by name.
+"""The gate for geometry: a triangle mesh as people bring it becomes one closed rigid body, or is refused by name.
 
 Files of users, objects that grasps are synthesised for and the links of described hands all pass through here, so that
 the same mesh is taken, noted or refused the same way everywhere. A sound mesh passes as it is, vertex by vertex.

@@ -1,4 +1,4 @@
-"""A closed surface round what a nearly closed one encloses: by winding numbers on a grid, and marching cubes.
+"""A closed surface around the volume of a nearly closed one: by winding numbers on a grid, and marching cubes.
 
 Winding numbers bear cracks, T-junctions and overlaps: a point is inside where the surface goes round it more than
 half a time (Jacobson et al. 2013, Robust Inside-Outside Segmentation using Generalized Winding Numbers).

@@ -1,4 +1,4 @@
-"""Which objects a command works on, as one text: sets, ids and mesh files. Every OBJECTS is read here.
+"""Which objects a command works on, as one string: sets, ids and mesh files. Every OBJECTS is read here.
 
 A text is a comma-separated list of
 

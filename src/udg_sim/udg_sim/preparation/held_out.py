@@ -1,4 +1,4 @@
-"""Choosing the held-out test set (and a few third-party training objects): run once, written to the manifest.
+"""Selecting the held-out test set (and a few third-party training objects): run once, written to the manifest.
 
 `udg held-out --out objects.csv` needs all sources and some minutes; the result is committed.
 """

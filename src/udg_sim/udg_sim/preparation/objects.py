@@ -1,4 +1,4 @@
-"""`make objects`: fetches sources, prepares objects into the cache, adds the user's meshes, reports what there is."""
+"""`make objects`: fetch sources, prepare objects into the cache, add the user's meshes, report what there is."""
 
 import argparse
 import json

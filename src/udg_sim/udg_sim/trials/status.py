@@ -1,4 +1,4 @@
-"""What the sim node tells about the running trial, as JSON on /sim/trial_status."""
+"""What the sim node reports about the running trial, as JSON on /sim/trial_status."""
 
 from __future__ import annotations
 
