@@ -1,4 +1,4 @@
-"""Loops over small arrays, compiled by numba when their module is imported, and kept between processes."""
+"""Loops over small arrays, compiled by numba and kept between processes."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import numba
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
-def compiled(signature: str) -> Callable[[_Function], _Function]:
-    """Compile a function for one signature, as "float64[:](float64[:, ::1])".
+def compiled(signature: str | None = None) -> Callable[[_Function], _Function]:
+    """Compile a function for one signature, as "float64[:](float64[:, ::1])"; without, at the first call.
 
-    At import, so that no call is ever held up by it. The result is kept beside the source or in the user's cache; where
-    neither can be written, each process recompiles, which takes seconds. Sums are added in the order that is
-    written.
+    With a signature that happens at import, so that no call of a control loop is held up by it. The result is kept
+    beside the source or in the user's cache; where neither can be written, each process recompiles, which takes
+    seconds. Sums are added in the order that is written.
     """
 
     def decorate(function: _Function) -> _Function:

@@ -34,7 +34,7 @@ from udg_description.errors import UdgError
 from udg_description.layout import HOME_Q, SIDES, Side, other_side
 from udg_sim.objects.library import ObjectModel
 
-VERSION = "5"
+VERSION = "6"
 """Of the expert: bumped when it chooses otherwise, so that cached choices are made again and data sets tell."""
 _OBJECTS_KEPT = 64  # about 4 MB each
 _THIN_M = 0.025  # height or width at rest below which small objects are pinched first

@@ -7,12 +7,22 @@ contact of a fingertip needs (its normal changes with its position). Points have
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
+
+
+class GridNodes(NamedTuple):
+    """A grid as numpy arrays, for loops of one's own."""
+
+    nodes: np.ndarray  # (N, 4) float32: distance [m] and unit gradient
+    lower: np.ndarray  # (3,) [m] the first node
+    step: np.ndarray  # (3,) [m]
+    last: np.ndarray  # (3,) of the nodes, along each axis
+    strides: np.ndarray  # (3,) int
 
 
 class SdfGrid:
@@ -45,6 +55,14 @@ class SdfGrid:
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle as numpy arrays, without shared memory of torch."""
         return SdfGrid, self._arguments
+
+    @property
+    def nodes(self) -> GridNodes:
+        """The nodes of a grid on the CPU."""
+        values, _, lower, step, _ = self._arguments
+        nx, ny, nz = values.shape
+        lower, step, last = (np.asarray(x, dtype=np.float64) for x in (lower, step, (nx - 1, ny - 1, nz - 1)))
+        return GridNodes(self._packed.numpy(), lower, step, last, np.array([ny * nz, nz, 1]))
 
     def nearest(self, points: Tensor) -> tuple[Tensor, Tensor]:
         """Distance (B, k) [m] and unit gradient (B, 3, k) at `points` (B, 3, k); linear extension beyond the grid."""

@@ -14,7 +14,7 @@ from udg_datagen.synthesis.config import SynthesisConfig
 from udg_datagen.synthesis.initial import HandPose
 from udg_description.transforms import inverse, rotvec_to_matrix
 
-_LEAST_M, _LEAST_RAD = 0.01, 0.05  # below these the pull towards the reference fades
+LEAST_M, LEAST_RAD = 0.01, 0.05  # below these the pull towards the reference fades
 _JOINT_STD_RAD = 0.08
 
 
@@ -74,14 +74,14 @@ class Nearness:
         """Gradient (B, H, 6 + n) with respect to translation, rotation about the grasp centre, and joints."""
         lever = (R @ self._centre[..., None])[..., 0]  # from the origin to the centre
         away = center - lever - self._origin
-        force = away / away.norm(dim=-1, keepdim=True).clamp(min=_LEAST_M)
+        force = away / away.norm(dim=-1, keepdim=True).clamp(min=LEAST_M)
         turn = R @ self._R.transpose(-1, -2)
         axis = torch.stack(
             [turn[..., 2, 1] - turn[..., 1, 2], turn[..., 0, 2] - turn[..., 2, 0], turn[..., 1, 0] - turn[..., 0, 1]],
             dim=-1,
         )  # 2 sin(angle) along the axis
-        moment = self._rotation_m * axis / axis.norm(dim=-1, keepdim=True).clamp(min=_LEAST_RAD)
+        moment = self._rotation_m * axis / axis.norm(dim=-1, keepdim=True).clamp(min=LEAST_RAD)
         bent = q - self._q
-        size = bent.square().mean(-1, keepdim=True).sqrt().clamp(min=_LEAST_RAD)
+        size = bent.square().mean(-1, keepdim=True).sqrt().clamp(min=LEAST_RAD)
         joints = self._posture_m * bent / (q.shape[-1] * size)
         return torch.cat([force, moment - torch.linalg.cross(lever, force), joints], dim=-1)

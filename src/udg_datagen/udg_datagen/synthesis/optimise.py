@@ -16,13 +16,12 @@ from udg_datagen.hands.model import HandModel, HandState
 from udg_datagen.objects.grasp_object import GraspObject
 from udg_datagen.synthesis import energies, wrench
 from udg_datagen.synthesis.config import SynthesisConfig
+from udg_datagen.synthesis.descent import HANDS_EVERY, SELF_EVERY, Descent
 from udg_datagen.synthesis.initial import HandPose, TablePlane
 from udg_datagen.synthesis.near import Near, Nearness
 
 _BETAS = (0.9, 0.99)
 _FINAL_QP_ITERATIONS = 100
-_SELF_EVERY = 2  # steps between two looks at a hand's own collisions, which are rare
-_HANDS_EVERY = 4  # steps between two looks at the collisions of the hands with each other
 _SCREEN_PROGRESS = 0.2  # weights at which candidates are compared half-way
 
 
@@ -79,6 +78,7 @@ class Optimiser:
         self._offset = table.offset
         self._targets = wrench.target_wrenches(self._up, config.lift_wrench, config.force_wrench)
         self._edges = wrench.cone_edges(config.friction, config.cone_edges, device)
+        self._problem = (obj, self._hands, active, table, config, near)
         margins = []
         for hand, c in zip(hands, chosen, strict=True):
             margin = torch.full_like(hand.sphere_radius, config.margin_object)
@@ -90,6 +90,28 @@ class Optimiser:
 
     def run(self, start: HandPose, keep: int) -> Optimised:
         """Optimise a batch of starts; after `screen_step` steps only the `keep` best of them go on."""
+        pose, alive = self.descend(start, keep) if start.q.device.type == "cpu" else self.descend_batch(start, keep)
+        energy, residual = self._energy(pose, 1.0)
+        return Optimised(pose, alive & torch.isfinite(energy), energy, residual)
+
+    def descend(self, start: HandPose, keep: int) -> tuple[HandPose, Tensor]:
+        """Where the candidates of a batch end, and whether they are alive (B,): one after the other, on a CPU."""
+        config = self._config
+        descent, begin = Descent(*self._problem, start), 0
+        if len(start.q) > keep:
+            descent.run(0, config.screen_step)
+            descent.keep(self._best(descent.pose, descent.alive, keep))
+            begin = config.screen_step
+        descent.run(begin, config.qp_steps + config.refine_steps)
+        return descent.pose, descent.alive
+
+    def _best(self, pose: HandPose, alive: Tensor, keep: int) -> Tensor:
+        """The `keep` best candidates half-way, in their order."""
+        energy = self._energy(pose, _SCREEN_PROGRESS)[0].nan_to_num(torch.inf)
+        return torch.argsort(torch.where(alive, energy, torch.inf), stable=True)[:keep].sort()[0]
+
+    def descend_batch(self, start: HandPose, keep: int) -> tuple[HandPose, Tensor]:
+        """The same of all candidates at once, on any device."""
         config, hands = self._config, self._hands
         center, R, q = (x.clone() for x in start)
         lower = torch.stack([hand.lower for hand in hands])
@@ -110,8 +132,7 @@ class Optimiser:
         reference: Tensor | None = None
         for k in range(steps):
             if k == config.screen_step and len(q) > keep:
-                best = self._energy(HandPose(center, R, q), _SCREEN_PROGRESS)[0].nan_to_num(torch.inf)
-                best = torch.argsort(torch.where(alive, best, torch.inf), stable=True)[:keep].sort()[0]
+                best = self._best(HandPose(center, R, q), alive, keep)
                 center, R, q, first, second, alive = (x[best] for x in (center, R, q, first, second, alive))
                 edge_weights = None
             progress = k / max(steps - 1, 1)
@@ -123,8 +144,8 @@ class Optimiser:
             weights = _Weights(
                 _blend(config.weight_contact, progress),
                 _blend(config.weight_penetration, progress),
-                config.weight_self * _SELF_EVERY if k % _SELF_EVERY == 0 else 0.0,
-                config.weight_hands * _HANDS_EVERY if k % _HANDS_EVERY == 0 and len(hands) == 2 else 0.0,
+                config.weight_self * SELF_EVERY if k % SELF_EVERY == 0 else 0.0,
+                config.weight_hands * HANDS_EVERY if k % HANDS_EVERY == 0 and len(hands) == 2 else 0.0,
             )
             gradient = self._gradient(states, center, forces, reference, weights)
             if self._near is not None:
@@ -140,9 +161,7 @@ class Optimiser:
             center = center - step[..., :3]
             R = _rotate(R, -step[..., 3:6])
             q = torch.minimum(torch.maximum(q - step[..., 6:], lower), upper)
-        pose = HandPose(center, R, q)
-        energy, residual = self._energy(pose, 1.0)
-        return Optimised(pose, alive & torch.isfinite(energy), energy, residual)
+        return HandPose(center, R, q), alive
 
     def _lower_level(self, states: list[HandState], warm: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
         config = self._config

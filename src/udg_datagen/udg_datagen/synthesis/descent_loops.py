@@ -1,0 +1,660 @@
+"""The descent of `Optimiser` on a CPU: compiled loops, one candidate after the other, in double precision.
+
+The same energies as in `energies`, `wrench` and `near`, with their gradients written out; a test compares both. One
+candidate's numbers stay in the processor's caches: a step takes some 20 us, in place of hundreds of calls for a batch.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from udg_description.compiled import compiled
+
+_PER_CM2 = 1e4
+_BETA_1, _BETA_2 = 0.9, 0.99
+
+
+class Hands(NamedTuple):
+    """H hands with n joints each; spheres (S) and contacts (C) of all hands, one hand's after the other's."""
+
+    parent: np.ndarray  # (H, n) link that carries a joint; link 0 is the root, joint j moves link j + 1
+    constant: np.ndarray  # (H, n, 3, 3): R_parent_link(q) = constant + sin * sin(q) + cos * cos(q)
+    sin: np.ndarray
+    cos: np.ndarray
+    offset: np.ndarray  # (H, n, 3) [m] of the joint in its parent
+    axis: np.ndarray  # (H, n, 3) of the joint in the link that it moves
+    lower: np.ndarray  # (H, n) [rad]
+    upper: np.ndarray
+    grasp_center: np.ndarray  # (H, 3) [m] in the root
+    palm: np.ndarray  # (H, 3) normal in the root
+    sphere_begin: np.ndarray  # (H + 1,)
+    sphere_link: np.ndarray  # (S,)
+    sphere_center: np.ndarray  # (S, 3) [m] in the link
+    sphere_radius: np.ndarray  # (S,) [m]
+    object_radius: np.ndarray  # (S,) [m] with margin
+    table_radius: np.ndarray  # (S,) [m] with margin
+    hands_radius: np.ndarray  # (S,) [m] with half of the margin between hands
+    self_pairs: np.ndarray  # (P, 2) spheres of one hand that must not meet
+    contact_begin: np.ndarray  # (H + 1,)
+    contact_link: np.ndarray  # (C,)
+    contact_center: np.ndarray  # (C, 3) [m] in the link
+    contact_axis: np.ndarray  # (C, 3) in the link
+    contact_radius: np.ndarray  # (C,) [m]
+
+
+class Surroundings(NamedTuple):
+    """Object, table and reference."""
+
+    nodes: np.ndarray  # (N, 4) float32: distance and unit gradient at the nodes of the grid
+    lower: np.ndarray  # (3,) [m] of the grid
+    step: np.ndarray  # (3,) [m]
+    last: np.ndarray  # (3,) of the nodes, along each axis
+    strides: np.ndarray  # (3,)
+    up: np.ndarray  # (3,) away from the table
+    offset: float  # [m] height of the origin above the table
+    com: np.ndarray  # (3,) [m]
+    targets: np.ndarray  # (J, 6) wrenches
+    edges: np.ndarray  # (E, 3) of a friction pyramid
+    near_R: np.ndarray  # (H, 3, 3); without a reference the weight below is 0
+    near_origin: np.ndarray  # (H, 3) [m]
+    near_q: np.ndarray  # (H, n) [rad]
+
+
+class Settings(NamedTuple):
+    """Numbers of `SynthesisConfig`."""
+
+    steps: int
+    qp_steps: int
+    qp_every: int
+    qp_iterations: int
+    self_every: int
+    hands_every: int
+    contact_first: float
+    contact_last: float
+    penetration_first: float
+    penetration_last: float
+    table: float
+    own: float
+    hands: float
+    pad: float
+    pad_cosine: float
+    wrench: float
+    force_penalty: float
+    wrench_scale: float
+    retreat: float
+    near: float
+    near_rotation_m: float
+    near_posture_m: float
+    near_least_m: float
+    near_least_rad: float
+    lr_translation: float
+    lr_rotation: float
+    lr_joints: float
+
+
+@compiled()
+def _forward(
+    hands: Hands, h: int, center: np.ndarray, R: np.ndarray, q: np.ndarray, Rs: np.ndarray, os: np.ndarray
+) -> None:
+    """Rotations (L, 3, 3) and origins (L, 3) of the links of hand h, into `Rs` and `os`."""
+    for x in range(3):
+        os[0, x] = center[x]
+        for y in range(3):
+            Rs[0, x, y] = R[x, y]
+            os[0, x] -= R[x, y] * hands.grasp_center[h, y]
+    for j in range(len(q)):
+        parent = hands.parent[h, j]
+        s, c = math.sin(q[j]), math.cos(q[j])
+        for x in range(3):
+            os[j + 1, x] = os[parent, x]
+            for y in range(3):
+                os[j + 1, x] += Rs[parent, x, y] * hands.offset[h, j, y]
+                Rs[j + 1, x, y] = 0.0
+        for k in range(3):
+            for y in range(3):
+                local = hands.constant[h, j, k, y] + s * hands.sin[h, j, k, y] + c * hands.cos[h, j, k, y]
+                for x in range(3):
+                    Rs[j + 1, x, y] += Rs[parent, x, k] * local
+
+
+@compiled()
+def _place(Rs: np.ndarray, os: np.ndarray, link: int, local: np.ndarray, out: np.ndarray) -> None:
+    """A point of a link, into `out` (3,)."""
+    for x in range(3):
+        out[x] = os[link, x] + Rs[link, x, 0] * local[0] + Rs[link, x, 1] * local[1] + Rs[link, x, 2] * local[2]
+
+
+@compiled()
+def _push(point: np.ndarray, g: np.ndarray, force: np.ndarray, moment: np.ndarray) -> None:
+    """Add the gradient `g` at a point to its link's force and moment about the origin."""
+    for x in range(3):
+        force[x] += g[x]
+    _turn(point, g, moment)
+
+
+@compiled()
+def _turn(arm: np.ndarray, g: np.ndarray, moment: np.ndarray) -> None:
+    moment[0] += arm[1] * g[2] - arm[2] * g[1]
+    moment[1] += arm[2] * g[0] - arm[0] * g[2]
+    moment[2] += arm[0] * g[1] - arm[1] * g[0]
+
+
+@compiled()
+def _nearest(world: Surroundings, p: np.ndarray, normal: np.ndarray) -> float:
+    """Distance at a point by the nearest node; its gradient into `normal`. See `SdfGrid.nearest`."""
+    index = 0
+    for x in range(3):
+        place = (p[x] - world.lower[x]) / world.step[x]
+        node = min(max(np.rint(place), 0.0), world.last[x]) if math.isfinite(place) else 0.0
+        index += int(node) * world.strides[x]
+        normal[x] = p[x] - (world.lower[x] + node * world.step[x])
+    distance = float(world.nodes[index, 0])
+    for x in range(3):
+        g = float(world.nodes[index, 1 + x])
+        distance += g * normal[x]
+        normal[x] = g
+    return distance
+
+
+@compiled()
+def _trilinear(
+    world: Surroundings, p: np.ndarray, corner: np.ndarray, fraction: np.ndarray, inside: np.ndarray, raw: np.ndarray
+) -> float:
+    """Distance between the nodes. Into the arrays: first node, place beyond it, 1 where the point is inside the grid
+    along an axis, and the gradient (3,) before it is made a unit vector. See `SdfGrid.trilinear`."""
+    for x in range(3):
+        place = (p[x] - world.lower[x]) / world.step[x]
+        if not math.isfinite(place):
+            place = 0.0
+        within = min(max(place, 0.0), world.last[x])
+        first = min(math.floor(within), world.last[x] - 1.0)
+        corner[x], fraction[x] = first, within - first
+        inside[x] = 1.0 if 0.0 <= place <= world.last[x] else 0.0
+        raw[x] = 0.0
+    distance = 0.0
+    for i in range(2):
+        for j in range(2):
+            for k in range(2):
+                weight = _share(fraction[0], i) * _share(fraction[1], j) * _share(fraction[2], k)
+                row = _row(world, corner, i, j, k)
+                distance += weight * float(world.nodes[row, 0])
+                for x in range(3):
+                    raw[x] += weight * float(world.nodes[row, 1 + x])
+    size = max(math.sqrt(raw[0] ** 2 + raw[1] ** 2 + raw[2] ** 2), 1e-3)
+    for x in range(3):
+        beyond = p[x] - (world.lower[x] + (corner[x] + fraction[x]) * world.step[x])
+        distance += raw[x] / size * beyond
+    return distance
+
+
+@compiled()
+def _share(fraction: float, corner: int) -> float:
+    return fraction if corner else 1.0 - fraction
+
+
+@compiled()
+def _row(world: Surroundings, corner: np.ndarray, i: int, j: int, k: int) -> int:
+    row = (
+        (int(corner[0]) + i) * world.strides[0]
+        + (int(corner[1]) + j) * world.strides[1]
+        + (int(corner[2]) + k) * world.strides[2]
+    )
+    return min(row, len(world.nodes) - 1)
+
+
+@compiled()
+def _trilinear_back(
+    world: Surroundings,
+    corner: np.ndarray,
+    fraction: np.ndarray,
+    inside: np.ndarray,
+    raw: np.ndarray,
+    by_distance: float,
+    by_normal: np.ndarray,
+    out: np.ndarray,
+) -> None:
+    """Add to `out` (3,) the gradient by the point, from those by distance and by unit normal (3,)."""
+    size = math.sqrt(raw[0] ** 2 + raw[1] ** 2 + raw[2] ** 2)
+    divided = max(size, 1e-3)
+    along = (raw[0] * by_normal[0] + raw[1] * by_normal[1] + raw[2] * by_normal[2]) / divided**2
+    if size < 1e-3:
+        along = 0.0
+    a = np.empty(3)
+    for x in range(3):
+        a[x] = (by_normal[x] - raw[x] * along) / divided
+    f = np.zeros(3)
+    for i in range(2):
+        for j in range(2):
+            for k in range(2):
+                node = world.nodes[_row(world, corner, i, j, k)]
+                value = by_distance * float(node[0])
+                value += a[0] * float(node[1]) + a[1] * float(node[2]) + a[2] * float(node[3])
+                u, v, w = _share(fraction[0], i), _share(fraction[1], j), _share(fraction[2], k)
+                f[0] += (2 * i - 1) * v * w * value
+                f[1] += (2 * j - 1) * u * w * value
+                f[2] += (2 * k - 1) * u * v * value
+    for x in range(3):
+        out[x] += f[x] / world.step[x] * inside[x] + by_distance * raw[x] / divided * (1.0 - inside[x])
+
+
+@compiled()
+def _frame(normal: np.ndarray, reference: int, frame: np.ndarray) -> float:
+    """Rows: inward normal and two tangents; the length of the first tangent before it is made a unit vector."""
+    for x in range(3):
+        frame[0, x] = -normal[x]
+    along = frame[0, reference]
+    for x in range(3):
+        frame[1, x] = (1.0 if x == reference else 0.0) - along * frame[0, x]
+    size = max(math.sqrt(frame[1, 0] ** 2 + frame[1, 1] ** 2 + frame[1, 2] ** 2), 1e-6)
+    for x in range(3):
+        frame[1, x] /= size
+    u, t = frame[0], frame[1]
+    frame[2, 0] = u[1] * t[2] - u[2] * t[1]
+    frame[2, 1] = u[2] * t[0] - u[0] * t[2]
+    frame[2, 2] = u[0] * t[1] - u[1] * t[0]
+    return size
+
+
+@compiled()
+def _least_aligned(normal: np.ndarray) -> int:
+    """The coordinate axis that is least along the normal, the first of equal ones."""
+    best = 0
+    for x in range(1, 3):
+        if abs(normal[x]) < abs(normal[best]):
+            best = x
+    return best
+
+
+@compiled()
+def _lower_level(
+    world: Surroundings,
+    settings: Settings,
+    frames: np.ndarray,
+    arms: np.ndarray,
+    edge_weights: np.ndarray,
+    forces: np.ndarray,
+) -> None:
+    """Forces (J, C, 3) in the contact frames (C, 3, 3), rows; from edge weights (J, C * E), which are improved.
+
+    See `wrench.solve_forces`; the products with A' A are done as two with A.
+    """
+    n_contacts, n_edges, n_targets = len(frames), len(world.edges), len(world.targets)
+    width = n_contacts * n_edges
+    A = np.empty((6, width))
+    for c in range(n_contacts):
+        for e in range(n_edges):
+            f = np.zeros(3)
+            for i in range(3):
+                for x in range(3):
+                    f[x] += world.edges[e, i] * frames[c, i, x]
+            m = np.zeros(3)
+            _turn(arms[c], f, m)
+            for x in range(3):
+                A[x, c * n_edges + e] = f[x]
+                A[3 + x, c * n_edges + e] = m[x] / settings.wrench_scale
+    total = 0.0
+    for i in range(6):
+        for k in range(6):
+            dot = 0.0
+            for p in range(width):
+                dot += A[i, p] * A[k, p]
+            total += dot * dot
+    rate = 1.0 / max(math.sqrt(total) + settings.force_penalty, 1e-6)
+    old, y, new = np.empty(width), np.empty(width), np.empty(width)
+    for target in range(n_targets):
+        for p in range(width):
+            old[p] = y[p] = edge_weights[target, p]
+        t = 1.0
+        for _ in range(settings.qp_iterations):
+            for p in range(width):
+                new[p] = (1.0 - rate * settings.force_penalty) * y[p]
+            for i in range(6):
+                lack = world.targets[target, i]
+                for p in range(width):
+                    lack -= A[i, p] * y[p]
+                lack *= rate
+                for p in range(width):
+                    new[p] += lack * A[i, p]
+            t_new = 0.5 * (1.0 + math.sqrt(1.0 + 4.0 * t * t))
+            beyond = 1.0 + (t - 1.0) / t_new
+            for p in range(width):
+                new[p] = max(new[p], 0.0)
+                y[p] = old[p] + beyond * (new[p] - old[p])
+                old[p] = new[p]
+            t = t_new
+        for p in range(width):
+            edge_weights[target, p] = old[p] if math.isfinite(old[p]) else 0.0
+        for c in range(n_contacts):
+            for i in range(3):
+                forces[target, c, i] = 0.0
+                for e in range(n_edges):
+                    forces[target, c, i] += edge_weights[target, c * n_edges + e] * world.edges[e, i]
+
+
+@compiled()
+def _rotate(R: np.ndarray, turn: np.ndarray) -> None:
+    """exp(turn) R in place, by a unit quaternion."""
+    half = 0.5 * math.sqrt(turn[0] ** 2 + turn[1] ** 2 + turn[2] ** 2)
+    w = math.cos(half)
+    scale = 0.5 * (math.sin(half) / half if half > 1e-9 else 1.0)
+    a, b, c = scale * turn[0], scale * turn[1], scale * turn[2]
+    for y in range(3):
+        v0, v1, v2 = R[0, y], R[1, y], R[2, y]
+        t0, t1, t2 = 2.0 * (b * v2 - c * v1), 2.0 * (c * v0 - a * v2), 2.0 * (a * v1 - b * v0)
+        R[0, y] = v0 + w * t0 + (b * t2 - c * t1)
+        R[1, y] = v1 + w * t1 + (c * t0 - a * t2)
+        R[2, y] = v2 + w * t2 + (a * t1 - b * t0)
+
+
+@compiled()
+def gradient(
+    hands: Hands,
+    world: Surroundings,
+    settings: Settings,
+    k: int,
+    center: np.ndarray,
+    R: np.ndarray,
+    q: np.ndarray,
+    edge_weights: np.ndarray,
+    forces: np.ndarray,
+    references: np.ndarray,
+    out: np.ndarray,
+) -> None:
+    """Gradient (H, 6 + n) of one candidate at step k into `out`: by shift, rotation about the grasp centre, joints.
+
+    center (H, 3), R (H, 3, 3), q (H, n); edge_weights (J, C * E), forces (J, C, 3) and references (C,) are those of the
+    lower level, which is solved anew every `qp_every` steps.
+    """
+    n_hands, n = q.shape
+    progress = k / max(settings.steps - 1, 1)
+    weight_contact = settings.contact_first * (settings.contact_last / settings.contact_first) ** progress
+    weight_penetration = (
+        settings.penetration_first * (settings.penetration_last / settings.penetration_first) ** progress
+    )
+    n_spheres = len(hands.sphere_link)
+    Rs, os = np.empty((n_hands, n + 1, 3, 3)), np.empty((n_hands, n + 1, 3))
+    force, moment = np.zeros((n_hands, n + 1, 3)), np.zeros((n_hands, n + 1, 3))
+    points, by_points = np.empty((n_spheres, 3)), np.zeros((n_spheres, 3))
+    normal, direction = np.empty(3), np.empty(3)
+    for h in range(n_hands):
+        _forward(hands, h, center[h], R[h], q[h], Rs[h], os[h])
+        rise = 0.0
+        for x in range(3):
+            direction[x] = R[h, x, 0] * hands.palm[h, 0] + R[h, x, 1] * hands.palm[h, 1] + R[h, x, 2] * hands.palm[h, 2]
+            rise += direction[x] * world.up[x]
+        drop, sunk = settings.retreat * max(rise, 0.0), 0.0
+        for s in range(hands.sphere_begin[h], hands.sphere_begin[h + 1]):
+            p = points[s]
+            _place(Rs[h], os[h], hands.sphere_link[s], hands.sphere_center[s], p)
+            depth = hands.object_radius[s] - _nearest(world, p, normal)
+            if not depth <= 0.0:
+                slope = -2.0 * _PER_CM2 * weight_penetration * depth
+                for x in range(3):
+                    by_points[s, x] += slope * normal[x]
+            height = world.up[0] * p[0] + world.up[1] * p[1] + world.up[2] * p[2] + world.offset
+            depth = hands.table_radius[s] + drop - height
+            if not depth <= 0.0:
+                slope = 2.0 * _PER_CM2 * settings.table * depth
+                sunk += slope
+                for x in range(3):
+                    by_points[s, x] -= slope * world.up[x]
+        if rise > 0.0:
+            for x in range(3):
+                normal[x] = settings.retreat * sunk * world.up[x]
+            _turn(direction, normal, moment[h, 0])
+    if k % settings.self_every == 0:
+        weight = settings.own * settings.self_every
+        for pair in range(len(hands.self_pairs)):
+            a, b = hands.self_pairs[pair]
+            _part(points, by_points, a, b, hands.sphere_radius[a] + hands.sphere_radius[b], weight)
+    if n_hands == 2 and k % settings.hands_every == 0:
+        weight = settings.hands * settings.hands_every
+        middle = hands.sphere_begin[1]
+        for a in range(middle):
+            for b in range(middle, n_spheres):
+                _part(points, by_points, a, b, hands.hands_radius[a] + hands.hands_radius[b], weight)
+    for h in range(n_hands):
+        for s in range(hands.sphere_begin[h], hands.sphere_begin[h + 1]):
+            link = hands.sphere_link[s]
+            _push(points[s], by_points[s], force[h, link], moment[h, link])
+    _add_contacts(hands, world, settings, k, weight_contact, Rs, os, edge_weights, forces, references, force, moment)
+    for h in range(n_hands):
+        for j in range(n - 1, -1, -1):  # from the tips to the root
+            f, m, o, parent = force[h, j + 1], moment[h, j + 1], os[h, j + 1], hands.parent[h, j]
+            turn = np.empty(3)
+            turn[0] = m[0] - (o[1] * f[2] - o[2] * f[1])
+            turn[1] = m[1] - (o[2] * f[0] - o[0] * f[2])
+            turn[2] = m[2] - (o[0] * f[1] - o[1] * f[0])
+            out[h, 6 + j] = 0.0
+            for x in range(3):
+                axis = 0.0
+                for y in range(3):
+                    axis += Rs[h, j + 1, x, y] * hands.axis[h, j, y]
+                out[h, 6 + j] += axis * turn[x]
+                force[h, parent, x] += f[x]
+                moment[h, parent, x] += m[x]
+        f, m, o = force[h, 0], moment[h, 0], center[h]
+        for x in range(3):
+            out[h, x] = f[x]
+        out[h, 3] = m[0] - (o[1] * f[2] - o[2] * f[1])
+        out[h, 4] = m[1] - (o[2] * f[0] - o[0] * f[2])
+        out[h, 5] = m[2] - (o[0] * f[1] - o[1] * f[0])
+        if settings.near > 0.0:
+            _add_near(hands, world, settings, h, center[h], R[h], q[h], out[h])
+
+
+@compiled()
+def _part(points: np.ndarray, by_points: np.ndarray, a: int, b: int, reach: float, weight: float) -> None:
+    """Push two spheres apart that are nearer than `reach` [m]."""
+    x, y, z = points[a, 0] - points[b, 0], points[a, 1] - points[b, 1], points[a, 2] - points[b, 2]
+    square = x * x + y * y + z * z
+    if square >= reach * reach:
+        return
+    distance = math.sqrt(max(square, 1e-8))
+    slope = -2.0 * _PER_CM2 * weight * (reach - distance) / distance
+    by_points[a, 0] += slope * x
+    by_points[a, 1] += slope * y
+    by_points[a, 2] += slope * z
+    by_points[b, 0] -= slope * x
+    by_points[b, 1] -= slope * y
+    by_points[b, 2] -= slope * z
+
+
+@compiled()
+def _add_contacts(
+    hands: Hands,
+    world: Surroundings,
+    settings: Settings,
+    k: int,
+    weight_contact: float,
+    Rs: np.ndarray,
+    os: np.ndarray,
+    edge_weights: np.ndarray,
+    forces: np.ndarray,
+    references: np.ndarray,
+    force: np.ndarray,
+    moment: np.ndarray,
+) -> None:
+    """Add the gradients of contact distance, pads and wrenches to the links' forces and moments."""
+    n_contacts, n_targets = len(hands.contact_link), len(world.targets)
+    shape = (n_contacts, 3)
+    tips, pads, normals, raws = np.empty(shape), np.empty(shape), np.empty(shape), np.empty(shape)
+    corners, fractions, insides, arms = np.empty(shape), np.empty(shape), np.empty(shape), np.empty(shape)
+    by_distance, by_tip, by_normal, by_pad = np.empty(n_contacts), np.zeros(shape), np.zeros(shape), np.zeros(shape)
+    frames, sizes = np.empty((n_contacts, 3, 3)), np.empty(n_contacts)
+    hand_of = np.zeros(n_contacts, dtype=np.int64)
+    for h in range(len(hands.contact_begin) - 1):
+        for c in range(hands.contact_begin[h], hands.contact_begin[h + 1]):
+            hand_of[c] = h
+            link = hands.contact_link[c]
+            _place(Rs[h], os[h], link, hands.contact_center[c], tips[c])
+            for x in range(3):
+                pads[c, x] = 0.0
+                for y in range(3):
+                    pads[c, x] += Rs[h, link, x, y] * hands.contact_axis[c, y]
+            distance = _trilinear(world, tips[c], corners[c], fractions[c], insides[c], raws[c])
+            size = max(math.sqrt(raws[c, 0] ** 2 + raws[c, 1] ** 2 + raws[c, 2] ** 2), 1e-3)
+            sideways = settings.pad_cosine
+            for x in range(3):
+                normals[c, x] = raws[c, x] / size
+                sideways += pads[c, x] * normals[c, x]
+                arms[c, x] = tips[c, x] - hands.contact_radius[c] * normals[c, x] - world.com[x]
+            by_distance[c] = 2.0 * weight_contact * _PER_CM2 * (distance - hands.contact_radius[c])
+            if sideways > 0.0:
+                for x in range(3):
+                    by_pad[c, x] = 2.0 * settings.pad * sideways * normals[c, x]
+                    by_normal[c, x] = 2.0 * settings.pad * sideways * pads[c, x]
+    if k < settings.qp_steps:
+        fresh = k % settings.qp_every == 0
+        for c in range(n_contacts):
+            if fresh:
+                references[c] = _least_aligned(normals[c])
+            sizes[c] = _frame(normals[c], references[c], frames[c])
+        if fresh:
+            _lower_level(world, settings, frames, arms, edge_weights, forces)
+        by_arm, by_frame = np.zeros(shape), np.zeros((n_contacts, 3, 3))
+        along, residual, m = np.empty(shape), np.empty(6), np.empty(3)
+        for target in range(n_targets):
+            for x in range(6):
+                residual[x] = world.targets[target, x]
+            for c in range(n_contacts):
+                m[:] = 0.0
+                for x in range(3):
+                    along[c, x] = 0.0
+                    for i in range(3):
+                        along[c, x] += forces[target, c, i] * frames[c, i, x]
+                    residual[x] -= along[c, x]
+                _turn(arms[c], along[c], m)
+                for x in range(3):
+                    residual[3 + x] -= m[x] / settings.wrench_scale
+            f = -2.0 * settings.wrench * residual[:3]
+            m = -2.0 * settings.wrench / settings.wrench_scale * residual[3:]
+            for c in range(n_contacts):
+                v, arm = along[c], arms[c]
+                by_arm[c, 0] += v[1] * m[2] - v[2] * m[1]
+                by_arm[c, 1] += v[2] * m[0] - v[0] * m[2]
+                by_arm[c, 2] += v[0] * m[1] - v[1] * m[0]
+                gx = f[0] + m[1] * arm[2] - m[2] * arm[1]
+                gy = f[1] + m[2] * arm[0] - m[0] * arm[2]
+                gz = f[2] + m[0] * arm[1] - m[1] * arm[0]
+                for i in range(3):
+                    by_frame[c, i, 0] += forces[target, c, i] * gx
+                    by_frame[c, i, 1] += forces[target, c, i] * gy
+                    by_frame[c, i, 2] += forces[target, c, i] * gz
+        for c in range(n_contacts):
+            _frame_back(frames[c], references[c], sizes[c], by_frame[c], by_normal[c])
+            for x in range(3):
+                by_tip[c, x] += by_arm[c, x]
+                by_normal[c, x] -= hands.contact_radius[c] * by_arm[c, x]
+    for c in range(n_contacts):
+        _trilinear_back(world, corners[c], fractions[c], insides[c], raws[c], by_distance[c], by_normal[c], by_tip[c])
+        h, link = hand_of[c], hands.contact_link[c]
+        _push(tips[c], by_tip[c], force[h, link], moment[h, link])
+        _turn(pads[c], by_pad[c], moment[h, link])
+
+
+@compiled()
+def _frame_back(frame: np.ndarray, reference: int, size: float, by_frame: np.ndarray, by_normal: np.ndarray) -> None:
+    """Add to `by_normal` (3,) the gradient by the normal, from that by the frame's rows (3, 3), which is changed."""
+    u, t, b = frame[0], frame[1], by_frame[2]
+    by_u, by_t = by_frame[0], by_frame[1]
+    _turn(t, b, by_u)
+    _turn(b, u, by_t)
+    along = t[0] * by_t[0] + t[1] * by_t[1] + t[2] * by_t[2]
+    dot = 0.0
+    for x in range(3):
+        by_t[x] = (by_t[x] - t[x] * along) / size
+        dot += u[x] * by_t[x]
+    for x in range(3):
+        by_u[x] -= u[reference] * by_t[x]
+    by_u[reference] -= dot
+    for x in range(3):
+        by_normal[x] -= by_u[x]
+
+
+@compiled()
+def _add_near(
+    hands: Hands,
+    world: Surroundings,
+    settings: Settings,
+    h: int,
+    center: np.ndarray,
+    R: np.ndarray,
+    q: np.ndarray,
+    out: np.ndarray,
+) -> None:
+    """Add the gradient of the distance from the reference to `out` (6 + n,). See `near.Nearness`."""
+    n = len(q)
+    lever, force, moment, axis = np.zeros(3), np.empty(3), np.empty(3), np.zeros(3)
+    for x in range(3):
+        for y in range(3):
+            lever[x] += R[x, y] * hands.grasp_center[h, y]
+        force[x] = center[x] - lever[x] - world.near_origin[h, x]
+    for y in range(3):
+        _turn(world.near_R[h, :, y], R[:, y], axis)  # 2 sin(angle) along the axis of R near_R'
+    shift = max(math.sqrt(force[0] ** 2 + force[1] ** 2 + force[2] ** 2), settings.near_least_m)
+    angle = max(math.sqrt(axis[0] ** 2 + axis[1] ** 2 + axis[2] ** 2), settings.near_least_rad)
+    for x in range(3):
+        force[x] *= settings.near / shift
+        moment[x] = settings.near * settings.near_rotation_m * axis[x] / angle
+        out[x] += force[x]
+    out[3] += moment[0] - (lever[1] * force[2] - lever[2] * force[1])
+    out[4] += moment[1] - (lever[2] * force[0] - lever[0] * force[2])
+    out[5] += moment[2] - (lever[0] * force[1] - lever[1] * force[0])
+    square = 0.0
+    for j in range(n):
+        square += (q[j] - world.near_q[h, j]) ** 2
+    size = max(math.sqrt(square / n), settings.near_least_rad)
+    for j in range(n):
+        out[6 + j] += settings.near * settings.near_posture_m * (q[j] - world.near_q[h, j]) / (n * size)
+
+
+@compiled()
+def descend(
+    hands: Hands,
+    world: Surroundings,
+    settings: Settings,
+    begin: int,
+    end: int,
+    center: np.ndarray,
+    R: np.ndarray,
+    q: np.ndarray,
+    first: np.ndarray,
+    second: np.ndarray,
+    alive: np.ndarray,
+) -> None:
+    """Steps `begin` to `end` of all candidates, in place: center (B, H, 3), R (B, H, 3, 3), q (B, H, n), the means of
+    gradients and of their squares (B, H, 6 + n), and whether all gradients were finite (B,)."""
+    n_hands, n = q.shape[1], q.shape[2]
+    n_targets, width = len(world.targets), len(hands.contact_link) * len(world.edges)
+    g, turn = np.empty((n_hands, 6 + n)), np.empty(3)
+    for candidate in range(len(q)):
+        edge_weights = np.zeros((n_targets, width))
+        forces = np.zeros((n_targets, len(hands.contact_link), 3))
+        references = np.zeros(len(hands.contact_link), dtype=np.int64)
+        c, r, joints = center[candidate], R[candidate], q[candidate]
+        m, v = first[candidate], second[candidate]
+        for k in range(begin, end):
+            gradient(hands, world, settings, k, c, r, joints, edge_weights, forces, references, g)
+            if not np.isfinite(g).all():
+                alive[candidate] = False
+                g[:] = 0.0
+            progress = k / max(settings.steps - 1, 1)
+            pace = 0.5 * (1.0 + math.cos(math.pi * progress)) * 0.98 + 0.02
+            lean, spread = 1.0 - _BETA_1 ** (k + 1), 1.0 - _BETA_2 ** (k + 1)
+            for h in range(n_hands):
+                for i in range(6 + n):
+                    m[h, i] = _BETA_1 * m[h, i] + (1.0 - _BETA_1) * g[h, i]
+                    v[h, i] = _BETA_2 * v[h, i] + (1.0 - _BETA_2) * g[h, i] ** 2
+                    step = pace * (m[h, i] / lean) / (math.sqrt(v[h, i] / spread) + 1e-8)
+                    if i < 3:
+                        c[h, i] -= settings.lr_translation * step
+                    elif i < 6:
+                        turn[i - 3] = -settings.lr_rotation * step
+                    else:
+                        to = joints[h, i - 6] - settings.lr_joints * step
+                        joints[h, i - 6] = min(max(to, hands.lower[h, i - 6]), hands.upper[h, i - 6])
+                _rotate(r[h], turn)
