@@ -15,7 +15,8 @@ def compiled(signature: str | None = None) -> Callable[[_Function], _Function]:
 
     With a signature that happens at import, so that no call of a control loop is held up by it. The result is kept
     beside the source or in the user's cache; where neither can be written, each process recompiles, which takes
-    seconds. Sums are added in the order that is written.
+    seconds. It is made anew when its own module changes; so compiled functions call those of their module alone. Sums
+    are added in the order that is written.
     """
 
     def decorate(function: _Function) -> _Function:

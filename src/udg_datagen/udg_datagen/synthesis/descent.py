@@ -35,7 +35,7 @@ class Descent:
         start: HandPose,
     ) -> None:
         """As `Optimiser`; `start` (B) are the candidates."""
-        self.hands = _hands(hands, active, config)
+        self.hands = pack_hands(hands, active, config)
         self.world = _surroundings(obj, hands, table, config, near)
         self.settings = _settings(obj, config, near)
         self._center, self._R, self._q = (np.array(x.numpy(), dtype=np.float64) for x in start)
@@ -65,7 +65,8 @@ class Descent:
         return torch.from_numpy(self._alive.copy())
 
 
-def _hands(hands: Sequence[HandModel], active: Sequence[tuple[int, ...]], config: SynthesisConfig) -> Hands:
+def pack_hands(hands: Sequence[HandModel], active: Sequence[tuple[int, ...]], config: SynthesisConfig) -> Hands:
+    """Hands on the CPU and the contacts of each that carry the object, as the loops take them."""
     specs = [hand.spec for hand in hands]
     T = np.stack([spec.T_parent_joint for spec in specs]).astype(np.float64)
     K = skew(np.stack([spec.axis for spec in specs]).astype(np.float64))
@@ -119,13 +120,8 @@ def _surroundings(
     up = torch.as_tensor(table.up, dtype=torch.float32)
     count, n = len(hands), hands[0].n_joints
     reference = Near(np.tile(np.eye(4), (count, 1, 1)), np.zeros((count, n))) if near is None else near
-    grid = obj.sdf.nodes
     return Surroundings(
-        nodes=grid.nodes,
-        lower=grid.lower,
-        step=grid.step,
-        last=grid.last,
-        strides=grid.strides,
+        grid=obj.sdf.nodes,
         up=_numbers(np.asarray(table.up)),
         offset=float(table.offset),
         com=_numbers(obj.com),

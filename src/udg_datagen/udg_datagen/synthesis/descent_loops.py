@@ -1,4 +1,4 @@
-"""The descent of `Optimiser` on a CPU: compiled loops, one candidate after the other, in double precision.
+"""The descents of `Optimiser` and of `pregrasp` on a CPU: compiled loops, one candidate after the other, in doubles.
 
 The same energies as in `energies`, `wrench` and `near`, with their gradients written out; a test compares both. One
 candidate's numbers stay in the processor's caches: a step takes some 20 us, in place of hundreds of calls for a batch.
@@ -11,9 +11,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from udg_datagen.objects.sdf import GridNodes
 from udg_description.compiled import compiled
 
-_PER_CM2 = 1e4
+_PER_CM, _PER_CM2 = 1e2, 1e4
 _BETA_1, _BETA_2 = 0.9, 0.99
 
 
@@ -48,11 +49,7 @@ class Hands(NamedTuple):
 class Surroundings(NamedTuple):
     """Object, table and reference."""
 
-    nodes: np.ndarray  # (N, 4) float32: distance and unit gradient at the nodes of the grid
-    lower: np.ndarray  # (3,) [m] of the grid
-    step: np.ndarray  # (3,) [m]
-    last: np.ndarray  # (3,) of the nodes, along each axis
-    strides: np.ndarray  # (3,)
+    grid: GridNodes
     up: np.ndarray  # (3,) away from the table
     offset: float  # [m] height of the origin above the table
     com: np.ndarray  # (3,) [m]
@@ -143,17 +140,17 @@ def _turn(arm: np.ndarray, g: np.ndarray, moment: np.ndarray) -> None:
 
 
 @compiled()
-def _nearest(world: Surroundings, p: np.ndarray, normal: np.ndarray) -> float:
+def _nearest(grid: GridNodes, p: np.ndarray, normal: np.ndarray) -> float:
     """Distance at a point by the nearest node; its gradient into `normal`. See `SdfGrid.nearest`."""
     index = 0
     for x in range(3):
-        place = (p[x] - world.lower[x]) / world.step[x]
-        node = min(max(np.rint(place), 0.0), world.last[x]) if math.isfinite(place) else 0.0
-        index += int(node) * world.strides[x]
-        normal[x] = p[x] - (world.lower[x] + node * world.step[x])
-    distance = float(world.nodes[index, 0])
+        place = (p[x] - grid.lower[x]) / grid.step[x]
+        node = min(max(np.rint(place), 0.0), grid.last[x]) if math.isfinite(place) else 0.0
+        index += int(node) * grid.strides[x]
+        normal[x] = p[x] - (grid.lower[x] + node * grid.step[x])
+    distance = float(grid.nodes[index, 0])
     for x in range(3):
-        g = float(world.nodes[index, 1 + x])
+        g = float(grid.nodes[index, 1 + x])
         distance += g * normal[x]
         normal[x] = g
     return distance
@@ -161,31 +158,31 @@ def _nearest(world: Surroundings, p: np.ndarray, normal: np.ndarray) -> float:
 
 @compiled()
 def _trilinear(
-    world: Surroundings, p: np.ndarray, corner: np.ndarray, fraction: np.ndarray, inside: np.ndarray, raw: np.ndarray
+    grid: GridNodes, p: np.ndarray, corner: np.ndarray, fraction: np.ndarray, inside: np.ndarray, raw: np.ndarray
 ) -> float:
     """Distance between the nodes. Into the arrays: first node, place beyond it, 1 where the point is inside the grid
     along an axis, and the gradient (3,) before it is made a unit vector. See `SdfGrid.trilinear`."""
     for x in range(3):
-        place = (p[x] - world.lower[x]) / world.step[x]
+        place = (p[x] - grid.lower[x]) / grid.step[x]
         if not math.isfinite(place):
             place = 0.0
-        within = min(max(place, 0.0), world.last[x])
-        first = min(math.floor(within), world.last[x] - 1.0)
+        within = min(max(place, 0.0), grid.last[x])
+        first = min(math.floor(within), grid.last[x] - 1.0)
         corner[x], fraction[x] = first, within - first
-        inside[x] = 1.0 if 0.0 <= place <= world.last[x] else 0.0
+        inside[x] = 1.0 if 0.0 <= place <= grid.last[x] else 0.0
         raw[x] = 0.0
     distance = 0.0
     for i in range(2):
         for j in range(2):
             for k in range(2):
                 weight = _share(fraction[0], i) * _share(fraction[1], j) * _share(fraction[2], k)
-                row = _row(world, corner, i, j, k)
-                distance += weight * float(world.nodes[row, 0])
+                row = _row(grid, corner, i, j, k)
+                distance += weight * float(grid.nodes[row, 0])
                 for x in range(3):
-                    raw[x] += weight * float(world.nodes[row, 1 + x])
+                    raw[x] += weight * float(grid.nodes[row, 1 + x])
     size = max(math.sqrt(raw[0] ** 2 + raw[1] ** 2 + raw[2] ** 2), 1e-3)
     for x in range(3):
-        beyond = p[x] - (world.lower[x] + (corner[x] + fraction[x]) * world.step[x])
+        beyond = p[x] - (grid.lower[x] + (corner[x] + fraction[x]) * grid.step[x])
         distance += raw[x] / size * beyond
     return distance
 
@@ -196,18 +193,18 @@ def _share(fraction: float, corner: int) -> float:
 
 
 @compiled()
-def _row(world: Surroundings, corner: np.ndarray, i: int, j: int, k: int) -> int:
+def _row(grid: GridNodes, corner: np.ndarray, i: int, j: int, k: int) -> int:
     row = (
-        (int(corner[0]) + i) * world.strides[0]
-        + (int(corner[1]) + j) * world.strides[1]
-        + (int(corner[2]) + k) * world.strides[2]
+        (int(corner[0]) + i) * grid.strides[0]
+        + (int(corner[1]) + j) * grid.strides[1]
+        + (int(corner[2]) + k) * grid.strides[2]
     )
-    return min(row, len(world.nodes) - 1)
+    return min(row, len(grid.nodes) - 1)
 
 
 @compiled()
 def _trilinear_back(
-    world: Surroundings,
+    grid: GridNodes,
     corner: np.ndarray,
     fraction: np.ndarray,
     inside: np.ndarray,
@@ -229,7 +226,7 @@ def _trilinear_back(
     for i in range(2):
         for j in range(2):
             for k in range(2):
-                node = world.nodes[_row(world, corner, i, j, k)]
+                node = grid.nodes[_row(grid, corner, i, j, k)]
                 value = by_distance * float(node[0])
                 value += a[0] * float(node[1]) + a[1] * float(node[2]) + a[2] * float(node[3])
                 u, v, w = _share(fraction[0], i), _share(fraction[1], j), _share(fraction[2], k)
@@ -237,7 +234,7 @@ def _trilinear_back(
                 f[1] += (2 * j - 1) * u * w * value
                 f[2] += (2 * k - 1) * u * v * value
     for x in range(3):
-        out[x] += f[x] / world.step[x] * inside[x] + by_distance * raw[x] / divided * (1.0 - inside[x])
+        out[x] += f[x] / grid.step[x] * inside[x] + by_distance * raw[x] / divided * (1.0 - inside[x])
 
 
 @compiled()
@@ -389,7 +386,7 @@ def gradient(
         for s in range(hands.sphere_begin[h], hands.sphere_begin[h + 1]):
             p = points[s]
             _place(Rs[h], os[h], hands.sphere_link[s], hands.sphere_center[s], p)
-            depth = hands.object_radius[s] - _nearest(world, p, normal)
+            depth = hands.object_radius[s] - _nearest(world.grid, p, normal)
             if not depth <= 0.0:
                 slope = -2.0 * _PER_CM2 * weight_penetration * depth
                 for x in range(3):
@@ -495,7 +492,7 @@ def _add_contacts(
                 pads[c, x] = 0.0
                 for y in range(3):
                     pads[c, x] += Rs[h, link, x, y] * hands.contact_axis[c, y]
-            distance = _trilinear(world, tips[c], corners[c], fractions[c], insides[c], raws[c])
+            distance = _trilinear(world.grid, tips[c], corners[c], fractions[c], insides[c], raws[c])
             size = max(math.sqrt(raws[c, 0] ** 2 + raws[c, 1] ** 2 + raws[c, 2] ** 2), 1e-3)
             sideways = settings.pad_cosine
             for x in range(3):
@@ -550,7 +547,9 @@ def _add_contacts(
                 by_tip[c, x] += by_arm[c, x]
                 by_normal[c, x] -= hands.contact_radius[c] * by_arm[c, x]
     for c in range(n_contacts):
-        _trilinear_back(world, corners[c], fractions[c], insides[c], raws[c], by_distance[c], by_normal[c], by_tip[c])
+        _trilinear_back(
+            world.grid, corners[c], fractions[c], insides[c], raws[c], by_distance[c], by_normal[c], by_tip[c]
+        )
         h, link = hand_of[c], hands.contact_link[c]
         _push(tips[c], by_tip[c], force[h, link], moment[h, link])
         _turn(pads[c], by_pad[c], moment[h, link])
@@ -658,3 +657,122 @@ def descend(
                         to = joints[h, i - 6] - settings.lr_joints * step
                         joints[h, i - 6] = min(max(to, hands.lower[h, i - 6]), hands.upper[h, i - 6])
                 _rotate(r[h], turn)
+
+
+class Opening(NamedTuple):
+    """How a hand is opened; K places on the way, S spheres."""
+
+    steps: int
+    rate: float  # [rad] of the first step
+    hold: float  # weight of staying near the grasp, against cm^2
+    retreats: np.ndarray  # (K,) [m] back along the palm normal
+    wanted: np.ndarray  # (K, S) distance of the spheres' centres from the object [m]
+    table_radius: np.ndarray  # (S,) of the spheres' centres from the table [m]
+    up: np.ndarray  # (3,) away from the table
+    offset: float  # [m] height of the object's origin above the table
+    shares: np.ndarray  # of the opening that are tried, widest first
+
+
+@compiled()
+def open_hands(
+    hands: Hands,
+    grid: GridNodes,
+    opening: Opening,
+    center: np.ndarray,
+    R: np.ndarray,
+    q_grasp: np.ndarray,
+    q_open: np.ndarray,
+    clearance: np.ndarray,
+) -> None:
+    """Joints (B, n) of the first of the hands when it is open, for grasp centres (B, 3), rotations (B, 3, 3) and joints
+    at the grasp (B, n), into `q_open`; the smallest distance (B,) [m] of a sphere from the object into `clearance`."""
+    n, n_spheres = q_grasp.shape[1], len(hands.sphere_link)
+    Rs, os = np.empty((n + 1, 3, 3)), np.empty((n + 1, 3))
+    points = np.empty((n_spheres, 3))
+    force, moment = np.empty((n + 1, 3)), np.empty((n + 1, 3))
+    here, normal, g, palm = np.empty(3), np.empty(3), np.empty(3), np.empty(3)
+    first, second, q, turn = np.empty(n), np.empty(n), np.empty(n), np.empty(3)
+    for candidate in range(len(q_grasp)):
+        grasp = q_grasp[candidate]
+        for x in range(3):
+            palm[x] = 0.0
+            for y in range(3):
+                palm[x] += R[candidate, x, y] * hands.palm[0, y]
+        q[:] = grasp
+        first[:] = 0.0
+        second[:] = 0.0
+        for k in range(opening.steps):
+            force[:] = 0.0
+            moment[:] = 0.0
+            _forward(hands, 0, center[candidate], R[candidate], q, Rs, os)
+            for s in range(n_spheres):
+                p, link = points[s], hands.sphere_link[s]
+                _place(Rs, os, link, hands.sphere_center[s], p)
+                height = opening.up[0] * p[0] + opening.up[1] * p[1] + opening.up[2] * p[2] + opening.offset
+                sunk = _PER_CM * max(opening.table_radius[s] - height, 0.0)
+                for x in range(3):
+                    g[x] = -2.0 * sunk * opening.up[x]
+                for r in range(len(opening.retreats)):
+                    for x in range(3):
+                        here[x] = p[x] - opening.retreats[r] * palm[x]
+                    depth = _PER_CM * (opening.wanted[r, s] - _nearest(grid, here, normal))
+                    if depth > 0.0:
+                        for x in range(3):
+                            g[x] -= 2.0 * depth * normal[x]
+                _push(p, g, force[link], moment[link])
+            lean, spread = 1.0 - 0.8 ** (k + 1), 1.0 - 0.95 ** (k + 1)
+            rate = opening.rate * (1.0 - 0.9 * k / opening.steps)
+            for j in range(n - 1, -1, -1):  # from the tips to the root
+                f, m, o, parent = force[j + 1], moment[j + 1], os[j + 1], hands.parent[0, j]
+                turn[0] = m[0] - (o[1] * f[2] - o[2] * f[1])
+                turn[1] = m[1] - (o[2] * f[0] - o[0] * f[2])
+                turn[2] = m[2] - (o[0] * f[1] - o[1] * f[0])
+                slope = opening.hold * (q[j] - grasp[j])
+                for x in range(3):
+                    force[parent, x] += f[x]
+                    moment[parent, x] += m[x]
+                    for y in range(3):
+                        slope += Rs[j + 1, x, y] * hands.axis[0, j, y] * turn[x]
+                first[j] = 0.8 * first[j] + 0.2 * slope
+                second[j] = 0.95 * second[j] + 0.05 * slope**2
+                to = q[j] - rate * (first[j] / lean) / (math.sqrt(second[j] / spread) + 1e-4)
+                q[j] = min(max(to, hands.lower[0, j]), hands.upper[0, j])
+        # The descent overshoots: go back along the straight line to the grasp as far as the clearance allows.
+        best = q_open[candidate]
+        best[:] = q
+        enough, room = _look(hands, grid, opening, center[candidate], R[candidate], palm, q, Rs, os)
+        clearance[candidate] = room
+        for share in opening.shares:
+            for j in range(n):
+                first[j] = grasp[j] + share * (q[j] - grasp[j])
+            missing, room = _look(hands, grid, opening, center[candidate], R[candidate], palm, first, Rs, os)
+            if missing <= enough + 1e-4:
+                best[:] = first
+                clearance[candidate] = room
+
+
+@compiled()
+def _look(
+    hands: Hands,
+    grid: GridNodes,
+    opening: Opening,
+    center: np.ndarray,
+    R: np.ndarray,
+    palm: np.ndarray,
+    q: np.ndarray,
+    Rs: np.ndarray,
+    os: np.ndarray,
+) -> tuple[float, float]:
+    """Largest lack of clearance, zero if all is met, and smallest distance of a sphere from the object [m]."""
+    point, here, normal = np.empty(3), np.empty(3), np.empty(3)
+    _forward(hands, 0, center, R, q, Rs, os)
+    missing, room = 0.0, np.inf
+    for s in range(len(hands.sphere_link)):
+        _place(Rs, os, hands.sphere_link[s], hands.sphere_center[s], point)
+        for r in range(len(opening.retreats)):
+            for x in range(3):
+                here[x] = point[x] - opening.retreats[r] * palm[x]
+            distance = _nearest(grid, here, normal)
+            missing = max(missing, opening.wanted[r, s] - distance)
+            room = min(room, distance - hands.sphere_radius[s])
+    return missing, room

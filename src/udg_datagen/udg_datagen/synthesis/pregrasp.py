@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from udg_datagen.hands.model import HandModel, HandState
 from udg_datagen.objects.sdf import SdfGrid
 from udg_datagen.synthesis.config import SynthesisConfig
+from udg_datagen.synthesis.descent import pack_hands
+from udg_datagen.synthesis.descent_loops import Opening, open_hands
 
 _RETREATS = (0.0, 0.02, 0.045, 0.075)  # [m] where the path is looked at
 _LEARNING_RATE = 0.05  # [rad]
@@ -34,11 +37,61 @@ def open_hand(
     config: SynthesisConfig,
 ) -> Pregrasp:
     """Joints of the open hand for grasps at `origin` (B, 3), `R` (B, 3, 3), by gradient descent on the joints alone."""
-    palm = R @ hand.palm_normal
-    shift = -palm[:, :, None, None] * torch.tensor(_RETREATS, device=hand.device)[:, None]  # (B, 3, K, 1)
     wanted = (hand.sphere_radius + config.pregrasp_clearance).expand(len(_RETREATS), -1).clone()
     tips = torch.isin(hand.sphere_link, hand.contact_link[torch.tensor(active, device=hand.device)])
     wanted[0, tips] += config.pregrasp_tip_clearance - config.pregrasp_clearance
+    if hand.device == "cpu":
+        return _opened(sdf, hand, origin, R, q_grasp, active, up, offset, config, wanted)
+    return _opened_batch(sdf, hand, origin, R, q_grasp, up, offset, config, wanted)
+
+
+def _opened(
+    sdf: SdfGrid,
+    hand: HandModel,
+    origin: Tensor,
+    R: Tensor,
+    q_grasp: Tensor,
+    active: tuple[int, ...],
+    up: Tensor,
+    offset: float,
+    config: SynthesisConfig,
+    wanted: Tensor,
+) -> Pregrasp:
+    """One candidate after the other, in double precision; `wanted` (K, S) [m] are distances of the spheres' centres."""
+    hands = pack_hands((hand,), (active,), config)
+    opening = Opening(
+        steps=config.pregrasp_steps,
+        rate=_LEARNING_RATE,
+        hold=_HOLD,
+        retreats=np.array(_RETREATS),
+        wanted=wanted.numpy().astype(np.float64),
+        table_radius=hands.table_radius,
+        up=up.numpy().astype(np.float64),
+        offset=float(offset),
+        shares=np.array(_SHARES),
+    )
+    centers, rotations, grasps = (
+        np.array(x.numpy(), dtype=np.float64) for x in (origin + R @ hand.grasp_center, R, q_grasp)
+    )
+    q, clearance = np.empty_like(grasps), np.empty(len(grasps))
+    open_hands(hands, sdf.nodes, opening, centers, rotations, grasps, q, clearance)
+    return Pregrasp(*(torch.as_tensor(x, dtype=torch.float32) for x in (q, clearance)))
+
+
+def _opened_batch(
+    sdf: SdfGrid,
+    hand: HandModel,
+    origin: Tensor,
+    R: Tensor,
+    q_grasp: Tensor,
+    up: Tensor,
+    offset: float,
+    config: SynthesisConfig,
+    wanted: Tensor,
+) -> Pregrasp:
+    """The same of all candidates at once, on any device."""
+    palm = R @ hand.palm_normal
+    shift = -palm[:, :, None, None] * torch.tensor(_RETREATS, device=hand.device)[:, None]  # (B, 3, K, 1)
 
     def look(q: Tensor) -> tuple[HandState, Tensor, Tensor, Tensor]:
         state = hand.forward(origin, R, q)
