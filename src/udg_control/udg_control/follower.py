@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -34,17 +35,17 @@ class ChunkReference:
         later = chunk_ns > start_ns
         if len(chunk) and not later.any():
             start = chunk[-1]
-        self._times_ns = np.concatenate([[start_ns], chunk_ns[later]])
+        self._times_ns = [start_ns, *chunk_ns[later].tolist()]
         self._points = np.concatenate([start[None], chunk[later]])
 
     def at(self, time_ns: int) -> np.ndarray:
         """The interpolated positions (36,) [rad]."""
-        after = int(np.searchsorted(self._times_ns, time_ns, side="right"))
+        after = bisect_right(self._times_ns, time_ns)
         if after == 0:
             return self._points[0]
         if after == len(self._times_ns):
             return self._points[-1]
-        begin_ns, end_ns = int(self._times_ns[after - 1]), int(self._times_ns[after])
+        begin_ns, end_ns = self._times_ns[after - 1], self._times_ns[after]
         share = (time_ns - begin_ns) / (end_ns - begin_ns)
         return self._points[after - 1] + share * (self._points[after] - self._points[after - 1])
 
@@ -147,6 +148,7 @@ class ChunkFollower:
         self._command = np.zeros(N_JOINTS)
         self._velocity = np.zeros(N_JOINTS)
         self._reference: Reference | None = None
+        self._ahead: tuple[Reference | None, int, np.ndarray] = (None, 0, self._command)  # where it will be, and when
 
     @property
     def command(self) -> np.ndarray:
@@ -211,8 +213,12 @@ class ChunkFollower:
         if self._reference is None:
             wanted = np.zeros(N_JOINTS)
         else:
-            here = self._reference.at(now_ns)
-            there = self._reference.at(now_ns + self.config.period_ns)
+            reference, ahead_ns, here = self._ahead
+            if reference is not self._reference or ahead_ns != now_ns:
+                here = self._reference.at(now_ns)
+            ahead_ns = now_ns + self.config.period_ns
+            there = self._reference.at(ahead_ns)
+            self._ahead = (self._reference, ahead_ns, there)
             error = here - self._command
             wanted = (there - here) / dt_s + np.sign(error) * stopping_speed(
                 np.abs(error), self._acceleration_limit, dt_s
@@ -229,5 +235,5 @@ class ChunkFollower:
         )
         if np.abs(velocity - wanted).max() > 1e-6:
             self.limited_steps += 1
-        self._command = np.clip(self._command + velocity * dt_s, self._lower, self._upper)
+        self._command = np.minimum(np.maximum(self._command + velocity * dt_s, self._lower), self._upper)
         self._velocity = velocity

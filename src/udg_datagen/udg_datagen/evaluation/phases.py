@@ -70,10 +70,10 @@ class PhaseWatch:
         """Look at the world after a step."""
         if PHASES[-1] in self.phases:
             return
-        points = key_points(self._world.q)
-        got_to = self._phase(points)
-        for phase in PHASES[: got_to + 1]:
-            self.phases.setdefault(phase, self._moment(points))
+        new = [phase for phase in PHASES[: self._phase() + 1] if phase not in self.phases]
+        if new:
+            moment = self._moment(key_points(self._world.q))
+            self.phases.update((phase, dict(moment)) for phase in new)
 
     def conclude(self, success: bool) -> str:
         """One of FAILED_IN, of a trial that failed; empty after a success, which got through all phases."""
@@ -83,20 +83,22 @@ class PhaseWatch:
             return ""
         return FAILED_IN[len(self.phases)]
 
-    def _phase(self, points: np.ndarray) -> int:
-        """Index of the last of PHASES that the world is in; -1 for none."""
+    def _phase(self) -> int:
+        """Index of the last of PHASES that the world is in; -1 for none. Who has reached the object once is there."""
         contacts = self._world.contacts(_TOUCH_N, wanted=lambda a, b: "object" in (a, b))
         bodies = [(contact.b if contact.a == "object" else contact.a, contact.force_n) for contact in contacts]
         on_table = any(body == "table" for body, _ in bodies)
         by_hands = [(body, force_n) for body, force_n in bodies if body.startswith(_HANDS)]
         if not is_closed(body for body, _ in by_hands):
-            return 0 if by_hands or self._distance_m(points) <= _REACHED_M else -1
+            reached = by_hands or PHASES[0] in self.phases or self._distance_m() <= _REACHED_M
+            return 0 if reached else -1
         if not on_table and float(self._world.T_world_object[2, 3]) - self._placed_z >= _RISEN_M:
             return 3
         return 2 if sum(force_n for _, force_n in by_hands) >= self._press_n else 1
 
-    def _distance_m(self, points: np.ndarray) -> float:
+    def _distance_m(self) -> float:
         """Of the nearest palm or fingertip from the object's surface."""
+        points = key_points(self._world.q)
         near = transform_points(inverse(self._world.T_world_object), points[:, _TOUCHING_POINTS].reshape(-1, 3))
         return float(self._surface.compute_distance(near.astype(np.float32), nthreads=1).numpy().min())
 
