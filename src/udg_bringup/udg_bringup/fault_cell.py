@@ -358,7 +358,7 @@ class Cell:
 
     @property
     def _enabled(self) -> bool:
-        return self.loop.controller.filter.enabled
+        return self.loop.controller.enabled
 
     def _enable(self) -> bool:
         """As the operator does; whether it succeeded."""

@@ -35,7 +35,7 @@ def fuzz(seed: int, chunks: int, config: ControllerConfig) -> tuple[np.ndarray, 
         chunk, names = hostile_chunk(rng, controller.filter.command if out else q)
         controller.set_chunk(chunk, stamp * PERIOD_NS, names, Source(f"run {runs}"))
         started = not out
-        if not controller.filter.enabled or number % 50 == 0:  # the operator, at a new place
+        if not controller.enabled or number % 50 == 0:  # the operator, at a new place
             controller.disable()
             controller.enable()
             q = np.array(HOME_Q) if number % 200 == 0 else q

@@ -72,7 +72,7 @@ class Rig:
         """Enable, then start the policy."""
         self.loop.enable(self.now_ns)
         self.run(0.03)
-        assert self.loop.controller.filter.enabled
+        assert self.loop.controller.enabled
         self.runs += 1
 
     def commands(self, part: str, since_ns: int) -> np.ndarray:
@@ -292,7 +292,7 @@ def test_enabling_fails_with_the_devices_own_reason_and_nothing_moves() -> None:
     rig.loop.enable(rig.now_ns)
     rig.run(0.1)
     assert rig.loop.arming is Arming.FAILED and "remote_control_off" in rig.loop.arming_detail
-    assert not rig.loop.controller.filter.enabled
+    assert not rig.loop.controller.enabled
     assert all(len(rig.commands(part, 0)) == 0 for part in PARTS)
 
 

@@ -233,7 +233,7 @@ def stopped(devices: Sequence[Device]) -> bool:
 def assert_held(operator: Operator, node: RobotNode) -> None:
     refused = operator.call(topics.CONTROL_ENABLE)
     assert not refused.success and "/emergency_stop is true" in refused.message
-    assert node._loop.controller.mode is Mode.HELD and not node._loop.controller.filter.enabled
+    assert node._loop.controller.mode is Mode.HELD and not node._loop.controller.enabled
 
 
 @pytest.mark.parametrize("durability", DURABILITIES)

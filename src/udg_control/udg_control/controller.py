@@ -124,6 +124,16 @@ class Controller:
         """What control is doing; see `states.TABLE`."""
         return self._states.mode
 
+    @property
+    def enabled(self) -> bool:
+        """Whether commands may leave."""
+        return self.filter.enabled
+
+    @property
+    def at_rest(self) -> bool:
+        """Whether the last command stood still."""
+        return self.filter.at_rest
+
     # --- requests ---------------------------------------------------------------------------------------------------
 
     def check_enable(self) -> None:
@@ -163,7 +173,7 @@ class Controller:
 
     def trip(self, reason: Reason, detail: str = "") -> None:
         """Stop because of a fault: brake and hold until `enable`. The first fault is the one that is kept."""
-        self.filter.counts[reason] += 1
+        self.filter.count(reason)
         self._latch(reason, detail)
 
     def _latch(self, reason: Reason, detail: str) -> None:
@@ -234,7 +244,7 @@ class Controller:
         if self._is_followed(stamp_ns, source, sent_ns, empty=False):
             self._reject_chunk(reason, detail)
         else:
-            self.filter.counts[reason] += 1
+            self.filter.count(reason)
 
     def _is_followed(self, stamp_ns: int, source: Source, sent_ns: int | None, *, empty: bool) -> bool:
         followed = self.streams.take(source, stamp_ns if sent_ns is None else sent_ns, empty=empty)
@@ -243,7 +253,7 @@ class Controller:
         return followed
 
     def _reject_chunk(self, reason: Reason, detail: str) -> None:
-        self.filter.counts[reason] += 1
+        self.filter.count(reason)
         self._drop_chunk()
         if self.config.latch:
             self._latch(reason, detail)
@@ -293,7 +303,7 @@ class Controller:
             return self._cycle(q_measured, stamp_ns, stamp_ns if now_ns is None else now_ns)
         except Exception as error:  # whatever it is, the arms must not continue
             self.emergency_stop()
-            self.filter.counts[Reason.INTERNAL_ERROR] += 1
+            self.filter.count(Reason.INTERNAL_ERROR)
             report = CycleReport(mode=self.mode, reason=Reason.INTERNAL_ERROR, detail=repr(error))
             return Cycle(command=self.filter.command, report=report)
 
@@ -304,7 +314,7 @@ class Controller:
             dt_s = (now_ns - self._last_ns) / NS_PER_S
             self._last_ns = now_ns
         if self.filter.command is None:
-            self.filter.counts[Reason.BAD_STATE] += 1
+            self.filter.count(Reason.BAD_STATE)
             return Cycle(command=None, report=CycleReport(mode=self.mode, reason=Reason.BAD_STATE, detail=detail))
         self.filter.hold(Reason.BAD_STATE, detail, dt_s)
         return self._hold(Reason.BAD_STATE, detail)
@@ -315,7 +325,7 @@ class Controller:
 
     def miss_state(self, detail: str = "") -> None:
         """Note that no state comes any more: stop, and start from the measured state when there is one again."""
-        self.filter.counts[Reason.STALE_STATE] += 1
+        self.filter.count(Reason.STALE_STATE)
         self._pending = None
         self._abandon()
         self._sync_due = True
@@ -357,7 +367,7 @@ class Controller:
         return Cycle(command=verdict.command, report=self._report(now_ns, rejected))
 
     def _note_leap(self) -> None:
-        self.filter.counts[Reason.CLOCK_JUMP] += 1
+        self.filter.count(Reason.CLOCK_JUMP)
         self._abandon()
         if self.config.latch:
             self._latch(Reason.CLOCK_JUMP, "the clock went back, or on by more than a pause")

@@ -63,7 +63,7 @@ class RobotLoop:
         Raises RefusedError naming a held emergency stop, a silent device or what the heartbeat lacks.
         """
         self.controller.check_enable()
-        if self.controller.filter.enabled:
+        if self.controller.enabled:
             return
         lacks = self._silent(now_ns, but_faults=not self.config.dry_run)
         heartbeat = self.controller.heartbeat_lack(now_ns)
@@ -147,7 +147,7 @@ class RobotLoop:
         cycle = self.controller.cycle(state.q, state.stamp_ns, now_ns)
         if cycle.report.reason is Reason.INTERNAL_ERROR:
             self._stop()
-        elif self.controller.filter.enabled or (self.sending and not self.controller.filter.at_rest):
+        elif self.controller.enabled or (self.sending and not self.controller.at_rest):
             self._send(cycle.command, now_ns)
         elif self.sending:
             self._stop()
@@ -159,7 +159,7 @@ class RobotLoop:
 
     def _watch_devices(self, now_ns: int) -> None:
         """Stop all at once when a device has failed or is silent while commands may flow."""
-        if not self.controller.filter.enabled and not self.sending:
+        if not self.controller.enabled and not self.sending:
             return
         silent = self._silent(now_ns)
         # A device that ended its READY without a fault of its own (someone stopped it) must stop the others, too.

@@ -148,6 +148,10 @@ class SafetyFilter:
         """Whether the last command stood still."""
         return not self._velocity.any()
 
+    def count(self, reason: Reason) -> None:
+        """Count one more rejection."""
+        self.counts[reason] += 1
+
     def enable(self) -> None:
         """Let commands pass again; also releases a latched emergency stop."""
         self._enabled, self._stopped = True, False
@@ -175,7 +179,7 @@ class SafetyFilter:
         `dt_s` [s] is the time since the last command, by default the usual one.
         """
         assert self._command is not None, "sync before the first command"
-        self.counts[reason] += 1
+        self.count(reason)
         dt_s = self.period_s if dt_s is None or not dt_s > 0.0 else dt_s
         slower = np.maximum(np.abs(self._velocity) - self._change(dt_s), 0.0)
         if slower.any():

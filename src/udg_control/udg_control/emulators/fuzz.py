@@ -167,7 +167,7 @@ def fuzz(emulators: UrEmulators, chunks: int, seed: int = 0) -> FuzzResult:
             loop.controller.set_chunk(chunk, stamp_ns, names, Source(f"run {enablings}"))
             loop.watch_clock(now_ns, now_ns)
             loop.cycle(now_ns)
-            if not loop.controller.filter.enabled:
+            if not loop.controller.enabled:
                 enablings += 1
                 _enable(loop, timer)
     finally:
@@ -186,7 +186,7 @@ def fuzz_offline(chunks: int, seed: int = 0, safety: SafetyConfig = SHIPPED) -> 
     drivers = {side: _Driver(side, safety) for side in SIDES}
     q, now, sent, enablings = np.array(HOME_Q), 100, -1, 0
     for number in range(chunks):
-        if not controller.filter.enabled or number % 400 == 0:
+        if not controller.enabled or number % 400 == 0:
             for driver in drivers.values():
                 driver.stop()
             controller.enable()
@@ -269,7 +269,7 @@ class _Driver:
 def _enable(loop: RobotLoop, timer: LoopTimer) -> None:
     """As the operator does; the cycle continues meanwhile."""
     deadline_s = time.monotonic() + ENABLED_WITHIN_S
-    while not loop.controller.filter.enabled:
+    while not loop.controller.enabled:
         now_ns = timer.wait()
         loop.watch_clock(now_ns, now_ns)
         if loop.arming is not Arming.UNDER_WAY:

@@ -311,7 +311,7 @@ class RobotNode(SteadyLifecycleNode):
             loop.enable(time.monotonic_ns())
         self._wait(lambda: loop.arming is not Arming.UNDER_WAY, self.config.loop.arm_timeout_s + 1.0)
         with self._lock:
-            if loop.arming is Arming.FAILED or not loop.controller.filter.enabled:
+            if loop.arming is Arming.FAILED or not loop.controller.enabled:
                 fault = loop.controller.fault
                 why = loop.arming_detail or ("stopped meanwhile" if fault is None else fault.detail)
                 raise RefusedError(f"not enabled: {why}")
