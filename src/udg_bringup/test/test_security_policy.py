@@ -109,11 +109,10 @@ def test_the_policy_alone_sends_chunks_the_supervisor_alone_the_heartbeat_and_th
 def test_each_name_of_the_policy_is_in_the_table_of_topics_and_each_of_the_table_is_opened_at_both_ends() -> None:
     pytest.importorskip("rclpy", reason="needs ROS")
     from udg_description.ros import topics
-    from udg_perception.ros.kinect_node import INFRARED_IMAGE
 
     simulated = {topics.SIM_JOINT_COMMAND, topics.SIM_JOINT_STATES, topics.CLOCK}
     table = {topic.name for topic in topics.TOPICS if topic not in simulated}
-    extra = {topic.name for topic in INFRARED_IMAGE.values()}
+    extra = {topics.infrared_image(camera).name for camera in topics.DEFAULT_CAMERAS}
     services = {service.name for service in topics.SERVICES if service is not topics.SIM_RESET}
     published, heard, served, asked = (
         {rule.name for _, profile in profiles() for rule in rules(profile) if rule.verb == verb}
