@@ -120,7 +120,7 @@ sim: setup  ## trials in lockstep through the ROS nodes; last line: JSON of the 
 		$(if $(OBJECTS),--objects "$(OBJECTS)") $(if $(CHECKPOINT),--checkpoint "$(CHECKPOINT)") $(if $(filter-out 0,$(VIEW)),--view --view-port $(PORT)) $(ARGS)
 
 view: setup  ## the simulated robot live in the browser, at 127.0.0.1:PORT=8080: OBJECT SEED CHECKPOINT (until Ctrl-C)
-	@$(ENV) exec python -m udg_bringup.compose --view --view-port $(PORT) --start --seed $(SEED) \
+	@$(ENV) exec udg view --view --view-port $(PORT) --start --seed $(SEED) \
 		$(if $(OBJECTS),--object "$(OBJECTS)") $(if $(CHECKPOINT),--checkpoint "$(CHECKPOINT)") $(ARGS)
 
 replay: setup  ## FILE in the browser, with a time slider: episode (.h5), trial of make sim (.jsonl), grasps (.npz), bag

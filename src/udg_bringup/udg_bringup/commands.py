@@ -24,6 +24,7 @@ class Command(NamedTuple):
 COMMANDS: dict[str, tuple[Command, ...]] = {
     "Try it": (
         Command("sim", "udg_bringup.sim_trials", "trials in simulation through the ROS nodes, with film and report"),
+        Command("view", "udg_bringup.compose", "the simulated graph until Ctrl-C, with --view live in the browser"),
         Command("animation", "udg_bringup.animation", "recorded trials as an animated picture (WebP or GIF)"),
         Command("view-picture", "udg_bringup.view_picture", "screenshot of the live view, by a headless browser"),
     ),
