@@ -89,7 +89,7 @@ def test_the_limits_in_force_are_those_of_the_files() -> None:
 
 
 def test_a_stream_that_ended_early_gives_no_figures() -> None:
-    with pytest.raises(BenchControlError, match="ended before"):
+    with pytest.raises(BenchControlError, match="ended early"):
         figures(log_of(np.arange(4000) * 2_000_000, 0.0), SINE, 0, 4 * S, 10 * S, HOME)
 
 
