@@ -104,7 +104,7 @@ def test_a_command_takes_its_settings_from_a_file(tmp_path: Path) -> None:
     path.write_text("speed: 1.5\n")
     parser = argparse.ArgumentParser()
     add_config(parser, Gripper(), "{speed: 1.0}")
-    assert "differs from Gripper, e.g. {speed: 1.0};" in " ".join(parser.format_help().split())
+    assert "overrides Gripper, e.g. {speed: 1.0};" in " ".join(parser.format_help().split())
     assert configured(parser.parse_args(["--config", str(path)]).config, Gripper(), "gripper").speed == 1.5
     assert configured(parser.parse_args([]).config, Gripper(name="a"), "gripper") == Gripper(name="a")
     path.write_text("sped: 1.5\n")

@@ -157,9 +157,11 @@ class ProcessGraph:
             self._stack.callback(rclpy.try_shutdown)
             self._processes: dict[str, subprocess.Popen[bytes]] = {}
             self._apart: dict[str, subprocess.Popen[bytes]] = {}
+            self._asked: set[int] = set()
             for node in nodes:
                 process = _start_process(node, parameters, environment)
-                self._stack.callback(_end_process, process)
+                self._stack.callback(_wait_for_end, process)
+                self._stack.callback(self._ask_to_end, process)
                 (self._apart if node.apart else self._processes)[node.name] = process
             self._stack = self._stack.pop_all()
 
@@ -170,8 +172,18 @@ class ProcessGraph:
                 raise GraphError(f"node '{name}' ended with exit code {process.returncode}; its own message is above")
 
     def stop(self) -> None:
-        """End the processes, shut ROS down."""
+        """End the processes, shut ROS down.
+
+        All are asked at once, as by `ros2 launch`: the arms do not wait for other nodes to end.
+        """
+        for process in (*self._processes.values(), *self._apart.values()):
+            self._ask_to_end(process)
         self._stack.close()
+
+    def _ask_to_end(self, process: subprocess.Popen[bytes]) -> None:
+        if process.pid not in self._asked:  # once: a process that is ending may not expect a second one
+            self._asked.add(process.pid)
+            process.send_signal(signal.SIGINT)
 
     def pids(self) -> list[int]:
         """The nodes' processes."""
@@ -190,6 +202,10 @@ def _start_process(node: NodeDescription, parameters: str, environment: Mapping[
 
 def _end_process(process: subprocess.Popen[bytes]) -> None:
     process.send_signal(signal.SIGINT)
+    _wait_for_end(process)
+
+
+def _wait_for_end(process: subprocess.Popen[bytes]) -> None:
     try:
         process.wait(timeout=TIME_TO_STOP_S)
     except subprocess.TimeoutExpired:
