@@ -160,7 +160,7 @@ class Corrector(Attempter):
         except Rejected as rejected:
             raise Rejected(rejected.reason, **rejected.facts, **what, motion=plan.motion) from None
         correction = {
-            "policy": config.policy,
+            "policy": "" if moment is Moment.MISSED else config.policy,  # none has acted
             "steps": steps,
             "draw": task.draw,
             "refused": refused,
@@ -223,7 +223,7 @@ class Corrector(Attempter):
         rng: np.random.Generator,
         watch: Stopwatch,
     ) -> tuple[int, int, bool]:
-        """Let the policy act until the expert's turn; its steps, commands that the filter held back, its watcher."""
+        """Let the policy act until the expert's turn: its steps, commands the filter held back, whether it failed."""
         config, world = self._corrections, self._world
         limit = config.failed_limit_steps if moment is Moment.FAILED else config.limit_steps
         wait = int(rng.integers(1, config.steps + 1) if moment is Moment.EARLY else rng.integers(config.near_steps + 1))
@@ -231,11 +231,10 @@ class Corrector(Attempter):
         watcher = Watcher(config, choice)
         scene.observer.reset(noise_seed)
         while steps < limit:
-            due = moment is Moment.EARLY or (watcher.failed if moment is Moment.FAILED else watcher.came_near)
             watcher.look(world.q, float(world.T_world_object[2, 3] - scene.T_world_object[2, 3]))
             if watcher.lifted:
                 break
-            if due:
+            if moment is Moment.EARLY or (watcher.failed if moment is Moment.FAILED else watcher.came_near):
                 wait -= 1
                 if wait < 0:
                     break
