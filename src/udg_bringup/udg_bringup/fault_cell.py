@@ -34,7 +34,7 @@ from udg_control.robot_loop import Arming, RobotLoop
 from udg_control.safety import Reason
 from udg_control.states import Mode
 from udg_control.streams import Source
-from udg_control.timing import LoopTimer
+from udg_control.timing import LoopTimer, keep_collections_short
 from udg_control.ur import UrArm
 from udg_control.worker import ask_for_real_time
 from udg_control.xhand import XHand
@@ -196,6 +196,7 @@ class Cell:
         arms = [UrArm(side, getattr(hardware, f"{side}_arm")) for side in SIDES]
         hands = [XHand(side, getattr(hardware, f"{side}_hand")) for side in SIDES]
         self.robot = Robot([*arms, *hands])
+        keep_collections_short()
         self.loop = RobotLoop(control.loop, self.robot, Controller(control.controller, joint_limits()))
         self.world = World()
         self._runs = 0  # of the policy

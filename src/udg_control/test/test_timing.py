@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from udg_control.timing import LoopTimer
+import gc
+
+from udg_control.timing import LoopTimer, keep_collections_short
 
 PERIOD_NS = 10_000_000
 
@@ -65,3 +67,13 @@ def test_a_late_wake_is_measured() -> None:
     clock.oversleep_ns = 4_000_000
     timer.wait()
     assert float(timer.take()["late_ms_p99"]) > 3.9
+
+
+def test_what_is_in_memory_is_not_collected_again() -> None:
+    gc.unfreeze()
+    try:
+        before = len(gc.get_objects())
+        keep_collections_short()
+        assert len(gc.get_objects()) < 0.01 * before
+    finally:
+        gc.unfreeze()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from dataclasses import dataclass
 from enum import Enum
 
@@ -55,8 +54,6 @@ class RobotLoop:
         self._arming_since_ns = 0
         self.sending = False  # commands went out in the last cycle: a stop is due when they end
         self._offset_ns: int | None = None  # host clock less monotonic clock
-        gc.collect()  # what was imported is looked through here, not in a cycle: it takes 0.14 s
-        gc.freeze()
 
     # --- requests ---------------------------------------------------------------------------------------------------
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 import time
 from collections.abc import Callable
@@ -11,6 +12,12 @@ import numpy as np
 from udg_description.clock import NS_PER_S
 
 WINDOW = 200  # newest cycles that the figures are about
+
+
+def keep_collections_short() -> None:
+    """Exempt what is in memory now from garbage collection: a full one would outlast many cycles."""
+    gc.collect()
+    gc.freeze()
 
 
 class LoopTimer:

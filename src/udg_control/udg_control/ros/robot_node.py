@@ -31,7 +31,7 @@ from udg_control.ros.tactile import tactile_messages
 from udg_control.safety import Reason
 from udg_control.states import Mode
 from udg_control.streams import Streams
-from udg_control.timing import LoopTimer
+from udg_control.timing import LoopTimer, keep_collections_short
 from udg_control.worker import ask_for_real_time
 from udg_description.errors import UdgError
 from udg_description.limits import joint_limits
@@ -131,6 +131,7 @@ class RobotNode(SteadyLifecycleNode):
             self.get_logger().error(f"not configured: {error}")
             return False
         controller = Controller(self.config.controller, joint_limits(), self._streams)
+        keep_collections_short()
         with self._lock:
             self._loop = RobotLoop(self.config.loop, robot, controller)
             if self._stop.held:
