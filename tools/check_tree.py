@@ -7,6 +7,7 @@
 - No modules import one another in a circle.
 - A file in a folder `ros` imports ROS (that no other does is ruff's rule).
 - The tests of a room lie in a folder of its name.
+- What is defined in a package is used in one, or by a command, an example or a tool; tests alone are not enough.
 - A docstring of a function says what it does ("Write ...") or what it returns ("Distance of ..."), not "Returns ...".
 """
 
@@ -34,6 +35,8 @@ ALLOWED_PACKAGES = {
     "udg_bringup": {"udg_description", "udg_sim", "udg_perception", "udg_control", "udg_policy", "udg_datagen"},
 }
 ROS_MODULE = re.compile(r"(rclpy|launch|launch_ros|ament_\w+|\w+_(msgs|interfaces|srvs)|tf2_\w+|udg_\w+\.ros)(\.|$)")
+WORD = re.compile(r"\w+")
+DOTTED = re.compile(r"[\w.:]+")
 THIRD_PERSON = frozenset(
     """return returns adds advances appends applies asks begins brings builds casts checks chooses closes
     computes creates draws drops ends executes fetches finds gets gives goes judges keeps lets lists loads
@@ -41,6 +44,21 @@ THIRD_PERSON = frozenset(
     saves sends sets shows solves starts stops takes teleports tells tries turns updates waits writes yields""".split()
 )
 """First words that a function's docstring doesn't have."""
+UNUSED = {  # why a name is there that nothing but tests calls
+    "checkMotion": "OMPL calls it",
+    "on_configure": "rclpy's lifecycle calls it",
+    "on_cleanup": "rclpy's lifecycle calls it",
+    "on_shutdown": "rclpy's lifecycle calls it",
+    "on_error": "rclpy's lifecycle calls it",
+    "request_share_url": "viser's server would open a tunnel",
+    "EchoDevice": "the template of a device, whose process is a module",
+    "made_grasps": "the tests of two packages grasp with it",
+    "wait_until": "the tests of all packages wait with it",
+    "apply_joint_axis_torque": "the load under which tests measure the drives",
+    "act_batch": "the tests of two rooms act on many scenes at once",
+    "add_figures": "kept for figures that are measured after training",
+    "proprioception_width": "what network_inputs returns is described with it",
+}
 FLAT_TESTS = {"udg_control"}  # its tests lie beside each other
 DISTRIBUTION_OF = {  # where import and PyPI differ
     "PIL": "pillow",
@@ -183,6 +201,44 @@ def test_problems(root: Path, files: list[Path]) -> Iterator[str]:
             yield f"{path.relative_to(root)}: tests a module of {' or '.join(sorted(homes)) or 'no room'}; valid: there"
 
 
+def unused_problems(root: Path, files: list[Path]) -> Iterator[str]:
+    """Yield the functions, methods and classes of the packages whose name stands in no code but their own and tests'.
+
+    A string "a.b:c" uses a, b and c, since registries and processes are told of functions by name.
+    """
+    sources = {path: path.read_text(encoding="utf-8") for path in files if path.suffix in (".py", ".cfg")}
+    trees = {
+        path: ast.parse(source)
+        for path, source in sources.items()
+        if path.suffix == ".py" and "test" not in path.relative_to(root).parts
+    }
+    used = {word for path, source in sources.items() if path.name == "setup.cfg" for word in WORD.findall(source)}
+    for tree in trees.values():
+        used |= _used_names(tree)
+    for path, tree in trees.items():
+        if not _ours(root, path):
+            continue
+        for node in ast.walk(tree):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+                name = node.name
+                if name not in used and name not in UNUSED and not name.startswith("__"):
+                    valid = f"valid: a caller, or why not in {Path(__file__).name}"
+                    yield f"{path.relative_to(root)}:{node.lineno}: nothing but tests uses {name}; {valid}"
+
+
+def _used_names(tree: ast.Module) -> set[str]:
+    """The names that the code reads, sets or passes, and those in strings such as "a.b:c"."""
+    names = set[str]()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name):
+            names.add(node.id)
+        elif isinstance(node, ast.Attribute):
+            names.add(node.attr)
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and DOTTED.fullmatch(node.value):
+            names.update(WORD.findall(node.value))
+    return names
+
+
 def docstring_problems(root: Path, files: list[Path]) -> Iterator[str]:
     """Yield the functions whose docstring begins with a verb in the third person, or with "Return"."""
     for path in files:
@@ -207,6 +263,7 @@ def problems(root: Path) -> list[str]:
         *circle_problems(root),
         *ros_problems(root),
         *test_problems(root, files),
+        *unused_problems(root, files),
         *docstring_problems(root, files),
     ]
 

@@ -42,17 +42,17 @@ def test_declared_imports_and_those_of_the_description_pass(tree: Path) -> None:
 
 @pytest.mark.parametrize("first", ["Returns the sum.", "Return the sum.", "Writes a file."])
 def test_a_docstring_in_the_third_person_is_found(tree: Path, first: str) -> None:
-    (found,) = problems_with(tree, "src/udg_sim/udg_sim/a.py", f'def f():\n    """{first}"""\n')
+    (found,) = problems_with(tree, "src/udg_sim/udg_sim/a.py", f'def f():\n    """{first}"""\n\n\nf()\n')
     assert "a.py:1: the docstring begins with" in found
 
 
 def test_docstrings_that_say_what_is_done_or_returned_pass(tree: Path) -> None:
-    source = 'def f():\n    """Write a file."""\n\n\ndef g():\n    """Sum of both."""\n'
+    source = 'def f():\n    """Write a file."""\n\n\ndef g():\n    """Sum of both."""\n\n\nf(g)\n'
     assert problems_with(tree, "src/udg_sim/udg_sim/a.py", source) == []
 
 
 def test_siblings_may_not_import_each_other(tree: Path) -> None:
-    (found,) = problems_with(tree, "src/udg_sim/udg_sim/a.py", "def f():\n    import udg_policy\n")
+    (found,) = problems_with(tree, "src/udg_sim/udg_sim/a.py", "def f():\n    import udg_policy\n\n\nf()\n")
     assert "src/udg_sim/udg_sim/a.py:2" in found and "udg_policy" in found
 
 
@@ -71,7 +71,7 @@ def test_a_circle_of_imports_is_found_and_annotations_make_none(tree: Path) -> N
     (package / "b.py").write_text("from udg_sim import a\n")
     typed = "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from udg_sim import b\n"
     assert problems_with(tree, "src/udg_sim/udg_sim/a.py", typed) == []
-    (found,) = problems_with(tree, "src/udg_sim/udg_sim/a.py", "def f():\n    from udg_sim.b import x\n")
+    (found,) = problems_with(tree, "src/udg_sim/udg_sim/a.py", "def f():\n    from udg_sim.b import x\n\n\nf()\n")
     assert found.startswith("udg_sim.a, udg_sim.b: import one another")
 
 
@@ -101,6 +101,29 @@ def test_tests_lie_in_the_room_of_what_they_test(tree: Path) -> None:
     (tree / "src/udg_sim/test/test_noise.py").unlink()
     (found,) = problems_with(tree, "src/udg_sim/test/light/test_lamp.py", "")
     assert "udg_sim has no room light" in found
+
+
+@pytest.mark.parametrize(
+    ("source", "unused"),
+    [
+        ("def f():\n    pass\n", ["f"]),
+        ("class A:\n    def g(self): ...\n\n\nA()\n", ["g"]),
+        ("class A:\n    def g(self): ...\n\n\nA().g()\n", []),
+        ('def f():\n    """Call g."""\n\n\ndef g(): ...\n\n\nRUN = "udg_sim.a:f"\n', ["g"]),
+        ("def on_cleanup(): ...\n", []),
+    ],
+)
+def test_what_nothing_but_tests_uses_is_found(tree: Path, source: str, unused: list[str]) -> None:
+    (tree / "src/udg_sim/test").mkdir()
+    (tree / "src/udg_sim/test/test_use.py").write_text("from udg_sim.a import f\n\nf()\n")
+    found = problems_with(tree, "src/udg_sim/udg_sim/a.py", source)
+    assert [re.search(r"uses (\w+)", line)[1] for line in found] == unused  # type: ignore[index]
+
+
+def test_a_command_of_setup_cfg_uses_its_function(tree: Path) -> None:
+    with (tree / "src/udg_sim/setup.cfg").open("a") as config:
+        config.write("\n[options.entry_points]\nconsole_scripts =\n    udg_sim = udg_sim.a:start\n")
+    assert problems_with(tree, "src/udg_sim/udg_sim/a.py", "def start(): ...\n") == []
 
 
 def test_folders_of_one_machine_are_found(tree: Path) -> None:

@@ -13,7 +13,7 @@ from udg_bringup.graph import NodeDescription, ViewChoice
 from udg_bringup.real_graph import RealGraphConfig, RealGraphError, read_parameters, real_graph
 from udg_control.hardware import HardwareConfig
 from udg_control.ur import UrArmConfig
-from udg_description.camera import default_cameras, write_cameras
+from udg_description.camera import cameras_yaml, default_cameras
 
 CONFIG = Path(__file__).parents[3] / "config"
 CHECKPOINT = "some/checkpoint"
@@ -55,7 +55,7 @@ def test_the_camera_file_says_which_cameras_the_graph_has(tmp_path: Path) -> Non
     for path in CONFIG.glob("*.yaml"):
         (tmp_path / path.name).write_text(path.read_text())
     cameras = default_cameras()
-    write_cameras(tmp_path / "cameras.yaml", [*cameras, dataclasses.replace(cameras[0], name="top")])
+    (tmp_path / "cameras.yaml").write_text(cameras_yaml([*cameras, dataclasses.replace(cameras[0], name="top")]))
     with (tmp_path / "robot.yaml").open("a") as file:
         file.write("top: {ros__parameters: {serial_number: T7}}\n")
     nodes = graph(config=tmp_path)
@@ -64,7 +64,7 @@ def test_the_camera_file_says_which_cameras_the_graph_has(tmp_path: Path) -> Non
     assert nodes["supervisor"].parameters["camera_names"] == ["left_camera", "right_camera", "top"]
     given = {"/top/depth/image_raw": "/ceiling/depth"}
     assert graph(config=tmp_path, cameras="topics", camera_topics=given)["perception"].remaps == given
-    write_cameras(tmp_path / "cameras.yaml", cameras)
+    (tmp_path / "cameras.yaml").write_text(cameras_yaml(cameras))
     with pytest.raises(RealGraphError, match="robot.yaml: unknown node 'top'"):
         graph(config=tmp_path)
 

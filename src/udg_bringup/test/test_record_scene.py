@@ -17,7 +17,6 @@ from udg_description.errors import UdgError
 from udg_description.files import PathError
 from udg_description.layout import HOME_Q, SIDES  # noqa: E402
 from udg_description.model import RobotModel  # noqa: E402
-from udg_perception.kinect.intrinsics import with_intrinsics  # noqa: E402
 from udg_perception.kinect.playback import KinectPlayback  # noqa: E402
 from udg_perception.scene_cloud import SceneCloudBuilder, SceneCloudConfig  # noqa: E402
 from udg_sim.cameras.depth import DepthRig  # noqa: E402
@@ -39,7 +38,7 @@ def played_cloud(folder: Path, noise: KinectNoise | None, seed: int) -> np.ndarr
         frame = playback.read(5.0)
         assert frame is not None
         depths.append(frame.depth_mm)
-        cameras.append(with_intrinsics(camera, playback.camera))
+        cameras.append(playback.camera.with_pose(camera.T_world_camera))
         playback.close()
     return SceneCloudBuilder(SceneCloudConfig(), cameras, RobotModel()).build(depths, HOME_Q).points
 

@@ -2,43 +2,21 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
-import pytest
 
 from udg_control.collision import CollisionConfig
-from udg_control.errors import SafetyConfigError
 from udg_control.follower import ChunkFollower, FollowerConfig
-from udg_control.offline import OfflineFilter, load_safety
+from udg_control.offline import OfflineFilter
 from udg_control.safety import SafetyConfig
 from udg_description.layout import HOME_Q, JOINT_NAMES
 from udg_description.limits import joint_limits
 
-SAFETY = Path(__file__).parents[3] / "config" / "safety.yaml"
 LIMITS = joint_limits()
 LIFT = JOINT_NAMES.index("right_shoulder_lift_joint")
 
 
-def test_the_shipped_settings_are_read() -> None:
-    shipped, quick = load_safety(SAFETY), load_safety(SAFETY, full_speed=True)
-    assert shipped.velocity_scale == 0.3 and shipped.collision.arms_margin_m == 0.03
-    assert quick.velocity_scale == SafetyConfig().velocity_scale == 1.0
-    assert quick.collision == shipped.collision
-
-
-@pytest.mark.parametrize("text", ["", "control: {}", "control: {ros__parameters: {controller: {safety: {speed: 1}}}}"])
-def test_other_files_are_refused_by_name(tmp_path: Path, text: str) -> None:
-    path = tmp_path / "mine.yaml"
-    path.write_text(text)
-    with pytest.raises(SafetyConfigError, match=r"mine\.yaml"):
-        load_safety(path)
-    with pytest.raises(SafetyConfigError, match="nowhere"):
-        load_safety(tmp_path / "nowhere.yaml")
-
-
 def test_commands_of_the_follower_pass_unchanged_and_a_plunge_is_counted() -> None:
-    gate = OfflineFilter(load_safety(SAFETY, full_speed=True))
+    gate = OfflineFilter()
     gate.start(HOME_Q)
     follower = ChunkFollower(
         FollowerConfig(),

@@ -12,7 +12,7 @@ import pytest
 
 from udg_control.device import Fault, Phase
 from udg_control.emulators import xhand_sdk
-from udg_control.emulators.xhand_bus import BUS_VARIABLE, XHandBus, field_hands
+from udg_control.emulators.xhand_bus import BUS_VARIABLE, EmulatedHand, XHandBus
 from udg_control.errors import DeviceError, SafetyConfigError
 from udg_control.timing import LoopTimer
 from udg_control.xhand import XHand, XHandConfig
@@ -274,7 +274,12 @@ def test_a_range_that_is_too_wide_stops_no_grasp_but_is_named(hand: XHand, bus: 
 def test_adapters_may_be_ttyacm_and_have_a_second_port_without_a_hand(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made = XHandBus(tmp_path, field_hands(tmp_path))
+    kinds = ("", ""), ("L", "2L323000000001"), ("", ""), ("R", "2R323000000001")  # two ports a hand, one without it
+    hands = tuple(
+        EmulatedHand(port=str(tmp_path / f"ttyACM{k}"), hand_type=kind, serial_number=serial_number)
+        for k, (kind, serial_number) in enumerate(kinds)
+    )
+    made = XHandBus(tmp_path, hands)
     monkeypatch.setenv(BUS_VARIABLE, made.environment()[BUS_VARIABLE])
     ports = []
     for side in SIDES:

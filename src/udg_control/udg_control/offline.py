@@ -2,47 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections import Counter
-from pathlib import Path
-from typing import Any
 
 import numpy as np
-import yaml
 
-from udg_control.collision import CollisionCheck, CollisionConfig
-from udg_control.errors import SafetyConfigError
+from udg_control.collision import CollisionCheck
 from udg_control.safety import SafetyConfig, SafetyFilter, Verdict
 from udg_description.limits import joint_limits
-
-
-def load_safety(path: Path, *, full_speed: bool = False) -> SafetyConfig:
-    """Read the filter's settings from a safety.yaml; `full_speed` sets aside what it says about speed.
-
-    On the robot chunks are followed at a share of their speed (`speed_scale`), in simulation at their own: at full
-    speed the joints' own limits hold, and the arms lag further behind their commands (the default `arm_step_rad`).
-
-    Raises SafetyConfigError.
-    """
-    try:
-        file = yaml.safe_load(path.read_text(encoding="utf-8"))
-        values = dict(file["control"]["ros__parameters"]["controller"]["safety"])
-        box: dict[str, Any] = {
-            name: tuple(value) if isinstance(value, list) else value for name, value in values["collision"].items()
-        }
-        settings = SafetyConfig(**{**values, "collision": CollisionConfig(**box)})
-    except (OSError, yaml.YAMLError, KeyError, TypeError) as error:
-        text = f"{path}: no settings of the safety filter: {error!r}; valid: config/safety.yaml"
-        raise SafetyConfigError(text) from error
-    if not full_speed:
-        return settings
-    default = SafetyConfig()
-    return dataclasses.replace(
-        settings,
-        velocity_scale=default.velocity_scale,
-        acceleration_scale=default.acceleration_scale,
-        arm_step_rad=default.arm_step_rad,
-    )
 
 
 class OfflineFilter:
@@ -51,7 +17,7 @@ class OfflineFilter:
     Nothing is changed about commands that pass; in place of a rejected one the filter's own braking leaves. A command
     costs little unless something has come near: only then are collisions recomputed.
 
-        gate = OfflineFilter(load_safety(Path("config/safety.yaml"), full_speed=True))
+        gate = OfflineFilter()
         gate.start(world.q)
         for command in commands:  # one each period_s
             world.set_target(gate.judge(command, world.q).command)

@@ -132,12 +132,3 @@ class StateMachine:
             return False
         self._mode = TABLE[self._mode][event]
         return True
-
-
-def table_markdown() -> str:
-    """The table as it stands in docs/safety.md: a row a mode, a column an event, "." where nothing changes."""
-    lines = ["| mode | " + " | ".join(event.value for event in Event) + " |", "|---" * (len(Event) + 1) + "|"]
-    for mode in Mode:
-        cells = [TABLE[mode][event].value if event in TABLE[mode] else "." for event in Event]
-        lines.append(f"| `{mode.value}` | " + " | ".join("=" if cell == mode.value else cell for cell in cells) + " |")
-    return "\n".join(lines)

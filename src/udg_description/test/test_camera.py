@@ -4,9 +4,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from udg_description.camera import CameraModel, default_cameras, look_at, read_cameras, write_cameras
+from udg_description.camera import CameraModel, cameras_yaml, default_cameras, look_at, read_cameras
 from udg_description.errors import CameraError
 from udg_description.frames import OBJECT_AREA
+from udg_description.transforms import transform_points
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 
@@ -73,9 +74,10 @@ def test_default_cameras_mirror_each_other_and_see_the_whole_object_area() -> No
     x, y, z = np.meshgrid([area.x_min, area.x_max], [area.y_min, area.y_max], [0.0, 0.3])
     corners = np.stack([x, y, z], axis=-1).reshape(-1, 3)
     for camera in (left, right):
-        pixels = camera.project_world(corners)
+        pixels = camera.project(transform_points(camera.T_camera_world, corners))
         assert np.all((pixels > 10) & (pixels < [630, 566]))
-        np.testing.assert_allclose(camera.project_world(area.center[None])[0], [camera.cx, camera.cy], atol=1e-6)
+        target = camera.project(transform_points(camera.T_camera_world, area.center[None]))[0]
+        np.testing.assert_allclose(target, [camera.cx, camera.cy], atol=1e-6)
 
 
 def test_look_at_keeps_the_horizon_level_and_y_down() -> None:
@@ -87,7 +89,7 @@ def test_look_at_keeps_the_horizon_level_and_y_down() -> None:
 
 def test_cameras_come_back_from_yaml(tmp_path: Path) -> None:
     cameras = default_cameras()
-    write_cameras(tmp_path / "cameras.yaml", cameras)
+    (tmp_path / "cameras.yaml").write_text(cameras_yaml(cameras))
     for camera, read in zip(cameras, read_cameras(tmp_path / "cameras.yaml"), strict=True):
         for field in dataclasses.fields(CameraModel):
             np.testing.assert_array_equal(getattr(read, field.name), getattr(camera, field.name))
@@ -147,7 +149,7 @@ def test_a_fisheye_sees_by_the_angle_and_sees_back_what_it_projects(tmp_path: Pa
     rays = bent.unproject(bent.project(points))
     np.testing.assert_allclose(rays, points / points[:, 2:], atol=1e-7)
     assert np.isnan(camera.unproject(np.array([319.5 + 250.0 * 1.6, 287.5]))[:2]).all()  # behind it
-    write_cameras(tmp_path / "cameras.yaml", [bent])
+    (tmp_path / "cameras.yaml").write_text(cameras_yaml([bent]))
     (read,) = read_cameras(tmp_path / "cameras.yaml")
     assert read.lens == "equidistant" and read.distortion == bent.distortion
     with pytest.raises(CameraError, match="lens 'wide', expected rational or equidistant"):

@@ -12,9 +12,8 @@ import numpy as np
 import yaml
 
 from udg_description.errors import CameraError
-from udg_description.files import write_atomically
 from udg_description.frames import OBJECT_AREA
-from udg_description.transforms import inverse, make_transform, transform_points
+from udg_description.transforms import inverse, make_transform
 
 # k1 k2 p1 p2 k3 k4 k5 k6, of the size that Azure Kinect depth cameras are calibrated to in their narrow mode.
 DEFAULT_DISTORTION = (0.45, 0.08, 2.0e-5, -4.0e-5, 0.004, 0.78, 0.18, 0.022)
@@ -119,10 +118,6 @@ class CameraModel:
         z = np.where(points[..., 2:] > 0, points[..., 2:], np.nan)
         distorted, _ = self._distort(points[..., :2] / z)
         return distorted * np.array([self.fx, self.fy]) + np.array([self.cx, self.cy])
-
-    def project_world(self, points_world: np.ndarray) -> np.ndarray:
-        """Pixels (N, 2) [px] of points (N, 3) [m] in the world frame."""
-        return self.project(transform_points(self.T_camera_world, points_world))
 
     def with_pose(self, T_world_camera: np.ndarray) -> CameraModel:
         """The same camera elsewhere; it shares the rays of its pixels."""
@@ -232,11 +227,6 @@ def default_cameras() -> tuple[CameraModel, CameraModel]:
         for side, y in (("left", 1.2), ("right", -1.2))
     )
     return left, right
-
-
-def write_cameras(path: Path, cameras: Sequence[CameraModel]) -> None:
-    """Write cameras as YAML, atomically."""
-    write_atomically(path, cameras_yaml(cameras))
 
 
 def cameras_yaml(cameras: Sequence[CameraModel]) -> str:

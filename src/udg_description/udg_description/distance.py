@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -133,13 +132,3 @@ def _square_distances(points: np.ndarray, centers: np.ndarray) -> np.ndarray:
     squares = np.einsum("ij,ij->i", points, points)[:, None] + np.einsum("ij,ij->i", centers, centers)
     squares -= 2 * points @ centers.T
     return squares
-
-
-@lru_cache(maxsize=1)
-def _default() -> RobotDistance:
-    return RobotDistance(RobotModel())
-
-
-def robot_distance(points_world: np.ndarray, q: np.ndarray, max_distance: float = np.inf) -> np.ndarray:
-    """RobotDistance of the shipped robot: signed distance (N,) [m] of points (N, 3) in the world for q (36,) [rad]."""
-    return _default()(points_world, q, max_distance)

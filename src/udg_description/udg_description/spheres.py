@@ -113,10 +113,3 @@ class CollisionSpheres:
         link = self.link_index.cpu().numpy()
         pairs = np.argwhere(checked[link[:, None], link[None, :]])
         return torch.as_tensor(pairs, device=self.centers_link.device)
-
-    def self_clearance(self, q: torch.Tensor) -> torch.Tensor:
-        """Smallest gap (...) [m] of all checked pairs for q (..., n) [rad]; negative where spheres overlap."""
-        centers = self.centers_world(q)
-        a, b = self.checked_pairs.T
-        gap = (centers[..., a, :] - centers[..., b, :]).norm(dim=-1) - self.radii[a] - self.radii[b]
-        return gap.amin(dim=-1)

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from udg_description.arm_kinematics import arm_ik
-from udg_description.camera import CameraModel, default_cameras, read_cameras, write_cameras
+from udg_description.camera import CameraModel, cameras_yaml, default_cameras, read_cameras
 from udg_description.layout import HOME_Q, SIDES, part_indices
 from udg_description.limits import joint_limits
 from udg_description.transforms import inverse, make_transform, rotvec_to_matrix
@@ -174,7 +174,7 @@ def test_the_command_writes_poses_and_residuals_or_nothing(
     board_observations: list[Observation],
 ) -> None:
     path, folder = tmp_path / "cameras.yaml", tmp_path / "poses"
-    write_cameras(path, default_cameras())
+    path.write_text(cameras_yaml(default_cameras()))
     for observation in board_observations[:9]:
         write_observation(folder, observation)
     before = path.read_bytes()

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from udg_description.distance import robot_distance
+from udg_description.distance import RobotDistance
 from udg_description.layout import HOME_Q
 from udg_description.limits import joint_limits
 from udg_description.model import RobotModel
@@ -27,7 +27,7 @@ def test_agrees_with_the_exact_distance(seed: int) -> None:
     near = np.repeat(surface, 4, axis=0) + rng.normal(scale=0.012, size=(4 * len(surface), 3))
     anywhere = rng.uniform([-0.5, -1.0, 0.0], [1.2, 1.0, 1.2], size=(4000, 3))
     points = np.concatenate([near, anywhere]).astype(np.float32)
-    distance = robot_distance(points, q)
+    distance = RobotDistance(MODEL)(points, q)
     clear = np.abs(distance - MARGIN_M) > 1e-5  # the rounding of float32
     is_robot = SelfFilter(MODEL, MARGIN_M).is_robot(points, q)
     np.testing.assert_array_equal(is_robot[clear], (distance < MARGIN_M)[clear])

@@ -17,8 +17,8 @@ _CHUNK_PAIRS = 512  # pairs of a tile and a shape that are tested at once: what 
 class SelfFilter:
     """Tells which points are on or near the robot's primitives.
 
-    The same answer as `udg_description.distance.robot_distance(points, q) <= margin`, several times faster: tiles of
-    points are tested only against the shapes near them, all of these at once. Every shape is a box (of no width for
+    The same answer as `udg_description.distance.RobotDistance(model)(points, q) <= margin`, several times faster: tiles
+    of points are tested only against the shapes near them, all of these at once. Every shape is a box (of no width for
     capsules and spheres) and what is within its reach of it; a cylinder is a box in (radius, 0, z).
 
     Args:

@@ -77,16 +77,6 @@ def default_hands(folder: Path) -> tuple[EmulatedHand, ...]:
     )
 
 
-def field_hands(folder: Path) -> tuple[EmulatedHand, ...]:
-    """A pair as some adapters show it: two ports a hand, the first of them without one."""
-    return (
-        EmulatedHand(port=str(folder / "ttyACM0"), hand_type="", serial_number=""),
-        EmulatedHand(port=str(folder / "ttyACM1"), hand_type="L", serial_number="2L323000000001"),
-        EmulatedHand(port=str(folder / "ttyACM2"), hand_type="", serial_number=""),
-        EmulatedHand(port=str(folder / "ttyACM3"), hand_type="R", serial_number="2R323000000001"),
-    )
-
-
 def default_folder() -> Path:
     """The folder where hands are emulated when the environment names none; only this user can write there."""
     folder = Path(tempfile.gettempdir()) / f"udg_xhand_{os.getuid()}"

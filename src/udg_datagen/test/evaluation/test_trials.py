@@ -23,6 +23,7 @@ from udg_datagen.workers import Outcome
 from udg_description.arm_kinematics import hand_ik, hand_pose
 from udg_description.layout import HOME_Q, part_indices
 from udg_policy.inference.engine import PolicyEngine, Prediction
+from udg_sim.physics.engine import to_pose
 from udg_sim.trials.trial import LiftRule
 
 
@@ -187,7 +188,7 @@ def test_an_object_that_falls_off_the_table_ends_its_trial() -> None:
             if self._step == 0:
                 T = cell.world.T_world_object
                 T[0, 3] = 1.5
-                cell.world.set_object_pose(T)
+                cell.world._the_object().entity.set_pose(to_pose(T))
             return super().act(observation)
 
     trial = Rollout(Pushing(HOME_Q[None]), config, cell).run("cube_60", 1)

@@ -19,7 +19,7 @@ from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.parameter import Parameter
 
-from udg_description.camera import default_cameras, write_cameras
+from udg_description.camera import cameras_yaml, default_cameras
 from udg_description.layout import HOME_Q
 from udg_description.model import RobotModel
 from udg_description.ros import convert, topics
@@ -94,7 +94,7 @@ def test_the_frames_are_those_of_the_kinematics_for_each_link_and_of_the_file_fo
 ) -> None:
     left, right = default_cameras()
     moved = dataclasses.replace(left, T_world_camera=make_transform(translation=np.array([0.25, 0.5, 0.75])))
-    write_cameras(tmp_path / "cameras.yaml", (right, moved))
+    (tmp_path / "cameras.yaml").write_text(cameras_yaml((right, moved)))
     listener = Listener(context, camera_config=str(tmp_path / "cameras.yaml"))
     q = HOME_Q + np.linspace(-0.3, 0.3, 36)
     listener.spin_until(lambda: listener.states.get_subscription_count() > 0)

@@ -19,7 +19,7 @@ from rclpy.node import Node  # noqa: E402
 from rclpy.parameter import Parameter  # noqa: E402
 from sensor_msgs.msg import CameraInfo, PointCloud2  # noqa: E402
 
-from udg_description.camera import CameraModel, default_cameras, look_at, write_cameras  # noqa: E402
+from udg_description.camera import CameraModel, cameras_yaml, default_cameras, look_at  # noqa: E402
 from udg_description.errors import UdgError  # noqa: E402
 from udg_description.frame_tree import camera_frame  # noqa: E402
 from udg_description.frames import OBJECT_AREA  # noqa: E402
@@ -258,7 +258,7 @@ def test_the_camera_file_says_which_cameras_there_are(
     ros: Callable[..., None], tmp_path: Path, cameras: tuple[CameraModel, ...]
 ) -> None:
     """A cloud comes once all cameras of the file have spoken, and has points of each."""
-    write_cameras(tmp_path / "cameras.yaml", cameras)
+    (tmp_path / "cameras.yaml").write_text(cameras_yaml(cameras))
     ros(camera_config=tmp_path / "cameras.yaml", lockstep="true")
     graph = Graph(True, cameras)
     try:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -47,12 +46,6 @@ def intrinsics_of(calibration_raw: str, depth_mode: str, name: str) -> CameraMod
         distortion=tuple(distortion.ravel()[:8]),
         T_world_camera=np.eye(4),
     )
-
-
-def with_intrinsics(camera: CameraModel, source: CameraModel) -> CameraModel:
-    """`camera` (name, pose) with the intrinsics of `source`."""
-    names = ("width", "height", "fx", "fy", "cx", "cy", "distortion")
-    return replace(camera, **{name: getattr(source, name) for name in names})
 
 
 def calibration_of(camera: CameraModel) -> str:

@@ -38,11 +38,6 @@ class Kind(Enum):
         """Of a number."""
         return "m" if self is Kind.POSITION else "rad"
 
-    @property
-    def is_joints(self) -> bool:
-        """Whether the numbers are joint angles, else those of a pose."""
-        return self in (Kind.ARM_JOINTS, Kind.HAND_JOINTS)
-
 
 @dataclass(frozen=True, kw_only=True)
 class Slot:

@@ -8,7 +8,7 @@ import pytest
 
 from udg_description.errors import UdgError
 from udg_description.layout import HOME_Q
-from udg_description.transforms import make_transform
+from udg_description.transforms import make_transform, transform_points
 from udg_sim.cameras.video import (
     BACKGROUND,
     SceneRenderer,
@@ -28,9 +28,9 @@ SMALL = Viewpoint(width=160, height=120)
 
 def test_the_target_is_in_the_middle_of_the_picture() -> None:
     camera = SMALL.camera()
-    pixel = camera.project_world(np.array([SMALL.target]))[0]
+    target = np.array(SMALL.target)
+    pixel, above = camera.project(transform_points(camera.T_camera_world, np.array([target, target + [0, 0, 0.1]])))
     np.testing.assert_allclose(pixel, [79.5, 59.5], atol=1e-6)
-    above = camera.project_world(np.array(SMALL.target)[None] + [0, 0, 0.1])[0]
     assert above[1] < pixel[1]
 
 
@@ -42,7 +42,8 @@ def test_object_robot_and_table_appear_in_the_picture() -> None:
     assert np.all(empty == np.array(BACKGROUND, dtype=np.uint8))
     assert 0.3 < np.any(with_table != empty, axis=2).mean() < 0.95
     picture = renderer.render(HOME_Q, [(cube, T)])
-    at = SMALL.camera().project_world(np.array([[0.6, 0.0, 0.03]]))[0].round().astype(int)
+    camera = SMALL.camera()
+    at = camera.project(transform_points(camera.T_camera_world, T[None, :3, 3]))[0].round().astype(int)
     red, _, blue = picture[at[1], at[0]].astype(int)
     assert red > blue + 40
     assert np.any(renderer.render(HOME_Q) != with_table, axis=2).mean() > 0.05

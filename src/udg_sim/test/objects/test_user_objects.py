@@ -55,9 +55,9 @@ def test_adding_again_changes_nothing_and_a_size_is_obeyed(folder: Path) -> None
     assert add_mesh(path) == add_mesh(path)
     small, _ = add_mesh(path, size_m=0.06)
     assert small != add_mesh(path)[0]
-    assert ObjectLibrary().get(small).longest_edge == pytest.approx(0.06)
+    assert ObjectLibrary().get(small).mesh.extents.max() == pytest.approx(0.06)
     inches, _ = add_mesh(path, unit_m=0.0254 * 12)
-    assert ObjectLibrary().get(inches).longest_edge == pytest.approx(0.3 * 0.0254 * 12)
+    assert ObjectLibrary().get(inches).mesh.extents.max() == pytest.approx(0.3 * 0.0254 * 12)
 
 
 def test_impossible_sizes_are_refused(folder: Path) -> None:

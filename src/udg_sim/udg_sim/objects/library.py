@@ -109,11 +109,6 @@ class ObjectModel:
         """(3, 3) inertia about the centre of mass [kg m^2], object axes, uniform density."""
         return self.mass_kg * self.unit_inertia
 
-    @property
-    def longest_edge(self) -> float:
-        """Longest edge of the bounding box [m]."""
-        return float(self.mesh.extents.max())
-
 
 class Entry(NamedTuple):
     """What the library knows of an object before it is built."""

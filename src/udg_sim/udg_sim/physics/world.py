@@ -18,7 +18,7 @@ from udg_description.robot import current_robot
 from udg_description.transforms import rotation_angle
 from udg_sim.objects.library import FRICTION, ObjectModel
 from udg_sim.physics.build import Drive, build_articulation, build_object, build_table
-from udg_sim.physics.engine import from_pose, make_material, make_scene, to_pose
+from udg_sim.physics.engine import from_pose, make_material, make_scene
 
 if TYPE_CHECKING:
     from sapien.physx import PhysxCollisionShape, PhysxRigidDynamicComponent
@@ -211,19 +211,6 @@ class World:
     def T_world_object(self) -> np.ndarray:
         """(4, 4) pose of the object. Raises SimError if there is none."""
         return from_pose(self._the_object().entity_pose)
-
-    @property
-    def object_velocity(self) -> np.ndarray:
-        """(6,) linear [m/s] and angular [rad/s] velocity of the object in the world frame. Raises SimError."""
-        body = self._the_object()
-        return np.concatenate([body.linear_velocity, body.angular_velocity]).astype(float)
-
-    def set_object_pose(self, T_world_object: np.ndarray) -> None:
-        """Teleport the object and stop it. Raises SimError if there is none."""
-        body = self._the_object()
-        body.entity.set_pose(to_pose(np.asarray(T_world_object, dtype=float)))
-        body.set_linear_velocity(np.zeros(3))
-        body.set_angular_velocity(np.zeros(3))
 
     def settle(self, max_s: float = 3.0, still_s: float = 0.1) -> bool:
         """Steps until the object has moved less than 0.2 mm and 0.005 rad in still_s; whether that was within max_s."""
