@@ -59,7 +59,6 @@ UNUSED = {  # why a name is there that nothing but tests calls
     "add_figures": "kept for figures that are measured after training",
     "proprioception_width": "what network_inputs returns is described with it",
 }
-FLAT_TESTS = {"udg_control"}  # its tests lie beside each other
 DISTRIBUTION_OF = {  # where import and PyPI differ
     "PIL": "pillow",
     "yaml": "pyyaml",
@@ -197,7 +196,7 @@ def test_problems(root: Path, files: list[Path]) -> Iterator[str]:
             for name in known
             if name.split(".")[0] == package and name.split(".")[-1].rstrip("_") == path.stem.removeprefix("test_")
         }
-        if homes and room not in homes and package not in FLAT_TESTS:
+        if homes and room not in homes:
             yield f"{path.relative_to(root)}: tests a module of {' or '.join(sorted(homes)) or 'no room'}; valid: there"
 
 

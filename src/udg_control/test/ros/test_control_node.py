@@ -263,7 +263,7 @@ def test_a_misspelt_parameter_is_refused_with_what_it_may_have_meant() -> None:
 
 
 def test_the_shipped_overrides_for_the_robot_are_accepted() -> None:
-    path = Path(__file__).parents[3] / "config" / "safety.yaml"
+    path = Path(__file__).parents[4] / "config" / "safety.yaml"
     contents = yaml.safe_load(path.read_text(encoding="utf-8"))["control"]["ros__parameters"]
     overrides = {key.replace(".", "__"): value for key, value in flattened(contents).items()}
     with running(**overrides) as (_, control):

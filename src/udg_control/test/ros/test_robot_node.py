@@ -325,7 +325,7 @@ def ros2(node: RobotNode, *words: str) -> str:
 def documented_stops() -> list[list[str]]:
     """The commands of the docs that publish or call a stop, as words, each once."""
     found = []
-    for page in sorted((Path(__file__).parents[3] / "docs").glob("*.md")):
+    for page in sorted((Path(__file__).parents[4] / "docs").glob("*.md")):
         for line in re.findall(r"ros2 (?:topic pub|service call)[^`\n#]*emergency_stop[^`\n#]*", page.read_text()):
             words = shlex.split(line)[1:]
             if words not in found:
