@@ -92,14 +92,7 @@ def sim_graph(config: SimGraphConfig) -> tuple[NodeDescription, ...]:
     nodes = (
         *frames_graph(config.camera_config, with_publisher=config.with_publisher),
         *view_graph(config.view, config.camera_config, simulated=True, object_name=config.object, seed=config.seed),
-        NodeDescription(
-            name="perception",
-            package="udg_perception",
-            executable="perception_node",
-            module="udg_perception.ros.perception_node",
-            class_name="PerceptionNode",
-            parameters={"lockstep": config.lockstep, "camera_config": config.camera_config},
-        ),
+        perception_node({"lockstep": config.lockstep, "camera_config": config.camera_config}),
         _policy(config),
         NodeDescription(
             name="control",
@@ -153,13 +146,30 @@ def _policy(config: SimGraphConfig) -> NodeDescription:
             module="udg_bringup.ros.planner_node",
             class_name="PlannerNode",
         )
+    return policy_node(config.checkpoint, {"lockstep": config.lockstep})
+
+
+def perception_node(parameters: Mapping[str, Value]) -> NodeDescription:
+    """What turns depth images into the scene cloud."""
+    return NodeDescription(
+        name="perception",
+        package="udg_perception",
+        executable="perception_node",
+        module="udg_perception.ros.perception_node",
+        class_name="PerceptionNode",
+        parameters=parameters,
+    )
+
+
+def policy_node(checkpoint: str, parameters: Mapping[str, Value] | None = None) -> NodeDescription:
+    """A trained policy: the checkpoint's folder ("": the shipped one), further parameters. Raises UdgError."""
     return NodeDescription(
         name="policy",
         package="udg_policy",
         executable="policy_node",
         module="udg_policy.ros.policy_node",
         class_name="PolicyNode",
-        parameters={"checkpoint": str(checkpoint_folder(config.checkpoint)), "lockstep": config.lockstep},
+        parameters={"checkpoint": str(checkpoint_folder(checkpoint)), **(parameters or {})},
     )
 
 

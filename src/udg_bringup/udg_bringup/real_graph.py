@@ -9,8 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal, get_args
 
-from udg_bringup.checkpoints import checkpoint_folder
-from udg_bringup.graph import NodeDescription, ViewChoice, frames_graph, view_graph
+from udg_bringup.graph import NodeDescription, ViewChoice, frames_graph, perception_node, policy_node, view_graph
 from udg_bringup.parameter_files import Value, read_parameter_file
 from udg_control.hardware import Arms, check_hands
 from udg_control.xhand.config import EMULATED_SDK
@@ -120,9 +119,9 @@ def real_graph(config: RealGraphConfig) -> tuple[NodeDescription, ...]:
     frames = frames_graph(str(config.config / CAMERA_FILE), with_publisher=config.with_publisher)
     nodes = [*_emulators(config), *frames, _control(config), *_cameras(config)]
     if config.camera_source != "none":
-        nodes.append(_perception(config))
+        nodes.append(perception_node({"camera_config": str(config.config / CAMERA_FILE)}))
     if config.policy:
-        nodes.append(_policy(config))
+        nodes.append(policy_node(config.checkpoint))
     nodes.append(_supervisor(config))
     nodes = [dataclasses.replace(node, remaps={**node.remaps, **_camera_remaps(config)}) for node in nodes]
     nodes += view_graph(config.view, str(config.config / CAMERA_FILE), simulated=False)
@@ -222,28 +221,6 @@ def _source(config: RealGraphConfig, camera: str) -> dict[str, Value]:
         return {}
     path = (config.recordings or Path()) / f"{short_name(camera)}.mkv"
     return {"playback": str(path), "loop": True, "wired_sync": "standalone"}
-
-
-def _perception(config: RealGraphConfig) -> NodeDescription:
-    return NodeDescription(
-        name="perception",
-        package="udg_perception",
-        executable="perception_node",
-        module="udg_perception.ros.perception_node",
-        class_name="PerceptionNode",
-        parameters={"camera_config": str(config.config / CAMERA_FILE)},
-    )
-
-
-def _policy(config: RealGraphConfig) -> NodeDescription:
-    return NodeDescription(
-        name="policy",
-        package="udg_policy",
-        executable="policy_node",
-        module="udg_policy.ros.policy_node",
-        class_name="PolicyNode",
-        parameters={"checkpoint": str(checkpoint_folder(config.checkpoint))},
-    )
 
 
 def _supervisor(config: RealGraphConfig) -> NodeDescription:

@@ -36,28 +36,21 @@ def open_hand(
     offset: float,
     config: SynthesisConfig,
 ) -> Pregrasp:
-    """Joints of the open hand for grasps at `origin` (B, 3), `R` (B, 3, 3), by gradient descent on the joints alone."""
+    """Joints of the open hand for a batch of grasps, by gradient descent on the joints alone; object frame.
+
+    On a CPU one candidate after the other in double precision, else all at once.
+
+    Args:
+        origin, R: position (B, 3) [m] and rotation (B, 3, 3) of the hand's link at the grasp.
+        q_grasp: (B, n) [rad].
+        active: positions of the contacts that carry the object; their tips need `pregrasp_tip_clearance` alone.
+        up, offset: unit vector (3,) and offset [m] of the table plane: the height of a point p is up p + offset.
+    """
     wanted = (hand.sphere_radius + config.pregrasp_clearance).expand(len(_RETREATS), -1).clone()
     tips = torch.isin(hand.sphere_link, hand.contact_link[torch.tensor(active, device=hand.device)])
     wanted[0, tips] += config.pregrasp_tip_clearance - config.pregrasp_clearance
-    if hand.device == "cpu":
-        return _opened(sdf, hand, origin, R, q_grasp, active, up, offset, config, wanted)
-    return _opened_batch(sdf, hand, origin, R, q_grasp, up, offset, config, wanted)
-
-
-def _opened(
-    sdf: SdfGrid,
-    hand: HandModel,
-    origin: Tensor,
-    R: Tensor,
-    q_grasp: Tensor,
-    active: tuple[int, ...],
-    up: Tensor,
-    offset: float,
-    config: SynthesisConfig,
-    wanted: Tensor,
-) -> Pregrasp:
-    """One candidate after the other, in double precision; `wanted` (K, S) [m] are distances of the spheres' centres."""
+    if hand.device != "cpu":
+        return _opened_batch(sdf, hand, origin, R, q_grasp, up, offset, config, wanted)
     hands = pack_hands((hand,), (active,), config)
     opening = Opening(
         steps=config.pregrasp_steps,
@@ -89,7 +82,7 @@ def _opened_batch(
     config: SynthesisConfig,
     wanted: Tensor,
 ) -> Pregrasp:
-    """The same of all candidates at once, on any device."""
+    """The same of all candidates at once, on any device; `wanted` (K, S) [m] are distances of the spheres' centres."""
     palm = R @ hand.palm_normal
     shift = -palm[:, :, None, None] * torch.tensor(_RETREATS, device=hand.device)[:, None]  # (B, 3, K, 1)
 
