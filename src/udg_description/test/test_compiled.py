@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import importlib.util
+import os
 from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numba
 import numpy as np
 import pytest
 
-from udg_description.compiled import compiled
+from udg_description.compiled import compiled, is_kept, say_if_compiling
 
 
 def total(values: np.ndarray) -> float:
@@ -39,3 +43,37 @@ def test_it_works_where_nothing_can_be_kept(monkeypatch: pytest.MonkeyPatch) -> 
 
     monkeypatch.setattr(numba, "njit", nowhere)
     assert compiled("float64(float64[::1])")(total)(np.array([1.0, 2.0])) == 3.0
+
+
+LOOPS = "from udg_description.compiled import compiled\n\n\n@compiled()\ndef twice(x):\n    return 2.0 * x\n"
+
+
+def imported(path: Path) -> ModuleType:
+    """The module as a new process would import it."""
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_what_will_be_compiled_is_told_once_and_not_when_it_is_kept(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "some_loops.py"
+    path.write_text(LOOPS)
+    first = imported(path)
+    assert not is_kept(first.twice)
+    say_if_compiling(first.twice)
+    say_if_compiling(first.twice)
+    assert capsys.readouterr().err.splitlines() == [
+        "compiling the loops of some_loops (once per checkout, up to half a minute)"
+    ]
+    assert first.twice(2.0) == 4.0
+    second = imported(path)
+    assert is_kept(second.twice)
+    say_if_compiling(second.twice)
+    assert capsys.readouterr().err == ""
+    index = next((tmp_path / "__pycache__").glob("*.nbi"))
+    os.utime(path, ns=(index.stat().st_mtime_ns + 1, index.stat().st_mtime_ns + 1))  # the source is changed
+    assert not is_kept(imported(path).twice)

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import sys
 from collections.abc import Callable
+from functools import cache
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numba
@@ -22,8 +26,40 @@ def compiled(signature: str | None = None) -> Callable[[_Function], _Function]:
     def decorate(function: _Function) -> _Function:
         options = {"error_model": "numpy", "nogil": True}
         try:
+            if signature is not None:
+                say_if_compiling(numba.njit(None, cache=True, **options)(function))
             return numba.njit(signature, cache=True, **options)(function)
         except RuntimeError:  # no folder to keep it in
             return numba.njit(signature, **options)(function)
 
     return decorate
+
+
+def say_if_compiling(loops: Callable[..., Any]) -> None:
+    """Tell on stderr that the next call of `compiled` loops takes a while, unless they are kept or it has been told.
+
+    Of the workers of a pool the first one tells.
+    """
+    is_worker = multiprocessing.parent_process() is not None
+    if (is_worker and not multiprocessing.current_process().name.endswith("-1")) or is_kept(loops):
+        return
+    _say(loops.__module__, "\n" if is_worker and sys.stderr.isatty() else "")  # below the bar of the parent
+
+
+@cache
+def _say(module: str, before: str) -> None:
+    print(
+        f"{before}compiling the loops of {module} (once per checkout, up to half a minute)", file=sys.stderr, flush=True
+    )
+
+
+def is_kept(loops: Callable[..., Any]) -> bool:
+    """Whether an earlier process has kept `compiled` loops, and their module is as it was then."""
+    function, stats = getattr(loops, "py_func", None), getattr(loops, "stats", None)
+    if function is None or stats is None:  # NUMBA_DISABLE_JIT: nothing is compiled
+        return True
+    if stats.cache_path is None:
+        return False
+    source = Path(function.__code__.co_filename)
+    indices = Path(stats.cache_path).glob(f"{source.stem}.{function.__qualname__}-*.nbi")  # numba's names
+    return any(index.stat().st_mtime_ns >= source.stat().st_mtime_ns for index in indices)

@@ -15,6 +15,7 @@ from udg_datagen.synthesis.config import SynthesisConfig
 from udg_datagen.synthesis.descent_loops import Hands, Settings, Surroundings, descend
 from udg_datagen.synthesis.initial import HandPose, TablePlane
 from udg_datagen.synthesis.near import LEAST_M, LEAST_RAD, Near
+from udg_description.compiled import say_if_compiling
 from udg_description.transforms import skew
 
 HANDS_EVERY = 4  # steps between two looks at the collisions of the hands with each other
@@ -46,6 +47,7 @@ class Descent:
     def run(self, begin: int, end: int) -> None:
         """Do the steps from `begin` to `end`."""
         arrays = (self._center, self._R, self._q, self._first, self._second, self._alive)
+        say_if_compiling(descend)
         descend(self.hands, self.world, self.settings, begin, end, *arrays)
 
     def keep(self, index: Tensor) -> None:

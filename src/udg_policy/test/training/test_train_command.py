@@ -110,6 +110,9 @@ def test_a_training_is_not_replaced_and_goes_on_where_it_is_asked_to(
         "--steps",
     ]
     assert run_command([*arguments, "2"]) == 0
+    assert f"preparing the frames of 3 episodes (minutes where they are many; kept in {tmp_path / 'cache'})" in (
+        capsys.readouterr().out
+    )
     before = _contents(tmp_path / "out")
     for more in ([], ["--seed", "7"]):
         with pytest.raises(ConfigError, match="already holds a training; --resume continues it, --force"):
@@ -122,9 +125,9 @@ def test_a_training_is_not_replaced_and_goes_on_where_it_is_asked_to(
         run_command([*arguments, "2", "--resume", "--seed", "1"])
     assert _contents(tmp_path / "out") == before
     assert run_command([*arguments, "3", "--force"]) == 0
+    assert "preparing" not in capsys.readouterr().out  # the frames are kept
     assert load_checkpoint(tmp_path / "out").figures["steps"] == 3
     assert len(list((tmp_path / "out" / "tensorboard").iterdir())) == 1  # the curves of two runs would mix
-    capsys.readouterr()
 
 
 def test_a_training_by_time_keeps_its_budget_when_it_is_resumed(tmp_path: Path) -> None:

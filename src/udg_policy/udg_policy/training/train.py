@@ -25,10 +25,12 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as save_tensors
 from torch import Tensor
 
+from udg_description.cache import cache_dir
 from udg_description.errors import cli
 from udg_description.files import check_folder, user_path, write_atomically
 from udg_policy.config import PolicyConfig, from_dict, load_yaml, preset, preset_names, to_dict
 from udg_policy.errors import CheckpointError, ConfigError
+from udg_policy.frames.frame_cache import is_cached
 from udg_policy.frames.frame_store import Batch, FrameStore, load_frames
 from udg_policy.frames.mixing import Source, data_hash, sources
 from udg_policy.frames.sampling import ViewSampler, step_generator
@@ -630,6 +632,11 @@ def _frames(
     data: Sequence[Source], config: PolicyConfig, processes: int, cache: Path | None, tell: bool = True
 ) -> FrameStore:
     start = time.monotonic()
+    folder = cache_dir("frames") if cache is None else cache
+    missing = [source.dataset for source in data if not is_cached(source.dataset, config, folder)]
+    if missing and tell:
+        n = sum(map(len, missing))
+        print(f"preparing the frames of {n:,} episodes (minutes where they are many; kept in {folder})", flush=True)
     store = load_frames(data, config, min(processes, os.cpu_count() or 1), cache)
     if tell:
         took_s = time.monotonic() - start
