@@ -22,7 +22,7 @@ from udg_policy.threads import one_thread
 
 
 class Problem(NamedTuple):
-    """Everything that determines the grasps."""
+    """Everything that determines the grasps; poses are in the object frame."""
 
     obj: GraspObject
     hands: tuple[HandModel, ...]
@@ -49,7 +49,15 @@ class _Parcel(NamedTuple):
 def solve_batches(
     problem: Problem, workers: int, pool: Executor | None, progress: Callable[[float], None] | None
 ) -> dict[str, np.ndarray]:
-    """Arrays of `GraspSet` of all candidates that pass the gates, in the order of their starts."""
+    """Arrays of `GraspSet`, by name, of the N candidates that pass the gates, in the order of their starts.
+
+    Args:
+        workers: processes; more than one start a pool that is kept for later calls, unless `pool` is given.
+        progress: called after each batch with the share of candidates that are done.
+
+    Raises:
+        NoApproachError: no approach direction is free of the table.
+    """
     config = problem.config
     count = -(-config.n_candidates // config.batch)
     sizes = [config.n_candidates // count + (k < config.n_candidates % count) for k in range(count)]

@@ -85,6 +85,7 @@ class SynthesisConfig:
     max_approach_penetration: float = 0.003  # [m] of the open hand on its way in
 
     def __post_init__(self) -> None:
+        """Check the values. Raises UdgError, StrategyError for an unknown strategy."""
         if self.strategy != AUTO:
             hands_needed(self.strategy)
         if self.n_candidates < 1 or self.batch < 1:

@@ -35,7 +35,7 @@ class Descent:
         near: Near | None,
         start: HandPose,
     ) -> None:
-        """As `Optimiser`; `start` (B) are the candidates."""
+        """Take the problem as `Optimiser` does; `start` are the B candidates, in the object frame."""
         self.hands = pack_hands(hands, active, config)
         self.world = _surroundings(obj, hands, table, config, near)
         self.settings = _settings(obj, config, near)
@@ -45,20 +45,20 @@ class Descent:
         self._alive = np.ones(len(self._q), dtype=bool)
 
     def run(self, begin: int, end: int) -> None:
-        """Do the steps from `begin` to `end`."""
+        """Do the steps from `begin` to before `end`, of all candidates that there still are."""
         arrays = (self._center, self._R, self._q, self._first, self._second, self._alive)
         say_if_compiling(descend)
         descend(self.hands, self.world, self.settings, begin, end, *arrays)
 
     def keep(self, index: Tensor) -> None:
-        """Go on with some candidates alone."""
+        """Go on with the candidates at `index` (K,) alone, in that order."""
         places = index.numpy()
         self._center, self._R, self._q = self._center[places], self._R[places], self._q[places]
         self._first, self._second, self._alive = self._first[places], self._second[places], self._alive[places]
 
     @property
     def pose(self) -> HandPose:
-        """Where the candidates are."""
+        """Where the candidates are, in the object frame, in single precision."""
         return HandPose(*(torch.as_tensor(x, dtype=torch.float32) for x in (self._center, self._R, self._q)))
 
     @property
@@ -68,7 +68,11 @@ class Descent:
 
 
 def pack_hands(hands: Sequence[HandModel], active: Sequence[tuple[int, ...]], config: SynthesisConfig) -> Hands:
-    """Hands on the CPU and the contacts of each that carry the object, as the loops take them."""
+    """Hands on the CPU and, by their positions, the contacts of each that carry the object, as the loops take them.
+
+    Radii are with the margins of `config`. Link rotations are R_parent_joint exp(K q) = constant + sin * sin(q) +
+    cos * cos(q) with K the axis as a skew matrix: Rodrigues' formula, the constant parts multiplied out.
+    """
     specs = [hand.spec for hand in hands]
     T = np.stack([spec.T_parent_joint for spec in specs]).astype(np.float64)
     K = skew(np.stack([spec.axis for spec in specs]).astype(np.float64))

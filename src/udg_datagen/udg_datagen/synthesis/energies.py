@@ -17,18 +17,25 @@ _PER_CM2 = 1e4  # 1/cm^2 in 1/m^2
 
 
 class PointEnergy(NamedTuple):
+    """A term that depends on S points of a hand."""
+
     energy: Tensor  # (B,)
-    gradient: Tensor  # (B, 3, S)
+    gradient: Tensor  # (B, 3, S) [1/m]
 
 
 def penetration(sdf: SdfGrid, points: Tensor, radius_with_margin: Tensor) -> PointEnergy:
-    """Spheres (B, 3, S) of radius (S,) inside the object's surface."""
+    """Energy of spheres at `points` (B, 3, S) [m] that reach into the object: depth squared.
+
+    Points are in the object frame, radii (S,) [m]; the distance is that of the nearest node of the grid.
+    """
     distance, normal = sdf.nearest(points)
     depth = (radius_with_margin - distance).clamp(min=0.0)
     return PointEnergy(_PER_CM2 * depth.square().sum(-1), (-2.0 * _PER_CM2 * depth)[:, None] * normal)
 
 
 class TableEnergy(NamedTuple):
+    """A term that depends on S points of a hand and on its palm normal."""
+
     energy: Tensor  # (B,)
     gradient: Tensor  # (B, 3, S)
     palm_gradient: Tensor  # (B, 3, 1) with respect to the palm normal
@@ -37,7 +44,13 @@ class TableEnergy(NamedTuple):
 def table_penetration(
     points: Tensor, radius_with_margin: Tensor, palm: Tensor, up: Tensor, offset: float, retreat: float
 ) -> TableEnergy:
-    """Spheres below the table, at the grasp and `retreat` [m] back along the palm normal `palm` (B, 3, 1)."""
+    """Energy of spheres at `points` (B, 3, S) [m] that reach below the table, at the grasp or before it: depth squared.
+
+    Args:
+        radius_with_margin: (S,) [m].
+        palm: palm normal (B, 3, 1); the hand comes from `retreat` [m] back along it, lower if it looks up.
+        up, offset: the height of a point p is up . p + offset; up (3,), offset [m], in the object frame.
+    """
     rise = palm[..., 0] @ up  # a palm that looks up comes from below
     drop = retreat * rise.clamp(min=0.0)
     depth = (radius_with_margin + drop[:, None] - (up @ points + offset)).clamp(min=0.0)
@@ -58,7 +71,7 @@ class Overlap(NamedTuple):
 
 
 def overlap(a: Tensor, radius_a: Tensor, b: Tensor, radius_b: Tensor) -> Overlap:
-    """Overlap of every sphere of one set with every sphere of another."""
+    """Overlap of spheres at `a` (B, 3, k) [m] with those at `b` (B, 3, m), of radii (k,), (m,) [m]: depth squared."""
     squared = a.square().sum(1)[:, :, None] + b.square().sum(1)[:, None] - 2.0 * (a.transpose(1, 2) @ b)
     distance = squared.clamp_(min=1e-8).sqrt_()
     depth = (radius_a[:, None] + radius_b - distance).clamp(min=0.0)
@@ -72,13 +85,15 @@ def overlap(a: Tensor, radius_a: Tensor, b: Tensor, radius_b: Tensor) -> Overlap
 
 
 class SelfPenetration(NamedTuple):
+    """Overlap within one hand."""
+
     energy: Tensor  # (B,)
     gradient: Tensor  # (B, 3, S)
     deepest: Tensor  # (B,) [m]
 
 
 def self_penetration(points: Tensor, hand: HandModel) -> SelfPenetration:
-    """Overlap of the two sets of spheres of the hand that must not meet (thumb and fingers)."""
+    """Overlap of the two sets of spheres of the hand that must not meet (thumb and fingers); `points` (B, 3, S) [m]."""
     both = overlap(
         points[..., hand.self_a],
         hand.sphere_radius[hand.self_a],
@@ -92,6 +107,8 @@ def self_penetration(points: Tensor, hand: HandModel) -> SelfPenetration:
 
 
 class HandHandPenetration(NamedTuple):
+    """Overlap of two hands."""
+
     energy: Tensor  # (B,)
     gradients: tuple[Tensor, Tensor]  # (B, 3, S) of each hand
     deepest: Tensor  # (B,) [m]
@@ -100,7 +117,7 @@ class HandHandPenetration(NamedTuple):
 def hand_hand_penetration(
     left: Tensor, left_radius: Tensor, right: Tensor, right_radius: Tensor
 ) -> HandHandPenetration:
-    """Overlap of the spheres of two hands (B, 3, S); looked at only where the hands are near each other."""
+    """Overlap of the spheres of two hands (B, 3, S) [m], radii (S,) [m]; computed only where the hands are near."""
     energy, deepest = left.new_zeros(len(left)), left.new_zeros(len(left))
     gradients = torch.zeros_like(left), torch.zeros_like(right)
     gap = _gap(left, left_radius, right, right_radius)
@@ -119,10 +136,13 @@ def _gap(a: Tensor, radius_a: Tensor, b: Tensor, radius_b: Tensor) -> Tensor:
 
 
 def contact_distance(distance: Tensor) -> Tensor:
-    """Energy (B,) of pads whose surface is `distance` (B, C) [m] from the object's."""
+    """Energy (B,) of pads whose surface is `distance` (B, C) [m] from the object's: distance squared."""
     return _PER_CM2 * distance.square().sum(-1)
 
 
 def pad_alignment(pad_axis: Tensor, normal: Tensor, cosine: float) -> Tensor:
-    """Energy (B,) of pads (B, 3, C) that meet the surface with their side: hinge on the cosine."""
+    """Energy (B,) of pads that meet the surface with their side: a squared hinge, [cosine + axis . normal]+.
+
+    `pad_axis` and `normal` (B, 3, C) are unit vectors out of the pad and out of the object.
+    """
     return (cosine + (pad_axis * normal).sum(1)).clamp(min=0.0).square().sum(-1)

@@ -26,7 +26,15 @@ def finish(
     table: TablePlane,
     config: SynthesisConfig,
 ) -> dict[str, np.ndarray]:
-    """Arrays of `GraspSet`, of the candidates that pass the gates, in their order."""
+    """Arrays of `GraspSet`, by name, of the N candidates that pass the gates, in their order; object frame.
+
+    A candidate passes whose pads touch, and that reaches neither into the object, the table, itself nor the other hand
+    by more than `config` allows, at the grasp and, with the hand open, on its way in.
+
+    Args:
+        result: the candidates at the end of the descent.
+        active: for each hand the positions of the contacts that carry the object.
+    """
     device = hands[0].device
     up = torch.as_tensor(table.up, dtype=torch.float32, device=device)
     pose = result.pose

@@ -47,17 +47,17 @@ class HandPose(NamedTuple):
     q: Tensor  # (B, H, n) [rad]
 
     def origin(self, hands: Sequence[HandModel]) -> Tensor:
-        """Origins (B, H, 3) [m] of the hand frames."""
+        """Origins (B, H, 3) [m] of the hand frames, in the object frame."""
         offset = torch.stack([hand.grasp_center for hand in hands])
         return self.center - (self.R @ offset[..., None])[..., 0]
 
     def forward(self, hands: Sequence[HandModel]) -> list[HandState]:
-        """Link poses of every hand."""
+        """Link poses of each of the H hands, in the object frame."""
         origin = self.origin(hands)
         return [hand.forward(origin[:, h], self.R[:, h], self.q[:, h]) for h, hand in enumerate(hands)]
 
     def take(self, index: Tensor) -> HandPose:
-        """The candidates at `index`."""
+        """The candidates at `index` (K,)."""
         return HandPose(self.center[index], self.R[index], self.q[index])
 
 
@@ -74,6 +74,10 @@ def sample_starts(
 
     Points are drawn all over the hull; where hardly any of them serves (both hands on a pan or a plate, whose hull is
     mostly top and bottom), from its sides alone.
+
+    Args:
+        active: for each hand the positions of the contacts that carry the object: for the turn of a single hand.
+        rng: the same state gives the same starts.
 
     Raises:
         NoApproachError: no approach direction is free of the table.

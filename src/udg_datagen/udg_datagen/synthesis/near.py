@@ -25,14 +25,18 @@ class Near(NamedTuple):
     q: np.ndarray  # (H, n) [rad]
 
     def seen_from(self, T: np.ndarray) -> Near:
-        """The same in the frame at `T` (4, 4)."""
+        """The same reference in another frame, whose pose in the present one is `T` (4, 4)."""
         return Near(inverse(T) @ self.T_hand, self.q)
 
 
 def starts_near(
     near: Near, hands: Sequence[HandModel], config: SynthesisConfig, count: int, rng: np.random.Generator
 ) -> HandPose:
-    """`count` starts about the reference, the first close to it, later ones further away."""
+    """`count` starts about the reference, the first close to it, later ones further away.
+
+    Grasp centre, rotation and joints are drawn from normal distributions about those of `near`, which is in the object
+    frame; joints are kept within their limits.
+    """
     share = np.linspace(0.0, 1.0, count)[:, None]
     low, high = config.near_spread_m
     shift = (low + share * (high - low))[..., None] * rng.standard_normal((count, len(hands), 3))
@@ -49,10 +53,13 @@ def starts_near(
 
 
 class Nearness:
-    """The distance from the reference as a term of the energy [m]: that of eq. 10 and of the posture.
+    """The distance from the reference as a term of the energy [m]: that of eq. 10 of the paper and of the posture.
 
     Summed over the hands: shift + lambda * angle + posture * root mean square deviation of the joints from the
     reference's.
+
+    Args:
+        near: the reference, in the object frame.
     """
 
     def __init__(self, near: Near, hands: Sequence[HandModel], config: SynthesisConfig) -> None:
@@ -64,14 +71,17 @@ class Nearness:
         self._rotation_m, self._posture_m = config.near_rotation_m, config.near_posture_m
 
     def distance(self, center: Tensor, R: Tensor, q: Tensor) -> Tensor:
-        """Of hands at grasp centres (B, H, 3), rotations (B, H, 3, 3), joints (B, H, n): (B,) [m]."""
+        """Distance (B,) [m] of hands at grasp centres (B, H, 3) [m], rotations (B, H, 3, 3), joints (B, H, n) [rad]."""
         shift = (center - (R @ self._centre[..., None])[..., 0] - self._origin).norm(dim=-1)
         cosine = 0.5 * ((R * self._R).sum((-1, -2)) - 1.0)
         bent = (q - self._q).square().mean(-1).sqrt()
         return (shift + self._rotation_m * torch.acos(cosine.clamp(-1.0, 1.0)) + self._posture_m * bent).sum(-1)
 
     def gradient(self, center: Tensor, R: Tensor, q: Tensor) -> Tensor:
-        """Gradient (B, H, 6 + n) with respect to translation, rotation about the grasp centre, and joints."""
+        """Gradient (B, H, 6 + n) of `distance`: by translation [1], rotation about the grasp centre and joints [m/rad].
+
+        Below LEAST_M and LEAST_RAD it fades to zero, so that the descent comes to rest at the reference.
+        """
         lever = (R @ self._centre[..., None])[..., 0]  # from the origin to the centre
         away = center - lever - self._origin
         force = away / away.norm(dim=-1, keepdim=True).clamp(min=LEAST_M)

@@ -42,11 +42,11 @@ class _Weights(NamedTuple):
 
 
 class Optimiser:
-    """Bilevel optimisation of one or two hands around one object on a table.
+    """Bilevel optimisation of one or two hands around one object on a table (paper IV-A, eq. 6), by Adam.
 
     Args:
         active: for each hand the positions of the contacts that carry the object.
-        near: reference poses of the hands; nearer grasps have less energy.
+        near: reference poses of the hands, in the object frame; nearer grasps have less energy.
     """
 
     def __init__(
@@ -89,13 +89,13 @@ class Optimiser:
         self._hands_radius = [hand.sphere_radius + 0.5 * config.margin_hands for hand in hands]
 
     def run(self, start: HandPose, keep: int) -> Optimised:
-        """Optimise a batch of starts; after `screen_step` steps only the `keep` best of them go on."""
+        """Optimise a batch of starts, in the object frame; after `screen_step` steps only the `keep` best go on."""
         pose, alive = self.descend(start, keep) if start.q.device.type == "cpu" else self.descend_batch(start, keep)
         energy, residual = self._energy(pose, 1.0)
         return Optimised(pose, alive & torch.isfinite(energy), energy, residual)
 
     def descend(self, start: HandPose, keep: int) -> tuple[HandPose, Tensor]:
-        """Where the candidates of a batch end, and whether they are alive (B,): one after the other, on a CPU."""
+        """Poses at which the candidates of a batch end, and whether they are alive (B,) bool; one by one, on a CPU."""
         config = self._config
         descent, begin = Descent(*self._problem, start), 0
         if len(start.q) > keep:
@@ -111,7 +111,7 @@ class Optimiser:
         return torch.argsort(torch.where(alive, energy, torch.inf), stable=True)[:keep].sort()[0]
 
     def descend_batch(self, start: HandPose, keep: int) -> tuple[HandPose, Tensor]:
-        """The same of all candidates at once, on any device."""
+        """As `descend`, of all candidates at once, on any device."""
         config, hands = self._config, self._hands
         center, R, q = (x.clone() for x in start)
         lower = torch.stack([hand.lower for hand in hands])

@@ -21,6 +21,8 @@ _HOLD = 0.002  # weight of staying near the grasp, against cm^2
 
 
 class Pregrasp(NamedTuple):
+    """The open hand of each grasp of a batch."""
+
     q: Tensor  # (B, n) [rad]
     clearance: Tensor  # (B,) [m] smallest distance of a sphere to the object along the path
 

@@ -19,6 +19,8 @@ _SPREAD_WEIGHT = 0.1
 
 
 class Squeeze(NamedTuple):
+    """What holds each grasp of a batch."""
+
     forces: Tensor  # (B, C, 3) [N] on the object at the active contacts of all hands, object frame
     torques: Tensor  # (B, H, n) [Nm]
     target: Tensor  # (B, H, n) [rad] joint positions to command
@@ -36,11 +38,18 @@ def squeeze(
     scale: float,
     config: SynthesisConfig,
 ) -> Squeeze:
-    """Squeeze of grasps with joints q (B, H, n) that touch at `points` (B, C, 3) with the object's `normals` (B, C, 3).
+    """Squeeze of grasps with joints q (B, H, n) [rad]: forces that cancel within the friction cones, torques J' f.
 
     A position loop with stiffness k yields the torque k (target - q): the target is q + tau / k, with the forces
     scaled so that a joint reaches `squeeze_effort_share` of its limit or a contact `squeeze_max_force`. The forces of
     both hands balance each other: each arm carries what its own hand's do not.
+
+    Args:
+        states: link poses of the hands at q, in the object frame.
+        active: for each hand the positions of its contacts; C is all of them, one hand's after the other's.
+        points, normals: where they touch (B, C, 3) [m], and unit normals out of the object there; object frame.
+        com: centre of mass (3,) [m].
+        scale: length [m] that torques are divided by.
     """
     device = hands[0].device
     frames = wrench.contact_frames(normals, wrench.reference_axes(normals))

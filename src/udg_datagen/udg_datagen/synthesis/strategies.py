@@ -20,7 +20,7 @@ _PINCH_SPAN, _TRIPOD_SPAN, _WHOLE_HAND_SPAN = 0.185, 0.33, 0.9
 
 
 def choose(obj: GraspObject, hand: HandModel) -> str:
-    """The strategy for an object's size (paper section I): small ones by the fingertips, large ones with both hands.
+    """Name of the strategy for a size (paper section I): small objects by the fingertips, large ones with both hands.
 
     An object whose longest edge is larger than the hand's span is still held by one hand if its second edge is less
     than half of it (a bottle, a roll): the hand reaches round it.
@@ -36,7 +36,7 @@ def choose(obj: GraspObject, hand: HandModel) -> str:
 
 
 def hands_needed(strategy: str) -> int:
-    """1, or 2 for both hands together.
+    """Number of hands: 1, or 2 for both together.
 
     Raises:
         StrategyError: unknown strategy.

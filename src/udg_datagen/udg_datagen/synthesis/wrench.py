@@ -1,6 +1,8 @@
 """The lower level: contact forces in linearised friction cones that best produce given wrenches.
 
-Wrenches are (force, torque / length scale) about the centre of mass, both in the object frame.
+Wrenches are (force, torque / length scale) about the centre of mass, both in the object frame. Forces are in units of
+the targets, friction is Coulomb's: |tangential| <= friction * normal, the cone a pyramid of E edges. B candidates, C
+contacts, J targets; points [m] and unit normals out of the object, in the object frame.
 """
 
 from __future__ import annotations
@@ -28,12 +30,15 @@ def target_wrenches(up: Tensor, lift: float = 1.0, force: float = 1.0) -> Tensor
 
 
 def reference_axes(normals: Tensor) -> Tensor:
-    """For each normal (..., 3) the coordinate axis (..., 3) least aligned with it: fixes the tangents' sense."""
+    """Coordinate axis (..., 3) least aligned with each normal (..., 3): it fixes the direction of the tangents."""
     return torch.nn.functional.one_hot(normals.abs().argmin(-1), 3).to(normals.dtype)
 
 
 def contact_frames(normals: Tensor, reference: Tensor) -> Tensor:
-    """Frames (..., 3, 3) whose columns are the inward normal (-normals) and two tangents; differentiable."""
+    """Frames (..., 3, 3) whose columns are the inward normal (-normals) and two tangents; differentiable in normals.
+
+    normals, reference: (..., 3); the first tangent is the part of `reference` across the normal.
+    """
     inward = -normals
     first = reference - (reference * inward).sum(-1, keepdim=True) * inward
     first = first / first.norm(dim=-1, keepdim=True).clamp(min=1e-6)
@@ -49,7 +54,8 @@ def cone_edges(friction: float, n_edges: int, device: str = "cpu") -> Tensor:
 def grasp_map(points: Tensor, frames: Tensor, com: Tensor, scale: float) -> Tensor:
     """Transposed grasp map G' (B, C * 3, 6) of contacts at `points` (B, C, 3) with `frames` (B, C, 3, 3).
 
-    Row (c, i) is the wrench of a unit force along axis i of contact c. Differentiable.
+    Row (c, i) is the wrench of a unit force along axis i of contact c. `com` (3,) [m] is the centre of mass, `scale`
+    [m] the length that torques are divided by. Differentiable.
     """
     forces = frames.transpose(-1, -2)
     arms = (points - com)[:, :, None].expand_as(forces)
@@ -57,13 +63,15 @@ def grasp_map(points: Tensor, frames: Tensor, com: Tensor, scale: float) -> Tens
 
 
 def grasp_matrix(points: Tensor, frames: Tensor, com: Tensor, scale: float, edges: Tensor) -> Tensor:
-    """Wrench basis (B, 6, C * E) of the edges (E, 3) of the friction pyramids."""
+    """Wrench basis (B, 6, C * E) of the edges (E, 3) of the friction pyramids; the rest as for `grasp_map`."""
     basis = edges @ grasp_map(points, frames, com, scale).unflatten(1, (-1, 3))
     return basis.flatten(1, 2).transpose(1, 2)
 
 
 def solve_forces(A: Tensor, targets: Tensor, penalty: float, iterations: int, start: Tensor | None = None) -> Tensor:
-    """Minimise |w - A a|^2 + penalty |a|^2 over a >= 0 by accelerated projected gradient (FISTA).
+    """Minimise |w - A a|^2 + penalty |a|^2 over a >= 0 by accelerated projected gradient.
+
+    FISTA (Beck and Teboulle 2009), `iterations` steps from `start`, or from zero.
 
     `A` (B, 6, k), `targets` (J, 6) or (B, J, 6), `start` (B, J, k); returns a (B, J, k). The step comes from the
     Frobenius norm of A A', an upper bound of its largest eigenvalue: a power iteration under-estimates and diverges.
@@ -94,5 +102,8 @@ def local_forces(a: Tensor, edges: Tensor, n_contacts: int) -> Tensor:
 def wrench_residual(
     points: Tensor, frames: Tensor, forces: Tensor, targets: Tensor, com: Tensor, scale: float
 ) -> Tensor:
-    """Residual w - G f (B, J, 6) of local `forces` (B, J, C, 3); differentiable in points and frames."""
+    """Residual w - G f (B, J, 6) of `forces` (B, J, C, 3) in the contact frames; differentiable in points and frames.
+
+    `targets` (J, 6) are the wrenches w; the rest as for `grasp_map`.
+    """
     return targets - forces.flatten(2) @ grasp_map(points, frames, com, scale)

@@ -35,7 +35,7 @@ class HandBody:
 
 
 def robot_body(side: Side, config: WorldConfig) -> HandBody:
-    """The robot's hand of `side` with the drives that it has in the simulated cell."""
+    """The robot's hand of `side` with the drives that it has in the simulated cell at `config`."""
     return HandBody(
         root=HAND_LINK[side],
         joint_names=JOINT_NAMES[part_indices(f"{side}_hand")],
@@ -45,7 +45,10 @@ def robot_body(side: Side, config: WorldConfig) -> HandBody:
 
 
 def urdf_body(urdf: Path, root: str, joint_names: Sequence[str], config: WorldConfig) -> HandBody:
-    """The hand below the link `root` of any URDF: torque limits from the URDF, gains from `config`."""
+    """The hand below the link `root` of any URDF: torque limits [Nm] from the URDF, gains from `config`.
+
+    Raises RobotModelError for a file that is no URDF.
+    """
     joints = load_urdf(urdf).joints
     stiffness = config.hand_stiffness * config.stiffness_scale
     damping = config.hand_damping * config.damping_scale
@@ -56,18 +59,23 @@ def urdf_body(urdf: Path, root: str, joint_names: Sequence[str], config: WorldCo
 class Snapshot(NamedTuple):
     """State of everything that moves: joints and rates of each hand, pose and velocity of the object."""
 
-    q: tuple[np.ndarray, ...]
-    qd: tuple[np.ndarray, ...]
-    T_world_object: np.ndarray
-    velocity: np.ndarray  # (6,)
+    q: tuple[np.ndarray, ...]  # of each hand (6 + J,) [m, rad] with a carrier, or (J,) [rad]
+    qd: tuple[np.ndarray, ...]  # [m/s, rad/s]
+    T_world_object: np.ndarray  # (4, 4)
+    velocity: np.ndarray  # (6,) linear [m/s] and angular [rad/s], in the world frame
 
 
 class HandWorld:
     """Hands, left before right, and an object.
 
-    floating: the hands hang on stiff carriers that move in translation; otherwise their roots stand still.
     Bodies are built once and moved to an empty scene by each `reset`, so that a trial does not depend on those before.
     The fingers of one hand pass through each other; two hands touch.
+
+    Args:
+        mass_kg, friction: of the object; friction is that of all contacts.
+        table: whether there is one, at z = 0.
+        floating: the hands hang on stiff carriers that move in translation; otherwise their roots stand still.
+        config: physics rate, gains, solver.
     """
 
     def __init__(
@@ -143,7 +151,7 @@ class HandWorld:
         self._object.set_angular_velocity(state.velocity[3:])
 
     def snapshot(self) -> Snapshot:
-        """The present state."""
+        """The present state, for `restore`."""
         velocity = np.concatenate([self._object.linear_velocity, self._object.angular_velocity])
         return Snapshot(
             tuple(hand.q for hand in self._hands),
@@ -153,7 +161,7 @@ class HandWorld:
         )
 
     def set_target(self, q: np.ndarray, displacement_world: np.ndarray | None = None) -> None:
-        """Joint targets (H, J) [rad] and, for floating hands, carrier targets (H, 3) [m] from where they began."""
+        """Command joints (H, J) [rad] and, for floating hands, shifts (H, 3) [m] from the reset, world frame."""
         for h, (hand, target) in enumerate(zip(self._hands, self._targets, strict=True)):
             if displacement_world is not None:
                 target[:3] = self._R_hand_world[h] @ displacement_world[h]
@@ -170,4 +178,5 @@ class HandWorld:
 
     @property
     def T_world_object(self) -> np.ndarray:
+        """Pose (4, 4) of the object."""
         return from_pose(self._object.entity_pose)

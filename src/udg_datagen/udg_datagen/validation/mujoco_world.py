@@ -59,7 +59,16 @@ def _mujoco() -> ModuleType:
 
 
 class MujocoWorld:
-    """Hands that stand still, left before right, and a weightless object; the methods are those of HandWorld."""
+    """Hands that stand still, left before right, and a weightless object; the methods are those of HandWorld.
+
+    Args:
+        mass_kg, friction: of the object; friction is that of all contacts.
+        torsion_m: torque about its normal that a contact resists, over its force [Nm/N].
+        config: physics rate; gains are those of the bodies.
+
+    Raises:
+        MujocoError: MuJoCo is not installed, or refuses the object.
+    """
 
     def __init__(
         self,
@@ -142,7 +151,7 @@ class MujocoWorld:
         self._forward(self._model, data)
 
     def snapshot(self) -> Snapshot:
-        """The present state."""
+        """The present state, for `restore`."""
         T, rate = self.T_world_object, self._at_velocity
         velocity = self._data.qvel[rate : rate + 6].copy()
         velocity[3:] = T[:3, :3] @ velocity[3:]
@@ -154,7 +163,7 @@ class MujocoWorld:
         )
 
     def set_target(self, q: np.ndarray) -> None:
-        """Joint targets (H, J) [rad]."""
+        """Command joints (H, J) [rad]."""
         for at, target in zip(self._ctrl, q, strict=True):
             self._data.ctrl[at] = target
 
@@ -165,6 +174,7 @@ class MujocoWorld:
 
     @property
     def T_world_object(self) -> np.ndarray:
+        """Pose (4, 4) of the object."""
         T, at = np.eye(4), self._at
         T[:3, 3] = self._data.qpos[at : at + 3]
         T[:3, :3] = quat_wxyz_to_matrix(self._data.qpos[at + 3 : at + 7])

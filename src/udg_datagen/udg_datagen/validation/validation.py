@@ -61,14 +61,15 @@ class ValidationConfig:
     pull_per_kg: float = 10.0  # [N/kg]
     max_moved: float = 0.05  # [m]
     max_turned_deg: float = 15.0
-    # A pull ends early where the object has come to rest: its drift in this window, four times over for the time that
-    # is left, stays below a quarter of what is allowed. None: every pull lasts axis_s.
+    # A pull ends early where the object has come to rest: its drift in this window, four times over for the remaining
+    # time, stays below a quarter of what is allowed. None: every pull lasts axis_s.
     rest_window_s: float | None = 0.25
     engine: Engine = "sapien"
     torsion_m: float = 0.0  # [Nm/N] with mujoco: torque about its normal that a contact resists, over its force
     world: WorldConfig = field(default_factory=WorldConfig)
 
     def __post_init__(self) -> None:
+        """Check the values. Raises ValidationError, MujocoError where MuJoCo is asked for and absent."""
         if self.rule not in RULES:
             raise ValidationError(f"unknown rule '{self.rule}'; valid: {', '.join(RULES)}")
         if self.engine not in ENGINES:
@@ -99,11 +100,11 @@ class ValidationConfig:
 
 
 class Outcome(NamedTuple):
-    """What one grasp did. `moved` is the object's shift [m] before the lift (lift) or the largest shift (six_axis)."""
+    """What one grasp did: lift tells shift and turn before the lift, six_axis the largest ones."""
 
     held: bool
-    rise: float
-    moved: float
+    rise: float  # [m] least height gained during the hold, or gained when it ended early; 0 with six_axis
+    moved: float  # [m]
     turned_deg: float
 
 
@@ -113,7 +114,7 @@ class ValidationReport(NamedTuple):
     held: np.ndarray  # (N,) bool
     rise: np.ndarray  # (N,) [m] least height gained during the hold (lift)
     moved: np.ndarray  # (N,) [m]
-    turned_deg: np.ndarray  # (N,)
+    turned_deg: np.ndarray  # (N,) [deg]
 
     @property
     def share(self) -> float:
@@ -139,11 +140,11 @@ def validate(
     bodies: Mapping[Side, HandBody] | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> ValidationReport:
-    """Try every grasp. The result does not depend on `workers` (processes) or `pool`.
+    """Try every grasp of `model` as `config` says. The result does not depend on `workers` (processes) or `pool`.
 
     Args:
         pool: processes of `worker_pool`, used again, instead of `workers` new ones.
-        bodies: the hands by side; the XHands if None.
+        bodies: the hands by side; the robot's if None.
         progress: called with the share of grasps that are done.
 
     Raises:
@@ -248,7 +249,11 @@ def _world(task: _Task) -> HandWorld | MujocoWorld:
 
 
 def try_lift(world: HandWorld, grasp: Grasp, T_table_object: np.ndarray, config: ValidationConfig) -> Outcome:
-    """Approach, close, squeeze, lift and hold with floating hands over the table."""
+    """Approach, close, squeeze, lift and hold with floating hands over the table.
+
+    `T_table_object` (4, 4) is where the object lies; the frame of the table is that of the world. The grasp holds if
+    the object stays `config.rise` [m] above its start throughout the hold.
+    """
     hands = grasp.hands
     pregrasp, closed, squeezed = (
         np.stack([getattr(hand, f"q_{stage}") for hand in hands]) for stage in ("pregrasp", "grasp", "squeeze")
@@ -288,7 +293,11 @@ def try_lift(world: HandWorld, grasp: Grasp, T_table_object: np.ndarray, config:
 
 
 def try_pull(world: HandWorld | MujocoWorld, grasp: Grasp, mass_kg: float, config: ValidationConfig) -> Outcome:
-    """Squeeze in weightlessness, then hold against a pull along each axis of the object."""
+    """Squeeze in weightlessness, then hold against a pull along each axis of the object, both ways.
+
+    The pull is `config.pull_per_kg` times `mass_kg` [N], each from the squeezed state. The grasp holds if the object
+    never moves or turns further than `config` allows.
+    """
     hz = config.world.physics_hz
     world.reset(
         np.stack([hand.T_object_hand for hand in grasp.hands]),
@@ -329,9 +338,9 @@ def _pull(
         if window is not None and k >= 2 * window and k % window == 0:
             drift = _shift(poses[-1], poses[-1 - window])
             middle = _shift(poses[-1 - window // 2], poses[-1 - window])
-            left = 4.0 * (count - k) / window
+            remaining = 4.0 * (count - k) / window
             if all(
-                most + left * max(rates) < limit and left * max(rates) < 0.25 * limit
+                most + remaining * max(rates) < limit and remaining * max(rates) < 0.25 * limit
                 for most, rates, limit in zip(
                     (moved, turned),
                     zip(drift, middle, strict=True),
