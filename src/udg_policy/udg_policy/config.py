@@ -28,6 +28,7 @@ class ObservationConfig:
     frames: tuple[str, ...] = ("world", "left", "right")  # frames of the coordinates of each point
     label_feature: bool = True  # one-hot label of a point: seen, left robot, right robot
     proprioception: bool = True  # token with hand poses and hand joints
+    following_error: bool = False  # of the fingers, in that token: command less measured, what stops them shows
     hand_surface: bool = False  # 54 tokens: from points of the hands to the nearest seen point
 
     def __post_init__(self) -> None:
@@ -39,6 +40,7 @@ class ObservationConfig:
             f"observation.frames: {self.frames}; valid are world, left, right",
         )
         _require("world" in self.frames, "observation.frames must contain world")
+        _require(self.proprioception or not self.following_error, "observation: following_error needs proprioception")
 
     @property
     def n_points(self) -> int:
@@ -149,6 +151,7 @@ class TrainConfig:
     stage_weight: float = 0.1  # of the stages' cross entropy, if there is a stage head
     dropout: float = 0.0  # in the decoder, of what attention and MLP add to each token
     token_dropout: float = 0.0  # share of the points' tokens that a sample does without
+    following_noise_rad: float = 0.01  # on the following errors, if the network has them
     state_dropout: float = 0.0  # share of the samples without the robot's state: the cloud must do
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
     grasp_weight: float = 0.3  # of the grasp's loss, if there is a grasp query: key points, acting hands, strategy

@@ -242,7 +242,7 @@ class Corrector(Attempter):
             if player.wants_chunk:
                 cloud = scene.observer.look(world.q, world.T_world_object, scene.target, watch, scene.whole_images)
                 with watch.time("policy"):
-                    chunk = self._engine.act(cloud, world.q)
+                    chunk = self._engine.act(cloud, world.q, player.commanded)
             with watch.time("execute"):
                 refused += drive.play(player.step(chunk))
             steps += 1

@@ -30,5 +30,7 @@ class EnginePolicy:
         chunk = self.predicted_grasp = None
         if self._player.wants_chunk:
             steps = self._player.config.steps_needed
-            chunk, self.predicted_grasp = self._engine.predict(observation.points, observation.q, steps)
+            chunk, self.predicted_grasp = self._engine.predict(
+                observation.points, observation.q, steps, self._player.commanded
+            )
         return self._player.step(chunk)

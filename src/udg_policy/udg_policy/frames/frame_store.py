@@ -228,6 +228,17 @@ class FrameStore:
         chosen = torch.arange(len(views), device=views.device), slice(None), (views >= self.n_frames).long()
         return q[chosen], targets[chosen]
 
+    def following(self, views: Tensor) -> Tensor:
+        """By how much (B, 36) [rad] the last target was ahead of the measured joints; 0 at the start of an episode."""
+        frames = self._frame_numbers(views)
+        before = (self.row[frames] - 1).clamp_min(0)
+        last_of_others = torch.cat([self.last_row.new_full((1,), -1), self.last_row[:-1]])
+        is_first = self.row[frames] - 1 == last_of_others[self.episode[frames].long()]
+        targets = self._steps.fields(before, "target")[0]
+        image = (views >= self.n_frames).long()
+        targets = targets[torch.arange(len(views), device=views.device), image]
+        return torch.where(is_first[:, None], 0.0, targets - self._now(views)[0])
+
     def actions(self, views: Tensor, T_now: Tensor | None = None) -> Tensor:
         """Actions (B, K, 36) in their own units, relative to T_now (B, 2, 4, 4), default the measured poses."""
         T_now = self._now(views)[1] if T_now is None else T_now
@@ -332,7 +343,12 @@ class FrameStore:
         grasp = self.grasp(views, T_grasp)
         if generator is not None:
             points, T_grasp = _move_scene(points, T_grasp, train, generator)
-        features, beside = network_inputs(observation, points, labels, T_grasp, q)
+        following = None
+        if observation.following_error:
+            following = self.following(views)
+            if generator is not None:
+                following = following + train.following_noise_rad * _randn(following.shape, following, generator)
+        features, beside = network_inputs(observation, points, labels, T_grasp, q, following)
         if generator is not None and train.state_dropout > 0.0:
             kept = torch.rand((len(views), 1), generator=generator, device=views.device) >= train.state_dropout
             beside[:, : state_width(observation)] *= kept

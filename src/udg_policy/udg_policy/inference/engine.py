@@ -68,34 +68,43 @@ class PolicyEngine:
         """Whether a cloud (M, 4) has enough seen points to act on."""
         return int(np.count_nonzero(points[:, 3] == LABEL_SEEN)) >= MIN_SEEN_POINTS
 
-    def act(self, points: np.ndarray, q: np.ndarray) -> np.ndarray:
+    def act(self, points: np.ndarray, q: np.ndarray, commanded: np.ndarray | None = None) -> np.ndarray:
         """Chunk (K, 36) of absolute joint targets [rad], one each 0.1 s, finite and within the limits.
 
-        points (M, 4) float: x, y, z [m, world], label; q (36,) measured joint angles [rad]. Without an object the
-        chunk holds q. Raises ObservationError on a wrong shape, values that are not finite, unknown labels.
+        points (M, 4) float: x, y, z [m, world], label; q (36,) measured joint angles [rad]; commanded (36,): where the
+        last command wanted them to be by now, default q. Without an object the chunk holds q. Raises ObservationError
+        on a wrong shape, values that are not finite, unknown labels.
         """
-        return self.predict(points, q).chunk
+        return self.predict(points, q, commanded=commanded).chunk
 
-    def predict(self, points: np.ndarray, q: np.ndarray, steps: int | None = None) -> Prediction:
+    def predict(
+        self, points: np.ndarray, q: np.ndarray, steps: int | None = None, commanded: np.ndarray | None = None
+    ) -> Prediction:
         """The chunk of `act`, and the predicted grasp. `steps`: only the first this many are needed, by a caller who
         plans again before the others: a step costs inverse kinematics of both arms."""
-        return self._predict(_numbers("scene cloud", points)[None], _numbers("joint angles", q)[None], steps)[0]
+        now = _numbers("joint angles", q)
+        last = now if commanded is None else _numbers("commanded joint angles", commanded)
+        return self._predict(_numbers("scene cloud", points)[None], now[None], last[None], steps)[0]
 
     def act_batch(self, points: np.ndarray, q: np.ndarray) -> np.ndarray:
         """Chunks (B, K, 36) for several observations: points (B, M, 4), q (B, 36)."""
-        return np.stack([one.chunk for one in self._predict(points, q)])
+        return np.stack([one.chunk for one in self._predict(points, q, q)])
 
     @torch.inference_mode()
-    def _predict(self, points: np.ndarray, q: np.ndarray, steps: int | None = None) -> list[Prediction]:
+    def _predict(
+        self, points: np.ndarray, q: np.ndarray, commanded: np.ndarray, steps: int | None = None
+    ) -> list[Prediction]:
         points, q = _numbers("scene cloud", points), _numbers("joint angles", q).astype(np.float64)
         self._check(points, q)
+        if commanded.shape != q.shape or not np.isfinite(commanded).all():
+            raise ObservationError(f"commanded joint angles: valid are {N_JOINTS} finite numbers")
         wanted = self.chunk if steps is None else min(steps, self.chunk)
         held = np.repeat(joint_limits().clip(q)[:, None], wanted, axis=1)
         predictions = [Prediction(chunk, None) for chunk in held]
         active = [i for i in range(len(q)) if self.sees_object(points[i])]
         if not active:
             return predictions
-        output = self._output(points[active], q[active])
+        output = self._output(points[active], q[active], commanded[active] - q[active])
         with one_thread():
             normalised = self._network.action_head.act(output.actions, self._seed)
         actions = self._bounds.denormalise(normalised.numpy())
@@ -112,8 +121,8 @@ class PolicyEngine:
         self._check(points, q)
         return self._network.action_head.distribution(self._output(points, q).actions)
 
-    def _output(self, points: np.ndarray, q: np.ndarray) -> PolicyOutput:
-        """Of checked observations: points (B, M, 4), q (B, 36)."""
+    def _output(self, points: np.ndarray, q: np.ndarray, following: np.ndarray | None = None) -> PolicyOutput:
+        """Of checked observations: points (B, M, 4), q (B, 36), following errors (B, 36)."""
         T_grasp = np.stack([grasp_frames_np(one) for one in q])
         sets = [self._sampler(cloud, T[:, :3, 3]) for cloud, T in zip(points, T_grasp, strict=True)]
         xyz, labels, neighbours_1, neighbours_2 = (
@@ -121,7 +130,12 @@ class PolicyEngine:
         )
         frames = torch.from_numpy(T_grasp.astype(np.float32))
         features, beside = network_inputs(
-            self.config.observation, xyz, labels, frames, torch.from_numpy(q.astype(np.float32))
+            self.config.observation,
+            xyz,
+            labels,
+            frames,
+            torch.from_numpy(q.astype(np.float32)),
+            None if following is None else torch.from_numpy(following.astype(np.float32)),
         )
         return self._network(features, beside, neighbours_1, neighbours_2)
 

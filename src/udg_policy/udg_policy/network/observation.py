@@ -17,6 +17,8 @@ from udg_policy.hands.hand_surface import N_SURFACE_TOKENS, SURFACE_FEATURES, su
 WORLD_ORIGIN = (0.6, 0.0, 0.0)  # [m] middle of the object area
 WORLD_SCALE_M = 0.25
 HAND_SCALE_M = 0.15
+FOLLOWING_SCALE_RAD = 0.1  # about what a squeeze commands beyond the contact
+MAX_FOLLOWING = 3.0  # of these: larger errors are motion, not contact
 N_LABELS = LABEL_RIGHT + 1
 
 
@@ -32,7 +34,10 @@ def feature_width(config: ObservationConfig) -> int:
 
 def state_width(config: ObservationConfig) -> int:
     """Numbers of the token of the robot's state, 0 without one."""
-    return 2 * (9 + N_HAND_JOINTS) + coordinate_width(config) if config.proprioception else 0
+    if not config.proprioception:
+        return 0
+    following = len(SIDES) * N_HAND_JOINTS if config.following_error else 0
+    return len(SIDES) * (9 + N_HAND_JOINTS) + following + coordinate_width(config)
 
 
 def proprioception_width(config: ObservationConfig) -> int:
@@ -41,14 +46,20 @@ def proprioception_width(config: ObservationConfig) -> int:
 
 
 def network_inputs(
-    config: ObservationConfig, points_world: Tensor, labels: Tensor, T_grasp: Tensor, q: Tensor
+    config: ObservationConfig,
+    points_world: Tensor,
+    labels: Tensor,
+    T_grasp: Tensor,
+    q: Tensor,
+    following: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Features of the points (B, N, feature_width), and what stands beside them (B, proprioception_width).
 
-    points_world (B, N, 3) [m], labels (B, N), T_grasp (B, 2, 4, 4) measured grasp frames, q (B, 36) [rad].
+    points_world (B, N, 3) [m], labels (B, N), T_grasp (B, 2, 4, 4) measured grasp frames, q (B, 36) [rad];
+    following (B, 36) [rad]: by how much the last command was ahead of q, default not at all.
     """
     features = point_features(config, points_world, labels, T_grasp)
-    beside = proprioception(config, features, labels, T_grasp, q)
+    beside = proprioception(config, features, labels, T_grasp, q, following)
     if config.hand_surface:
         # The seen points come first where the classes have slots of their own.
         seen = None if config.n_seen else labels == LABEL_SEEN
@@ -86,8 +97,15 @@ def _origin(device: torch.device) -> Tensor:
     return torch.tensor(WORLD_ORIGIN, device=device)
 
 
-def proprioception(config: ObservationConfig, features: Tensor, labels: Tensor, T_grasp: Tensor, q: Tensor) -> Tensor:
-    """(B, state_width): hand poses, hand joints and the mean of the seen points in each frame."""
+def proprioception(
+    config: ObservationConfig,
+    features: Tensor,
+    labels: Tensor,
+    T_grasp: Tensor,
+    q: Tensor,
+    following: Tensor | None = None,
+) -> Tensor:
+    """(B, state_width): hand poses, hand joints, their following errors, the mean of the seen points in each frame."""
     batch = len(q)
     if not config.proprioception:
         return q.new_zeros(batch, 0)
@@ -98,6 +116,10 @@ def proprioception(config: ObservationConfig, features: Tensor, labels: Tensor, 
     weights = seen / seen.sum(dim=1, keepdim=True).clamp_min(1.0)
     mean_seen = (weights[:, None] @ features[..., : coordinate_width(config)])[:, 0]
     hands = [scaled[:, part_indices(f"{side}_hand")] for side in SIDES]
+    if config.following_error:
+        error = torch.zeros_like(q) if following is None else following
+        scaled_error = (error / FOLLOWING_SCALE_RAD).clamp(-MAX_FOLLOWING, MAX_FOLLOWING)
+        hands += [scaled_error[:, part_indices(f"{side}_hand")] for side in SIDES]
     return torch.cat([position.flatten(1), rotation.flatten(1), *hands, mean_seen], dim=-1)
 
 

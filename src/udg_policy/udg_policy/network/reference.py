@@ -238,7 +238,8 @@ class PlainEngine:
         xyz, labels = torch.from_numpy(chosen[None, :, :3]), torch.from_numpy(chosen[None, :, 3])
         frames = torch.from_numpy(T_grasp[None].astype(np.float32))
         q_now = torch.from_numpy(q[None].astype(np.float32))
-        return self._network(*network_inputs(self.config.observation, xyz, labels, frames, q_now)).actions
+        inputs = network_inputs(self.config.observation, xyz, labels, frames, q_now)  # nothing stops the fingers
+        return self._network(*inputs).actions
 
     @torch.inference_mode()
     def act(self, points: np.ndarray, q: np.ndarray) -> np.ndarray:

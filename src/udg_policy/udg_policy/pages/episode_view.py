@@ -84,7 +84,11 @@ def view_episode(checkpoint: Checkpoint, episode: Episode, every: int = 1) -> Ep
     labels = np.stack([_labels(episode, step, places) for step, places in zip(steps, tokens_world, strict=True)])
     engine = PolicyEngine(checkpoint)
     clouds = [np.column_stack([episode.cloud_xyz[step], episode.cloud_label[step]]) for step in steps]
-    predictions = [engine.predict(cloud, episode.q[step]) for cloud, step in zip(clouds, steps, strict=True)]
+    commanded = [episode.target[step - 1] if step > 0 else episode.q[0] for step in steps]
+    predictions = [
+        engine.predict(cloud, episode.q[step], commanded=last)
+        for cloud, step, last in zip(clouds, steps, commanded, strict=True)
+    ]
     chunks = np.stack([prediction.chunk for prediction in predictions])
     rows = np.minimum(steps[:, None] + np.arange(config.decoder.chunk), len(episode) - 1)
     mu = attended.distribution.mu.numpy()

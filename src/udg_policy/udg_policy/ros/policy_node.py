@@ -222,7 +222,7 @@ class PolicyNode(Node):
                 self._unseen = f"no object: {seen} of {len(points)} points are seen, {MIN_SEEN_POINTS} are needed"
                 self._forget()
                 return None
-            planned, self._grasp = self.engine.predict(points, q)
+            planned, self._grasp = self.engine.predict(points, q, commanded=self._player.commanded)
         self._unseen = None
         chunk = self._player.play(planned)
         if not np.isfinite(chunk).all():
