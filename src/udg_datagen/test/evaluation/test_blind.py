@@ -50,7 +50,9 @@ class Watching:
     def __init__(self) -> None:
         self.clouds: list[np.ndarray] = []
 
-    def predict(self, cloud: np.ndarray, q: np.ndarray, steps: int | None = None) -> Prediction:
+    def predict(
+        self, cloud: np.ndarray, q: np.ndarray, steps: int | None = None, commanded: np.ndarray | None = None
+    ) -> Prediction:
         self.clouds.append(cloud)
         return Prediction(np.tile(HOME_Q, (8, 1)), None)
 

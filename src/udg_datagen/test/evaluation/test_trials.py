@@ -114,9 +114,25 @@ class Held:
 
     def __init__(self, target: np.ndarray) -> None:
         self._chunk = np.tile(target, (8, 1))
+        self.commanded: list[np.ndarray | None] = []
 
-    def predict(self, cloud: np.ndarray, q: np.ndarray, steps: int | None = None) -> Prediction:
+    def predict(
+        self, cloud: np.ndarray, q: np.ndarray, steps: int | None = None, commanded: np.ndarray | None = None
+    ) -> Prediction:
+        self.commanded.append(commanded)
         return Prediction(self._chunk[:steps], None)
+
+
+def test_a_policy_is_told_what_it_commanded_last() -> None:
+    engine = Held(HOME_Q + 0.01)
+    policy = EnginePolicy(engine)  # type: ignore[arg-type]
+    rollout = Rollout(policy, RolloutConfig(limit_s=0.3, whole_images=False))
+    for _ in range(2):
+        rollout.run("cube_60", 1)
+    first, *others = engine.commanded[:3]
+    assert first is None and len(engine.commanded) == 6
+    np.testing.assert_allclose(np.array(others), np.tile(HOME_Q + 0.01, (2, 1)))
+    assert engine.commanded[3] is None  # forgotten at the reset
 
 
 def test_trials_go_through_the_safety_filter() -> None:

@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from udg_description.layout import mirror_q
+from udg_description.layout import mirror_q, part_indices
 from udg_policy.config import PolicyConfig, TrainConfig, preset
 from udg_policy.episodes.episode import Episode
 from udg_policy.episodes.synthetic import make_episode
 from udg_policy.frames.frame_cache import Preparer
 from udg_policy.frames.frame_store import FrameStore, frames_of
+from udg_policy.network.observation import proprioception_width
 
 
 def mirrored(episode: Episode) -> Episode:
@@ -46,6 +47,23 @@ def test_a_mirrored_view_equals_the_view_of_the_mirrored_episode() -> None:
     # The sampler may break ties otherwise: compare the sets of points.
     for a, b in zip(image.features, direct.features, strict=True):
         torch.testing.assert_close(a.sort(dim=0).values, b.sort(dim=0).values, atol=2e-3, rtol=0)
+
+
+def test_the_following_error_is_the_last_target_less_the_measured_joints() -> None:
+    episodes = [make_episode(seed, steps=4) for seed in range(2)]
+    observation = dataclasses.replace(preset("debug").observation, following_error=True)
+    store = frames_of(episodes, dataclasses.replace(preset("debug"), observation=observation))
+    expected = [np.concatenate([np.zeros((1, 36)), one.target[:-1] - one.q[1:]]) for one in episodes]
+    frames = torch.arange(store.n_frames)
+    torch.testing.assert_close(store.following(frames), torch.from_numpy(np.concatenate(expected)).float())
+    image = store.following(frames + store.n_frames).numpy()
+    moved = np.concatenate([mirror_q(one.target[:-1]) - mirror_q(one.q[1:]) for one in episodes])
+    np.testing.assert_allclose(np.delete(image, [0, 4], axis=0), moved, atol=1e-6)
+    batch = store.batch(frames, store.bounds(frames))
+    assert batch.proprioception.shape[1] == proprioception_width(observation)
+    left = part_indices("left_hand")
+    of_left_hand = batch.proprioception[1, 18 + 24 : 18 + 36]
+    torch.testing.assert_close(of_left_hand, (store.following(frames)[1, left] / 0.1).clamp(-3, 3))
 
 
 def test_chunks_repeat_the_last_target_at_the_end(store: FrameStore) -> None:

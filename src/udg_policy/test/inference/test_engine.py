@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from udg_description.layout import HOME_Q
+from udg_description.layout import HOME_Q, SIDES, part_indices
 from udg_description.limits import joint_limits
 from udg_policy.config import preset
 from udg_policy.episodes.synthetic import make_episode
@@ -70,6 +70,25 @@ def test_fewer_steps_are_the_first_of_the_chunk(engine: PolicyEngine) -> None:
     np.testing.assert_array_equal(engine.predict(points, q, 9).chunk, chunk)
     nothing = points[points[:, 3] != 0]
     assert engine.predict(nothing, q, 2).chunk.shape == (2, 36)
+
+
+def test_following_errors_count_where_the_network_has_them(checkpoint: Checkpoint, engine: PolicyEngine) -> None:
+    points, q = observation()
+    pressed = q + 0.1
+    np.testing.assert_array_equal(engine.act(points, q, pressed), engine.act(points, q))
+    observed = dataclasses.replace(checkpoint.config.observation, following_error=True)
+    config = dataclasses.replace(checkpoint.config, observation=observed)
+    torch.manual_seed(0)
+    feeling = PolicyEngine(dataclasses.replace(checkpoint, config=config, weights=PolicyNetwork(config).state_dict()))
+    np.testing.assert_array_equal(feeling.act(points, q), feeling.act(points, q, q))
+    assert np.abs(feeling.act(points, q, pressed) - feeling.act(points, q)).max() > 1e-4
+    arms = q.copy()
+    for side in SIDES:
+        arms[part_indices(f"{side}_arm")] += 0.1
+    np.testing.assert_array_equal(feeling.act(points, q, arms), feeling.act(points, q))  # of the fingers alone
+    for bad in (q[:12], np.full(36, np.nan)):
+        with pytest.raises(ObservationError, match="commanded joint angles: valid are 36 finite numbers"):
+            feeling.act(points, q, bad)
 
 
 def test_a_batch_equals_its_members(engine: PolicyEngine) -> None:

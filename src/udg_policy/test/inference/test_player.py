@@ -52,6 +52,24 @@ def test_the_weight_of_a_chunk_falls_with_its_age_whatever_the_period() -> None:
     assert first_joint(player.step(chunk(5, 5, 5, 5))) == pytest.approx([4, 4, 5, 5])
 
 
+def test_the_command_of_a_moment_is_what_the_newest_chunk_had_for_it() -> None:
+    player = ChunkPlayer(PlayerConfig(replan_every=3))
+    assert player.commanded is None
+    player.play(chunk(1, 2, 4))
+    assert player.commanded is None  # nothing has been due yet
+    seen = []
+    for steps in (0.5, 0.5, 0.5, 0.5):
+        player.advance(steps)
+        assert player.commanded is not None
+        seen.append(float(player.commanded[0]))
+    assert seen == pytest.approx([1, 1, 1.5, 2])  # the first target is due after one step
+    player.play(chunk(7, 8, 9))
+    player.advance()
+    assert player.commanded is not None and player.commanded[0] == 7
+    player.reset()
+    assert player.commanded is None
+
+
 def test_play_alone_does_not_pass_time() -> None:
     player = ChunkPlayer(PlayerConfig(replan_every=3))
     player.play(chunk(1, 2, 3))
