@@ -309,10 +309,33 @@ def test_fewer_points_than_the_network_takes_are_enough(folder: Path) -> None:
 class Spoilt(PolicyEngine):
     """An engine whose targets are not numbers."""
 
-    def predict(self, points: np.ndarray, q: np.ndarray) -> Prediction:
-        prediction = super().predict(points, q)
+    def predict(
+        self, points: np.ndarray, q: np.ndarray, steps: int | None = None, commanded: np.ndarray | None = None
+    ) -> Prediction:
+        prediction = super().predict(points, q, steps, commanded)
         prediction.chunk[-1, 7] = np.nan
         return prediction
+
+
+class Told(PolicyEngine):
+    """An engine that keeps what it is told of the last command."""
+
+    def predict(
+        self, points: np.ndarray, q: np.ndarray, steps: int | None = None, commanded: np.ndarray | None = None
+    ) -> Prediction:
+        self.__dict__.setdefault("commanded", []).append(commanded)
+        return super().predict(points, q, steps, commanded)
+
+
+def test_the_policy_is_told_what_it_commanded_last(folder: Path) -> None:
+    points, q = observation()
+    engine = Told.load(folder)
+    with running(folder, engine=engine, start=True) as partner:
+        first = partner.answer_to(points, q, 1)
+        partner.answer_to(points, q, 2)
+    before, after = engine.__dict__["commanded"]
+    assert before is None
+    np.testing.assert_allclose(after, first.points[0].positions, atol=1e-6)
 
 
 def test_targets_that_are_not_finite_are_never_published(folder: Path) -> None:
