@@ -58,6 +58,17 @@ def test_trials_are_counted_by_size_and_by_whether_the_object_was_trained_on() -
     json.dumps(summary)
 
 
+def test_trials_are_counted_by_height() -> None:
+    trials = [replace(trial("a", "small", won), top_m=top) for won, top in ((True, 0.0299), (False, 0.03), (True, 0.4))]
+    by_height = summarise_trials(trials)["by_height"]
+    assert {name: (row["successes"], row["trials"]) for name, row in by_height.items()} == {
+        "under 3 cm": (1, 1),
+        "3 to 7 cm": (0, 1),
+        "7 to 15 cm": (0, 0),
+        "15 cm and more": (1, 1),
+    }
+
+
 def test_trials_come_back_in_the_order_of_their_tasks_and_failures_are_told() -> None:
     class Backwards:
         """Two workers of which the last one finishes first; the object "bad" cannot be run."""
@@ -142,6 +153,7 @@ def test_trials_go_through_the_safety_filter() -> None:
     home = Rollout(EnginePolicy(Held(HOME_Q)), config).run("cube_60", 1)  # type: ignore[arg-type]
     into_the_table = Rollout(EnginePolicy(Held(low)), config).run("cube_60", 1)  # type: ignore[arg-type]
     assert home.refused == 0 and home.failed_in == "reach" and home.phases == {}
+    assert home.top_m == pytest.approx(0.06, abs=1e-3)  # the cube's edge
     assert into_the_table.refused > 0 and not into_the_table.success
 
 

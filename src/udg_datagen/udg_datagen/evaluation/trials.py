@@ -50,6 +50,8 @@ from udg_sim.trials.trial import LiftTracker, sample_placement
 
 _FALLEN_M = -0.3  # [m, world] centre of an object that has fallen off the table: no hand gets below it
 _ROUNDING_S = 1e-6
+HEIGHTS_M = (0.03, 0.07, 0.15)
+"""Between the heights at rest by which successes are counted."""
 
 INTERRUPTED = "interrupted"
 """Last line of trials that an interrupt has ended."""
@@ -70,6 +72,7 @@ class Trial:
     final_m: float
     steps: int
     position_xy: tuple[float, float]
+    top_m: float = 0.0  # of the object at rest, above the table
     cause: str = ""
     touched: bool = True
     refused: int = 0  # commands that the safety filter held back
@@ -159,6 +162,7 @@ class Rollout:
             final_m=round(watch.height_m, 3),
             steps=steps,
             position_xy=(round(float(placed[0, 3]), 3), round(float(placed[1, 3]), 3)),
+            top_m=round(float((target.mesh.vertices @ placed[2, :3]).max() + placed[2, 3]), 3),
             cause=fault.cause if fault else "" if lift.success else watch.cause(),
             touched=watch.touched,
             refused=refused,
@@ -229,9 +233,10 @@ def run_trials(tasks: Sequence[tuple[str, int]], pool: Pool, progress: bool = Tr
 
 
 def summarise_trials(trials: Sequence[Trial], trained_on: Iterable[str] = ()) -> dict[str, Any]:
-    """Successes in all, by size, by whether the policy was trained on the object, by object; 95 % intervals.
+    """Successes in all, by size, by height at rest, by whether the policy was trained on the object, by object.
 
-    Failures are counted by their cause and by the phase that they did not get to, also for each size.
+    Rates have 95 % intervals. Failures are counted by their cause and by the phase that they did not get to, also for
+    each size.
     """
     known = set(trained_on)
 
@@ -255,6 +260,9 @@ def summarise_trials(trials: Sequence[Trial], trained_on: Iterable[str] = ()) ->
     return {
         **row(trials),
         "by_size": {size: row([trial for trial in trials if trial.size_class == size]) for size in SIZES},
+        "by_height": {
+            name: row([trial for trial in trials if low <= trial.top_m < high]) for name, low, high in _height_ranges()
+        },
         "trained_on": row([trial for trial in trials if trial.object in known]),
         "never_seen": row([trial for trial in trials if trial.object not in known]),
         "causes": causes(trials),
@@ -263,6 +271,15 @@ def summarise_trials(trials: Sequence[Trial], trained_on: Iterable[str] = ()) ->
         **summarise_phases(trials, SIZES),
         "by_object": {name: f"{sum(taken)}/{len(taken)}" for name, taken in sorted(by_object.items())},
     }
+
+
+def _height_ranges() -> list[tuple[str, float, float]]:
+    """Name, lower and upper end [m] of each range of heights."""
+    edges = (0.0, *HEIGHTS_M, np.inf)
+    names = [f"under {100 * HEIGHTS_M[0]:g} cm"]
+    names += [f"{100 * low:g} to {100 * high:g} cm" for low, high in zip(HEIGHTS_M, HEIGHTS_M[1:], strict=False)]
+    names.append(f"{100 * HEIGHTS_M[-1]:g} cm and more")
+    return list(zip(names, edges, edges[1:], strict=False))
 
 
 def summarise_blind(trials: Sequence[Trial]) -> dict[str, Any]:
