@@ -338,6 +338,44 @@ def test_the_policy_is_told_what_it_commanded_last(folder: Path) -> None:
     np.testing.assert_allclose(after, first.points[0].positions, atol=1e-6)
 
 
+def test_what_left_the_robots_filter_counts_before_what_was_planned(tmp_path: Path) -> None:
+    config = preset("debug")
+    config = replace(config, observation=replace(config.observation, following_error=True))
+    folder = save_checkpoint(tmp_path, checkpoint_of(config))
+    _, q = observation()
+    slow = convert.q_to_joint_state(q + 0.02, TICK_NS)
+    with node_alone(folder, lockstep=False) as node:
+        assert node._commanded_at(TICK_NS) is None
+        node._on_joint_command(slow)
+        np.testing.assert_allclose(node._commanded_at(TICK_NS + node_gap_ns(node)), q + 0.02)
+        assert node._commanded_at(TICK_NS + 2 * node_gap_ns(node)) is None  # too long ago
+        slow.position[7] = float("nan")
+        node._on_joint_command(slow)
+        assert np.isfinite(node._commanded_at(TICK_NS)).all()
+        assert node.count_subscribers(topics.JOINT_COMMAND.name) == 1
+    with node_alone(folder, lockstep=True) as node:
+        assert node.count_subscribers(topics.JOINT_COMMAND.name) == 0
+
+
+def node_gap_ns(node: PolicyNode) -> int:
+    return convert.seconds_to_ns(node.config.max_stamp_gap_s)
+
+
+@contextmanager
+def node_alone(folder: Path, **parameters: object) -> Iterator[PolicyNode]:
+    context = Context()
+    rclpy.init(context=context, domain_id=60 + (os.getpid() * 7 + next(_counter)) % 100)
+    values = {"checkpoint": str(folder), **parameters}
+    node = PolicyNode(
+        context=context, parameter_overrides=[Parameter(name, value=value) for name, value in values.items()]
+    )
+    try:
+        yield node
+    finally:
+        node.destroy_node()
+        context.try_shutdown()
+
+
 def test_targets_that_are_not_finite_are_never_published(folder: Path) -> None:
     points, q = observation()
     with running(folder, engine=Spoilt.load(folder), start=True) as partner:

@@ -7,6 +7,7 @@ import time
 from collections import OrderedDict
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -34,7 +35,8 @@ from udg_policy.inference.prepared import InferenceConfig
 from udg_policy.ros.chunk_markers import ChunkMarkers
 
 _REPORT_PERIOD_S = 5.0
-_KEPT_STATES = 200  # 2 s of joint states
+_KEPT_STATES = 200  # 2 s of joint states, or of commands
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,6 +79,7 @@ class PolicyNode(Node):
         self._played: tuple[int, np.ndarray] | None = None  # stamp [ns] and answer of the player's moment
         self._grasp: PredictedGrasp | None = None  # of the newest plan
         self._states: OrderedDict[int, np.ndarray | UdgError] = OrderedDict()  # stamp [ns] -> q, or what is wrong
+        self._commands: OrderedDict[int, np.ndarray] = OrderedDict()  # stamp [ns] -> what left the real safety filter
         self._waiting: tuple[int, np.ndarray] | None = None  # stamp and points of a cloud without its joint state
         self._error: UdgError | None = None
         self._unseen: str | None = None  # why there is nothing to act on
@@ -92,6 +95,8 @@ class PolicyNode(Node):
         self._diagnostics.add("policy", self._status)
         topics.subscribe(self, topics.SCENE_CLOUD, self._on_cloud)
         subscribe_one(self, topics.JOINT_STATES, self._on_joint_state, depth=_KEPT_STATES)
+        if self.engine.config.observation.following_error and not self.config.lockstep:
+            topics.subscribe(self, topics.JOINT_COMMAND, self._on_joint_command, depth=_KEPT_STATES)
         self._serve(topics.POLICY_START, True)
         self._serve(topics.POLICY_STOP, False)
 
@@ -142,6 +147,21 @@ class PolicyNode(Node):
             self._states.popitem(last=False)
         self._answer_waiting()
 
+    def _on_joint_command(self, message: JointState) -> None:
+        stamp_ns = convert.stamp_to_ns(message.header.stamp)
+        try:
+            command = convert.joint_state_to_finite_q(message)
+        except UdgError as error:
+            self.get_logger().error(
+                f"{topics.JOINT_COMMAND.name}: {error}; ignored", throttle_duration_sec=_REPORT_PERIOD_S
+            )
+            return
+        if self._commands and stamp_ns < next(reversed(self._commands)):
+            self._commands.clear()  # the clock was reset
+        self._commands[stamp_ns] = command
+        while len(self._commands) > _KEPT_STATES:
+            self._commands.popitem(last=False)
+
     def _on_cloud(self, message: PointCloud2) -> None:
         self._cloud_monitor.tick()
         stamp_ns = convert.stamp_to_ns(message.header.stamp)
@@ -176,9 +196,21 @@ class PolicyNode(Node):
         exact = self._states.get(stamp_ns)
         if exact is not None or self.config.lockstep or not self._states:
             return exact
-        nearest = min(self._states, key=lambda other_ns: abs(other_ns - stamp_ns))
+        return self._nearest(self._states, stamp_ns)
+
+    def _nearest(self, of_moments: OrderedDict[int, T], stamp_ns: int) -> T | None:
+        """What is known of the moment nearest to `stamp_ns`, within the allowed gap."""
+        if not of_moments:
+            return None
+        nearest = min(of_moments, key=lambda other_ns: abs(other_ns - stamp_ns))
         gap_ns = convert.seconds_to_ns(self.config.max_stamp_gap_s)
-        return self._states[nearest] if abs(nearest - stamp_ns) <= gap_ns else None
+        return of_moments[nearest] if abs(nearest - stamp_ns) <= gap_ns else None
+
+    def _commanded_at(self, stamp_ns: int) -> np.ndarray | None:
+        """What the joints were told to be at a moment: what left the robot's filter if that is heard, which may be
+        slower than the chunk; else what the chunk had for it."""
+        commanded = self._nearest(self._commands, stamp_ns)
+        return self._player.commanded if commanded is None else commanded
 
     # --- output -----------------------------------------------------------------------------------------------------
 
@@ -222,7 +254,7 @@ class PolicyNode(Node):
                 self._unseen = f"no object: {seen} of {len(points)} points are seen, {MIN_SEEN_POINTS} are needed"
                 self._forget()
                 return None
-            planned, self._grasp = self.engine.predict(points, q, commanded=self._player.commanded)
+            planned, self._grasp = self.engine.predict(points, q, commanded=self._commanded_at(stamp_ns))
         self._unseen = None
         chunk = self._player.play(planned)
         if not np.isfinite(chunk).all():
