@@ -243,7 +243,7 @@ class PolicyConfig:
 
 
 def _edge() -> PolicyConfig:
-    return PolicyConfig()
+    return PolicyConfig(observation=ObservationConfig(following_error=True))
 
 
 def _paper() -> PolicyConfig:
