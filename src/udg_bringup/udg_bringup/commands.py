@@ -49,6 +49,7 @@ COMMANDS: dict[str, tuple[Command, ...]] = {
     ),
     "Policy": (
         Command("train", "udg_policy.training.train", "train a policy"),
+        Command("average", "udg_policy.network.average", "the mean of the weights of checkpoints"),
         Command("trials", "udg_datagen.evaluation.trials", "closed-loop trials without ROS, through the safety filter"),
         Command("dp3-train", "udg_datagen.baselines.dp3.dp3_train", "train 3D Diffusion Policy, a baseline"),
         Command("benchmark", "udg_datagen.benchmark.benchmark", "policies on the same trials: tables, a page"),
