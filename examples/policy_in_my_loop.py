@@ -1,6 +1,6 @@
 """The shipped policy in a loop of your own: a cloud and 36 joints in, ten times a second; joint targets out.
 
-    python examples/policy_in_my_loop.py soda_can
+    python examples/policy_in_my_loop.py cube_60
 
 `MyRobot` stands for your robot and cameras; here it is the simulated cell.
 """
@@ -41,10 +41,12 @@ class MyRobot:
 
 def main(name: str, longest_s: float = 12.0) -> float:
     engine, robot = PolicyEngine.load(checkpoint_folder("")), MyRobot(name)
+    commanded = None  # the last command, by which the policy sees what its fingers press on
     for _ in range(round(longest_s / 0.1)):
         points, q = robot.observe()  # (2048, 4) x y z [m, world] and label; (36,) [rad]
-        chunk = engine.act(points, q)  # (8, 36) [rad], one each 0.1 s
-        robot.move(chunk[0], 0.1)
+        chunk = engine.act(points, q, commanded)  # (8, 36) [rad], one each 0.1 s
+        commanded = chunk[0]
+        robot.move(commanded, 0.1)
         if robot.raised_m() > 0.2:
             break
     print(f"{name}: raised {robot.raised_m():.2f} m")
@@ -52,4 +54,4 @@ def main(name: str, longest_s: float = 12.0) -> float:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1] if len(sys.argv) > 1 else "soda_can")
+    main(sys.argv[1] if len(sys.argv) > 1 else "cube_60")

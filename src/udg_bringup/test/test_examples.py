@@ -40,7 +40,7 @@ def test_grasps_of_a_mesh(tmp_path: Path) -> None:
 
 
 def test_the_policy_in_a_loop(tmp_path: Path) -> None:
-    said = run("policy_in_my_loop.py", "soda_can", folder=tmp_path)
+    said = run("policy_in_my_loop.py", "cube_60", folder=tmp_path)
     assert float(said.split("raised ")[1].split(" m")[0]) > 0.15
 
 

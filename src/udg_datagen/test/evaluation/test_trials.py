@@ -239,8 +239,12 @@ def test_steps_of_a_chunk_that_are_not_decoded_do_not_matter(name: str) -> None:
     engine = PolicyEngine.load(Path(udg_policy.__file__).parent / "data" / "edge")
 
     class Whole(EnginePolicy):
+        commanded: np.ndarray | None = None
+
         def act(self, observation: Observation) -> np.ndarray:
-            return engine.predict(observation.points, observation.q).chunk
+            chunk = engine.predict(observation.points, observation.q, commanded=self.commanded).chunk
+            self.commanded = chunk[0]
+            return chunk
 
     config, cell = RolloutConfig(whole_images=False, limit_s=6.0), Cell()
     few = Rollout(EnginePolicy(engine), config, cell).run(name, 100_000)

@@ -47,7 +47,11 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "full_attention": {"decoder": {"attention": "full"}},
     "flow_matching": {"decoder": {"head": "flow_matching"}},
     "likelihood_only": {"train": {"l1_weight": 0.0, "nll_weight": 1.0, "nll_start": 0.0}},
-    "no_state_token": {"observation": {"proprioception": False}, "train": {"state_dropout": 0.0}},
+    "no_state_token": {
+        "observation": {"proprioception": False, "following_error": False},
+        "train": {"state_dropout": 0.0},
+    },
+    "no_following_error": {"observation": {"following_error": False}},
     "grasp_query": {"decoder": {"grasp_query": True}},
     "stage_head": {"decoder": {"stage_head": True}},
     "hand_surface": {"observation": {"hand_surface": True}},
