@@ -1,4 +1,4 @@
-"""Compiled loops over the robot's spheres for each command: some 14,000 pairs in 30 us.
+"""Compiled loops over the robot's spheres, for each command: some 14,000 pairs in 30 us.
 
 Lengths in m. n joints in the order of `JointTables`, S spheres, P pairs of them.
 """

@@ -24,7 +24,8 @@ def compiled(signature: str | None = None) -> Callable[[_Function], _Function]:
     """
 
     def decorate(function: _Function) -> _Function:
-        options = {"error_model": "numpy", "nogil": True}
+        # They keep the interpreter's lock: calls take microseconds, and getting it back from a busy thread takes 5 ms.
+        options = {"error_model": "numpy"}
         try:
             if signature is not None:
                 say_if_compiling(numba.njit(None, cache=True, **options)(function))
