@@ -7,10 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from udg_datagen.demonstrations.data_info import group, run, spread, summarise_attempts, was_executed
+from udg_datagen.demonstrations.data_info import frame_statistics, group, run, spread, summarise_attempts, was_executed
 from udg_datagen.demonstrations.episode_picture import EpisodeRenderer, cloud_mesh
 from udg_description.errors import UdgError
+from udg_description.layout import part_indices
 from udg_policy.episodes.dataset import Episode, EpisodeDataset, EpisodeWriter
+from udg_policy.episodes.episode import Stage
 from udg_policy.episodes.synthetic import make_episode
 
 
@@ -52,6 +54,17 @@ def test_counts_are_right(folder: Path, capsys: pytest.CaptureFixture[str]) -> N
     assert attempts["reasons"] == {"dropped": 1, "no_path": 1}
     assert found["corrupt"] == [] and found["verified"] and found["pictures"] == {}
     assert found["statistics"]["raised_m"]["least"] == 0.15
+
+
+def test_the_following_error_is_that_of_the_finger_farthest_behind() -> None:
+    episode = episode_of(0, "ball_70", "medium")
+    q = np.zeros_like(episode.q)
+    target = np.zeros_like(q)
+    target[0, part_indices("right_hand")] = np.linspace(0.0, 0.1, 12)
+    target[:, part_indices("left_arm")] = 1.0  # arms do not count
+    stage = np.array([Stage.GRASP, Stage.SQUEEZE, Stage.LIFT])
+    found = frame_statistics([dataclasses.replace(episode, q=q, target=target, stage=stage)])
+    assert found["following_error_of_fingers_rad"] == {str(int(Stage.SQUEEZE)): 0.1, str(int(Stage.LIFT)): 0.0}
 
 
 def test_the_manifest_names_every_episode(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -20,6 +20,7 @@ from udg_datagen.demonstrations.episode_picture import EpisodeRenderer
 from udg_description.cloud_labels import LABEL_SEEN
 from udg_description.errors import UdgError, cli
 from udg_description.files import check_folder, user_path, write_atomically
+from udg_description.layout import N_JOINTS, SIDES, part_indices
 from udg_policy.episodes.dataset import Episode, EpisodeDataset
 from udg_policy.episodes.episode_file import content_hash
 from udg_policy.errors import DatasetError
@@ -75,6 +76,7 @@ def summarise_attempts(accounts: Sequence[dict[str, Any]]) -> dict[str, Any]:
         "not_tried_share": round(1.0 - (executed + unplanned) / len(accounts), 4) if accounts else None,
         "by_size": group(accounts, "size_class"),
         "by_strategy": group(accounts, "strategy"),
+        "by_noisy": group(accounts, "noisy"),
         "reasons": dict(Counter(str(a["result"]) for a in accounts if a["result"] != "success").most_common()),
     }
 
@@ -85,20 +87,27 @@ def spread(count: int, most: int) -> list[int]:
 
 
 def frame_statistics(episodes: Iterable[Episode]) -> dict[str, Any]:
-    """Seen points a frame, height of the lift, tracking error, and frames by stage."""
+    """Seen points a frame, height of the lift, tracking error, following error of the fingers, frames by stage."""
+    fingers = np.concatenate([np.arange(N_JOINTS)[part_indices(f"{side}_hand")] for side in SIDES])
     seen, raised, errors, stages = [], [], [], Counter[int]()
+    pressed: dict[int, list[float]] = {}
     for episode in episodes:
         seen.append((episode.cloud_label == LABEL_SEEN).sum(axis=1))
         errors.append(np.abs(episode.q[1:] - episode.target[:-1]).mean() if len(episode) > 1 else 0.0)
         stages.update(episode.stage.tolist())
+        following = np.abs(episode.q[1:] - episode.target[:-1])[:, fingers].max(axis=1)
+        for stage, error in zip(episode.stage[1:].tolist(), following.tolist(), strict=True):
+            pressed.setdefault(stage, []).append(error)
         if episode.T_world_object is not None:
             raised.append(float(episode.T_world_object[-1, 2, 3] - episode.T_world_object[0, 2, 3]))
     points = np.concatenate(seen)
+    medians = {str(stage): round(float(np.median(values)), 3) for stage, values in sorted(pressed.items())}
     return {
         "seen_points": {"least": int(points.min()), "median": int(np.median(points)), "most": int(points.max())},
         "frames_without_seen_points": int((points == 0).sum()),
         "raised_m": {"least": round(min(raised), 3), "median": round(float(np.median(raised)), 3)} if raised else None,
         "tracking_error_rad": round(float(np.mean(errors)), 4),
+        "following_error_of_fingers_rad": medians,  # of the finger that is farthest behind its last target, by stage
         "frames_by_stage": {str(k): v for k, v in sorted(stages.items())},
     }
 

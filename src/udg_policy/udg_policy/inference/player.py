@@ -63,12 +63,7 @@ class ChunkPlayer:
         if not self._chunks or self._chunks[-1][0] < _SAME_STEPS:
             return None
         age, chunk = self._chunks[-1]
-        # Targets are due one, two, ... steps after the plan; before the first, that one is under way.
-        due = min(max(age - 1.0, 0.0), len(chunk) - 1.0)
-        whole = min(math.floor(due + _SAME_STEPS), len(chunk) - 1)
-        following = min(whole + 1, len(chunk) - 1)
-        part = max(due - whole, 0.0)
-        return (1.0 - part) * chunk[whole] + part * chunk[following]
+        return _rest(chunk, max(age - 1.0, 0.0))[0]  # before the first target is due, it is under way
 
     def play(self, chunk: np.ndarray | None = None) -> np.ndarray:
         """Targets (n, 36) [rad], the first due one step from now, given a chunk (K, 36) planned now or none."""

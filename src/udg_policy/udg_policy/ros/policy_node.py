@@ -36,7 +36,7 @@ from udg_policy.ros.chunk_markers import ChunkMarkers
 
 _REPORT_PERIOD_S = 5.0
 _KEPT_STATES = 200  # 2 s of joint states, or of commands
-T = TypeVar("T")
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -198,7 +198,7 @@ class PolicyNode(Node):
             return exact
         return self._nearest(self._states, stamp_ns)
 
-    def _nearest(self, of_moments: OrderedDict[int, T], stamp_ns: int) -> T | None:
+    def _nearest(self, of_moments: OrderedDict[int, _T], stamp_ns: int) -> _T | None:
         """What is known of the moment nearest to `stamp_ns`, within the allowed gap."""
         if not of_moments:
             return None
