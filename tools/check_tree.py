@@ -201,7 +201,7 @@ def test_problems(root: Path, files: list[Path]) -> Iterator[str]:
 
 
 def unused_problems(root: Path, files: list[Path]) -> Iterator[str]:
-    """Yield the functions, methods and classes of the packages whose name stands in no code but their own and tests'.
+    """Yield the functions, methods, classes and constants of the packages whose name nothing but tests uses.
 
     A string "a.b:c" uses a, b and c, since registries and processes are told of functions by name.
     """
@@ -217,19 +217,29 @@ def unused_problems(root: Path, files: list[Path]) -> Iterator[str]:
     for path, tree in trees.items():
         if not _ours(root, path):
             continue
-        for node in ast.walk(tree):
-            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-                name = node.name
-                if name not in used and name not in UNUSED and not name.startswith("__"):
-                    valid = f"valid: a caller, or why not in {Path(__file__).name}"
-                    yield f"{path.relative_to(root)}:{node.lineno}: nothing but tests uses {name}; {valid}"
+        for line, name in _defined_names(tree):
+            if name not in used and name not in UNUSED and not name.startswith("__"):
+                valid = f"valid: a caller, or why not in {Path(__file__).name}"
+                yield f"{path.relative_to(root)}:{line}: nothing but tests uses {name}; {valid}"
+
+
+def _defined_names(tree: ast.Module) -> Iterator[tuple[int, str]]:
+    """Line and name of each function, method and class, and of what is assigned at the top of the module."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            yield node.lineno, node.name
+    for statement in tree.body:
+        if isinstance(statement, ast.Assign | ast.AnnAssign):
+            for node in ast.walk(statement):
+                if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+                    yield node.lineno, node.id
 
 
 def _used_names(tree: ast.Module) -> set[str]:
-    """The names that the code reads, sets or passes, and those in strings such as "a.b:c"."""
+    """The names that the code reads or passes, attributes that it sets too, and those in strings such as "a.b:c"."""
     names = set[str]()
     for node in ast.walk(tree):
-        if isinstance(node, ast.Name):
+        if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Store):
             names.add(node.id)
         elif isinstance(node, ast.Attribute):
             names.add(node.attr)

@@ -109,8 +109,10 @@ def test_tests_lie_in_the_room_of_what_they_test(tree: Path) -> None:
         ("def f():\n    pass\n", ["f"]),
         ("class A:\n    def g(self): ...\n\n\nA()\n", ["g"]),
         ("class A:\n    def g(self): ...\n\n\nA().g()\n", []),
-        ('def f():\n    """Call g."""\n\n\ndef g(): ...\n\n\nRUN = "udg_sim.a:f"\n', ["g"]),
+        ('def f():\n    """Call g."""\n\n\ndef g(): ...\n\n\nprint("udg_sim.a:f")\n', ["g"]),
         ("def on_cleanup(): ...\n", []),
+        ("A = B = 1\nC: int = 2\nD, E = 3, 4\nprint(B, D)\n", ["A", "C", "E"]),
+        ('A = 1\nB = 2\n__all__ = ["B"]\n', ["A"]),
     ],
 )
 def test_what_nothing_but_tests_uses_is_found(tree: Path, source: str, unused: list[str]) -> None:

@@ -22,7 +22,7 @@ from udg_description.urdf import load_urdf
 pytestmark = pytest.mark.ros
 CONFIG = Path(__file__).parents[3] / "config"
 TABLE = {topic.name: topic for topic in topics.TOPICS}
-SERVICES = {service.name for service in topics.SERVICES}
+SERVICES = {entry.name for entry in vars(topics).values() if isinstance(entry, topics.ServiceName)}
 FRAMES = {*load_urdf(current_robot().urdf).links, *map(camera_frame, default_cameras())}
 
 

@@ -113,7 +113,8 @@ def test_each_name_of_the_policy_is_in_the_table_of_topics_and_each_of_the_table
     simulated = {topics.SIM_JOINT_COMMAND, topics.SIM_JOINT_STATES, topics.CLOCK}
     table = {topic.name for topic in topics.TOPICS if topic not in simulated}
     extra = {topics.infrared_image(camera).name for camera in topics.DEFAULT_CAMERAS}
-    services = {service.name for service in topics.SERVICES if service is not topics.SIM_RESET}
+    named = {entry.name for entry in vars(topics).values() if isinstance(entry, topics.ServiceName)}
+    services = named - {topics.SIM_RESET.name}
     published, heard, served, asked = (
         {rule.name for _, profile in profiles() for rule in rules(profile) if rule.verb == verb}
         for verb in ("publish", "subscribe", "reply", "request")

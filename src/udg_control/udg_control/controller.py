@@ -72,7 +72,6 @@ class CycleReport:
     mode: Mode
     reason: Reason | None = None  # why the robot was held, None: it was not
     detail: str = ""
-    chunk_age_s: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -345,7 +344,7 @@ class Controller:
             self._sync_due = False
         periods = 1 if first or leap else self._periods_since_last(now_ns)
         if periods == 0:  # the same state again: the same command again
-            return Cycle(command=self.filter.command, report=self._report(now_ns))
+            return Cycle(command=self.filter.command, report=CycleReport(mode=self.mode))
         dt_s = periods * self.config.follower.period_s
         self._last_ns = now_ns
         if self.filter.enabled:
@@ -364,7 +363,7 @@ class Controller:
             return self._reject(verdict)
         if self._move is not None and now_ns >= self._move.end_ns and self.follower.at_rest:
             self._abandon()
-        return Cycle(command=verdict.command, report=self._report(now_ns, rejected))
+        return Cycle(command=verdict.command, report=CycleReport(mode=self.mode, reason=rejected))
 
     def _note_leap(self) -> None:
         self.filter.count(Reason.CLOCK_JUMP)
@@ -421,12 +420,6 @@ class Controller:
         if self.filter.command is not None:
             self.follower.hold_at(self.filter.command, self.filter.command_velocity)
         return Cycle(command=self.filter.command, report=CycleReport(mode=self.mode, reason=reason, detail=detail))
-
-    def _report(self, now_ns: int, reason: Reason | None = None) -> CycleReport:
-        age_s = None
-        if self.mode is Mode.FOLLOWING and self._chunk_ns is not None:
-            age_s = (now_ns - self._chunk_ns) / NS_PER_S
-        return CycleReport(mode=self.mode, reason=reason, chunk_age_s=age_s)
 
     # --- what to follow ---------------------------------------------------------------------------------------------
 

@@ -4,16 +4,18 @@ import pytest
 from udg_description import frames
 from udg_description.layout import HOME_Q, SIDES, Side
 from udg_description.model import RobotModel
+from udg_description.robot import current_robot
 from udg_description.transforms import inverse
 
 
 @pytest.mark.parametrize("side", SIDES)
 def test_fixed_transforms_equal_the_urdfs(side: Side) -> None:
     poses = RobotModel().link_poses_np(HOME_Q)
+    arm = current_robot().arm
     np.testing.assert_allclose(frames.T_world_base(side), poses[frames.BASE_LINK[side]], atol=1e-9)
-    T_base_controller = inverse(poses[frames.BASE_LINK[side]]) @ poses[frames.CONTROLLER_BASE_LINK[side]]
+    T_base_controller = inverse(poses[frames.BASE_LINK[side]]) @ poses[f"{side}_{arm.controller_link}"]
     np.testing.assert_allclose(frames.T_base_controller(side), T_base_controller, atol=1e-9)
-    T_flange_hand = inverse(poses[frames.FLANGE_LINK[side]]) @ poses[frames.HAND_LINK[side]]
+    T_flange_hand = inverse(poses[f"{side}_{arm.flange_link}"]) @ poses[frames.HAND_LINK[side]]
     np.testing.assert_allclose(frames.T_flange_hand(side), T_flange_hand, atol=1e-9)
 
 

@@ -16,8 +16,6 @@ from udg_description.transforms import make_transform
 _ROBOT = current_robot()
 WORLD = "world"
 BASE_LINK: dict[str, str] = {side: f"{side}_{_ROBOT.arm.base_link}" for side in SIDES}
-CONTROLLER_BASE_LINK: dict[str, str] = {side: f"{side}_{_ROBOT.arm.controller_link}" for side in SIDES}
-FLANGE_LINK: dict[str, str] = {side: f"{side}_{_ROBOT.arm.flange_link}" for side in SIDES}
 HAND_LINK: dict[str, str] = {side: f"{side}_hand_link" for side in SIDES}
 
 

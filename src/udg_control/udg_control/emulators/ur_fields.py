@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-REQUEST_VERSION, GET_CONTROLLER_VERSION, TEXT_MESSAGE = ord("V"), ord("v"), ord("M")
+REQUEST_VERSION, GET_CONTROLLER_VERSION = ord("V"), ord("v")
 SETUP_OUTPUTS, SETUP_INPUTS, START, PAUSE, DATA = ord("O"), ord("I"), ord("S"), ord("P"), ord("U")
 HEADER = struct.Struct(">HB")  # size with header, type
 N_REGISTERS = 48

@@ -38,7 +38,7 @@ class Row:
     seed: int
     mass_kg: float
     success: bool
-    cause: str  # trial_cause.CAUSES, policy.POLICY_CAUSES or the policy's own; empty after a success
+    cause: str  # trial_cause.Cause, one of policy.py or the policy's own; empty after a success
     phase: str  # the last of phases.PHASES that it got to; empty for none
     time_s: float  # simulated, until it was decided
     frames: int  # clouds that the policy looked at

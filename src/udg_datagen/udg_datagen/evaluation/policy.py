@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from udg_sim.objects.library import ObjectModel
 
 RAISED, INVALID, HUNG, DIED = "policy_raised", "policy_invalid", "policy_hung", "policy_died"
-POLICY_CAUSES = (RAISED, INVALID, HUNG, DIED)
 """Why a trial is lost that the policy itself ended: it raised; it returned what is no joint targets; it took longer
 than the limit; it took its process with it."""
 MAX_STEPS = 1000  # of a chunk

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from typing import Literal
 
 import numpy as np
 
@@ -10,7 +11,7 @@ from udg_description.layout import SIDES
 from udg_description.transforms import rotation_angle
 from udg_sim.physics.world import World
 
-CAUSES = ("dropped", "lifted_too_little", "knocked_away", "stalled", "touched_not_lifted", "never_touched")
+Cause = Literal["dropped", "lifted_too_little", "knocked_away", "stalled", "touched_not_lifted", "never_touched"]
 """Failed trials by the first that is true: it fell after it had risen by 5 cm; it rose by 5 cm but not high or long
 enough; it was moved by 10 cm along the table, tipped over, or fell off it; the robot stood still for the last 3 s; a
 hand touched it; no hand did."""
@@ -25,9 +26,9 @@ _SHIFT_M, _TURN_RAD = 0.002, np.deg2rad(2.0)
 _HANDS = tuple(f"{side}_hand" for side in SIDES)
 
 
-def cause_of(placed: np.ndarray, now: np.ndarray, raised_m: float, *, touched: bool, still: bool) -> str:
-    """One of CAUSES, of a failed trial: the object's pose (4, 4) in world at its start and at its end, the most that it
-    has risen [m], whether a hand touched it, and whether the robot stood still at last."""
+def cause_of(placed: np.ndarray, now: np.ndarray, raised_m: float, *, touched: bool, still: bool) -> Cause:
+    """Why a trial failed: the pose (4, 4) of the object in world at its start and at its end, the most that it has
+    risen [m], whether a hand touched it, and whether the robot stood still at last."""
     height_m = float(now[2, 3] - placed[2, 3])
     moved_m = float(np.linalg.norm(now[:2, 3] - placed[:2, 3]))
     up = now[:3, :3] @ placed[2, :3]  # where what was up at the start points to now
@@ -41,7 +42,7 @@ def cause_of(placed: np.ndarray, now: np.ndarray, raised_m: float, *, touched: b
     return "touched_not_lifted" if touched else "never_touched"
 
 
-def cause_of_states(Ts_world_object: np.ndarray, q: np.ndarray, raised_m: float, step_s: float) -> str:
+def cause_of_states(Ts_world_object: np.ndarray, q: np.ndarray, raised_m: float, step_s: float) -> Cause:
     """The same from the states of a trial: poses (T, 4, 4), joints (T, 36) [rad], one each `step_s`.
 
     Contacts are not known here: the object counts as touched if it has moved by 2 mm or turned by 2 deg.
@@ -78,8 +79,8 @@ class TrialWatch:
         while world.time_s - self._recent[1][0] >= _STILL_S:
             self._recent.popleft()
 
-    def cause(self) -> str:
-        """One of CAUSES, for a trial that failed."""
+    def cause(self) -> Cause:
+        """Why the trial failed."""
         now = self._world.T_world_object
         return cause_of(self._placed, now, self.raised_m, touched=self.touched, still=self._stands_still())
 

@@ -61,7 +61,7 @@ INTERRUPTED = "interrupted"
 class Trial:
     """One closed-loop trial: the object rose by ``raised_m`` at most and by ``final_m`` at the end.
 
-    ``cause``: why it failed (trial_cause.CAUSES), empty after a success; ``touched``: whether a hand ever touched it.
+    ``cause``: why it failed (trial_cause.Cause), empty after a success; ``touched``: whether a hand ever touched it.
     """
 
     object: str

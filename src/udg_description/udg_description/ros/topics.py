@@ -140,16 +140,6 @@ CONTROL_HOME = ServiceName(name="/control/home")
 CONTROL_EMERGENCY_STOP = ServiceName(name="/control/emergency_stop")
 SIM_RESET = ServiceName(name="/sim/reset")
 
-SERVICES: tuple[ServiceName, ...] = (
-    POLICY_START,
-    POLICY_STOP,
-    CONTROL_ENABLE,
-    CONTROL_DISABLE,
-    CONTROL_HOME,
-    CONTROL_EMERGENCY_STOP,
-    SIM_RESET,
-)
-
 
 def publish(node: Node, topic: Topic, *, lockstep: bool = False) -> Publisher:
     """Create the publisher of `topic` on `node`."""

@@ -1,8 +1,6 @@
 """What a trial is: where the object lies at the start, and when it counts as grasped."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 
@@ -21,15 +19,6 @@ class TrialError(UdgError):
     """A trial that cannot be set up."""
 
 
-class TrialResult(NamedTuple):
-    """Outcome of one trial. Times since its start [s]; success_s is None if the object was not held long enough."""
-
-    success: bool
-    success_s: float | None
-    max_rise_m: float
-    longest_hold_s: float
-
-
 @dataclass(frozen=True, kw_only=True)
 class LiftRule:
     """Success (paper): the object rose by `rise_m` above its initial height and stayed so for `hold_s`."""
@@ -41,13 +30,6 @@ class LiftRule:
         if not (self.rise_m > 0 and self.hold_s >= 0):
             raise TrialError(f"LiftRule: rise_m {self.rise_m} must be > 0 and hold_s {self.hold_s} >= 0")
 
-    def judge(self, times_s: Sequence[float], heights_m: Sequence[float]) -> TrialResult:
-        """Judge a recorded trial: heights of the object's centre of mass at rising times, the first at the start."""
-        tracker = LiftTracker(self)
-        for time_s, height_m in zip(times_s, heights_m, strict=True):
-            tracker.update(time_s, height_m)
-        return tracker.result
-
 
 class LiftTracker:
     """Applies a LiftRule while the trial runs."""
@@ -56,40 +38,25 @@ class LiftTracker:
         self.rule = LiftRule() if rule is None else rule
         self._initial_m: float | None = None
         self._up_since_s: float | None = None
-        self._success_s: float | None = None
-        self._max_rise_m = 0.0
-        self._longest_s = 0.0
+        self.success = False
+        """Whether the object has been up long enough at some time."""
 
     def update(self, time_s: float, height_m: float) -> bool:
-        """Take the height at a time; the first call sets the initial height. Returns whether the trial succeeded."""
+        """Take the height of the centre of mass at a time, the first at the start; say whether the trial succeeded."""
         if self._initial_m is None:
             self._initial_m = height_m
-        rise_m = height_m - self._initial_m
-        self._max_rise_m = max(self._max_rise_m, rise_m)
-        if not rise_m >= self.rule.rise_m - 1e-9:
+        if not height_m - self._initial_m >= self.rule.rise_m - 1e-9:  # nan is no lift
             self._up_since_s = None
             return self.success
         if self._up_since_s is None:
             self._up_since_s = time_s
-        held_s = time_s - self._up_since_s
-        self._longest_s = max(self._longest_s, held_s)
-        if self._success_s is None and held_s >= self.rule.hold_s - 1e-9:
-            self._success_s = time_s
+        if time_s - self._up_since_s >= self.rule.hold_s - 1e-9:
+            self.success = True
         return self.success
 
     def soonest_s(self, next_s: float) -> float:
         """The soonest time of a success that is still possible if the next update is at `next_s`."""
         return max(next_s, (next_s if self._up_since_s is None else self._up_since_s) + self.rule.hold_s)
-
-    @property
-    def success(self) -> bool:
-        """Whether the object has been up long enough at some time."""
-        return self._success_s is not None
-
-    @property
-    def result(self) -> TrialResult:
-        """The outcome so far."""
-        return TrialResult(self.success, self._success_s, self._max_rise_m, self._longest_s)
 
 
 def object_area(model: ObjectModel) -> Area:
