@@ -198,6 +198,11 @@ def test_problems(root: Path, files: list[Path]) -> Iterator[str]:
         }
         if homes and room not in homes:
             yield f"{path.relative_to(root)}: tests a module of {' or '.join(sorted(homes)) or 'no room'}; valid: there"
+        first = path.stem.split("_")[1]
+        if not homes and not room and first == package.removeprefix("udg_"):
+            yield f"{path.relative_to(root)}: named by the package; valid: test_<module>.py"
+        elif not homes and not room and (root / "src" / package / package / first).is_dir():
+            yield f"{path.relative_to(root)}: named by the room {first}; valid: test/{first}/test_<module>.py"
 
 
 def unused_problems(root: Path, files: list[Path]) -> Iterator[str]:

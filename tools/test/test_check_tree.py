@@ -101,6 +101,12 @@ def test_tests_lie_in_the_room_of_what_they_test(tree: Path) -> None:
     (tree / "src/udg_sim/test/test_noise.py").unlink()
     (found,) = problems_with(tree, "src/udg_sim/test/light/test_lamp.py", "")
     assert "udg_sim has no room light" in found
+    (tree / "src/udg_sim/test/light/test_lamp.py").unlink()
+    (found,) = problems_with(tree, "src/udg_sim/test/test_depth_noise_law.py", "")
+    assert "named by the room depth; valid: test/depth/" in found
+    (tree / "src/udg_sim/test/test_depth_noise_law.py").unlink()
+    (found,) = problems_with(tree, "src/udg_sim/test/test_sim_lamp.py", "")
+    assert "named by the package; valid: test_<module>.py" in found
 
 
 @pytest.mark.parametrize(

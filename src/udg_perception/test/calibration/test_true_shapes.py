@@ -28,7 +28,7 @@ pytestmark = pytest.mark.slow
 
 def reference() -> ModuleType:
     """The table of the reference's meshes, which the geometry's own test has."""
-    path = Path(__file__).resolve().parents[2] / "udg_description" / "test" / "test_reference_geometry.py"
+    path = Path(__file__).resolve().parents[3] / "udg_description" / "test" / "test_reference_geometry.py"
     spec = importlib.util.spec_from_file_location("reference_geometry", path)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
