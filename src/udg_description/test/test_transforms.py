@@ -33,6 +33,16 @@ def test_rotation_vectors_agree_with_scipy_and_come_back() -> None:
     np.testing.assert_allclose(tf.matrix_to_rotvec(matrix), expected, atol=1e-7)
 
 
+def test_turn_terms_are_the_rotation_of_a_joint_about_any_axis() -> None:
+    rng = np.random.default_rng(2)
+    R_parent_joint, axis = Rotation.random(50, random_state=2).as_matrix(), rng.normal(size=(50, 3))
+    axis /= np.linalg.norm(axis, axis=-1, keepdims=True)
+    constant, sin, cos = tf.turn_terms(R_parent_joint, axis)
+    q = rng.uniform(-4.0, 4.0, size=(50, 1, 1))
+    expected = R_parent_joint @ Rotation.from_rotvec(q[:, 0] * axis).as_matrix()
+    np.testing.assert_allclose(constant + sin * np.sin(q) + cos * np.cos(q), expected, atol=1e-12)
+
+
 @pytest.mark.parametrize("axis", np.eye(3))
 def test_half_turns_keep_their_angle(axis: np.ndarray) -> None:
     rotvec = tf.matrix_to_rotvec(tf.rotvec_to_matrix(math.pi * axis))

@@ -13,7 +13,7 @@ from udg_description.errors import RobotModelError
 from udg_description.layout import JOINT_NAMES, part_indices
 from udg_description.robot import current_robot
 from udg_description.sides import Side
-from udg_description.transforms import skew
+from udg_description.transforms import turn_terms
 from udg_description.urdf import Joint, Primitive, Urdf, load_urdf
 
 __all__ = ["Primitive", "RobotModel"]
@@ -217,11 +217,11 @@ class RobotModel:
         n = len(self._moving)
         self._np_constant, self._np_sin, self._np_cos = (np.zeros((n, 4, 4)) for _ in range(3))
         for index, (joint, _, T_frame_joint, _) in enumerate(self._moving):
-            K, rotation = skew(joint.axis), T_frame_joint[:3, :3]
             self._np_constant[index] = T_frame_joint
-            self._np_constant[index, :3, :3] = rotation @ (np.eye(3) + K @ K)
-            self._np_sin[index, :3, :3] = rotation @ K
-            self._np_cos[index, :3, :3] = -rotation @ K @ K
+            terms = turn_terms(T_frame_joint[:3, :3], joint.axis)
+            tables = (self._np_constant, self._np_sin, self._np_cos)
+            for table, term in zip(tables, terms, strict=True):
+                table[index, :3, :3] = term
         self._np_columns = np.array([self.joint_names.index(joint.name) for joint, *_ in self._moving], dtype=int)
         self._np_parents = [frame for _, frame, _, _ in self._moving]
         axes = {joint.name: joint.axis for joint, *_ in self._moving}

@@ -73,6 +73,17 @@ def skew(vector: np.ndarray) -> np.ndarray:
     return out
 
 
+def turn_terms(R_parent_joint: np.ndarray, axis: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Rotation (..., 3, 3) of what a revolute joint moves is the first term + sin(q) * the second + cos(q) * the third.
+
+    R_parent_joint exp(q K), K the cross-product matrix of the unit axis (..., 3) in the joint's frame: Rodrigues'
+    formula, the constant parts multiplied out.
+    """
+    K = skew(axis)
+    square = K @ K
+    return R_parent_joint @ (np.eye(3) + square), R_parent_joint @ K, -R_parent_joint @ square
+
+
 def rotvec_to_matrix(rotvec: np.ndarray) -> np.ndarray:
     """Rotation (..., 3, 3) from rotation vectors (..., 3) [rad]."""
     rotvec = np.asarray(rotvec, dtype=float)

@@ -18,7 +18,7 @@ from torch import Tensor
 from udg_datagen.device import checked_device
 from udg_description.errors import HandModelError
 from udg_description.layout import Side
-from udg_description.transforms import skew
+from udg_description.transforms import turn_terms
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,11 +112,8 @@ class HandModel:
         parent = torch.tensor([position[int(p)] for p in spec.parent_link], device=device)
         self._level_parents = [parent[level] for level in self._levels]
 
-        R_fix = tensor(spec.T_parent_joint[:, :3, :3])
-        K = tensor(skew(np.asarray(spec.axis, dtype=np.float64)))
-        self._local_const = R_fix @ (torch.eye(3, device=device) + K @ K)
-        self._local_sin = R_fix @ K
-        self._local_cos = -R_fix @ K @ K
+        terms = turn_terms(np.asarray(spec.T_parent_joint, dtype=np.float64)[:, :3, :3], spec.axis)
+        self._local_const, self._local_sin, self._local_cos = map(tensor, terms)
         self._offset = tensor(spec.T_parent_joint[:, :3, 3])
         self._axis = tensor(spec.axis)
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from udg_description.errors import HandModelError
 from udg_description.shapes import bounding_radius
+from udg_description.transforms import skew
 from udg_description.urdf import Joint, Primitive, Urdf, load_urdf, read_urdf_xml
 
 MAX_LINK_M = 0.6
@@ -198,6 +199,5 @@ def _moved(primitive: Primitive, T: np.ndarray) -> Primitive:
 
 
 def _axis_rotation(axis: np.ndarray, angle: float) -> np.ndarray:
-    x, y, z = axis
-    K = np.array([[0.0, -z, y], [z, 0.0, -x], [-y, x, 0.0]])
+    K = skew(axis)
     return np.eye(3) + np.sin(angle) * K + (1.0 - np.cos(angle)) * K @ K
