@@ -14,13 +14,16 @@ from udg_datagen.synthesis import (
     HandModelError,
     StrategyError,
     SynthesisConfig,
-    optimise,
+    objective,
     robot_hand,
     synthesize,
 )
+from udg_datagen.synthesis.batch_descent import BatchDescent, rotate
 from udg_datagen.synthesis.energies import hand_hand_penetration
 from udg_datagen.synthesis.initial import HandPose, TablePlane, sample_starts
-from udg_datagen.synthesis.optimise import Optimiser
+from udg_datagen.synthesis.objective import Objective, Weights, blend
+from udg_datagen.synthesis.optimise import optimise
+from udg_datagen.synthesis.problem import Problem
 
 CONFIG = SynthesisConfig(
     strategy="bimanual", n_candidates=16, qp_steps=100, refine_steps=50, batch=16, pregrasp_steps=25
@@ -49,7 +52,9 @@ def one_thread() -> None:
 
 @pytest.fixture(scope="module")
 def ball() -> GraspObject:
-    return GraspObject(trimesh.creation.icosphere(subdivisions=3, radius=RADIUS), name="ball", com=np.zeros(3))
+    ball = GraspObject(trimesh.creation.icosphere(subdivisions=3, radius=RADIUS), name="ball", com=np.zeros(3))
+    ball.sdf = Ball()  # type: ignore[assignment]
+    return ball
 
 
 @pytest.fixture(scope="module")
@@ -66,22 +71,21 @@ def test_the_gradient_of_both_hands_is_that_of_the_solved_lower_level(
     ball: GraspObject, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Envelope theorem: forces held fixed give the derivative of the energy in which they are solved for anew."""
-    monkeypatch.setattr(optimise, "_FINAL_QP_ITERATIONS", 1500)
+    monkeypatch.setattr(objective, "_FINAL_QP_ITERATIONS", 1500)
     config = dataclasses.replace(CONFIG, qp_iterations=1500, force_wrench=2.0, lift_wrench=3.0, friction=0.5)
-    optimiser = Optimiser(ball, HANDS, ALL, TABLE, config)
-    optimiser._sdf = Ball()  # type: ignore[assignment]
+    energies = Objective(Problem(ball, HANDS, ALL, TABLE, config))
     start = sample_starts(ball, HANDS, ALL, TABLE, config, 3, np.random.default_rng(1))
     pose = HandPose(*(x.detach() for x in start))
     states = pose.forward(HANDS)
-    _, forces, reference = optimiser._lower_level(states, None)
+    _, forces, reference = energies.lower_level(states, None)
     progress = 0.5
-    weights = optimise._Weights(
-        optimise._blend(config.weight_contact, progress),
-        optimise._blend(config.weight_penetration, progress),
+    weights = Weights(
+        blend(config.weight_contact, progress),
+        blend(config.weight_penetration, progress),
         config.weight_self,
         config.weight_hands,
     )
-    gradient = optimiser._gradient(states, pose.center, forces, reference, weights)
+    gradient = energies.gradient(pose, states, forces, reference, weights)
     generator = torch.Generator().manual_seed(0)
     for _ in range(3):
         direction = torch.randn(gradient.shape, generator=generator)
@@ -91,10 +95,10 @@ def test_the_gradient_of_both_hands_is_that_of_the_solved_lower_level(
         for sign in (1.0, -1.0):
             moved = HandPose(
                 pose.center + sign * step[..., :3],
-                optimise._rotate(pose.R, sign * step[..., 3:6]),
+                rotate(pose.R, sign * step[..., 3:6]),
                 pose.q + sign * step[..., 6:],
             )
-            values.append(optimiser._energy(moved, progress)[0].double())
+            values.append(energies.energy(moved, progress)[0].double())
         expected = (values[0] - values[1]) / 2.0
         torch.testing.assert_close((gradient * step).sum((1, 2)).double(), expected, rtol=0.05, atol=0.01)
 
@@ -102,8 +106,7 @@ def test_the_gradient_of_both_hands_is_that_of_the_solved_lower_level(
 def test_mirrored_starts_give_mirrored_grasps(ball: GraspObject) -> None:
     config = dataclasses.replace(CONFIG, qp_steps=20, refine_steps=10, screen_step=20)
     hands = (_mirror_image(HANDS[1]), HANDS[1])
-    optimiser = Optimiser(ball, hands, ALL, TABLE, config)
-    optimiser._sdf = Ball()  # type: ignore[assignment]
+    problem = Problem(ball, hands, ALL, TABLE, config)
     start = sample_starts(ball, hands, ALL, TABLE, config, 6, np.random.default_rng(3))
 
     def mirrored(pose: HandPose) -> HandPose:
@@ -111,7 +114,7 @@ def test_mirrored_starts_give_mirrored_grasps(ball: GraspObject) -> None:
         center, R, q = swapped
         return HandPose(center * MIRROR, MIRROR[:, None] * R * MIRROR, q)
 
-    here, there = (optimiser.descend_batch(one, keep=6)[0] for one in (start, mirrored(start)))
+    here, there = (optimise(problem, one, 6, BatchDescent).pose for one in (start, mirrored(start)))
     expected = mirrored(here)
     close = (there.center - expected.center).norm(dim=-1).amax(-1) < 1e-3
     assert close.sum() >= 5  # rounding decides at kinks

@@ -11,12 +11,15 @@ import trimesh
 
 from udg_datagen.hands.robot_hand import robot_hand
 from udg_datagen.objects.grasp_object import GraspObject
-from udg_datagen.synthesis import SynthesisConfig, optimise
+from udg_datagen.synthesis import SynthesisConfig
+from udg_datagen.synthesis.batch_descent import BatchDescent
 from udg_datagen.synthesis.descent import Descent
 from udg_datagen.synthesis.descent_loops import gradient
 from udg_datagen.synthesis.initial import HandPose, TablePlane
 from udg_datagen.synthesis.near import Near, starts_near
-from udg_datagen.synthesis.optimise import Optimiser
+from udg_datagen.synthesis.objective import Objective, Weights, blend
+from udg_datagen.synthesis.optimise import optimise
+from udg_datagen.synthesis.problem import Problem
 
 LEFT, RIGHT = robot_hand("left"), robot_hand("right")
 CASES = {
@@ -34,8 +37,8 @@ def crate() -> GraspObject:
     return GraspObject(trimesh.creation.box((0.06, 0.09, 0.1)), name="crate")
 
 
-def problem(crate: GraspObject, case: str, near: bool = True) -> tuple[Optimiser, Descent, HandPose, Near]:
-    """Both ways of one problem, with starts close to the box, some of them in it and in the table."""
+def problem_of(crate: GraspObject, case: str, near: bool = True) -> tuple[Problem, HandPose]:
+    """A problem, and starts close to the box, some of them in it and in the table."""
     hands, active = CASES[case]
     towards = np.array([[0.0, 1.0, 0.0], [0.0, -1.0, 0.0]])
     T = np.tile(np.eye(4), (len(hands), 1, 1))
@@ -49,30 +52,27 @@ def problem(crate: GraspObject, case: str, near: bool = True) -> tuple[Optimiser
     reference = Near(T, np.stack([hand.spec.preshape for hand in hands]))
     config = dataclasses.replace(CONFIG, strategy=case)
     start = starts_near(reference, hands, config, COUNT, np.random.default_rng(1))
-    given = reference if near else None
-    optimiser = Optimiser(crate, hands, active, TABLE, config, given)
-    return optimiser, Descent(crate, hands, active, TABLE, config, given, start), start, reference
+    return Problem(crate, hands, active, TABLE, config, near=reference if near else None), start
 
 
 @pytest.mark.parametrize("k", [0, 2, 51, 60])
 @pytest.mark.parametrize("case", sorted(CASES))
 def test_gradients_are_those_of_the_batched_descent(crate: GraspObject, case: str, k: int) -> None:
-    optimiser, descent, start, _ = problem(crate, case)
-    hands, config = CASES[case][0], CONFIG
+    problem, start = problem_of(crate, case)
+    objective, descent = Objective(problem), Descent(problem, start)
+    hands, config = problem.hands, problem.config
     fresh = k - k % config.qp_every  # the lower level is solved there
     progress = k / (config.qp_steps + config.refine_steps - 1)
     states = start.forward(hands)
-    _, forces, reference = optimiser._lower_level(states, None)
-    weights = optimise._Weights(
-        optimise._blend(config.weight_contact, progress),
-        optimise._blend(config.weight_penetration, progress),
+    _, forces, reference = objective.lower_level(states, None)
+    weights = Weights(
+        blend(config.weight_contact, progress),
+        blend(config.weight_penetration, progress),
         2 * config.weight_self if k % 2 == 0 else 0.0,
         4 * config.weight_hands if k % 4 == 0 and len(hands) == 2 else 0.0,
     )
     given = (forces, reference) if k < config.qp_steps else (None, None)
-    expected = optimiser._gradient(states, start.center, *given, weights)
-    assert optimiser._near is not None
-    expected = expected + config.weight_near * optimiser._near.gradient(*start)
+    expected = objective.gradient(start, states, *given, weights)
     center, R, q = (x.numpy().astype(float) for x in start)
     contacts = len(descent.hands.contact_link)
     off = []
@@ -92,18 +92,17 @@ def test_gradients_are_those_of_the_batched_descent(crate: GraspObject, case: st
 @pytest.mark.parametrize("near", [True, False])
 @pytest.mark.parametrize("case", sorted(CASES))
 def test_both_descents_end_at_the_same_grasps(crate: GraspObject, case: str, near: bool) -> None:
-    optimiser, _, start, _ = problem(crate, case, near)
-    one, batch = optimiser.descend(start, COUNT), optimiser.descend_batch(start, COUNT)
-    assert one[1].all() and batch[1].all()
-    energy = [optimiser._energy(pose, 1.0)[0] for pose, _ in (one, batch)]
-    apart_m = (one[0].center - batch[0].center).norm(dim=-1).amax(-1)
+    problem, start = problem_of(crate, case, near)
+    one, batch = (optimise(problem, start, COUNT, how) for how in (Descent, BatchDescent))
+    assert one.alive.all() and batch.alive.all()
+    apart_m = (one.pose.center - batch.pose.center).norm(dim=-1).amax(-1)
     same = apart_m < 1e-3
     assert same.sum() >= COUNT - 3  # rounding decides at kinks
-    torch.testing.assert_close(energy[0][same], energy[1][same], rtol=0.01, atol=0.1)
+    torch.testing.assert_close(one.energy[same], batch.energy[same], rtol=0.01, atol=0.1)
 
 
 def test_the_same_start_gives_the_same_bits_whatever_stands_beside_it(crate: GraspObject) -> None:
-    optimiser, _, start, _ = problem(crate, "whole_hand")
-    all_of_them, _ = optimiser.descend(start, COUNT)
-    some, _ = optimiser.descend(start.take(torch.tensor([3, 5])), COUNT)
+    problem, start = problem_of(crate, "whole_hand")
+    all_of_them = optimise(problem, start, COUNT, Descent).pose
+    some = optimise(problem, start.take(torch.tensor([3, 5])), COUNT, Descent).pose
     assert torch.equal(some.q, all_of_them.q[[3, 5]]) and torch.equal(some.center, all_of_them.center[[3, 5]])

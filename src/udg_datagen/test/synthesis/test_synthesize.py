@@ -12,7 +12,8 @@ from udg_datagen.grasp_set import GraspSet
 from udg_datagen.hands.robot_hand import robot_hand
 from udg_datagen.synthesis import GraspObject, StrategyError, SynthesisConfig, synthesize
 from udg_datagen.synthesis.initial import HandPose, TablePlane, sample_starts
-from udg_datagen.synthesis.optimise import Optimiser
+from udg_datagen.synthesis.optimise import optimise
+from udg_datagen.synthesis.problem import Problem
 from udg_description.layout import SIDES
 
 CONFIG = SynthesisConfig(
@@ -130,8 +131,8 @@ def test_a_diverged_candidate_is_lost_alone(can: GraspObject) -> None:
     start = sample_starts(can, (hand,), ((0, 1, 2, 3, 4),), table, config, 4, np.random.default_rng(0))
     broken = HandPose(start.center.clone(), start.R, start.q)
     broken.center[1] = torch.nan
-    optimiser = Optimiser(can, (hand,), ((0, 1, 2, 3, 4),), table, config)
-    whole, damaged = optimiser.run(start, keep=4), optimiser.run(broken, keep=4)
+    problem = Problem(can, (hand,), ((0, 1, 2, 3, 4),), table, config)
+    whole, damaged = optimise(problem, start, keep=4), optimise(problem, broken, keep=4)
     assert damaged.alive.tolist() == [True, False, True, True]
     torch.testing.assert_close(damaged.pose.q[[0, 2, 3]], whole.pose.q[[0, 2, 3]], atol=1e-5, rtol=0)
 
@@ -161,9 +162,9 @@ def test_screening_goes_on_with_the_better_half(can: GraspObject) -> None:
     hand, table = robot_hand("right"), TablePlane(np.array([0.0, 0.0, 1.0]), 0.06)
     config = dataclasses.replace(CONFIG, n_candidates=16, qp_steps=60, refine_steps=20)
     start = sample_starts(can, (hand,), ((0, 1, 2, 3, 4),), table, config, 32, np.random.default_rng(0))
-    optimiser = Optimiser(can, (hand,), ((0, 1, 2, 3, 4),), table, config)
+    problem = Problem(can, (hand,), ((0, 1, 2, 3, 4),), table, config)
     assert len(start.q) == 32
-    everything, screened = optimiser.run(start, keep=32), optimiser.run(start, keep=16)
+    everything, screened = optimise(problem, start, keep=32), optimise(problem, start, keep=16)
     assert len(screened.energy) == 16
     assert screened.energy.median() < everything.energy.median()
 

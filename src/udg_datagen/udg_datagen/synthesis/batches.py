@@ -17,20 +17,9 @@ from udg_datagen.synthesis.config import SynthesisConfig
 from udg_datagen.synthesis.finish import finish
 from udg_datagen.synthesis.initial import TablePlane, sample_starts
 from udg_datagen.synthesis.near import Near, starts_near
-from udg_datagen.synthesis.optimise import Optimiser
+from udg_datagen.synthesis.optimise import optimise
+from udg_datagen.synthesis.problem import Problem
 from udg_policy.threads import one_thread
-
-
-class Problem(NamedTuple):
-    """Everything that determines the grasps; poses are in the object frame."""
-
-    obj: GraspObject
-    hands: tuple[HandModel, ...]
-    active: tuple[tuple[int, ...], ...]  # contacts of each hand
-    table: TablePlane
-    config: SynthesisConfig
-    seed: int
-    near: Near | None = None
 
 
 class _Parcel(NamedTuple):
@@ -89,7 +78,7 @@ def _solve(problem: Problem, batch: int, size: int) -> dict[str, np.ndarray]:
                 starts = sample_starts(obj, hands, active, table, config, count, rng)
             else:
                 starts = starts_near(near, hands, config, count, rng)
-        result = Optimiser(obj, hands, active, table, config, near).run(starts, keep=size)
+        result = optimise(problem, starts, keep=size)
         return finish(result, obj, hands, active, table, config)
 
 

@@ -15,8 +15,9 @@ from udg_datagen.synthesis.config import SynthesisConfig
 from udg_datagen.synthesis.descent_loops import Hands, Settings, Surroundings, descend
 from udg_datagen.synthesis.initial import HandPose, TablePlane
 from udg_datagen.synthesis.near import LEAST_M, LEAST_RAD, Near
+from udg_datagen.synthesis.problem import Problem
 from udg_description.compiled import say_if_compiling
-from udg_description.transforms import skew
+from udg_description.transforms import turn_terms
 
 HANDS_EVERY = 4  # steps between two looks at the collisions of the hands with each other
 SELF_EVERY = 2  # steps between two looks at a hand's own collisions, which are rare
@@ -25,17 +26,9 @@ SELF_EVERY = 2  # steps between two looks at a hand's own collisions, which are 
 class Descent:
     """The descent of one batch of candidates, in double precision; goes on where the last call has stopped."""
 
-    def __init__(
-        self,
-        obj: GraspObject,
-        hands: Sequence[HandModel],
-        active: Sequence[tuple[int, ...]],
-        table: TablePlane,
-        config: SynthesisConfig,
-        near: Near | None,
-        start: HandPose,
-    ) -> None:
-        """Take the problem as `Optimiser` does; `start` are the B candidates, in the object frame."""
+    def __init__(self, problem: Problem, start: HandPose) -> None:
+        """Take the B candidates to start from, in the object frame."""
+        obj, hands, active, table, config, _, near = problem
         self.hands = pack_hands(hands, active, config)
         self.world = _surroundings(obj, hands, table, config, near)
         self.settings = _settings(obj, config, near)
@@ -70,13 +63,12 @@ class Descent:
 def pack_hands(hands: Sequence[HandModel], active: Sequence[tuple[int, ...]], config: SynthesisConfig) -> Hands:
     """Hands on the CPU and, by their positions, the contacts of each that carry the object, as the loops take them.
 
-    Radii are with the margins of `config`. Link rotations are R_parent_joint exp(K q) = constant + sin * sin(q) +
-    cos * cos(q) with K the axis as a skew matrix: Rodrigues' formula, the constant parts multiplied out.
+    Radii are with the margins of `config`; constant, sin and cos of the joints are `turn_terms`.
     """
     specs = [hand.spec for hand in hands]
     T = np.stack([spec.T_parent_joint for spec in specs]).astype(np.float64)
-    K = skew(np.stack([spec.axis for spec in specs]).astype(np.float64))
-    R, square = T[..., :3, :3], K @ K
+    axis = np.stack([spec.axis for spec in specs])
+    constant, sin, cos = turn_terms(T[..., :3, :3], axis)
     chosen = [np.array(contacts, dtype=np.int64) for contacts in active]
     sphere_begin = np.cumsum([0, *(len(hand.sphere_radius) for hand in hands)])
     link = [hand.sphere_link.numpy() for hand in hands]
@@ -95,11 +87,11 @@ def pack_hands(hands: Sequence[HandModel], active: Sequence[tuple[int, ...]], co
 
     return Hands(
         parent=_integers(np.stack([spec.parent_link for spec in specs])),
-        constant=_numbers(R @ (np.eye(3) + square)),
-        sin=_numbers(R @ K),
-        cos=_numbers(-R @ square),
+        constant=_numbers(constant),
+        sin=_numbers(sin),
+        cos=_numbers(cos),
         offset=_numbers(T[..., :3, 3]),
-        axis=_numbers(np.stack([spec.axis for spec in specs])),
+        axis=_numbers(axis),
         lower=_numbers(np.stack([hand.lower.numpy() for hand in hands])),
         upper=_numbers(np.stack([hand.upper.numpy() for hand in hands])),
         grasp_center=_numbers(np.stack([spec.grasp_center for spec in specs])),

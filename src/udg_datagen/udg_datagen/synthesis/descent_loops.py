@@ -1,4 +1,4 @@
-"""The descents of `Optimiser` and of `pregrasp` on a CPU: compiled loops, one candidate after the other, in doubles.
+"""The loops of `Descent` and of `pregrasp` on a CPU: compiled loops, one candidate after the other, in doubles.
 
 The same energies as in `energies`, `wrench` and `near`, with their gradients written out; a test compares both. One
 candidate's numbers stay in the processor's caches: a step takes some 20 us, in place of hundreds of calls for a batch.
