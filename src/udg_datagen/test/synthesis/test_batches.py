@@ -11,8 +11,9 @@ import trimesh
 
 from udg_datagen.hands.robot_hand import robot_hand
 from udg_datagen.synthesis import GraspObject, SynthesisConfig, batches, synthesize, worker_pool
-from udg_datagen.synthesis.batches import Problem, solve_batches
+from udg_datagen.synthesis.batches import solve_batches
 from udg_datagen.synthesis.initial import TablePlane
+from udg_datagen.synthesis.problem import Problem
 
 CONFIG = SynthesisConfig(
     strategy="tripod",

@@ -19,10 +19,11 @@ from udg_datagen.grasp_set import GraspSet, no_grasps
 from udg_datagen.hands.model import HandModel
 from udg_datagen.objects.grasp_object import GraspObject
 from udg_datagen.objects.offers import taken_by, thin_parts
-from udg_datagen.synthesis.batches import Problem, solve_batches
+from udg_datagen.synthesis.batches import solve_batches
 from udg_datagen.synthesis.config import SynthesisConfig
 from udg_datagen.synthesis.initial import TablePlane
 from udg_datagen.synthesis.near import Near
+from udg_datagen.synthesis.problem import Problem
 from udg_datagen.synthesis.strategies import AUTO, active_contacts, choose, hands_needed
 from udg_description.errors import HandModelError
 
