@@ -45,14 +45,15 @@ class Parallel:
     @staticmethod
     @contextmanager
     def join(rank: int, size: int, port: int) -> Iterator[Parallel]:
-        """Meet the other processes on this machine's CPU; leave them at the end."""
+        """Meet the other processes on this machine's CPU; leave them at the end.
+
+        Not after a mistake: the others must not notice that this process has gone before it has told why (`spawn`).
+        """
         dist.init_process_group(
             "gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=size, timeout=_PATIENCE
         )
-        try:
-            yield Parallel(rank, size, rank)
-        finally:
-            dist.destroy_process_group()
+        yield Parallel(rank, size, rank)
+        dist.destroy_process_group()
 
     @staticmethod
     def by_torchrun() -> bool:

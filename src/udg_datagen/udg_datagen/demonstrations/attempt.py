@@ -35,8 +35,6 @@ from udg_sim.objects.library import ObjectLibrary, ObjectModel
 from udg_sim.physics.world import World, WorldConfig
 from udg_sim.trials.trial import TrialError, sample_placement
 
-STEPS = ("set_up", "object", "grasps", "place", "plan", "execute", "depth", "cloud", "write")
-"""What the time of an attempt goes into."""
 _CAMERA_SEED = 7
 _POSE_STREAM = 1  # of a task's randomness, beside that of its scene
 
@@ -166,7 +164,7 @@ class Attempter:
         return target
 
     def attempt(self, object_id: str, seed: int, watch: Stopwatch) -> Episode:
-        """The episode of a task; time is added to the watch by STEPS. Raises Rejected."""
+        """The episode of a task; time is added to the watch by step. Raises Rejected."""
         scene = self.place(object_id, seed, watch)
         plan = self._plan(scene, seed, watch)
         what = {

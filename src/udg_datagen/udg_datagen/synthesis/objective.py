@@ -185,4 +185,5 @@ def _joined(states: list[HandState], W: list[Tensor]) -> Tensor:
 
 
 def blend(ends: tuple[float, float], progress: float) -> float:
+    """A weight at a progress of 0 to 1 between its values at both ends, geometrically."""
     return float(ends[0] * (ends[1] / ends[0]) ** progress)

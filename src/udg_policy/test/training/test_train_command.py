@@ -2,12 +2,14 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import torch
+import torch.distributed as dist
 
 from udg_policy.episodes.dataset import EpisodeWriter
 from udg_policy.episodes.synthetic import make_episode
@@ -180,6 +182,27 @@ def test_a_mistake_is_one_line_whichever_process_finds_it(tmp_path: Path, option
     assert done.returncode == 2 and len(lines) == 1 and told in lines[0], done.stderr
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "out").exists()
+
+
+def test_batches_that_cannot_be_shared_are_refused_before_frames_are_prepared(tmp_path: Path) -> None:
+    cache, data = tmp_path / "cache", _dataset(tmp_path / "data")
+    given = ["--data", str(data), "--out", str(tmp_path / "out"), "--preset", "debug", "--cache", str(cache)]
+    with pytest.raises(ConfigError, match="must be a multiple of the 5 processes"):
+        run_command([*given, "--processes", "5"])
+    assert not cache.exists()
+
+
+def test_a_process_stays_with_the_others_until_it_has_told_its_mistake() -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    with pytest.raises(ConfigError, match="no"), Parallel.join(0, 1, port):
+        raise ConfigError("no")
+    assert dist.is_initialized()
+    dist.destroy_process_group()
+    with Parallel.join(0, 1, port):
+        pass
+    assert not dist.is_initialized()
 
 
 def _fail(rank: int, size: int, port: int, kind: str) -> None:

@@ -108,13 +108,18 @@ def split_views(store: FrameStore, seed: int, known: Container[str] = ()) -> Spl
     return Split(training, store.views(episodes[mask], mirrored=False), names_left)
 
 
+def _check_shares(config: PolicyConfig, processes: int) -> None:
+    """Raise ConfigError if a batch cannot be shared evenly."""
+    if config.train.batch % processes != 0:
+        raise ConfigError(f"train.batch: {config.train.batch}, must be a multiple of the {processes} processes")
+
+
 class Trainer:
     """Network, optimiser and moving average of one run."""
 
     def __init__(self, config: PolicyConfig, store: FrameStore, run: Run, parallel: Parallel) -> None:
         self.config, self.store, self.run, self.parallel = config, store, run, parallel
-        if config.train.batch % parallel.size != 0:
-            raise ConfigError(f"train.batch: {config.train.batch}, must be a multiple of the {parallel.size} processes")
+        _check_shares(config, parallel.size)
         known = () if run.start is None else run.start.train_objects
         self.split = split_views(store, run.seed if run.split_seed is None else run.split_seed, known)
         self.sampler = ViewSampler(self.split.train, config.train.batch, run.seed, store.weights(self.split.train))
@@ -613,6 +618,8 @@ def run_command(argv: Sequence[str] | None = None) -> int:
     run = _prepare_out(run, config, arguments.force, arguments.steps is not None)
     device = default_device()
     processes = max(1, arguments.processes or (2 if device == "cpu" else 1))
+    if not Parallel.by_torchrun():
+        _check_shares(config, processes)  # before the frames, which may take minutes
     if Parallel.by_torchrun():
         with Parallel.from_environment() as parallel:
             for mine in (True, False):  # the first process of each machine prepares the frames, the others find them
