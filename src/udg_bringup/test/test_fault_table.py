@@ -57,6 +57,15 @@ def test_each_fault_stops_the_robot_in_time_and_only_the_operator_frees_it(cell:
     assert controller.fault is None and cell.moving
 
 
+@pytest.mark.real_time
+def test_a_cell_that_moves_starts_again_without_a_stop(cell: Cell) -> None:
+    cell.go()
+    policy, enabled, needless = cell.world.policy, cell.runs, len(cell.needless)
+    cell.go()
+    assert cell.moving and cell.world.policy is not policy  # a motion of its own, with all its way ahead
+    assert (cell.runs, len(cell.needless)) == (enabled, needless)  # nothing stopped it meanwhile
+
+
 # --- the settings -----------------------------------------------------------------------------------------------------
 
 

@@ -199,7 +199,7 @@ class Cell:
         keep_collections_short()
         self.loop = RobotLoop(control.loop, self.robot, Controller(control.controller, joint_limits()))
         self.world = World()
-        self._runs = 0  # of the policy
+        self.runs = 0  # of the policy: how often it was enabled
         self.detected_ns = 0  # by the cycle, since it was enabled last
         self.needless: list[tuple[FaultReport, float]] = []  # stops without a cause, and how late a beat was meanwhile
         self._period_s = control.controller.follower.period_s
@@ -244,7 +244,7 @@ class Cell:
         if self._timer.cycles % CHUNK_CYCLES == 0 and self.loop.state is not None and world.policy is not None:
             chunk = world.policy(now_ns, self.loop.state.q)
             stamp_ns = self.loop.to_monotonic_ns(now_ns + world.host_ahead_ns)
-            controller.set_chunk(chunk, stamp_ns, world.names, Source(f"run {self._runs}"))
+            controller.set_chunk(chunk, stamp_ns, world.names, Source(f"run {self.runs}"))
         self.loop.cycle(now_ns)
         if controller.mode not in STOPPED:
             self.detected_ns = 0
@@ -288,6 +288,12 @@ class Cell:
         """What the control node does when somebody's word on /emergency_stop is true."""
         with self._lock:
             self.loop.emergency_stop(held=True)
+
+    def _hold(self) -> Motion:
+        """A policy that stays where the commands stand now."""
+        command = self.loop.controller.filter.command
+        assert command is not None
+        return self.motion(command)
 
     def wave(self) -> Motion:
         """A policy that turns a wrist of each arm and bends a finger of each hand, away from where they are."""
@@ -340,7 +346,16 @@ class Cell:
             assert self.loop.state is not None
             return float(np.abs(self.loop.state.velocity[WRISTS]).min()) > 0.95 * self.speed_rad_s
 
-        started = self._move_until(lambda: self.motion(HOME_Q), at_home) and self._move_until(self.wave, fast)
+        def at_rest() -> bool:
+            assert self.loop.state is not None
+            return float(np.abs(self.loop.state.velocity[WRISTS]).max()) < STILL_RAD_S
+
+        # A motion that is still under way, or that went with the causes, would be taken for the one that begins here.
+        started = (
+            self._move_until(lambda: self.motion(HOME_Q), at_home)
+            and self._move_until(self._hold, at_rest)
+            and self._move_until(self.wave, fast)
+        )
         if not started and self.loop.controller.fault is not None:
             self.needless.append((self.loop.controller.fault, self.held_up_s(began_ns, time.monotonic_ns())))
         return started and self.moving
@@ -376,7 +391,7 @@ class Cell:
 
         self.happens(accepted)
         self.happens(lambda: self.loop.arming is not Arming.UNDER_WAY)
-        self._runs += 1  # of the policy, which starts after it
+        self.runs += 1  # of the policy, which starts after it
         return self._enabled
 
     # --- measuring --------------------------------------------------------------------------------------------------
