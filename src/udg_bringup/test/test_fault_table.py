@@ -95,12 +95,12 @@ def test_limits_of_detection_follow_from_the_settings() -> None:
 # --- the arithmetic ---------------------------------------------------------------------------------------------------
 
 
-def attempt(late_s: float, held_up_s: float = 0.0, problem: str = "") -> Attempt:
+def attempt(late_s: float, held_up_s: float = 0.0, problem: str = "", stolen_s: float = 0.0) -> Attempt:
     """Detected 100 ms after it happened, stood `late_s` after that."""
     stood_ns = 1_100 * MS + round(late_s * 1e9)
     stood = {"left_arm": 1_050 * MS, "right_arm": stood_ns, "hands": 1_000 * MS}
     measured = Measured(FaultReport(reason=Reason.DEVICE), 900 * MS, 1_000 * MS, 1_100 * MS, stood)
-    return Attempt(measured=measured, held_up_s=held_up_s, problem=problem)
+    return Attempt(measured=measured, held_up_s=held_up_s, problem=problem, stolen_s=stolen_s)
 
 
 def played(*attempts: Attempt) -> Played:
@@ -127,6 +127,8 @@ def test_times_are_counted_from_the_detection() -> None:
         ([attempt(0.21, held_up_s=0.02)] * 3 + [attempt(0.21)] * 2, Verdict.FAILED),
         ([attempt(0.1)] * 4 + [attempt(0.1, problem="told as another")], Verdict.FAILED),
         ([attempt(0.1), attempt(0.1, held_up_s=0.02)], Verdict.KEPT),
+        ([attempt(0.21, stolen_s=0.02)] * 5, Verdict.KEPT),  # 190 ms of its own
+        ([attempt(0.1)] * 4 + [attempt(0.23, stolen_s=0.02)], Verdict.FAILED),
         ([Attempt(measured=None, problem="does not move")], Verdict.FAILED),
         ([Attempt(measured=None, problem="does not move", held_up_s=1.0)], Verdict.NOT_JUDGED),
     ],

@@ -33,6 +33,7 @@ from udg_control.robot import Robot
 from udg_control.robot_loop import Arming, RobotLoop
 from udg_control.safety import Reason
 from udg_control.states import Mode
+from udg_control.stolen import StolenTime
 from udg_control.streams import Source
 from udg_control.timing import LoopTimer, keep_collections_short
 from udg_control.ur import UrArm
@@ -206,6 +207,7 @@ class Cell:
         self._timer = LoopTimer(self._period_s)
         self._cycles: deque[int] = deque(maxlen=round(10.0 / self._period_s))  # when they ended [ns]
         watched = settings.supervisor
+        self._stolen = StolenTime(newest=round(10.0 / self._period_s))
         self._watch = Watch(
             [
                 Watched(name=name, max_silence_s=watched.camera_silence_s, max_delay_s=watched.camera_delay_s)
@@ -230,6 +232,7 @@ class Cell:
             with self._lock:
                 self._cycle(now_ns)
             self._cycles.append(time.monotonic_ns())
+            self._stolen.note(self._cycles[-1])
             with self._cycled:
                 self._cycled.notify_all()
 
@@ -256,6 +259,7 @@ class Cell:
         self._ending = True
         self._thread.join()
         self.loop.close()
+        self._stolen.close()
 
     # --- what tests and operators do --------------------------------------------------------------------------------
 
@@ -449,6 +453,10 @@ class Cell:
             inside = (due_ns < to_ns) & (came_ns[1:] > from_ns)
             latest_s.append(float((came_ns[1:] - due_ns)[inside].max(initial=0)) / NS_PER_S)
         return max(latest_s) if max(latest_s) > NOTED_S else 0.0
+
+    def stolen_s(self, from_ns: int, to_ns: int) -> float:
+        """What the hypervisor took of all cores together [s] between two times of the last 10 s."""
+        return self._stolen.between_s(from_ns, to_ns)
 
     def cycle_late_s(self, from_ns: int, to_ns: int) -> float:
         """How late the latest end of a control cycle was [s] between two times."""
