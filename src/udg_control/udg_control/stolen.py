@@ -1,4 +1,4 @@
-"""Time that the hypervisor took from this machine's cores, as Linux counts it: nothing that runs here can have taken it.
+"""Time that the hypervisor took from this machine, as Linux counts it: nothing that runs here can have taken it.
 
 A virtual machine on a full host stands still for some milliseconds at a time, too short for each to be noticed by
 itself (udg_control.beats), and often: together they make a chain of processes late.
