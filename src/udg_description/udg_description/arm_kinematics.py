@@ -6,9 +6,11 @@ An arm's angles are q (n,) [rad], n = `layout.N_ARM_JOINTS`.
 from __future__ import annotations
 
 import math
+from functools import cache
 
 import numpy as np
 
+from udg_description.compiled import compiled
 from udg_description.frames import T_base_controller, T_flange_hand, T_world_base
 from udg_description.layout import Side, part_indices
 from udg_description.limits import joint_limits
@@ -38,11 +40,12 @@ def arm_ik(side: Side, T_world_flange: np.ndarray) -> np.ndarray:
 
     An angle that fits in its limits more than once is given once, nearest to the range's middle.
     """
-    solutions = _ik_solutions(side, T_world_flange)
-    limits = joint_limits()
-    part = part_indices(f"{side}_arm")
-    middle = (limits.lower[part] + limits.upper[part]) / 2
-    return _within_limits(side, _unwrap(solutions, middle))
+    lower, upper = _limits(side)
+    middle = (lower + upper) / 2
+    candidates = _ik_solutions(side, T_world_flange)
+    candidates -= 2 * math.pi * np.round((candidates - middle) / (2 * math.pi))
+    inside = (candidates >= lower - _LIMIT_TOLERANCE) & (candidates <= upper + _LIMIT_TOLERANCE)
+    return np.clip(candidates[np.all(inside, axis=1)], lower, upper)
 
 
 def hand_ik(side: Side, T_world_hand: np.ndarray) -> np.ndarray:
@@ -56,19 +59,32 @@ def nearest_arm_ik(side: Side, T_world_flange: np.ndarray, q_seed: np.ndarray) -
     Each angle is taken modulo 2 pi at the value nearest to the seed, or where that is outside the limits at the
     nearest one inside.
     """
-    q_seed = np.asarray(q_seed, dtype=float)
-    solutions = _ik_solutions(side, T_world_flange)
-    limits = joint_limits()
-    part = part_indices(f"{side}_arm")
-    lower, upper = limits.lower[part], limits.upper[part]
-    candidates = _unwrap(solutions, q_seed)
-    # An angle outside its limits goes a turn back if that brings it inside.
-    candidates = np.where(candidates > upper + _LIMIT_TOLERANCE, candidates - 2 * math.pi, candidates)
-    candidates = np.where(candidates < lower - _LIMIT_TOLERANCE, candidates + 2 * math.pi, candidates)
-    candidates = _within_limits(side, candidates)
-    if len(candidates) == 0:
-        return None
-    return candidates[int(np.argmin(np.abs(candidates - q_seed).max(axis=1)))]
+    lower, upper = _limits(side)
+    q_seed = np.array(q_seed, dtype=np.float64)
+    nearest = _nearest(_ik_solutions(side, T_world_flange), lower, upper, q_seed)
+    return nearest if len(nearest) else None
+
+
+@compiled("float64[::1](float64[:,::1], float64[::1], float64[::1], float64[::1])")
+def _nearest(solutions: np.ndarray, lower: np.ndarray, upper: np.ndarray, q_seed: np.ndarray) -> np.ndarray:
+    """The solution (n,) within the limits nearest to the seed, (0,) without one; solutions (K, n)."""
+    turn = 2.0 * math.pi
+    best, least_rad = np.empty(0), np.inf
+    for i in range(len(solutions)):
+        q, most_rad, is_inside = solutions[i].copy(), 0.0, True
+        for j in range(len(q)):
+            q[j] -= turn * np.rint((q[j] - q_seed[j]) / turn)
+            # An angle outside its limits goes a turn back if that brings it inside.
+            if q[j] > upper[j] + _LIMIT_TOLERANCE:
+                q[j] -= turn
+            if q[j] < lower[j] - _LIMIT_TOLERANCE:
+                q[j] += turn
+            is_inside = is_inside and lower[j] - _LIMIT_TOLERANCE <= q[j] <= upper[j] + _LIMIT_TOLERANCE
+            q[j] = min(max(q[j], lower[j]), upper[j])
+            most_rad = max(most_rad, abs(q[j] - q_seed[j]))
+        if is_inside and most_rad < least_rad:
+            best, least_rad = q, most_rad
+    return best
 
 
 def nearest_hand_ik(side: Side, T_world_hand: np.ndarray, q_seed: np.ndarray) -> np.ndarray | None:
@@ -84,17 +100,11 @@ def arm_jacobian(side: Side, q: np.ndarray) -> np.ndarray:
 def _ik_solutions(side: Side, T_world_flange: np.ndarray) -> np.ndarray:
     T_controller_flange = _T_CONTROLLER_WORLD[side] @ np.asarray(T_world_flange, dtype=float)
     found = _ARM.all_ik(T_controller_flange)
-    return found[np.all(np.isfinite(found), axis=1)]
+    return np.array(found[np.all(np.isfinite(found), axis=1)])
 
 
-def _unwrap(solutions: np.ndarray, reference: np.ndarray) -> np.ndarray:
-    """Each angle modulo 2 pi at the value nearest to the reference."""
-    return solutions - 2 * math.pi * np.round((solutions - reference) / (2 * math.pi))
-
-
-def _within_limits(side: Side, candidates: np.ndarray) -> np.ndarray:
-    limits = joint_limits()
-    part = part_indices(f"{side}_arm")
-    lower, upper = limits.lower[part], limits.upper[part]
-    inside = (candidates >= lower - _LIMIT_TOLERANCE) & (candidates <= upper + _LIMIT_TOLERANCE)
-    return np.clip(candidates[np.all(inside, axis=1)], lower, upper)
+@cache
+def _limits(side: Side) -> tuple[np.ndarray, np.ndarray]:
+    """Lowest and highest angles (n,) [rad] of an arm."""
+    limits, part = joint_limits(), part_indices(f"{side}_arm")
+    return np.array(limits.lower[part]), np.array(limits.upper[part])  # compiled loops take no read-only ones

@@ -1,15 +1,17 @@
 """Closed-form kinematics of one UR5e in the controller's base frame: flange pose, all inverse solutions, Jacobian.
 
-Plain Python numbers: for one pose this is several times faster than small numpy arrays. Poses are T_controller_flange
-(4, 4); angles in radians.
+Plain numbers, compiled where there are many: for one pose this is much faster than small numpy arrays. Poses are
+T_controller_flange (4, 4); angles in radians.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
+
+from udg_description.compiled import compiled
 
 # Denavit-Hartenberg constants [m] of the vendor.
 D1, A2, A3, D4, D5, D6 = 0.1625, -0.425, -0.3922, 0.1333, 0.0997, 0.0996
@@ -37,40 +39,52 @@ def forward_kinematics(q: Sequence[float]) -> np.ndarray:
 
 def inverse_kinematics(T: np.ndarray) -> np.ndarray:
     """All solutions (K, 6) [rad] in [-pi, pi], K from 0 to 8, for a flange pose (4, 4)."""
-    found = [[math.remainder(angle, 2.0 * math.pi) for angle in q] for q in _solutions(T.tolist())]
-    return np.array(found, dtype=float).reshape(-1, 6)
+    return _solutions(np.array(T, dtype=np.float64))
 
 
-def _solutions(T: list[list[float]]) -> Iterator[tuple[float, float, float, float, float, float]]:
-    (r00, r01, r02, px), (r10, r11, r12, py), (r20, r21, r22, pz), _ = T
-    wx, wy = px - D6 * r02, py - D6 * r12  # the centre of wrist 3's joint
-    for turn in _arc_cosines(D4, math.hypot(wx, wy)):
-        q1 = math.atan2(wy, wx) + turn + math.pi / 2.0
+@compiled("int64(float64, float64, float64[::1])")
+def _arc_cosines(adjacent: float, hypotenuse: float, angles: np.ndarray) -> int:
+    """Both angles with cosine adjacent / hypotenuse into `angles` (2,); how many: none where there is none."""
+    if abs(adjacent) > abs(hypotenuse) * (1.0 + _REACH) or hypotenuse == 0.0:
+        return 0
+    angles[0] = math.acos(max(-1.0, min(1.0, adjacent / hypotenuse)))
+    angles[1] = -angles[0]
+    return 2
+
+
+@compiled("float64[:,::1](float64[:,::1])")
+def _solutions(T: np.ndarray) -> np.ndarray:
+    found, n = np.empty((8, 6)), 0
+    turns, angles_5, angles_3 = np.empty(2), np.empty(2), np.empty(2)
+    wx, wy = T[0, 3] - D6 * T[0, 2], T[1, 3] - D6 * T[1, 2]  # the centre of wrist 3's joint
+    for i in range(_arc_cosines(D4, math.hypot(wx, wy), turns)):
+        q1 = math.atan2(wy, wx) + turns[i] + math.pi / 2.0
         s1, c1 = math.sin(q1), math.cos(q1)
-        for q5 in _arc_cosines(px * s1 - py * c1 - D4, D6):
+        for j in range(_arc_cosines(T[0, 3] * s1 - T[1, 3] * c1 - D4, D6, angles_5)):
+            q5 = angles_5[j]
             s5 = math.sin(q5)
             q6 = 0.0
             if abs(s5) > _SINGULAR:
-                q6 = math.atan2((c1 * r11 - s1 * r01) / s5, (s1 * r00 - c1 * r10) / s5)
+                q6 = math.atan2((c1 * T[1, 1] - s1 * T[0, 1]) / s5, (s1 * T[0, 0] - c1 * T[1, 0]) / s5)
             s6, c6 = math.sin(q6), math.cos(q6)
             # sine and cosine of q2 + q3 + q4, from the axis that only they turn
-            u = (c1 * r00 + s1 * r10) * s6 + (c1 * r01 + s1 * r11) * c6
-            v = r20 * s6 + r21 * c6
+            u = (c1 * T[0, 0] + s1 * T[1, 0]) * s6 + (c1 * T[0, 1] + s1 * T[1, 1]) * c6
+            v = T[2, 0] * s6 + T[2, 1] * c6
             s234, c234 = -u, v
             # wrist 1 in the plane of upper arm and forearm
             x = c1 * wx + s1 * wy - D5 * s234
-            y = pz - D6 * r22 - D1 + D5 * c234
-            for q3 in _arc_cosines(x * x + y * y - A2 * A2 - A3 * A3, 2.0 * A2 * A3):
+            y = T[2, 3] - D6 * T[2, 2] - D1 + D5 * c234
+            for k in range(_arc_cosines(x * x + y * y - A2 * A2 - A3 * A3, 2.0 * A2 * A3, angles_3)):
+                q3 = angles_3[k]
                 q2 = math.atan2(y, x) - math.atan2(A3 * math.sin(q3), A2 + A3 * math.cos(q3))
-                yield q1, q2, q3, math.atan2(s234, c234) - q2 - q3, q5, q6
-
-
-def _arc_cosines(adjacent: float, hypotenuse: float) -> tuple[float, ...]:
-    """Both angles with cosine adjacent / hypotenuse; none where there is none."""
-    if abs(adjacent) > abs(hypotenuse) * (1.0 + _REACH) or hypotenuse == 0.0:
-        return ()
-    angle = math.acos(max(-1.0, min(1.0, adjacent / hypotenuse)))
-    return angle, -angle
+                found[n] = q1, q2, q3, math.atan2(s234, c234) - q2 - q3, q5, q6
+                n += 1
+    found = found[:n].copy()
+    turn = 2.0 * math.pi
+    for i in range(n):
+        for j in range(6):
+            found[i, j] -= turn * np.rint(found[i, j] / turn)
+    return found
 
 
 class Ur5e:
