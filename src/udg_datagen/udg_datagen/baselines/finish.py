@@ -13,6 +13,7 @@ from udg_datagen.synthesis import GraspObject, HandModel, SynthesisConfig
 from udg_datagen.synthesis.finish import finish
 from udg_datagen.synthesis.initial import HandPose, TablePlane
 from udg_datagen.synthesis.optimise import Optimised
+from udg_datagen.synthesis.problem import Problem
 
 STRATEGY = "whole_hand"
 
@@ -44,7 +45,8 @@ def to_grasps(
         pose = HandPose(center[:, None], R[:, None], q[:, None])
         energy = result.energy[index]
         optimised = Optimised(pose, torch.isfinite(energy), energy, torch.full_like(energy, torch.nan))
-        parts.append(_spread(finish(optimised, obj, (hand,), (active,), table, config), active, count))
+        problem = Problem(obj, (hand,), (active,), table, config)
+        parts.append(_spread(finish(problem, optimised), active, count))
     arrays = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     order = np.argsort(arrays["energy"], kind="stable")
     spec = hand.spec

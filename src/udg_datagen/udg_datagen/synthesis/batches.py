@@ -79,7 +79,7 @@ def _solve(problem: Problem, batch: int, size: int) -> dict[str, np.ndarray]:
             else:
                 starts = starts_near(near, hands, config, count, rng)
         result = optimise(problem, starts, keep=size)
-        return finish(result, obj, hands, active, table, config)
+        return finish(problem, result)
 
 
 def _solve_parcel(parcel: _Parcel, batch: int, size: int) -> dict[str, np.ndarray]:
