@@ -11,7 +11,7 @@ import numpy as np
 
 from udg_description.robot import current_robot
 from udg_description.sides import SIDES, Side
-from udg_description.transforms import make_transform
+from udg_description.transforms import frozen, make_transform
 
 _ROBOT = current_robot()
 WORLD = "world"
@@ -19,15 +19,9 @@ BASE_LINK: dict[str, str] = {side: f"{side}_{_ROBOT.arm.base_link}" for side in 
 HAND_LINK: dict[str, str] = {side: f"{side}_hand_link" for side in SIDES}
 
 
-def _frozen(values: object) -> np.ndarray:
-    array = np.array(values, dtype=float)
-    array.flags.writeable = False
-    return array
-
-
 # In the hand frame: fingers along -z, palm facing +y (right) / -y (left).
-GRASP_CENTER_HAND: dict[str, np.ndarray] = {side: _frozen(_ROBOT.hands[side].grasp_center) for side in SIDES}
-PALM_NORMAL_HAND: dict[str, np.ndarray] = {side: _frozen(_ROBOT.hands[side].palm_normal) for side in SIDES}
+GRASP_CENTER_HAND: dict[str, np.ndarray] = {side: frozen(_ROBOT.hands[side].grasp_center) for side in SIDES}
+PALM_NORMAL_HAND: dict[str, np.ndarray] = {side: frozen(_ROBOT.hands[side].palm_normal) for side in SIDES}
 
 
 def T_world_base(side: Side) -> np.ndarray:

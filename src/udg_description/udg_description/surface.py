@@ -9,11 +9,10 @@ from udg_description.layout import HOME_Q, mirror_q
 from udg_description.model import RobotModel
 from udg_description.robot import current_robot
 from udg_description.shapes import merge_capsules, sample_union, union_distance
-from udg_description.transforms import inverse, transform_points
+from udg_description.transforms import MIRROR, inverse, transform_points
 
 HAND_SHARE = 0.75  # of the points; the rest lies on forearm and wrist
 _CANDIDATES_PER_POINT = 20  # on each link, of its equal share
-_MIRROR = np.array([1.0, -1.0, 1.0])
 
 
 class SurfacePoints:
@@ -33,7 +32,7 @@ class SurfacePoints:
         poses_mirrored = model.link_pose_array(mirror_q(HOME_Q))
         twin = np.array([_other_link(model, index) for index in links])
         local_right = _to_links(poses_home[links], points_home)
-        local_left = _to_links(poses_mirrored[twin], points_home * _MIRROR)
+        local_left = _to_links(poses_mirrored[twin], points_home * np.diag(MIRROR))
         self.side = np.tile(np.array([0, 1], dtype=np.uint8), n_per_side)
         self.link = np.stack([twin, links], axis=1).reshape(-1)
         self._local = np.stack([local_left, local_right], axis=1).reshape(-1, 3)

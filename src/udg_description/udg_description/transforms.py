@@ -5,8 +5,18 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from numpy.typing import ArrayLike
 
-_MIRROR = np.diag([1.0, -1.0, 1.0, 1.0])
+MIRROR = np.diag([1.0, -1.0, 1.0])
+"""What the one side of the robot is to the other: y -> -y."""
+_MIRROR_T = np.diag([*np.diag(MIRROR), 1.0])
+
+
+def frozen(values: ArrayLike) -> np.ndarray:
+    """A read-only copy of numbers."""
+    array = np.array(values, dtype=float)
+    array.flags.writeable = False
+    return array
 
 
 def make_transform(rotation: np.ndarray | None = None, translation: np.ndarray | None = None) -> np.ndarray:
@@ -36,7 +46,7 @@ def transform_points(T: np.ndarray, points: np.ndarray) -> np.ndarray:
 
 def mirror_T(T: np.ndarray) -> np.ndarray:
     """The transform (..., 4, 4) between mirrored frames (y -> -y in both); its own inverse."""
-    return _MIRROR @ np.asarray(T, dtype=float) @ _MIRROR
+    return _MIRROR_T @ np.asarray(T, dtype=float) @ _MIRROR_T
 
 
 def rpy_to_matrix(rpy: np.ndarray) -> np.ndarray:

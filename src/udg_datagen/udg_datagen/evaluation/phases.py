@@ -8,7 +8,6 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
 
 import numpy as np
-import open3d as o3d
 import trimesh
 
 from udg_datagen.demonstrations.demonstration import DemoConfig
@@ -17,6 +16,7 @@ from udg_description.physics import GRAVITY_M_S2
 from udg_description.robot import current_robot
 from udg_description.transforms import inverse, transform_points
 from udg_policy.episodes.grasp import KEY_POINTS, PredictedGrasp, key_points
+from udg_sim.geometry.ray_scene import ray_scene
 from udg_sim.physics.world import World
 
 PHASES = ("reached", "closed", "squeezed", "lifted")
@@ -40,8 +40,7 @@ class PhaseWatch:
         """mesh: of the object, in its own frame [m]."""
         self._world, self._start_s, self._placed_z = world, world.time_s, float(world.T_world_object[2, 3])
         self._press_n = _SQUEEZE_WEIGHTS * mass_kg * GRAVITY_M_S2
-        self._surface = o3d.t.geometry.RaycastingScene(nthreads=1)
-        self._surface.add_triangles(np.asarray(mesh.vertices, np.float32), np.asarray(mesh.faces, np.uint32))
+        self._surface = ray_scene(mesh.vertices, mesh.faces)
         self._first: _Goal | None = None
         self._newest: _Goal | None = None
         self._said = ""

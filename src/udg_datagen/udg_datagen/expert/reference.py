@@ -15,7 +15,7 @@ from udg_datagen.synthesis.strategies import active_contacts, hands_needed
 from udg_description.arm_kinematics import hand_pose
 from udg_description.layout import HOME_Q, Side, part_indices
 from udg_description.robot import current_robot
-from udg_description.transforms import make_transform, rotvec_to_matrix
+from udg_description.transforms import make_transform, mirror_T, rotvec_to_matrix
 
 DEPTH_M, DEPTH_BIMANUAL_M = 0.02, 0.005
 """Of the grasp centre below the surface, seen along the palm, of objects that are thicker."""
@@ -25,8 +25,6 @@ TURN_COST = 0.3
 """[1/rad] of turning a hand about the vertical, against the relative width of the object between thumb and fingers."""
 TURN_COST_BIMANUAL = 0.5
 """[1/rad] the same of two hands, which reach round the sides of an object sooner than in front of it and behind it."""
-MIRROR = np.diag([1.0, -1.0, 1.0, 1.0])
-"""Between the frames of the left and the right hand."""
 _MAX_TURN_RAD = 0.5 * np.pi
 _TURNS = 181
 _OTHERWISE_RAD = 0.25 * np.pi  # a second way to turn is at least that far from the first
@@ -67,7 +65,7 @@ def preshape(strategy: str, side: Side) -> Preshape:
         return Preshape(np.eye(4), np.array([open_hand[name] for name in robot.hand_joints[side]]))
     T = make_transform(rotvec_to_matrix(np.array(entry.rotvec)), np.array(entry.shift_m))
     if side == "left":
-        T = MIRROR @ T @ MIRROR
+        T = mirror_T(T)
     return Preshape(T, np.array(entry.joints_rad, dtype=float))
 
 

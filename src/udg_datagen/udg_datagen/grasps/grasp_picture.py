@@ -14,6 +14,7 @@ from udg_datagen.grasps.grasp_scene import GraspScene, Triangles
 from udg_description.layout import Side
 from udg_description.model import RobotModel
 from udg_sim.cameras.video import captioned, contact_sheet, write_png
+from udg_sim.geometry.ray_scene import ray_scene
 
 _TABLE_RGB = np.array([0.82, 0.82, 0.80])
 _SKY_RGB = np.array([0.97, 0.97, 0.98])
@@ -98,11 +99,9 @@ def _rays(points: np.ndarray, azimuth: float, size_px: int) -> np.ndarray:
 def _ray_scene(parts: list[Triangles]) -> tuple[o3d.t.geometry.RaycastingScene, np.ndarray]:
     """A scene of all triangles, and the colour (F, 3) of each."""
     offsets = np.cumsum([0, *(len(part.vertices) for part in parts[:-1])])
-    vertices = np.concatenate([part.vertices for part in parts]).astype(np.float32)
+    vertices = np.concatenate([part.vertices for part in parts])
     faces = np.concatenate([part.faces + offset for part, offset in zip(parts, offsets, strict=True)])
-    scene = o3d.t.geometry.RaycastingScene(nthreads=1)
-    scene.add_triangles(o3d.core.Tensor(vertices), o3d.core.Tensor(faces.astype(np.uint32)))
-    return scene, np.concatenate([part.colours for part in parts])
+    return ray_scene(vertices, faces), np.concatenate([part.colours for part in parts])
 
 
 def _shade(

@@ -14,12 +14,11 @@ import trimesh
 from udg_datagen.grasp_set import GraspSet
 from udg_datagen.synthesis import GraspObject
 from udg_description.layout import other_side
-from udg_description.transforms import make_transform
+from udg_description.transforms import MIRROR, make_transform
 
 TOLERANCE = 5e-4  # [m] of a reflected surface to the surface
 _UPRIGHT = 1e-3  # largest vertical component of the plane's normal
 _POINTS = 400
-_MIRROR_HAND = np.diag([1.0, -1.0, 1.0])  # left hand frame to right hand frame
 
 
 def symmetry_plane(obj: GraspObject, T_table_object: np.ndarray, tolerance: float = TOLERANCE) -> np.ndarray | None:
@@ -53,10 +52,10 @@ def mirrored(grasps: GraspSet, normal: np.ndarray, com: np.ndarray) -> GraspSet:
     return dataclasses.replace(
         grasps,
         sides=(other,),
-        palm_normal_hand=grasps.palm_normal_hand @ _MIRROR_HAND,
+        palm_normal_hand=grasps.palm_normal_hand @ MIRROR,
         contact_names=tuple(rename(name) for name in grasps.contact_names),
         joint_names=tuple(tuple(rename(name) for name in names) for names in grasps.joint_names),
-        T_object_hand=make_transform(S @ poses[..., :3, :3] @ _MIRROR_HAND, origins),
+        T_object_hand=make_transform(S @ poses[..., :3, :3] @ MIRROR, origins),
         contact_points_object=(grasps.contact_points_object - com) @ S + com,
         contact_forces_object=grasps.contact_forces_object @ S,
     )

@@ -9,11 +9,9 @@ import numpy as np
 
 from udg_datagen.hands.model import HandModel, HandSpec
 from udg_description.errors import HandModelError
-from udg_description.robot.hand import HandDescription, read_hand
+from udg_description.robot.hand import UNIT_TOLERANCE, HandDescription, read_hand
 from udg_description.robot.hand_spheres import link_spheres, surface_points
 from udg_description.robot.hand_tree import HandTree, hand_tree
-
-_UNIT_TOLERANCE = 1e-3  # directions this near to unit length are taken as they are
 
 
 def load_hand(path: Path | str, device: str = "cpu") -> HandModel:
@@ -71,9 +69,9 @@ def hand_spec(description: HandDescription, folder: Path) -> HandSpec:
 
 
 def _unit(rows: np.ndarray) -> np.ndarray:
-    """Rows (n, 3) at unit length."""
+    """Rows (n, 3) at unit length; those that a file may have are taken as they are."""
     length = np.linalg.norm(rows, axis=1, keepdims=True)
-    return np.where(np.abs(length - 1.0) < _UNIT_TOLERANCE, rows, rows / length)
+    return np.where(np.abs(length - 1.0) < UNIT_TOLERANCE, rows, rows / length)
 
 
 def _self_pairs(

@@ -13,6 +13,7 @@ import trimesh
 from udg_description.errors import HandModelError
 from udg_description.robot.hand_tree import MAX_LINK_M
 from udg_sim.geometry.mesh_io import read_bodies
+from udg_sim.geometry.ray_scene import ray_scene
 from udg_sim.geometry.solid import MeshError
 
 _GRID = 24  # points along the longest edge, where centres are looked for
@@ -31,11 +32,7 @@ class CollisionMesh(NamedTuple):
 
 def mesh_spheres(mesh: trimesh.Trimesh, *, gap: float = 0.002) -> np.ndarray:
     """Rows (k, 4): centre and radius [m] of spheres inside the mesh that reach to within `gap` of its surface."""
-    scene = o3d.t.geometry.RaycastingScene(nthreads=1)
-    scene.add_triangles(
-        o3d.core.Tensor(np.asarray(mesh.vertices, dtype=np.float32)),
-        o3d.core.Tensor(np.asarray(mesh.faces, dtype=np.uint32)),
-    )
+    scene = ray_scene(mesh.vertices, mesh.faces)
     points, _ = trimesh.sample.sample_surface(mesh, _SURFACE_POINTS, seed=0)
     step = max(float(mesh.extents.max()) / _GRID, 1e-4)
     axes = [np.arange(a + 0.5 * min(step, b - a), b, step) for a, b in mesh.bounds.T]

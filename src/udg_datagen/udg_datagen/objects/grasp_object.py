@@ -17,6 +17,7 @@ from udg_datagen.device import checked_device
 from udg_datagen.objects.mesh_check import checked_mesh
 from udg_datagen.objects.sdf import SdfGrid
 from udg_description.cache import cache_dir, cached_arrays
+from udg_sim.geometry.ray_scene import ray_scene
 from udg_sim.objects.library import ObjectModel
 
 
@@ -54,7 +55,7 @@ class GraspObject:
         self.com = np.array(self.mesh.center_mass if com is None else com, dtype=np.float64)
         self.extents = np.asarray(self.mesh.extents, dtype=np.float64)
         self.diagonal = float(np.linalg.norm(self.extents))
-        self._scene = _ray_scene(self.mesh)
+        self._scene = ray_scene(self.mesh.vertices, self.mesh.faces)
         self.sdf = self._grid(grid_nodes, padding, device, keep_grid)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -63,7 +64,7 @@ class GraspObject:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        self._scene = _ray_scene(self.mesh)
+        self._scene = ray_scene(self.mesh.vertices, self.mesh.faces)
 
     @classmethod
     def from_model(cls, model: ObjectModel, device: str = "cpu") -> GraspObject:
@@ -162,12 +163,3 @@ class GraspObject:
         for array in (self.mesh.vertices, self.mesh.faces, *axes):
             digest.update(np.ascontiguousarray(array).tobytes())
         return cache_dir("grids", f"{digest.hexdigest()[:24]}.npz")
-
-
-def _ray_scene(mesh: trimesh.Trimesh) -> o3d.t.geometry.RaycastingScene:
-    scene = o3d.t.geometry.RaycastingScene(nthreads=1)
-    scene.add_triangles(
-        o3d.core.Tensor(np.asarray(mesh.vertices, dtype=np.float32)),
-        o3d.core.Tensor(np.asarray(mesh.faces, dtype=np.uint32)),
-    )
-    return scene

@@ -9,6 +9,7 @@ import open3d as o3d
 import trimesh
 
 from udg_sim.families.sizes import size_class_of
+from udg_sim.geometry.ray_scene import ray_scene
 
 BY_SIZE: dict[str, tuple[str, ...]] = {
     "small": ("pinch", "tripod", "whole_hand"),
@@ -75,7 +76,7 @@ def thin_parts(mesh: trimesh.Trimesh) -> ThinParts:
     """
     points, faces = trimesh.sample.sample_surface(mesh, _PROBES, seed=0)
     normals = np.asarray(mesh.face_normals)[faces]
-    scene = _scene(mesh)
+    scene = ray_scene(mesh.vertices, mesh.faces)
     thickness, across = _cast(scene, points - _SKIN_M * normals, -normals)
     usable = np.isfinite(thickness) & (thickness < 0.5) & (np.einsum("ij,ij->i", across, normals) < -_OPPOSED)
     deep = np.where(usable, thickness, 0.0)[:, None]
@@ -93,15 +94,6 @@ def thin_parts(mesh: trimesh.Trimesh) -> ThinParts:
         beyond = middle + (np.where(near, out, 0.0)[:, None] + _SKIN_M) * side
         open_side |= near & (_cast(scene, beyond, side)[0] > _PALM_M)
     return ThinParts(np.where(usable & open_side, thickness, np.inf), float(mesh.area))
-
-
-def _scene(mesh: trimesh.Trimesh) -> o3d.t.geometry.RaycastingScene:
-    scene = o3d.t.geometry.RaycastingScene(nthreads=1)
-    scene.add_triangles(
-        o3d.core.Tensor(np.asarray(mesh.vertices, dtype=np.float32)),
-        o3d.core.Tensor(np.asarray(mesh.faces, dtype=np.uint32)),
-    )
-    return scene
 
 
 def _cast(

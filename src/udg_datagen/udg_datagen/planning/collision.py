@@ -13,6 +13,7 @@ from udg_control.collision import CollisionCheck, CollisionConfig, Hazard
 from udg_description.layout import SIDES, Side
 from udg_description.model import RobotModel
 from udg_description.transforms import inverse
+from udg_sim.geometry.ray_scene import ray_scene
 
 _EXACT_WITHIN = 0.05  # [m] further from an object's bounding ball than this the distance to the ball is enough
 
@@ -112,9 +113,7 @@ class _Distance:
     """Distance from spheres to a placed mesh."""
 
     def __init__(self, mesh: trimesh.Trimesh, T_world_object: np.ndarray) -> None:
-        self._scene = o3d.t.geometry.RaycastingScene(nthreads=1)
-        vertices = o3d.core.Tensor(np.asarray(mesh.vertices, dtype=np.float32))
-        self._scene.add_triangles(vertices, o3d.core.Tensor(np.asarray(mesh.faces, dtype=np.uint32)))
+        self._scene = ray_scene(mesh.vertices, mesh.faces)
         self._T_object_world = inverse(T_world_object)
         self._center = mesh.bounds.mean(axis=0)
         self._radius = float(np.linalg.norm(mesh.vertices - self._center, axis=1).max())

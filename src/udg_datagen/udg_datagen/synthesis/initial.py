@@ -21,7 +21,7 @@ from udg_datagen.synthesis.config import SynthesisConfig
 _MAX_DRAWS = 50
 _TILT_STD_RAD = 0.2  # spread of the palm normal about the hull's normal
 _TURN_STD_RAD = 0.35  # spread of two hands' finger directions about the common one
-_JOINT_STD_RAD = 0.08
+JOINT_STD_RAD = 0.08  # spread of the joints about the open hand or the reference
 _PARTNERS = 256  # hull points among which the opposite of each is looked for
 _PARTNER_NOISE = 0.1
 _STEEP = 0.7  # sine of the slope beyond which a face is no side of the object for two hands that face each other
@@ -96,7 +96,7 @@ def sample_starts(
         turned = rng.random(wanted) < config.straddle
         reach[turned] = _straddling(obj, hands[0], active[0], center[turned, 0], approach[turned, 0], rng)[:, None]
     R = np.stack([_frames(approach[:, h], reach[:, h], hand) for h, hand in enumerate(hands)], axis=1)
-    spread = _JOINT_STD_RAD if len(hands) == 1 else config.joint_spread_bimanual
+    spread = JOINT_STD_RAD if len(hands) == 1 else config.joint_spread_bimanual
     q = np.stack(
         [
             np.clip(

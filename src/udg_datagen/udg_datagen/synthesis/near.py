@@ -11,11 +11,10 @@ from torch import Tensor
 
 from udg_datagen.hands.model import HandModel
 from udg_datagen.synthesis.config import SynthesisConfig
-from udg_datagen.synthesis.initial import HandPose
+from udg_datagen.synthesis.initial import JOINT_STD_RAD, HandPose
 from udg_description.transforms import inverse, rotvec_to_matrix
 
 LEAST_M, LEAST_RAD = 0.01, 0.05  # below these the pull towards the reference fades
-_JOINT_STD_RAD = 0.08
 
 
 class Near(NamedTuple):
@@ -46,7 +45,7 @@ def starts_near(
     centres = np.stack(
         [T[:3, :3] @ hand.spec.grasp_center + T[:3, 3] for T, hand in zip(near.T_hand, hands, strict=True)]
     )
-    q = near.q + _JOINT_STD_RAD * rng.standard_normal((count, *near.q.shape))
+    q = near.q + JOINT_STD_RAD * rng.standard_normal((count, *near.q.shape))
     q = np.clip(q, np.stack([hand.spec.lower for hand in hands]), np.stack([hand.spec.upper for hand in hands]))
     device = hands[0].device
     return HandPose(*(torch.as_tensor(x, dtype=torch.float32, device=device) for x in (centres + shift, R, q)))

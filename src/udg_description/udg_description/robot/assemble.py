@@ -11,9 +11,8 @@ import numpy as np
 
 from udg_description.errors import HandModelError, RobotModelError
 from udg_description.robot.arm import ArmDescription
-from udg_description.robot.hand import MIRROR
 from udg_description.sides import Side
-from udg_description.transforms import make_transform, matrix_to_rpy, mirror_T, rpy_to_matrix
+from udg_description.transforms import MIRROR, make_transform, matrix_to_rpy, mirror_T, rpy_to_matrix
 from udg_description.urdf import read_urdf_xml
 
 

@@ -16,10 +16,10 @@ import numpy as np
 from udg_description.errors import HandModelError, UdgError
 from udg_description.robot.yaml_file import checked, read_yaml, vector
 from udg_description.sides import Side, other_side
+from udg_description.transforms import MIRROR
 
-MIRROR = np.diag([1.0, -1.0, 1.0])
-"""Between a hand and its mirror image, in every frame of theirs."""
-_UNIT_TOLERANCE = 1e-3
+UNIT_TOLERANCE = 1e-3
+"""A direction of a hand's file is at most this much longer or shorter than 1."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,7 +91,7 @@ class HandDescription:
             value = getattr(self, name)
             if value is None:
                 continue
-            if abs(np.linalg.norm(vector(value, 3, name, HandModelError)) - 1.0) > _UNIT_TOLERANCE:
+            if abs(np.linalg.norm(vector(value, 3, name, HandModelError)) - 1.0) > UNIT_TOLERANCE:
                 raise HandModelError(f"hand '{self.name}': {name} {value} is not a unit vector")
         vector(self.grasp_center, 3, "grasp_center", HandModelError)
         for rows in (*self.spheres.values(), self.guard):

@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any
 from xml.etree import ElementTree as ET
 
 import numpy as np
@@ -20,11 +19,11 @@ from udg_description.errors import HandModelError, RobotModelError, UdgError
 from udg_description.files import user_path, write_atomically
 from udg_description.robot.arm import ArmDescription, read_arm
 from udg_description.robot.assemble import arm_elements, hand_elements, hand_name, urdf_text
-from udg_description.robot.hand import MIRROR, HandDescription, Pad, read_hand
+from udg_description.robot.hand import HandDescription, Pad, read_hand
 from udg_description.robot.hand_tree import hand_tree
 from udg_description.robot.yaml_file import checked, read_yaml, vector
 from udg_description.sides import SIDES, Side, other_side
-from udg_description.transforms import make_transform
+from udg_description.transforms import MIRROR, frozen, make_transform
 
 DEFAULT = "ur5e_xhand"
 SUFFIXES = (".yaml", ".yml")
@@ -116,7 +115,7 @@ class Robot:
     @cached_property
     def mirror_offset(self) -> np.ndarray:
         """(n,) [rad]: the arm of the mirrored scene stands at offset - q of the other one."""
-        return _frozen(self.arm.mirror_offset)
+        return frozen(self.arm.mirror_offset)
 
     @cached_property
     def home_q(self) -> np.ndarray:
@@ -125,7 +124,7 @@ class Robot:
         for side in SIDES:
             hand = self.hands[side]
             hands.append([{**hand.preshape, **hand.home}[joint] for joint in self.hand_joints[side]])
-        return _frozen(
+        return frozen(
             np.concatenate([self.mirror_offset - self.right_arm_home, hands[0], self.right_arm_home, hands[1]])
         )
 
@@ -256,9 +255,9 @@ def _robot(file: _RobotFile, folder: Path) -> Robot:
         name=file.name,
         arm=arm,
         hands=hands,
-        bases={side: _frozen(vector(file.bases[side], 3, f"base of the {side} arm")) for side in SIDES},
-        T_flange_hand={"left": _frozen(T_left), "right": _frozen(T_right)},
-        right_arm_home=_frozen(vector(file.right_arm_home, n, "right_arm_home")),
+        bases={side: frozen(vector(file.bases[side], 3, f"base of the {side} arm")) for side in SIDES},
+        T_flange_hand={"left": frozen(T_left), "right": frozen(T_right)},
+        right_arm_home=frozen(vector(file.right_arm_home, n, "right_arm_home")),
         arm_urdf=arm_path.parent / arm.urdf,
         whole_urdf=whole,
         spheres=None if file.spheres is None else folder / file.spheres,
@@ -342,9 +341,3 @@ def _check_hands(hands: Mapping[Side, HandDescription]) -> None:
         )
     if tuple(left.contacts) != tuple(right.contacts) or len(left.palm_points) != len(right.palm_points):
         raise HandModelError("the hands differ in the names of their contacts, or in the number of palm points")
-
-
-def _frozen(values: Any) -> np.ndarray:  # noqa: ANN401 - whatever makes an array
-    array = np.array(values, dtype=float)
-    array.flags.writeable = False
-    return array

@@ -9,7 +9,8 @@ from udg_description.layout import HOME_Q
 from udg_description.transforms import make_transform, transform_points
 from udg_sim.cameras.depth import DepthError, DepthRig, KinectNoise
 from udg_sim.cameras.scene_mesh import RobotMesh
-from udg_sim.cameras.view import View, cast, ray_scene
+from udg_sim.cameras.view import View, cast
+from udg_sim.geometry.ray_scene import ray_scene
 from udg_sim.objects.library import ObjectLibrary, ObjectModel
 
 BOX = ((0.4, -0.3, 0.003), (0.8, 0.3, 0.4))

@@ -5,7 +5,8 @@ from udg_description.camera import default_cameras
 from udg_description.layout import HOME_Q
 from udg_sim.cameras.depth import DepthRig
 from udg_sim.cameras.link_scene import LinkScene
-from udg_sim.cameras.view import View, cast, ray_scene
+from udg_sim.cameras.view import View, cast
+from udg_sim.geometry.ray_scene import ray_scene
 from udg_sim.objects.library import ObjectLibrary, ObjectModel
 
 BOX = ((0.3, -0.65, 0.006), (0.95, 0.65, 0.6))

@@ -17,7 +17,8 @@ from udg_sim.cameras.mesh_cover import cover
 from udg_sim.cameras.near import Patch, PosedRobot, RigidMesh, depth_near
 from udg_sim.cameras.noise import KinectNoise
 from udg_sim.cameras.scene_mesh import RobotMesh
-from udg_sim.cameras.view import Box, Hits, LikelyHits, View, cast, ray_scene
+from udg_sim.cameras.view import Box, Hits, LikelyHits, View, cast
+from udg_sim.geometry.ray_scene import ray_scene
 from udg_sim.objects.library import ObjectModel
 
 __all__ = ["DepthError", "DepthRig", "KinectNoise"]

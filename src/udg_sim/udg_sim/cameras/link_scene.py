@@ -7,7 +7,8 @@ from typing import NamedTuple
 import numpy as np
 
 from udg_sim.cameras.scene_mesh import RobotMesh
-from udg_sim.cameras.view import View, ray_scene
+from udg_sim.cameras.view import View
+from udg_sim.geometry.ray_scene import ray_scene
 
 
 class LinkHits(NamedTuple):

@@ -17,7 +17,8 @@ from udg_description.files import atomic_path
 from udg_description.model import RobotModel
 from udg_description.transforms import make_transform
 from udg_sim.cameras.scene_mesh import RobotMesh
-from udg_sim.cameras.view import View, cast, ray_scene
+from udg_sim.cameras.view import View, cast
+from udg_sim.geometry.ray_scene import ray_scene
 from udg_sim.objects.library import ObjectModel
 
 if TYPE_CHECKING:

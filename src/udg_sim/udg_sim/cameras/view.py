@@ -131,18 +131,6 @@ def _bounding_window(mask: np.ndarray) -> tuple[slice, slice]:
     return slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
 
 
-def ray_scene(vertices: np.ndarray, faces: np.ndarray) -> RaycastingScene:
-    """Open3D scene of triangles for one thread; its tree is built at the first cast."""
-    import open3d
-
-    scene = open3d.t.geometry.RaycastingScene(nthreads=1)
-    scene.add_triangles(
-        open3d.core.Tensor.from_numpy(np.ascontiguousarray(vertices, dtype=np.float32)),
-        open3d.core.Tensor.from_numpy(np.ascontiguousarray(faces, dtype=np.uint32)),
-    )
-    return scene
-
-
 def cast(
     view: View, scene: RaycastingScene, T_world_mesh: np.ndarray | None, pixels: np.ndarray, known: np.ndarray
 ) -> Hits:

@@ -13,6 +13,7 @@ import numpy as np
 
 from udg_sim.families import blocks, toys, turned, vessels
 from udg_sim.families.draw import Draw
+from udg_sim.families.sizes import MASS_KG
 from udg_sim.geometry.forms import scaled
 from udg_sim.geometry.shapes import Shape
 
@@ -30,8 +31,6 @@ SOLID_DENSITY = {"small": (250.0, 1200.0), "medium": (150.0, 900.0), "large": (2
 """Effective density [kg/m^3] of closed shapes: what is inside counts, and large things are hollow."""
 WALL_DENSITY = {"small": (600.0, 2000.0), "medium": (500.0, 1800.0), "large": (90.0, 500.0)}
 """Density [kg/m^3] of shapes with walls."""
-MASS_KG = (0.005, 0.9)
-"""Range to which the mass is clipped."""
 
 ALL = ("small", "medium", "large")
 

@@ -24,6 +24,7 @@ THICK_M = {"small": 0.014, "medium": 0.022, "large": 0.07}
 DENSITY = {"small": (200.0, 1200.0), "medium": (100.0, 900.0), "large": (25.0, 150.0)}
 """Effective density [kg/m^3], from which and up to which it is drawn."""
 MASS_KG = (0.005, 0.9)
+"""Range to which the mass is clipped."""
 
 
 def size_class_of(longest_edge_m: float) -> str:
