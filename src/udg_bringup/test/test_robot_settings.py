@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from udg_bringup.robot_settings import ControlSettings, RobotSettingsError, read_settings, with_parameters
+from udg_control.emulators.lag import SHIPPED
 
 CONFIG = Path(__file__).parents[3] / "config"
 
@@ -37,3 +38,9 @@ def test_the_shipped_files_are_read_and_emulation_lies_on_top() -> None:
     assert robot.control.controller.heartbeat_timeout_s < rehearsal.control.controller.heartbeat_timeout_s
     assert robot.supervisor.camera_silence_s < rehearsal.supervisor.camera_silence_s
     assert robot.control.hardware.left_arm.host == rehearsal.control.hardware.left_arm.host
+
+
+def test_the_fuzz_of_the_core_has_the_shipped_speeds() -> None:
+    shipped = read_settings(CONFIG).control.controller.safety
+    for name in ("velocity_scale", "acceleration_scale", "arm_step_rad"):
+        assert getattr(SHIPPED, name) == getattr(shipped, name), name

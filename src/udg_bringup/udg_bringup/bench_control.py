@@ -25,7 +25,7 @@ from udg_bringup.real_graph import RealGraphConfig, real_graph
 from udg_bringup.ros.running import RunningGraph, isolate, running
 from udg_bringup.ros.sine_client import POLICY_CHUNK, sine_client
 from udg_bringup.sine import Sine
-from udg_control.emulators.ur_log import Greatest, greatest
+from udg_control.emulators.ur_log import SERVO_S, Greatest, greatest
 from udg_control.emulators.ur_process import EmulatorLog, UrEmulatorClient, loopback_pair
 from udg_control.emulators.xhand_bus import XHandBus
 from udg_control.safety import SafetyConfig
@@ -35,7 +35,6 @@ from udg_description.layout import HOME_Q, SIDES, Side, part_indices
 from udg_description.limits import joint_limits
 from udg_description.ros import topics
 
-SERVO_PERIOD_S = 0.002
 ARM_PRIORITY, HAND_PRIORITY, CONTROL_PRIORITY = 40, 35, 30  # where permitted: each stream above its source
 SOURCE_PRIORITY = 20
 CONTROL_NICE = -15
@@ -97,7 +96,7 @@ def figures(log: EmulatorLog, sine: Sine, start_ns: int, from_ns: int, to_ns: in
     sent = log.commands["t_ns"][(log.commands["t_ns"] >= from_ns) & (log.commands["t_ns"] < to_ns)]
     if len(sent) < 2 or to_ns - sent[-1] > LONGEST_PAUSE_NS:
         raise BenchControlError("the stream ended early; see the control node's message above")
-    cycles = round((to_ns - from_ns) * 1e-9 / SERVO_PERIOD_S)
+    cycles = round((to_ns - from_ns) * 1e-9 / SERVO_S)
     moved = log.motion[(log.motion["t_ns"] >= from_ns) & (log.motion["t_ns"] < to_ns)]
     offset = moved["q"] - home  # (n, 6)
     time_s = (moved["t_ns"] - start_ns) * 1e-9
@@ -108,8 +107,8 @@ def figures(log: EmulatorLog, sine: Sine, start_ns: int, from_ns: int, to_ns: in
     return ArmFigures(
         cycles=cycles,
         missed=max(0, cycles - len(sent)),
-        pauses=int((np.diff(moved["t_ns"]) > 2e9 * SERVO_PERIOD_S).sum()),
-        jitter_ms=np.abs(np.diff(sent) * 1e-6 - SERVO_PERIOD_S * 1e3),
+        pauses=int((np.diff(moved["t_ns"]) > 2e9 * SERVO_S).sum()),
+        jitter_ms=np.abs(np.diff(sent) * 1e-6 - SERVO_S * 1e3),
         error_mrad=float(np.abs(offset - sine.offset(time_s)[:, None]).max() * 1e3),
         delay_ms=delay_s * 1e3,
         shape_error_mrad=float(np.abs(offset - sine.offset(time_s - delay_s)[:, None]).max() * 1e3),

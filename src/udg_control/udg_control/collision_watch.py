@@ -8,14 +8,13 @@ import numpy as np
 
 from udg_control.collision import CollisionCheck, CollisionConfig, Hazard, Violation
 from udg_control.rooms import Rooms
-from udg_description.layout import N_JOINTS, SIDES, part_indices
+from udg_description.layout import ARM_PLACES, SIDES
 
 _BETWEEN = np.linspace(0.0, 1.0, 5)[:, None]  # places between the joints and the command that are looked at
 _BOX_SLACK_M = 0.02  # by which joints may leave the box to which commands are kept
 _CREEP_M = 2e-4  # what is measured trembles
 _FINGERS_M_PER_RAD = 0.1  # how fast the margin of fingers grows with how far the arms are behind
-_ARMS = np.concatenate([np.arange(N_JOINTS)[part_indices(f"{side}_arm")] for side in SIDES])
-_ARM_JOINTS = _ARMS.reshape(len(SIDES), -1).T  # (6, 2) the same joint of both arms
+_ARM_JOINTS = ARM_PLACES.reshape(len(SIDES), -1).T  # (6, 2) the same joint of both arms
 
 
 class CollisionWatch:
@@ -138,7 +137,9 @@ class _Ways:
         extent = np.sqrt(np.square(centers - middle).sum(axis=-1).max(axis=0))
         extent += np.sqrt(np.square(stray).sum(axis=-1)).sum(axis=0)
         left, right = self._left, self._right
-        least = self._least + np.minimum(self._lack, _FINGERS_M_PER_RAD * float(np.ptp(ways[:, _ARMS], axis=0).max()))
+        least = self._least + np.minimum(
+            self._lack, _FINGERS_M_PER_RAD * float(np.ptp(ways[:, ARM_PLACES], axis=0).max())
+        )
         spare = _distances(middle[left], middle[right]) - (extent[left][:, None] + extent[right]) - least
         a, b = np.nonzero(spare < 0.0)
         if len(a):

@@ -6,9 +6,8 @@ from collections import deque
 
 import numpy as np
 
-from udg_description.layout import JOINT_NAMES, N_JOINTS, SIDES, part_indices
+from udg_description.layout import ARM_PLACES, JOINT_NAMES
 
-_ARMS = np.concatenate([np.arange(N_JOINTS)[part_indices(f"{side}_arm")] for side in SIDES])
 # As shares of the allowed distance between commands and joints:
 FREE, STOP = 0.6, 1.0  # distance from the newest command without an effect, and that at which the share is least
 LATE_FREE, LATE_STOP = 0.2, 0.6  # the same of the distance from all commands of the last RECENT_S
@@ -27,7 +26,7 @@ class Pace:
 
     def __init__(self, step: np.ndarray, period_s: float = 0.01) -> None:
         """`step` (36,) [rad] is the largest distance of commands from joints that the filter allows."""
-        self._step = step[_ARMS]
+        self._step = step[ARM_PLACES]
         self._recent: deque[np.ndarray] = deque(maxlen=round(RECENT_S / period_s))
         self.start()
 
@@ -40,8 +39,8 @@ class Pace:
 
     def update(self, command: np.ndarray, q_measured: np.ndarray, speed_scaling: float, dt_s: float) -> float:
         """The share for the next `dt_s` [s]; command and joints (36,) [rad], speed of the slowest arm."""
-        joints = q_measured[_ARMS]
-        self._recent.append(command[_ARMS])
+        joints = q_measured[ARM_PLACES]
+        self._recent.append(command[ARM_PLACES])
         recent = np.array(self._recent)
         behind = np.abs(recent[-1] - joints) / self._step
         late = np.maximum(recent.min(axis=0) - joints, joints - recent.max(axis=0)) / self._step
@@ -58,4 +57,4 @@ class Pace:
         """What is wrong when an arm does not follow; empty when it does."""
         if self._late_s < LATE_S:
             return ""
-        return f"{JOINT_NAMES[_ARMS[self._slowest]]} does not follow: it has been behind for {self._late_s:.1f} s"
+        return f"{JOINT_NAMES[ARM_PLACES[self._slowest]]} does not follow: it has been behind for {self._late_s:.1f} s"

@@ -8,6 +8,8 @@ from typing import NamedTuple
 
 from udg_description.clock import NS_PER_S
 
+CHUNKS_WAITING = 5
+"""Depth of a queue of chunks in which each of several publishers, and each beginning of a run, is noticed."""
 MOST_KEPT = 1000  # streams that are remembered
 
 

@@ -11,6 +11,8 @@ import numpy as np
 
 from udg_description.clock import NS_PER_S
 
+SWITCH_S = 5e-4
+"""`sys.setswitchinterval` of processes with a control cycle: it must not wait for callbacks of other threads."""
 WINDOW = 200  # newest cycles that the figures are about
 
 

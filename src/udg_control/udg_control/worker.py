@@ -13,6 +13,9 @@ from enum import IntEnum
 from types import FrameType
 from typing import NoReturn, Protocol
 
+SILENT_CYCLES = 10
+"""A device is silent only if no state came for this many cycles, too: a pause of its process is not its silence."""
+
 
 class Order(IntEnum):
     """What control wants of a device's process, newest last."""

@@ -14,6 +14,7 @@ from udg_description.sides import SIDES, Side, other_side
 
 __all__ = [
     "ARM_JOINTS",
+    "ARM_PLACES",
     "HAND_JOINTS",
     "HOME_Q",
     "JOINT_NAMES",
@@ -38,6 +39,9 @@ N_HAND_JOINTS = _ROBOT.n_hand_joints
 N_JOINTS = len(JOINT_NAMES)
 PARTS: tuple[str, ...] = tuple(_ROBOT.parts)
 HOME_Q = _ROBOT.home_q  # [rad]
+ARM_PLACES = np.concatenate([np.arange(N_JOINTS)[_ROBOT.parts[f"{side}_arm"]] for side in SIDES])
+"""Where the joints of both arms stand (2 n,), the left one's first."""
+ARM_PLACES.flags.writeable = False
 
 
 def part_indices(part: str) -> slice:

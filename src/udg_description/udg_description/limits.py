@@ -11,6 +11,9 @@ from udg_description.robot import Robot, current_robot
 from udg_description.sides import SIDES
 from udg_description.urdf import load_urdf
 
+POSITION_TOLERANCE_RAD = 1e-6
+"""Beyond a limit that is rounding."""
+
 
 class JointLimits(NamedTuple):
     """Each (N,), read-only: lower, upper [rad], velocity [rad/s], acceleration [rad/s^2], effort [Nm]."""
@@ -25,7 +28,7 @@ class JointLimits(NamedTuple):
         """Positions (..., N) [rad] brought inside lower and upper."""
         return np.clip(q, self.lower, self.upper)
 
-    def contains(self, q: np.ndarray, tolerance: float = 1e-6) -> bool:
+    def contains(self, q: np.ndarray, tolerance: float = POSITION_TOLERANCE_RAD) -> bool:
         """Whether every position of q (..., N) [rad] lies inside lower and upper, with a tolerance [rad]."""
         q = np.asarray(q)
         return bool(np.all((q >= self.lower - tolerance) & (q <= self.upper + tolerance)))

@@ -16,7 +16,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from udg_control.command_check import MOST_PERIODS
 from udg_control.controller import Controller, ControllerConfig
+from udg_control.emulators.lag import SHIPPED
 from udg_control.emulators.ur_log import COMMANDS, SERVO_S, greatest
 from udg_control.emulators.ur_process import UrEmulators, loopback_pair
 from udg_control.errors import ControlError, RefusedError
@@ -28,8 +30,8 @@ from udg_control.simulated_device import SimulatedDevice, SimulatedDeviceConfig
 from udg_control.streams import Source
 from udg_control.timing import LoopTimer
 from udg_control.ur import UrArm, UrArmConfig
-from udg_control.ur.process import MOST_PERIODS
 from udg_control.worker import ask_for_real_time
+from udg_description.clock import STEP_S
 from udg_description.errors import cli
 from udg_description.layout import HOME_Q, JOINT_NAMES, N_JOINTS, SIDES, part_indices
 from udg_description.limits import joint_limits
@@ -81,14 +83,12 @@ def hostile_chunk(rng: np.random.Generator, last: np.ndarray) -> tuple[np.ndarra
     elif kind == NAMES:
         names = list(JOINT_NAMES)
         rng.shuffle(names)
-        return chunk, tuple(names[: int(rng.integers(0, 37))])
+        return chunk, tuple(names[: int(rng.integers(0, N_JOINTS + 1))])
     return chunk, JOINT_NAMES
 
 
 EDGE, BANG, ZIGZAG, TOGETHER, DOWN, TAIL, TYPES, ONE, AGAIN = range(9)
-SHIPPED = SafetyConfig(velocity_scale=0.3, acceleration_scale=0.8, arm_step_rad=0.15)  # as in config/safety.yaml
 MOST_HELD_UP = 14  # periods without a cycle of control: less than makes a fault of it
-STEP_S = 0.1  # between the points of a chunk
 
 
 def sly_chunk(rng: np.random.Generator, last: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:

@@ -26,7 +26,8 @@ from udg_description.spheres import CollisionSpheres
 DT_S = 0.01
 STEPS, AFTER = 50, 30  # with commands, and standing
 NEAR_M = 0.12  # between the arms at the start
-SHIPPED = SafetyConfig(velocity_scale=0.3, acceleration_scale=0.8, arm_step_rad=0.15)  # speeds of config/safety.yaml
+SHIPPED = SafetyConfig(velocity_scale=0.3, acceleration_scale=0.8, arm_step_rad=0.15)
+"""The speeds and the distance from the joints of config/safety.yaml, against which a test holds them."""
 _BATCH = 64
 _ARMS = {side: part_indices(f"{side}_arm") for side in SIDES}
 

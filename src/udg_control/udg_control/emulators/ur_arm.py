@@ -12,11 +12,10 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from udg_control.emulators.ur_fields import InputRecipe, Outputs
-from udg_control.emulators.ur_log import ArmLog
+from udg_control.emulators.ur_log import SERVO_S, ArmLog
 from udg_control.emulators.ur_motion import JointMotion
 from udg_description.ur5e import forward_kinematics
 
-PERIOD_S = 0.002
 JOINT_LIMIT = 2.0 * np.pi  # [rad] beyond: the safety system stops the arm
 PROGRAM_START_S = 0.05
 STOPPED, PLAYING = 1, 2  # runtime_state
@@ -269,12 +268,12 @@ class EmulatedArm:
         """Let `cycles` control cycles of 2 ms pass; what came since the last call came just now."""
         self._check_watchdog(cycles)
         for _ in range(cycles):
-            self.uptime_s += PERIOD_S
+            self.uptime_s += SERVO_S
             if self._program_due_s is not None and self.uptime_s >= self._program_due_s:
                 self._start_program()
             if self.program_running:
                 self._run_script()
-            self.motion.step(PERIOD_S)
+            self.motion.step(SERVO_S)
         if np.abs(self.motion.q).max() > JOINT_LIMIT and self.safety_mode == NORMAL:
             self.protective_stop()
         if self._announce_still and self.motion.still:
@@ -284,7 +283,7 @@ class EmulatedArm:
         self.log.motion.append((time.monotonic_ns(), self.motion.q, self.motion.qd))
 
     def _check_watchdog(self, cycles: int) -> None:
-        now_s = self.uptime_s + cycles * PERIOD_S
+        now_s = self.uptime_s + cycles * SERVO_S
         if self._heard:
             self._last_input_s, self._heard = now_s, False
         if self._min_frequency_hz > 0.0 and now_s - self._last_input_s > 1.0 / self._min_frequency_hz:

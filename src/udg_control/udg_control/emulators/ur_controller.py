@@ -14,14 +14,15 @@ from collections.abc import Callable
 from functools import partial
 
 from udg_control.emulators import ur_fields as rtde
-from udg_control.emulators.ur_arm import PERIOD_S, EmulatedArm
+from udg_control.emulators.ur_arm import EmulatedArm
 from udg_control.emulators.ur_fields import InputRecipe, OutputRecipe, Package
+from udg_control.emulators.ur_log import SERVO_S
 
 RTDE_PORT, DASHBOARD_PORT, SCRIPT_PORT, CONTROL_PORT = 30004, 29999, 30003, 29900
 GREETING = "Connected: Universal Robots Dashboard Server\n"
 MOST_CYCLES_AT_ONCE = 50  # after a longer pause of this process the emulated time is late
 _MOST_UNSENT = 1 << 16  # bytes; a client that reads so slowly is dropped by real controllers, too
-_FREQUENCY_HZ = 1.0 / PERIOD_S
+_FREQUENCY_HZ = 1.0 / SERVO_S
 
 
 class Connection:
@@ -394,8 +395,8 @@ def serve(controllers: list[UrController], stopped: Callable[[], bool], each_cyc
         now_s = time.monotonic()
         if now_s < next_s:
             continue
-        cycles = int((now_s - next_s) / PERIOD_S) + 1
-        next_s += cycles * PERIOD_S
+        cycles = int((now_s - next_s) / SERVO_S) + 1
+        next_s += cycles * SERVO_S
         for controller in controllers:
             controller.tick(min(cycles, MOST_CYCLES_AT_ONCE), now_s)
         each_cycle()

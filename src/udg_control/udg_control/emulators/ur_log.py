@@ -10,7 +10,7 @@ import numpy as np
 
 COMMANDS = np.dtype([("t_ns", "<i8"), ("q", "<f8", 6)])  # servoJ targets, at their arrival
 MOTION = np.dtype([("t_ns", "<i8"), ("q", "<f8", 6), ("qd", "<f8", 6)])  # the joints, every cycle
-SERVO_S = 0.002  # between targets
+SERVO_S = 0.002  # the cycle of the controller; between targets
 PAUSE_S = 0.1  # after a longer one the stream restarts at the joints
 _FIRST_ROWS = 4096
 _MOST_ROWS = 500_000  # a thousand seconds; older rows are overwritten

@@ -23,6 +23,7 @@ from udg_control.ros.received_chunk import read_chunk
 from udg_control.ros.sim_topics import SimTopics
 from udg_control.safety import Reason
 from udg_control.states import Mode
+from udg_control.streams import CHUNKS_WAITING
 from udg_description.limits import joint_limits
 from udg_description.ros import convert, topics
 from udg_description.ros.diagnostics import Diagnostics, Level, Status
@@ -33,7 +34,6 @@ from udg_description.settings import setting
 
 WATCH_PERIOD_S = 0.05
 LOG_PERIOD_S = 1.0
-CHUNKS_WAITING = 5  # so that each beginning of a run is noticed
 
 
 @dataclass(frozen=True, kw_only=True)

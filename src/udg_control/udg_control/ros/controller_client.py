@@ -33,6 +33,7 @@ from udg_control.ros2_control.config import ControllerArmConfig
 from udg_control.ros2_control.link import Complaint, Measured
 from udg_control.ros2_control.process import ControllerArmProcess
 from udg_control.ros2_control.shared import ControllerMemory, Start
+from udg_control.timing import SWITCH_S
 from udg_control.worker import serve
 from udg_description.clock import NS_PER_S
 from udg_description.environment import prepare_environment
@@ -40,7 +41,6 @@ from udg_description.ros import convert, topics
 from udg_description.ros.one_publisher import SILENCE_S, subscribe_apart
 from udg_description.ros.spin import BackgroundSpin
 
-SWITCH_S = 5e-4  # between Python threads: the cycle must not wait for callbacks
 ASK_S = 1.0  # between questions to a controller that does not answer
 FUTURE_S = 0.05  # stamps further ahead of this host's clock are of another clock
 POSITION = "position"

@@ -30,8 +30,8 @@ from udg_control.ros.received_chunk import read_chunk
 from udg_control.ros.tactile import tactile_messages
 from udg_control.safety import Reason
 from udg_control.states import Mode
-from udg_control.streams import Streams
-from udg_control.timing import LoopTimer, keep_collections_short
+from udg_control.streams import CHUNKS_WAITING, Streams
+from udg_control.timing import SWITCH_S, LoopTimer, keep_collections_short
 from udg_control.worker import ask_for_real_time
 from udg_description.errors import UdgError
 from udg_description.limits import joint_limits
@@ -43,12 +43,10 @@ from udg_description.ros.params import declare, refuse_unknown
 from udg_description.ros.spin import run_node
 from udg_description.settings import setting
 
-SWITCH_S = 5e-4  # between Python threads: the cycle must not wait for callbacks
 CLOCK_READING_NS = 1_000_000  # longest time that two readings of clocks may take
 THREADS = 4  # services that wait, chunks, stops and the rest
 WAIT_STEP_S = 0.01
 TACTILE_EVERY = 5  # cycles
-CHUNKS_WAITING = 5  # so that each of several publishers, and each beginning of a run, is noticed
 LISTEN_S = 1.0  # within which a stop that is held, and chunks that flow, are heard by a node that has just started
 SPEED_SCALE = "controller.speed_scale"
 

@@ -7,13 +7,12 @@ import time
 
 import numpy as np
 
+from udg_control.command_check import as_numbers
 from udg_control.device import DeviceState, Fault, Phase
 from udg_control.ros2_control.config import ControllerArmConfig
 from udg_control.ros2_control.shared import Command, ControllerMemory, Report, Start
 from udg_control.supervised import Link, SupervisedDevice, age_ms
 from udg_description.layout import N_ARM_JOINTS, Side
-
-_NOBODY = (float("nan"),) * N_ARM_JOINTS
 
 
 class ControllerArm(SupervisedDevice[ControllerMemory, Report]):
@@ -54,9 +53,7 @@ class ControllerArm(SupervisedDevice[ControllerMemory, Report]):
         """Command q (6,) [rad], to be reached one period after `stamp_ns` (and the driver's delay)."""
         link = self._link
         if link is not None:
-            q = tuple(np.asarray(q_command, dtype=np.float64).tolist())
-            command = Command(time.monotonic_ns(), stamp_ns, q if len(q) == N_ARM_JOINTS else _NOBODY)
-            link.shared.put_command(command)
+            link.shared.put_command(Command(time.monotonic_ns(), stamp_ns, as_numbers(q_command, N_ARM_JOINTS)))
 
     def _rearm_needs_new_process(self, phase: Phase, fault: Fault | None) -> bool:
         """After any fault: the new one asks the controller anew who it is."""

@@ -13,20 +13,18 @@ from collections.abc import Callable
 
 import numpy as np
 
+from udg_control.command_check import first_refusal, periods_between, refusal
 from udg_control.device import Fault, Phase
 from udg_control.playout import Playout
 from udg_control.ros2_control.config import ControllerArmConfig
 from udg_control.ros2_control.link import Complaint, ControllerLink
 from udg_control.ros2_control.shared import Command, ControllerMemory, Report, Start
 from udg_control.shared_memory import FAULTS, PHASES
-from udg_control.worker import Order, ask_for_real_time
+from udg_control.worker import SILENT_CYCLES, Order, ask_for_real_time
 from udg_description.clock import NS_PER_S
 from udg_description.layout import part_indices
 from udg_description.limits import joint_limits
 
-POSITION_TOLERANCE_RAD = 1e-6
-MOST_PERIODS = 5
-SILENT_CYCLES = 10  # also without fresh state for this many cycles: a pause of this process is no silence of the arm
 LOOK_S = 0.05  # between looks at the graph
 END_S = 1.0  # longest wait for a standstill on the way out
 STILL_RAD_S = 0.02
@@ -225,27 +223,21 @@ class ControllerArmProcess:
         return None
 
     def _refusal(self, command: Command) -> str:
-        q, tolerance = np.array(command.q), POSITION_TOLERANCE_RAD
-        if not np.isfinite(q).all():
-            return "a command that is not 6 finite numbers"
-        if ((q < self._lower - tolerance) | (q > self._upper + tolerance)).any():
-            return "a command outside the position limits"
-        step = float(np.abs(q - self._q).max())
-        if self._last is None and step > self._config.start_step_rad:
-            return f"the first command is {step:.3f} rad from the joints ({self._config.start_step_rad} allowed)"
-        return ""
+        q = np.array(command.q)
+        refused = refusal(q, self._lower, self._upper)
+        if not refused and self._last is None:
+            refused = first_refusal(q, self._q, self._config.start_step_rad)
+        return refused
 
     def _take(self, command: Command) -> None:
         periods = 1
         if self._last is not None:
-            elapsed_s = (command.stamp_ns - self._last.stamp_ns) / NS_PER_S
-            periods = round(elapsed_s / self._config.command_period_s) if 0.0 <= elapsed_s < 1.0 else 1
+            periods = periods_between(self._last.stamp_ns, command.stamp_ns, self._config.command_period_s)
             if periods == 0 and command.q == self._last.q:
                 self._last = command._replace(stamp_ns=self._last.stamp_ns)
                 return
-            periods = min(max(periods, 1), MOST_PERIODS)
         self._last = command
-        self._playout.push(np.array(command.q), periods)
+        self._playout.push(np.array(command.q), max(periods, 1))
 
     def _move(self, link: ControllerLink) -> None:
         """Send the next target: of the stream, or of the braking. After a fault, let go of what was not reached."""

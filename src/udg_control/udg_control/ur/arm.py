@@ -10,6 +10,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from udg_control.command_check import as_numbers
 from udg_control.device import DeviceState, Fault, Phase
 from udg_control.supervised import Link, SupervisedDevice, age_ms
 from udg_control.ur.config import UrArmConfig
@@ -20,7 +21,6 @@ from udg_control.ur.watch import ROBOT_MODES
 from udg_description.layout import N_ARM_JOINTS, Side
 
 _CRASHES = (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS)  # of ur_rtde, never of Python
-_NOBODY = tuple([float("nan")] * N_ARM_JOINTS)
 
 
 class UrArm(SupervisedDevice[ArmMemory, Report]):
@@ -76,8 +76,7 @@ class UrArm(SupervisedDevice[ArmMemory, Report]):
         """Command q (6,) [rad], to be reached one period after `stamp_ns` (and the driver's delay)."""
         link = self._link
         if link is not None:
-            q = tuple(np.asarray(q_command, dtype=np.float64).tolist())
-            link.shared.write(Command(time.monotonic_ns(), stamp_ns, q if len(q) == N_ARM_JOINTS else _NOBODY))
+            link.shared.write(Command(time.monotonic_ns(), stamp_ns, as_numbers(q_command, N_ARM_JOINTS)))
 
     # --- supervision ------------------------------------------------------------------------------------------------
 

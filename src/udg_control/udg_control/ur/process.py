@@ -19,6 +19,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
+from udg_control.command_check import first_refusal, periods_between, refusal
 from udg_control.device import Fault, Phase
 from udg_control.playout import Playout
 from udg_control.shared_memory import FAULTS, PHASES
@@ -29,7 +30,7 @@ from udg_control.ur.receive import ReceiveError, Receiver
 from udg_control.ur.shared import ArmMemory, Command, Report
 from udg_control.ur.start import Start
 from udg_control.ur.watch import PLAYING, FaultReport, Sample, judge
-from udg_control.worker import Order, ask_for_real_time, serve
+from udg_control.worker import SILENT_CYCLES, Order, ask_for_real_time, serve
 from udg_description.clock import NS_PER_S
 from udg_description.layout import part_indices
 from udg_description.limits import joint_limits
@@ -37,9 +38,6 @@ from udg_description.limits import joint_limits
 KICK_PERIOD_S = 0.02  # the watchdog of the controller wants to hear something
 END_S = 0.8  # longest wait for servoStop and stopScript on the way out
 REBOOT_SLACK_S = 5.0
-POSITION_TOLERANCE_RAD = 1e-6
-MOST_PERIODS = 5
-SILENT_CYCLES = 10  # also without fresh state for this many cycles: a pause of this process is no silence of the arm
 REFUSED_CYCLES = 3
 GUARD_PERIOD_S = 0.005
 STUCK_S = 0.1
@@ -387,25 +385,19 @@ class ArmProcess:
 
     def _take(self, command: Command) -> FaultReport | None:
         q = np.array(command.q)
-        if not np.isfinite(q).all():
-            return FaultReport(Fault.COMMAND_REFUSED, "a command that is not 6 finite numbers")
-        if ((q < self._lower - POSITION_TOLERANCE_RAD) | (q > self._upper + POSITION_TOLERANCE_RAD)).any():
-            return FaultReport(Fault.COMMAND_REFUSED, "a command outside the position limits")
+        refused = refusal(q, self._lower, self._upper)
+        if not refused and self._last is None:
+            refused = first_refusal(q, self._q, self._config.start_step_rad)
+        if refused:
+            return FaultReport(Fault.COMMAND_REFUSED, refused)
         periods = 1
-        if self._last is None:
-            step = float(np.abs(q - self._q).max())
-            if step > self._config.start_step_rad:
-                text = f"the first command is {step:.3f} rad from the joints ({self._config.start_step_rad} allowed)"
-                return FaultReport(Fault.COMMAND_REFUSED, text)
-        else:
-            elapsed_s = (command.stamp_ns - self._last.stamp_ns) / NS_PER_S
-            periods = round(elapsed_s / self._config.command_period_s) if 0.0 <= elapsed_s < 1.0 else 1
+        if self._last is not None:
+            periods = periods_between(self._last.stamp_ns, command.stamp_ns, self._config.command_period_s)
             if periods == 0 and command.q == self._last.q:
                 self._last = command._replace(stamp_ns=self._last.stamp_ns)
                 return None
-            periods = min(max(periods, 1), MOST_PERIODS)
         self._last = command
-        self._playout.push(q, periods)
+        self._playout.push(q, max(periods, 1))
         return None
 
     def _send(self) -> FaultReport | None:

@@ -7,14 +7,13 @@ import time
 
 import numpy as np
 
+from udg_control.command_check import as_numbers
 from udg_control.device import DeviceState, Fault, Phase
 from udg_control.supervised import Link, SupervisedDevice, age_ms
 from udg_control.xhand.config import XHandConfig
 from udg_control.xhand.shared import Command, HandMemory, Report
 from udg_control.xhand.start import Start
 from udg_description.layout import N_HAND_JOINTS, Side
-
-_NOBODY = tuple([float("nan")] * N_HAND_JOINTS)
 
 
 class XHand(SupervisedDevice[HandMemory, Report]):
@@ -65,8 +64,7 @@ class XHand(SupervisedDevice[HandMemory, Report]):
         del stamp_ns
         link = self._link
         if link is not None:
-            q = tuple(np.asarray(q_command, dtype=np.float64).tolist())
-            link.shared.write(Command(time.monotonic_ns(), q if len(q) == N_HAND_JOINTS else _NOBODY))
+            link.shared.write(Command(time.monotonic_ns(), as_numbers(q_command, N_HAND_JOINTS)))
 
     # --- supervision ------------------------------------------------------------------------------------------------
 

@@ -11,6 +11,7 @@ from typing import NoReturn
 
 import numpy as np
 
+from udg_control.command_check import first_refusal, refusal
 from udg_control.device import Fault, Phase
 from udg_control.shared_memory import FAULTS, PHASES
 from udg_control.worker import Order, ask_for_real_time, serve
@@ -24,7 +25,6 @@ from udg_description.clock import NS_PER_S
 from udg_description.layout import HAND_JOINTS, part_indices
 from udg_description.limits import joint_limits
 
-POSITION_TOLERANCE_RAD = 1e-6
 DISTAL, THUMB_ROTA = (5, 7, 9, 11), (1, 2)  # places of these joints in the hand
 BROKEN_IN_A_ROW = 2  # replies of a broken link, so that one garbled answer does not end it
 RATE_WINDOW_S = 1.0
@@ -161,19 +161,12 @@ class HandProcess:
             return  # since arming there was none yet
         if command != self._last and self._code != codes.OUT_OF_RANGE:  # after a refusal first what it has taken
             q = np.array(command.q)
-            if not np.isfinite(q).all():
-                self._enter_fault(Fault.COMMAND_REFUSED, "a command that is not 12 finite numbers")
-                return
-            tolerance = POSITION_TOLERANCE_RAD
-            if ((q < self._lower - tolerance) | (q > self._upper + tolerance)).any():
-                self._enter_fault(Fault.COMMAND_REFUSED, "a command outside the position limits")
-                return
-            assert self._target is not None
-            step = float(np.abs(q - self._target).max())
-            if self._last is None and step > self._config.start_step_rad:
-                limit = self._config.start_step_rad
-                text = f"the first command is {step:.2f} rad from the joints ({limit} allowed)"
-                self._enter_fault(Fault.COMMAND_REFUSED, text)
+            refused = refusal(q, self._lower, self._upper)
+            if not refused and self._last is None:
+                assert self._target is not None
+                refused = first_refusal(q, self._target, self._config.start_step_rad)
+            if refused:
+                self._enter_fault(Fault.COMMAND_REFUSED, refused)
                 return
             self._last, self._target = command, self._inside(q)
         silence_s = (now_ns - command.written_ns) / NS_PER_S

@@ -21,7 +21,7 @@ from udg_datagen.planning.vias import shifted, vias
 from udg_description.arm_kinematics import hand_pose
 from udg_description.clock import STEP_S
 from udg_description.errors import UdgError
-from udg_description.layout import HOME_Q, N_JOINTS, SIDES, Side, part_indices
+from udg_description.layout import ARM_PLACES, HOME_Q, N_JOINTS, SIDES, Side, part_indices
 from udg_description.limits import joint_limits
 from udg_policy.episodes.episode import Stage
 from udg_sim.objects.library import ObjectModel
@@ -212,9 +212,8 @@ class DemoPlanner:
         for hand in grasp.hands:
             goal[arms[hand.side]] = reach.q_pregrasp_arm[hand.side]
             goal[part_indices(f"{hand.side}_hand")] = hand.q_pregrasp
-        arm_joints = np.concatenate([np.arange(N_JOINTS)[part_indices(f"{side}_arm")] for side in SIDES])
         begin = start if first is None else first
-        moved = arm_joints[(goal != start)[arm_joints]]
+        moved = ARM_PLACES[(goal != start)[ARM_PLACES]]
         found = self._motion.plan(
             MotionProblem(
                 start=begin,

@@ -9,10 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from udg_description.clock import NS_PER_S
-from udg_description.layout import part_indices
+from udg_description.layout import ARM_PLACES
 from udg_perception.calibration.observations import Observation
-
-_ARMS = np.r_[part_indices("left_arm"), part_indices("right_arm")]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +67,7 @@ class PoseCollector:
         if not self._joints:
             return False
         q = self._joints[0][1]
-        return all(np.abs(q - other)[_ARMS].max() > self.config.new_rad for other in self._done)
+        return all(np.abs(q - other)[ARM_PLACES].max() > self.config.new_rad for other in self._done)
 
     def _rests_at(self, stamp_ns: int) -> bool:
         """Whether the robot has rested before the image, and still did when it was taken."""
