@@ -20,13 +20,11 @@ from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 
 from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
+from udg_bringup.ending import TIME_TO_STOP_S
 from udg_bringup.graph import DEFAULT_PORT, NodeDescription, ViewChoice, process_environment, rviz_graph
-from udg_bringup.launch_arguments import check_arguments, is_included, view_port
+from udg_bringup.launch_arguments import BOOLEANS, PACKAGES, check_arguments, is_included, view_port
 from udg_bringup.real_graph import CAMERA_TOPICS, RealGraphConfig, real_graph
 
-PACKAGES = ("udg_bringup", "udg_sim")  # which install this folder
-BOOLEANS = ["true", "false"]
-TIME_TO_STOP_S = "15"  # brake, end the programs on the controllers, disconnect
 ARGUMENTS = [
     DeclareLaunchArgument(
         "use_emulators", default_value="false", choices=BOOLEANS, description="emulated devices instead of the hardware"
@@ -112,7 +110,7 @@ def _action(node: NodeDescription) -> LaunchDescriptionEntity:
     if not node.is_node:
         command = [sys.executable, "-m", node.module, *node.arguments]
         return ExecuteProcess(
-            cmd=command, name=node.name, output="screen", on_exit=on_exit, sigterm_timeout=TIME_TO_STOP_S
+            cmd=command, name=node.name, output="screen", on_exit=on_exit, sigterm_timeout=str(TIME_TO_STOP_S)
         )
     return Node(
         name=node.name,
@@ -123,5 +121,5 @@ def _action(node: NodeDescription) -> LaunchDescriptionEntity:
         arguments=list(node.arguments),
         output="screen",
         on_exit=on_exit,
-        sigterm_timeout=TIME_TO_STOP_S,
+        sigterm_timeout=str(TIME_TO_STOP_S),
     )

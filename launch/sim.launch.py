@@ -12,6 +12,7 @@ from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 
 from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
+from udg_bringup.ending import TIME_TO_STOP_S
 from udg_bringup.graph import (
     DEFAULT_PORT,
     NodeDescription,
@@ -21,12 +22,9 @@ from udg_bringup.graph import (
     rviz_graph,
     sim_graph,
 )
-from udg_bringup.launch_arguments import check_arguments, is_included, view_port
+from udg_bringup.launch_arguments import BOOLEANS, PACKAGES, check_arguments, is_included, view_port
 
 DEFAULT = SimGraphConfig()
-PACKAGES = ("udg_bringup", "udg_sim")  # which install this folder
-BOOLEANS = ["true", "false"]
-TIME_TO_STOP_S = "15"
 ARGUMENTS = [
     DeclareLaunchArgument("checkpoint", default_value="", description="folder of the policy; '' = the shipped"),
     DeclareLaunchArgument("object", default_value=DEFAULT.object, description="library id or path.obj@0.1"),
@@ -85,5 +83,5 @@ def _action(node: NodeDescription) -> Node:
         arguments=list(node.arguments),
         output="screen",
         on_exit=None if node.apart else Shutdown(reason=f"node {node.name} ended"),
-        sigterm_timeout=TIME_TO_STOP_S,
+        sigterm_timeout=str(TIME_TO_STOP_S),
     )

@@ -47,7 +47,7 @@ def test_a_misspelt_argument_is_refused_and_the_nodes_have_time_to_stop() -> Non
     with pytest.raises(UdgError, match="unknown argument objct:=...; valid: object"):
         load()._nodes(context(checkpoint="some/checkpoint", objct="mug"))
     for action in load()._nodes(context(checkpoint="some/checkpoint")):
-        assert "".join(part.text for part in action.sigterm_timeout) == "15"
+        assert "".join(part.text for part in action.sigterm_timeout) == "15.0"
 
 
 def test_a_seed_that_is_no_number_is_refused_by_name() -> None:

@@ -18,6 +18,7 @@ import yaml
 
 from udg_bringup.graph import frames_graph, rviz_graph
 from udg_bringup.real_graph import KNOWN_NODES
+from udg_description.camera import DEFAULT_CAMERAS
 
 REPOSITORY = Path(__file__).parents[3]
 POLICY = REPOSITORY / "config" / "sros2_policy.xml"
@@ -112,7 +113,7 @@ def test_each_name_of_the_policy_is_in_the_table_of_topics_and_each_of_the_table
 
     simulated = {topics.SIM_JOINT_COMMAND, topics.SIM_JOINT_STATES, topics.CLOCK}
     table = {topic.name for topic in topics.TOPICS if topic not in simulated}
-    extra = {topics.infrared_image(camera).name for camera in topics.DEFAULT_CAMERAS}
+    extra = {topics.infrared_image(camera).name for camera in DEFAULT_CAMERAS}
     named = {entry.name for entry in vars(topics).values() if isinstance(entry, topics.ServiceName)}
     services = named - {topics.SIM_RESET.name}
     published, heard, served, asked = (

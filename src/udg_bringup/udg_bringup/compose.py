@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import signal
-import threading
 
+from udg_bringup.ending import asked_to_end
 from udg_bringup.graph import DEFAULT_PORT, POLICIES, SimGraphConfig, ViewChoice, sim_graph
-from udg_bringup.ros.running import ENDS, isolate, running
+from udg_bringup.ros.running import isolate, running
 from udg_bringup.ros.trial_client import trial_client
 from udg_description.camera import cameras_of
 from udg_description.errors import cli
@@ -72,9 +71,7 @@ def _main() -> None:
     )
     if options.view:  # whose buttons must not reach a real robot
         isolate()
-    stop = threading.Event()
-    for number in ENDS:
-        signal.signal(number, lambda *_: stop.set())
+    stop = asked_to_end()
     with running(sim_graph(config), processes=options.processes) as graph:
         if options.start:
             cameras = [camera.name for camera in cameras_of(options.camera_config)]

@@ -8,6 +8,11 @@ from pathlib import Path
 
 from udg_description.errors import UdgError
 
+BOOLEANS = ["true", "false"]
+"""Valid values of an argument that is on or off."""
+PACKAGES = ("udg_bringup", "udg_sim")
+"""Both install the folder of the launch files."""
+
 
 class LaunchArgumentError(UdgError):
     """An argument that a launch file does not have."""

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import argparse
 import os
-import signal
-import threading
 from pathlib import Path
 
 from udg_bringup.compose import add_view_arguments, view_choice
+from udg_bringup.ending import asked_to_end
 from udg_bringup.graph import process_environment
 from udg_bringup.real_graph import CAMERA_TOPICS, RealGraphConfig, real_graph
-from udg_bringup.ros.running import ENDS, running
+from udg_bringup.ros.running import running
 from udg_description.errors import cli
 from udg_description.files import user_path
 
@@ -68,9 +67,7 @@ def _main() -> None:
     )
     nodes = real_graph(config)
     os.environ.update(process_environment())
-    stop = threading.Event()
-    for number in ENDS:
-        signal.signal(number, lambda *_: stop.set())
+    stop = asked_to_end()
     with running(nodes, processes=True) as graph:
         print("the graph runs, disabled; Ctrl-C ends it", flush=True)
         while not stop.wait(0.2):

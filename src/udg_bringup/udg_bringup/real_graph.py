@@ -13,7 +13,7 @@ from udg_bringup.graph import NodeDescription, ViewChoice, frames_graph, percept
 from udg_bringup.parameter_files import Value, read_parameter_file
 from udg_control.hardware import Arms, check_hands
 from udg_control.xhand.config import EMULATED_SDK
-from udg_description.camera import cameras_of, default_cameras, short_name
+from udg_description.camera import DEFAULT_CAMERAS, cameras_of, short_name
 from udg_description.errors import UdgError
 from udg_description.layout import SIDES
 
@@ -21,10 +21,9 @@ PARAMETER_FILES = ("robot.yaml", "safety.yaml")
 EMULATION_FILE = "emulation.yaml"  # on top of them when devices are emulated
 CAMERA_FILE = "cameras.yaml"
 EMULATED_HOST = {"left": "127.0.0.1", "right": "127.0.0.2"}
-_DEFAULT_CAMERAS = tuple(camera.name for camera in default_cameras())
 CAMERA_TOPICS = {
     f"{short_name(camera)}_{argument}": f"/{camera}/depth/{name}"
-    for camera in _DEFAULT_CAMERAS
+    for camera in DEFAULT_CAMERAS
     for argument, name in (("depth_topic", "image_raw"), ("info_topic", "camera_info"))
 }
 """Our names of what the default cameras publish, by the argument of the launch file that gives another."""
@@ -272,6 +271,6 @@ KNOWN_NODES = (
 )
 
 
-def read_parameters(path: Path, cameras: Sequence[str] = _DEFAULT_CAMERAS) -> dict[str, dict[str, Value]]:
+def read_parameters(path: Path, cameras: Sequence[str] = DEFAULT_CAMERAS) -> dict[str, dict[str, Value]]:
     """The parameters of a file, by node, with dotted names. Raises RealGraphError, also for unknown nodes."""
     return read_parameter_file(path, (*KNOWN_NODES, *cameras), RealGraphError)

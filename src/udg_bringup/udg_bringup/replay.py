@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import signal
-import threading
 import time
 from pathlib import Path
 
 import viser
 
+from udg_bringup.ending import asked_to_end
 from udg_bringup.graph import DEFAULT_PORT
 from udg_bringup.view.panel import add_plot
 from udg_bringup.view.recordings import Recording, open_recording
@@ -20,7 +19,6 @@ from udg_description.errors import cli
 from udg_description.files import user_path
 from udg_sim.objects.library import ObjectLibrary
 
-ENDS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 FRAME_S = 0.05
 SPEEDS = ("0.25", "0.5", "1", "2", "4")
 
@@ -74,9 +72,7 @@ def _main() -> None:
     recording = open_recording(Path(options.file), ObjectLibrary())
     server = open_server(options.port)
     player = Player(server, Scene(server, default_cameras()), recording)
-    stop = threading.Event()
-    for number in ENDS:
-        signal.signal(number, lambda *_: stop.set())
+    stop = asked_to_end()
     print(f"{options.file} is at {url(server)}; Ctrl-C ends it", flush=True)
     before_s = time.monotonic()
     while not stop.wait(FRAME_S):

@@ -1,3 +1,5 @@
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -5,8 +7,14 @@ import pytest
 
 from udg_description.errors import RobotModelError
 from udg_description.layout import JOINT_NAMES, SIDES
-from udg_description.robot import current_robot
+from udg_description.robot import current_robot, load_robot
 from udg_description.urdf import load_urdf
+
+
+def test_the_shipped_urdf_is_what_the_tool_writes(tmp_path: Path) -> None:
+    tool = Path(__file__).parents[1] / "tools" / "make_urdf.py"
+    subprocess.run([sys.executable, str(tool), "--output", str(tmp_path / "robot.urdf")], check=True)
+    assert (tmp_path / "robot.urdf").read_text() == load_robot("ur5e_xhand").urdf.read_text()
 
 
 def test_the_urdf_has_the_layouts_joints_and_no_other_moving_ones() -> None:

@@ -1,7 +1,8 @@
 """Write udg_description/data/udg_robot.urdf from robot.yaml (kinematics, inertia) and primitives.yaml (geometry).
 
-Usage: python make_urdf.py [--output PATH]. Both arms come from one description; the left hand's geometry is the right
-hand's mirrored (y -> -y); a capsule is written as a cylinder and two spheres, which every URDF reader understands.
+Usage: python make_urdf.py [--output PATH]. Mounts come from data/robots/ur5e_xhand.yaml. Both arms come from one
+description; the left hand's geometry is the right hand's mirrored (y -> -y); a capsule is written as a cylinder and two
+spheres, which every URDF reader understands.
 """
 
 from __future__ import annotations
@@ -16,16 +17,16 @@ from xml.etree import ElementTree as ET
 import numpy as np
 import yaml
 
+from udg_description import ur5e
 from udg_description.files import write_atomically
+from udg_description.robot import load_robot
 from udg_description.transforms import matrix_to_rpy, rpy_to_matrix
 
 HERE = Path(__file__).resolve().parent
 OUTPUT = HERE.parent / "udg_description" / "data" / "udg_robot.urdf"
 
-BASE_Y = {"left": 0.45, "right": -0.45}  # [m] arm bases on the table top, unrotated
-BASE_YAW = math.pi / 2  # base_link -> base_link_inertia (= the controller's base frame)
-FLANGE_HAND_XYZ = (0.0, 0.0, 0.023)  # wrist_3_link -> hand_link [m]
-FLANGE_HAND_RPY = {"left": (0.0, math.pi, 0.0), "right": (math.pi, 0.0, 0.0)}  # diag(-1,1,-1), diag(1,-1,-1)
+ROBOT = load_robot("ur5e_xhand")  # its mounts, and the arm's mirror law
+FLANGE_HAND_RPY = {"left": (0.0, math.pi, 0.0), "right": (math.pi, 0.0, 0.0)}  # of its mounts; one of two ways each
 # Limits of position used for the arms [rad], right arm; the left arm's follow from the mirror law of layout.mirror_q.
 # The reference's narrow ranges, widened: those hold 26 % of hand poses sampled over the object area (from the top,
 # tilted, from the side; any palm direction), these hold 75.7 %, and the arm's whole ranges 76.1 %. The elbow stays up.
@@ -37,11 +38,19 @@ ARM_LIMITS_RIGHT = {
     "wrist_2_joint": (-math.pi, math.pi),
     "wrist_3_joint": (-math.pi, math.pi),
 }
-MIRROR_OFFSET = {"shoulder_lift_joint": -math.pi, "wrist_1_joint": math.pi}  # q_left = offset - q_right
+MIRROR_OFFSET = dict(zip(ROBOT.arm.joints, ROBOT.mirror_offset, strict=True))  # q_left = offset - q_right
 
 
 def _numbers(values: Iterable[float]) -> str:
     return " ".join(f"{float(v):.12g}" for v in values)
+
+
+def _length(value: float | str) -> float:
+    """A number, or by its name (`-D5`) one of the arm's Denavit-Hartenberg constants [m]."""
+    if not isinstance(value, str):
+        return value
+    name = value.removeprefix("-")
+    return -getattr(ur5e, name) if name != value else float(getattr(ur5e, name))
 
 
 def _origin(parent: ET.Element, xyz: Iterable[float], rpy: Iterable[float]) -> None:
@@ -110,7 +119,7 @@ def _limits(side: str, name: str, lower: float, upper: float) -> tuple[float, fl
         return lower, upper
     lower, upper = ARM_LIMITS_RIGHT[name]
     if side == "left":
-        offset = MIRROR_OFFSET.get(name, 0.0)
+        offset = MIRROR_OFFSET[name]
         lower, upper = offset - upper, offset - lower
     return lower, upper
 
@@ -121,7 +130,7 @@ def _add_joint(robot: ET.Element, side: str, row: list[Any]) -> None:
     joint = ET.SubElement(robot, "joint", name=f"{side}_{name}", type="revolute")
     ET.SubElement(joint, "parent", link=f"{side}_{parent}")
     ET.SubElement(joint, "child", link=f"{side}_{child}")
-    _origin(joint, xyz, rpy)
+    _origin(joint, map(_length, xyz), rpy)
     ET.SubElement(joint, "axis", xyz=_numbers(axis))
     limit = {"lower": lower, "upper": upper, "effort": effort, "velocity": velocity}
     ET.SubElement(joint, "limit", {k: _numbers([v]) for k, v in limit.items()})
@@ -134,18 +143,21 @@ def build_robot(numbers: dict[str, Any], primitives: dict[str, Any]) -> ET.Eleme
     ET.SubElement(robot, "link", name="world")
     for side in ("left", "right"):
         _add_link(robot, f"{side}_base_link", None, [], False)
-        _add_fixed(robot, f"{side}_base_fixed", "world", f"{side}_base_link", (0, BASE_Y[side], 0), (0, 0, 0))
+        _add_fixed(robot, f"{side}_base_fixed", "world", f"{side}_base_link", ROBOT.bases[side], (0, 0, 0))
         for row in numbers["arm"]["links"]:
             _add_link(robot, f"{side}_{row[0]}", row, primitives["arm"].get(row[0], []), False)
         controller = f"{side}_base_link_inertia"
-        _add_fixed(robot, f"{side}_base_yaw_fixed", f"{side}_base_link", controller, (0, 0, 0), (0, 0, BASE_YAW))
+        base_rpy = matrix_to_rpy(np.array(ROBOT.arm.base_controller_rotation)) + 0.0  # no -0
+        _add_fixed(robot, f"{side}_base_yaw_fixed", f"{side}_base_link", controller, (0, 0, 0), base_rpy)
         for row in numbers["arm"]["joints"]:
             _add_joint(robot, side, row)
         hand = numbers[f"{side}_hand"]
         for row in hand["links"]:
             _add_link(robot, f"{side}_{row[0]}", row, primitives["hand"].get(row[0], []), side == "left")
         flange, palm = f"{side}_wrist_3_link", f"{side}_hand_link"
-        _add_fixed(robot, f"{side}_hand_fixed", flange, palm, FLANGE_HAND_XYZ, FLANGE_HAND_RPY[side])
+        T_flange_hand, rpy = ROBOT.T_flange_hand[side], FLANGE_HAND_RPY[side]
+        assert np.allclose(rpy_to_matrix(np.array(rpy)), T_flange_hand[:3, :3])
+        _add_fixed(robot, f"{side}_hand_fixed", flange, palm, T_flange_hand[:3, 3], rpy)
         for row in hand["joints"]:
             _add_joint(robot, side, row)
     tree = ET.ElementTree(robot)

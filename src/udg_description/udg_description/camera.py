@@ -229,6 +229,10 @@ def default_cameras() -> tuple[CameraModel, CameraModel]:
     return left, right
 
 
+DEFAULT_CAMERAS = tuple(camera.name for camera in default_cameras())
+"""Names of the default cameras."""
+
+
 def cameras_yaml(cameras: Sequence[CameraModel]) -> str:
     """The text of a camera file."""
     entries = {}

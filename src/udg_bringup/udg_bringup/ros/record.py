@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import signal
-import threading
 
 import rclpy
 
 from udg_bringup.bag_writer import BagWriter
+from udg_bringup.ending import asked_to_end
 from udg_bringup.ros.recorder import Recorder, chosen_topics
 from udg_description.camera import cameras_of
 from udg_description.environment import prepare_environment
@@ -16,7 +15,6 @@ from udg_description.errors import cli
 from udg_description.files import check_folder, user_path
 from udg_description.ros.spin import background_spin
 
-ENDS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 LOOK_S = 0.2
 
 
@@ -34,10 +32,8 @@ def _main() -> None:
     names = [camera.name for camera in cameras_of(options.cameras)]
     prepare_environment()
     check_folder(options.out.parent)
-    stop = threading.Event()
     rclpy.init(args=[])
-    for number in ENDS:
-        signal.signal(number, lambda *_: stop.set())
+    stop = asked_to_end()
     writer = BagWriter(options.out)
     try:
         recorder = Recorder(writer, chosen_topics(images=options.images, cameras=names))

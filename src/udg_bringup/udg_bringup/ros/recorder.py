@@ -9,6 +9,7 @@ from rclpy.context import Context
 from rclpy.node import Node
 
 from udg_bringup.bag_writer import BagWriter
+from udg_description.camera import DEFAULT_CAMERAS
 from udg_description.ros import topics
 from udg_sim.ros.sim_node import TRIAL_STATUS
 
@@ -16,7 +17,7 @@ QUEUE = 200  # messages of a topic that may wait while the disk is busy
 KNOWN = (*(topic for topic in topics.TOPICS if topic not in topics.image_topics()), TRIAL_STATUS)
 
 
-def chosen_topics(*, images: bool, cameras: Sequence[str] = topics.DEFAULT_CAMERAS) -> tuple[topics.Topic, ...]:
+def chosen_topics(*, images: bool, cameras: Sequence[str] = DEFAULT_CAMERAS) -> tuple[topics.Topic, ...]:
     """All topics of the table, with or without the depth images of the cameras (7 MB a second each)."""
     return (*KNOWN, *(topics.image_topics(cameras) if images else ()))
 

@@ -20,13 +20,12 @@ from rclpy.executors import MultiThreadedExecutor, SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
+from udg_bringup.ending import TIME_TO_STOP_S
 from udg_bringup.graph import NodeDescription, parameter_file, process_environment
 from udg_description.environment import prepare_environment
 from udg_description.errors import UdgError
 from udg_description.ros.spin import BackgroundSpin
 
-ENDS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # Ctrl-C, kill, a terminal that is closed
-TIME_TO_STOP_S = 15.0  # brake, end the programs on the controllers, disconnect
 FIRST_DOMAIN, LAST_DOMAIN = 30, 101  # ROS domains whose ports lie below Linux's ephemeral ones
 
 

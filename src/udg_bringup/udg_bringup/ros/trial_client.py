@@ -21,6 +21,7 @@ from trajectory_msgs.msg import JointTrajectory
 
 from udg_bringup.ros.running import RunningGraph
 from udg_bringup.stages import StageClock
+from udg_description.camera import DEFAULT_CAMERAS
 from udg_description.errors import UdgError
 from udg_description.ros import convert, topics
 from udg_description.ros.spin import background_spin
@@ -59,7 +60,7 @@ class TrialClient(Node):
         graph: RunningGraph,
         deadlines: Deadlines | None = None,
         *,
-        cameras: Sequence[str] = topics.DEFAULT_CAMERAS,
+        cameras: Sequence[str] = DEFAULT_CAMERAS,
         watch_commands: bool = False,
     ) -> None:
         super().__init__("trials")
@@ -201,7 +202,7 @@ def trial_client(
     graph: RunningGraph,
     deadlines: Deadlines | None = None,
     *,
-    cameras: Sequence[str] = topics.DEFAULT_CAMERAS,
+    cameras: Sequence[str] = DEFAULT_CAMERAS,
     watch_commands: bool = False,
 ) -> Iterator[TrialClient]:
     """Give a client that is spun by its own thread, once every service of the graph is there."""

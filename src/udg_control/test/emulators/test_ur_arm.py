@@ -7,7 +7,6 @@ import pytest
 
 from udg_control.emulators.ur_arm import (
     MOVE_J,
-    PERIOD_S,
     SCRIPT_MARK,
     SERVO_J,
     SERVO_STOP,
@@ -17,7 +16,7 @@ from udg_control.emulators.ur_arm import (
     EmulatedArmConfig,
 )
 from udg_control.emulators.ur_fields import InputRecipe
-from udg_control.emulators.ur_log import ArmLog
+from udg_control.emulators.ur_log import SERVO_S, ArmLog
 from udg_control.emulators.ur_motion import MAX_ACCELERATION, MAX_SPEED, JointMotion
 
 RECIPE = InputRecipe(["input_int_register_0", *(f"input_double_register_{i}" for i in range(11))])
@@ -54,9 +53,9 @@ def test_a_blocking_command_is_done_only_when_the_arm_has_arrived(arm: EmulatedA
     arm.step()
     assert handshake(arm) == 1
     # Trapezoid: 0.2 rad at 2 rad/s^2 peaks at sqrt(0.4) rad/s and takes 2 sqrt(0.2 / 2) = 0.632 s.
-    arm.step(int(0.62 / PERIOD_S))
+    arm.step(int(0.62 / SERVO_S))
     assert handshake(arm) == 1
-    arm.step(int(0.03 / PERIOD_S))
+    arm.step(int(0.03 / SERVO_S))
     assert handshake(arm) == 2
     np.testing.assert_allclose(arm.motion.q, goal, atol=1e-9)
     command(arm, 0)
@@ -96,7 +95,7 @@ def test_servo_stop_brakes_and_stop_script_ends_the_program(arm: EmulatedArm) ->
     arm.step(15)
     assert not arm.motion.still
     command(arm, SERVO_STOP, 10.0)
-    arm.step(int(MAX_SPEED / 10.0 / PERIOD_S))
+    arm.step(int(MAX_SPEED / 10.0 / SERVO_S))
     assert arm.motion.still and handshake(arm) == 2
     command(arm, 0)
     arm.step()
@@ -120,7 +119,7 @@ def test_a_safety_stop_ends_program_and_motion(arm: EmulatedArm, happening: str,
     command(arm, SERVO_J, *(np.array(Q) + 0.2), 0.0, 0.0, 0.002, 0.03, 2000.0)
     arm.step(20)
     getattr(arm, happening)()
-    arm.step(int(MAX_SPEED / MAX_ACCELERATION / PERIOD_S))
+    arm.step(int(MAX_SPEED / MAX_ACCELERATION / SERVO_S))
     assert arm.motion.still and not arm.program_running
     assert int(arm.outputs.field("safety_status_bits")[0]) & bits
     assert int(arm.outputs.field("robot_mode")[0]) == mode
@@ -164,11 +163,11 @@ def test_the_joints_keep_their_speed_and_acceleration(lookahead_s: float, gain: 
     motion.servo(np.array([2.0, -2.0, 1.0, 0.5, -0.1, 0.0]), lookahead_s, gain)
     positions, velocities = [], [motion.qd]
     for _ in range(2500):
-        motion.step(PERIOD_S)
+        motion.step(SERVO_S)
         positions.append(motion.q)
         velocities.append(motion.qd)
     assert np.abs(velocities).max() <= MAX_SPEED
-    assert np.abs(np.diff(velocities, axis=0)).max() <= MAX_ACCELERATION * PERIOD_S * (1 + 1e-9)
+    assert np.abs(np.diff(velocities, axis=0)).max() <= MAX_ACCELERATION * SERVO_S * (1 + 1e-9)
     np.testing.assert_allclose(positions[-1], motion.q_target, atol=1e-3)
 
 
@@ -176,7 +175,7 @@ def test_a_ramp_is_followed_with_the_lag_of_the_model() -> None:
     """Lookahead plus two by the natural frequency 4 sqrt(gain): 0.05 + 2 / 89.4 s."""
     motion = JointMotion(np.zeros(6))
     for tick in range(1000):
-        motion.servo(np.full(6, 0.3 * tick * PERIOD_S), 0.05, 500.0)
-        motion.step(PERIOD_S)
+        motion.servo(np.full(6, 0.3 * tick * SERVO_S), 0.05, 500.0)
+        motion.step(SERVO_S)
     lag_s = (motion.q_target - motion.q) / 0.3
     np.testing.assert_allclose(lag_s, 0.05 + 2.0 / (4.0 * 500.0**0.5), atol=0.003)

@@ -16,6 +16,7 @@ import numpy as np
 from tqdm import tqdm
 
 from udg_datagen.demonstrations.demonstration import UNPLANNED
+from udg_datagen.demonstrations.demos import SETTINGS_NAME
 from udg_datagen.demonstrations.episode_picture import EpisodeRenderer
 from udg_description.cloud_labels import LABEL_SEEN
 from udg_description.errors import UdgError, cli
@@ -27,7 +28,6 @@ from udg_policy.errors import DatasetError
 from udg_sim.cameras.video import contact_sheet, write_png
 
 ATTEMPTS_FOLDER = "attempts"
-SETTINGS_NAME = "factory.json"
 UNKNOWN = "unknown"
 _STATISTICS_EPISODES = 200
 _SHEET_COLUMNS = 4

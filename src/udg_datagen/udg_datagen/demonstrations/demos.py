@@ -37,8 +37,8 @@ NOT_EXECUTED = (*UNPLANNED, "no_rest", "not_needed", "bad_object", "worker_died"
 """Results of attempts that never came to the execution."""
 TRY_AGAIN = ("bad_object", "worker_died", "timed_out", "error")
 """Results that a resumed run does not take for final."""
+SETTINGS_NAME = "factory.json"  # beside the episodes: what they were made with
 _TRIES = 2  # of a task whose worker dies
-_CONFIG_NAME = "factory.json"
 
 
 class Settings(Protocol):
@@ -111,7 +111,7 @@ class Ledger:
         self._digests: dict[str, str] = {}
 
     def _same_config(self, config: dict[str, Any]) -> None:
-        path = self.folder / _CONFIG_NAME
+        path = self.folder / SETTINGS_NAME
         if not path.exists():
             write_atomically(path, (json.dumps(config, indent=1) + "\n").encode())
             return

@@ -28,7 +28,7 @@ from trajectory_msgs.msg import JointTrajectory
 from visualization_msgs.msg import MarkerArray
 
 from udg_description import topic_names
-from udg_description.camera import default_cameras
+from udg_description.camera import DEFAULT_CAMERAS
 from udg_description.errors import CameraError
 from udg_description.layout import SIDES
 from udg_description.ros.tf_message import TFMessage
@@ -54,9 +54,6 @@ class Topic:
             reliability=ReliabilityPolicy.RELIABLE if self.reliable or lockstep else ReliabilityPolicy.BEST_EFFORT,
             durability=DurabilityPolicy.TRANSIENT_LOCAL if self.latched else DurabilityPolicy.VOLATILE,
         )
-
-
-DEFAULT_CAMERAS = tuple(camera.name for camera in default_cameras())
 
 
 def depth_image(camera: str) -> Topic:

@@ -15,7 +15,7 @@ from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 from sensor_msgs.msg import Image, JointState
 
-from udg_description.camera import short_name
+from udg_description.camera import DEFAULT_CAMERAS, short_name
 from udg_description.environment import prepare_environment
 from udg_description.errors import UdgError, cli
 from udg_description.files import check_folder, user_path
@@ -30,7 +30,7 @@ class KinectCapture(Node):
     def __init__(
         self,
         folder: Path,
-        cameras: Sequence[str] = topics.DEFAULT_CAMERAS,
+        cameras: Sequence[str] = DEFAULT_CAMERAS,
         *,
         infrared: bool = False,
         context: Context | None = None,
@@ -86,7 +86,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     taken = 0
     try:
         rclpy.init()
-        node = KinectCapture(arguments.folder, arguments.camera or topics.DEFAULT_CAMERAS, infrared=arguments.infrared)
+        node = KinectCapture(arguments.folder, arguments.camera or DEFAULT_CAMERAS, infrared=arguments.infrared)
         while rclpy.ok() and taken < arguments.poses:
             rclpy.spin_once(node, timeout_sec=0.2)
             taken = node.taken
