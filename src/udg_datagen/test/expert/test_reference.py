@@ -11,6 +11,7 @@ from udg_datagen.synthesis import GraspObject, StrategyError
 from udg_description.arm_kinematics import hand_pose
 from udg_description.frames import GRASP_CENTER_HAND, PALM_NORMAL_HAND
 from udg_description.layout import HOME_Q, SIDES, Side, part_indices
+from udg_description.transforms import mirror_T
 from udg_sim.objects.library import ObjectLibrary
 
 MIRROR = np.diag([1.0, -1.0, 1.0])
@@ -102,7 +103,7 @@ def test_a_hollow_object_is_met_in_the_wall_towards_the_hand() -> None:
 def test_preshapes_mirror_each_other_and_keep_the_limits(cube: GraspObject, strategy: str) -> None:
     right = reference.reference(cube, at(0.5, -0.2, 0.03), [robot_hand("right")], strategy)
     left = reference.reference(cube, at(0.5, 0.2, 0.03), [robot_hand("left")], strategy)
-    np.testing.assert_allclose(left.T_hand[0], reference.MIRROR @ right.T_hand[0] @ reference.MIRROR, atol=2e-3)
+    np.testing.assert_allclose(left.T_hand[0], mirror_T(right.T_hand[0]), atol=2e-3)
     np.testing.assert_array_equal(left.q, right.q)
     spec = robot_hand("right").spec
     assert (right.q >= spec.lower).all() and (right.q <= spec.upper).all()
