@@ -6,6 +6,7 @@ It comes up disabled: nothing moves before the service /control/enable.
 
 import sys
 from pathlib import Path
+from typing import get_args
 
 from ament_index_python.packages import get_package_share_directory, get_packages_with_prefixes
 from launch.actions import (
@@ -23,7 +24,8 @@ from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
 from udg_bringup.ending import TIME_TO_STOP_S
 from udg_bringup.graph import DEFAULT_PORT, NodeDescription, ViewChoice, process_environment, rviz_graph
 from udg_bringup.launch_arguments import BOOLEANS, PACKAGES, check_arguments, is_included, view_port
-from udg_bringup.real_graph import CAMERA_TOPICS, RealGraphConfig, real_graph
+from udg_bringup.real_graph import CAMERA_TOPICS, Cameras, RealGraphConfig, real_graph
+from udg_control.hardware import Arms
 
 ARGUMENTS = [
     DeclareLaunchArgument(
@@ -34,13 +36,13 @@ ARGUMENTS = [
     DeclareLaunchArgument(
         "arms",
         default_value="",
-        choices=["", "ur", "ros2_control", "simulated"],
+        choices=["", *get_args(Arms)],
         description="ur: ur_rtde; ros2_control: controllers that another launch file runs; '': as robot.yaml says",
     ),
     DeclareLaunchArgument(
         "cameras",
         default_value="",
-        choices=["", "kinect", "femto_bolt", "topics", "playback", "scene", "none"],
+        choices=["", *get_args(Cameras)],
         description="'': kinect, or with emulators the simulated scene; topics: any driver of depth cameras",
     ),
     *(

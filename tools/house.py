@@ -11,7 +11,7 @@ import argparse
 import ast
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -154,6 +154,31 @@ def atomic_writes(source: str) -> int:
     return count
 
 
+def constants(source: str) -> set[tuple[str, str]]:
+    """Name, without leading underscores, and value of a module's constants whose values are literals.
+
+    Those that are 0 or 1 say nothing and are left out, type variables too.
+    """
+    found = set()
+    for node in ast.parse(source).body:
+        targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+        value = getattr(node, "value", None)
+        for target in targets:
+            if not isinstance(target, ast.Name) or not target.id.isupper() or value is None:
+                continue
+            numbers = [part.value for part in ast.walk(value) if isinstance(part, ast.Constant)]
+            if numbers and numbers not in ([0], [1]) and "TypeVar" not in ast.dump(value):
+                found.add((target.id.lstrip("_"), ast.unparse(value)))
+    return found
+
+
+def constants_again(sources: Iterable[str]) -> tuple[int, int]:
+    """Constants whose name and value stand in more than one module: how many, and the most modules of one."""
+    times = Counter(one for source in sources for one in constants(source))
+    again = [count for count in times.values() if count > 1]
+    return len(again), max(again, default=0)
+
+
 def basics(files: Mapping[str, Path]) -> dict[str, tuple[int, int]]:
     """By what is repeated: how often, and in how many modules."""
     texts = [path.read_text(encoding="utf-8") for path in files.values()]
@@ -163,7 +188,8 @@ def basics(files: Mapping[str, Path]) -> dict[str, tuple[int, int]]:
     }
     for basic in BASICS:
         counts[basic.what] = [len(re.findall(basic.pattern, text, re.MULTILINE)) for text in texts]
-    return {what: (sum(each), sum(map(bool, each))) for what, each in counts.items()}
+    found = {what: (sum(each), sum(map(bool, each))) for what, each in counts.items()}
+    return {**found, "constants of one name and value in several modules, most modules of one": constants_again(texts)}
 
 
 def report(root: Path) -> str:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import argparse
 import os
 from pathlib import Path
+from typing import get_args
 
 from udg_bringup.compose import add_view_arguments, view_choice
 from udg_bringup.ending import asked_to_end
 from udg_bringup.graph import process_environment
-from udg_bringup.real_graph import CAMERA_TOPICS, RealGraphConfig, real_graph
+from udg_bringup.real_graph import CAMERA_TOPICS, Cameras, RealGraphConfig, real_graph
 from udg_bringup.ros.running import running
+from udg_control.hardware import Arms
 from udg_description.errors import cli
 from udg_description.files import user_path
 
@@ -28,10 +30,12 @@ def _main() -> None:
     parser.add_argument("--dry-run", action="store_true", help="do everything but send")
     parser.add_argument("--policy", action=argparse.BooleanOptionalAction, default=True, help="run the policy node")
     parser.add_argument(
-        "--arms", default="", help="ur, ros2_control or simulated (default: what robot.yaml says): docs/ros2_control.md"
+        "--arms",
+        default="",
+        help=f"{', '.join(get_args(Arms))} (default: what robot.yaml says): docs/ros2_control.md",
     )
     parser.add_argument(
-        "--cameras", default="", help="kinect, femto_bolt, topics, playback, scene or none (default: kinect or scene)"
+        "--cameras", default="", help=f"{', '.join(get_args(Cameras))} (default: kinect, or with emulators scene)"
     )
     for argument, ours in CAMERA_TOPICS.items():
         text = f"with --cameras topics: the driver's topic (default: {ours})"

@@ -54,6 +54,22 @@ def test_it_stands_still_without_commands() -> None:
     assert playout.at_rest
 
 
+def test_an_arm_of_seven_joints_moves_each_as_one_of_six_would() -> None:
+    commands = 0.2 * np.sin(np.arange(60)[:, None] * PERIOD_S * np.arange(1, 8))
+    seven = Playout(
+        period_s=PERIOD_S,
+        ticks=TICKS,
+        delay_ticks=3,
+        lower=np.full(7, -2.0),
+        upper=np.full(7, 2.0),
+        velocity=np.full(7, 3.0),
+        acceleration=np.full(7, 10.0),
+    )
+    targets = play(seven, commands, ticks_after=40)
+    np.testing.assert_array_equal(targets[:, :6], play(make(), commands[:, :6], ticks_after=40))
+    np.testing.assert_array_equal(targets[:, 1:], play(make(), commands[:, 1:], ticks_after=40))
+
+
 def test_the_curve_is_the_quadratic_spline_of_the_commands() -> None:
     """At the middle between two commands it is their mean; there its velocity is their difference."""
     commands = 0.2 * (1.0 - np.cos(np.arange(200) * PERIOD_S * np.pi))[:, None] * np.ones(6)

@@ -33,7 +33,7 @@ class Playout:
         velocity: np.ndarray,
         acceleration: np.ndarray,
     ) -> None:
-        """`ticks` servo targets a command of `period_s`; limits (6,) in [rad], [rad/s], [rad/s^2].
+        """`ticks` servo targets a command of `period_s`; limits (n,) in [rad], [rad/s], [rad/s^2].
 
         The first command of a stream waits `delay_ticks`, so later ones may be that late.
         """
@@ -43,14 +43,14 @@ class Playout:
         self._lower, self._upper = lower, upper
         self._velocity_limit, self._acceleration_limit = velocity, acceleration
         self._share = np.arange(1, ticks + 1)[:, None] / ticks
-        self.start(np.zeros(6))
+        self.start(np.zeros(len(lower)))
 
     def start(self, q: np.ndarray) -> None:
-        """Stand still at q (6,) [rad]; the queue is empty."""
+        """Stand still at q (n,) [rad]; the queue is empty."""
         self._queue: deque[np.ndarray] = deque()
         self._target = np.array(q, dtype=np.float64)  # the last command taken from the queue
         self._knot = self._target  # the last point of the curve's polygon
-        self._velocity = np.zeros(6)
+        self._velocity = np.zeros_like(self._target)
         self._moving = False
         self._wait = -1  # ticks until the stream starts; -1: no stream
         self._tick = 0
@@ -58,7 +58,7 @@ class Playout:
         self._least_queue, self._since_skip = 0, 0
         self._points = np.tile(self._target, (self._ticks, 1))
         self._last = self._target  # the last servo target
-        self._ends = np.zeros((2, 6))  # velocities at both ends of the interval
+        self._ends = np.zeros((2, len(self._target)))  # velocities at both ends of the interval
 
     @property
     def at_rest(self) -> bool:
@@ -66,7 +66,7 @@ class Playout:
         return not self._moving
 
     def push(self, q: np.ndarray, periods: int = 1) -> None:
-        """Add the command q (6,) [rad], `periods` after the one before."""
+        """Add the command q (n,) [rad], `periods` after the one before."""
         if self._wait < 0:
             self._wait = self._delay_ticks
         for part in range(1, periods + 1):
@@ -89,7 +89,7 @@ class Playout:
         # Else, so near a position limit, the interval that is under way ends as it is.
 
     def step(self) -> np.ndarray:
-        """The next servo target (6,) [rad]."""
+        """The next servo target (n,) [rad]."""
         waiting = self._wait != 0
         if self._wait > 0:
             self._wait -= 1
@@ -115,7 +115,7 @@ class Playout:
     def _next_velocity(self) -> np.ndarray:
         """Velocity [rad/s] to the next point of the polygon: that of the commands, inside all limits."""
         dt_s = self._period_s
-        wanted = np.zeros(6)
+        wanted = np.zeros_like(self._target)
         if self._wait == 0:
             previous = self._target
             if self._queue:

@@ -16,6 +16,8 @@ from udg_description.transforms import frozen, make_transform
 _ROBOT = current_robot()
 WORLD = "world"
 BASE_LINK: dict[str, str] = {side: f"{side}_{_ROBOT.arm.base_link}" for side in SIDES}
+HAND_PREFIXES = tuple(f"{side}_hand" for side in SIDES)
+"""With which the names of the hands' links begin."""
 HAND_LINK: dict[str, str] = {side: f"{side}_hand_link" for side in SIDES}
 
 

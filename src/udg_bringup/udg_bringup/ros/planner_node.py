@@ -18,11 +18,12 @@ from udg_description.ros import convert, topics
 from udg_description.ros.diagnostics import Diagnostics, Level, Status
 from udg_description.ros.params import refuse_unknown
 from udg_description.ros.spin import run_node
+from udg_policy.config import DecoderConfig
 from udg_sim.objects.library import ObjectLibrary
 from udg_sim.ros.sim_node import TRIAL_STATUS
 from udg_sim.trials.status import TrialStatus
 
-CHUNK = 8  # targets of an answer
+CHUNK = DecoderConfig().chunk  # targets of an answer
 
 
 class PlannerNode(Node):

@@ -17,12 +17,13 @@ from udg_description.errors import UdgError
 from udg_description.layout import part_indices
 from udg_description.model import RobotModel
 from udg_description.robot import current_robot
+from udg_policy.config import DecoderConfig
 from udg_policy.episodes.dataset import read_episode
 from udg_policy.exchange.bag_episodes import NS, STATE_GAP_NS, read_bag
 from udg_sim.objects.library import ObjectLibrary
 from udg_sim.trials.status import TrialStatus
 
-CHUNK = 8  # steps of an episode that are shown as its prediction
+CHUNK = DecoderConfig().chunk  # steps of an episode that are shown as its prediction
 LONGEST_PAUSE_S = 0.5  # of a bag, that is waited for
 GRASP_S = 1.0  # time that a grasp of a file is shown
 

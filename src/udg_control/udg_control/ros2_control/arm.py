@@ -50,7 +50,7 @@ class ControllerArm(SupervisedDevice[ControllerMemory, Report]):
         return DeviceState(q=joints[0], stamp_ns=report.stamp_ns, velocity=velocity, speed_scaling=report.speed_scaling)
 
     def write(self, q_command: np.ndarray, stamp_ns: int) -> None:
-        """Command q (6,) [rad], to be reached one period after `stamp_ns` (and the driver's delay)."""
+        """Command q (n,) [rad], to be reached one period after `stamp_ns` (and the driver's delay)."""
         link = self._link
         if link is not None:
             link.shared.put_command(Command(time.monotonic_ns(), stamp_ns, as_numbers(q_command, N_ARM_JOINTS)))

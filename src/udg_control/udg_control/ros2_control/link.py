@@ -20,8 +20,8 @@ class Measured(NamedTuple):
     """Joints as ros2_control has measured them."""
 
     stamp_ns: int  # time.monotonic_ns() of this host at the message's own stamp
-    q: np.ndarray  # (6,) [rad]
-    velocity: np.ndarray  # (6,) [rad/s], nan where it is not said
+    q: np.ndarray  # (n,) [rad]
+    velocity: np.ndarray  # (n,) [rad/s], nan where it is not said
 
 
 class ControllerLink(Protocol):
@@ -43,7 +43,7 @@ class ControllerLink(Protocol):
         """Share of its speed at which the arm moves, 1 where nobody says."""
 
     def send(self, q: np.ndarray) -> None:
-        """Command the positions (6,) [rad]."""
+        """Command the positions (n,) [rad]."""
 
     def close(self) -> None:
         """Leave the graph."""

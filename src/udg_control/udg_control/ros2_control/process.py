@@ -22,7 +22,7 @@ from udg_control.ros2_control.shared import Command, ControllerMemory, Report, S
 from udg_control.shared_memory import FAULTS, PHASES
 from udg_control.worker import SILENT_CYCLES, Order, ask_for_real_time
 from udg_description.clock import NS_PER_S
-from udg_description.layout import part_indices
+from udg_description.layout import N_ARM_JOINTS, part_indices
 from udg_description.limits import joint_limits
 
 LOOK_S = 0.05  # between looks at the graph
@@ -66,7 +66,7 @@ class ControllerArmProcess:
         self._real_time = False
         self._looked_s = 0.0
         # measured
-        self._q, self._velocity = np.zeros(6), np.full(6, np.nan)
+        self._q, self._velocity = np.zeros(N_ARM_JOINTS), np.full(N_ARM_JOINTS, np.nan)
         self._stamp_ns = 0
         self._stale_cycles = 0
         # streaming

@@ -9,9 +9,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from udg_control.shared_memory import SharedMemory
+from udg_description.layout import N_ARM_JOINTS
 
-_JOINTS = struct.Struct("@12d")  # q, velocity
-_COMMAND = struct.Struct("@2q6d")
+_JOINTS = struct.Struct(f"@{2 * N_ARM_JOINTS}d")  # q, velocity
+_COMMAND = struct.Struct(f"@2q{N_ARM_JOINTS}d")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +31,7 @@ class Command(NamedTuple):
 
     written_ns: int  # time.monotonic_ns()
     stamp_ns: int
-    q: tuple[float, ...]  # (6,) [rad]
+    q: tuple[float, ...]  # (n,) [rad]
 
 
 class Report(NamedTuple):
@@ -61,13 +62,13 @@ class ControllerMemory(SharedMemory[Report]):
         self._joints, self._command = self._record(_JOINTS), self._record(_COMMAND)
 
     def put_joints(self, q: np.ndarray, velocity: np.ndarray) -> None:
-        """The process's side: what was measured, (6,) [rad] and (6,) [rad/s]."""
+        """The process's side: what was measured, (n,) [rad] and (n,) [rad/s]."""
         self._joints.put(*q.tolist(), *velocity.tolist())
 
     def joints(self) -> np.ndarray | None:
-        """Control's side: q [rad] and velocity [rad/s, nan where unknown] as (2, 6), None before the first."""
+        """Control's side: q [rad] and velocity [rad/s, nan where unknown] as (2, n), None before the first."""
         values = self._joints.get()
-        return None if values is None else np.array(values).reshape(2, 6)
+        return None if values is None else np.array(values).reshape(2, N_ARM_JOINTS)
 
     def put_command(self, command: Command) -> None:
         """Control's side: the newest command."""

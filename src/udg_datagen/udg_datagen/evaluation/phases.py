@@ -11,6 +11,7 @@ import numpy as np
 import trimesh
 
 from udg_datagen.demonstrations.demonstration import DemoConfig
+from udg_description.frames import HAND_PREFIXES
 from udg_description.layout import SIDES
 from udg_description.physics import GRAVITY_M_S2
 from udg_description.robot import current_robot
@@ -29,7 +30,6 @@ _REACHED_M, _RISEN_M = 0.02, 0.02
 _TOUCH_N = DemoConfig().touch_n
 _SQUEEZE_WEIGHTS = 2.0
 _OPPOSING = frozenset({current_robot().fingers[0], "palm"})
-_HANDS = tuple(f"{side}_hand" for side in SIDES)
 _TOUCHING_POINTS = [index for index, name in enumerate(KEY_POINTS) if name != "wrist"]
 
 
@@ -87,7 +87,7 @@ class PhaseWatch:
         contacts = self._world.contacts(_TOUCH_N, wanted=lambda a, b: "object" in (a, b))
         bodies = [(contact.b if contact.a == "object" else contact.a, contact.force_n) for contact in contacts]
         on_table = any(body == "table" for body, _ in bodies)
-        by_hands = [(body, force_n) for body, force_n in bodies if body.startswith(_HANDS)]
+        by_hands = [(body, force_n) for body, force_n in bodies if body.startswith(HAND_PREFIXES)]
         if not is_closed(body for body, _ in by_hands):
             reached = by_hands or PHASES[0] in self.phases or self._distance_m() <= _REACHED_M
             return 0 if reached else -1

@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 
-from udg_description.layout import SIDES
+from udg_description.frames import HAND_PREFIXES
 from udg_description.transforms import rotation_angle
 from udg_sim.physics.world import World
 
@@ -23,7 +23,6 @@ _STILL_S = 3.0
 _STILL_RAD = 0.02  # of every joint
 _TOUCH_N = 0.1
 _SHIFT_M, _TURN_RAD = 0.002, np.deg2rad(2.0)
-_HANDS = tuple(f"{side}_hand" for side in SIDES)
 
 
 def cause_of(placed: np.ndarray, now: np.ndarray, raised_m: float, *, touched: bool, still: bool) -> Cause:
@@ -91,4 +90,4 @@ class TrialWatch:
 
 
 def _hand_on_object(a: str, b: str) -> bool:
-    return "object" in (a, b) and (a.startswith(_HANDS) or b.startswith(_HANDS))
+    return "object" in (a, b) and (a.startswith(HAND_PREFIXES) or b.startswith(HAND_PREFIXES))

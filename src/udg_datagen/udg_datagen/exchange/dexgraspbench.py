@@ -15,14 +15,13 @@ from typing import Any
 
 import numpy as np
 
-from udg_datagen.exchange.plain_grasps import ExchangeError, PlainGrasps, in_order
+from udg_datagen.exchange.plain_grasps import UNIT_WITHIN, ExchangeError, PlainGrasps, in_order
 from udg_datagen.exchange.plain_npy import load_plain
 from udg_description.layout import Side
 from udg_description.transforms import inverse, matrix_to_quat_wxyz, quat_wxyz_to_matrix
 
 STAGES = ("pregrasp_qpos", "grasp_qpos", "squeeze_qpos")
 _POSE = 7
-_UNIT_WITHIN = 1e-2  # a quaternion's length
 
 
 def qpos_dictionary(grasps: PlainGrasps, index: int, T_world_object: np.ndarray) -> dict[str, Any]:
@@ -131,7 +130,7 @@ def _object_pose(content: dict[str, Any], path: Path) -> np.ndarray:
 def _matrices(poses: np.ndarray, where: str) -> np.ndarray:
     """Poses (..., 4, 4) of positions and quaternions (..., 7)."""
     length = np.linalg.norm(poses[..., 3:], axis=-1)
-    if np.abs(length - 1.0).max() > _UNIT_WITHIN:
+    if np.abs(length - 1.0).max() > UNIT_WITHIN:
         worst = float(length.flat[np.abs(length - 1.0).argmax()])
         raise ExchangeError(f"{where}: a quaternion of length {worst:.3f}; valid: 1")
     matrices = np.zeros((*poses.shape[:-1], 4, 4))

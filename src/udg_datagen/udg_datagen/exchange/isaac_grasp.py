@@ -13,13 +13,12 @@ from typing import Any
 import numpy as np
 import yaml
 
-from udg_datagen.exchange.plain_grasps import ExchangeError, PlainGrasps, in_order
+from udg_datagen.exchange.plain_grasps import UNIT_WITHIN, ExchangeError, PlainGrasps, in_order
 from udg_description.layout import Side
 from udg_description.transforms import make_transform, matrix_to_quat_wxyz, quat_wxyz_to_matrix
 
 FORMAT, VERSION = "isaac_grasp", 1.0
 MAX_BYTES = 64 * 2**20
-_UNIT_WITHIN = 1e-2  # a quaternion's length
 
 
 def isaac_yaml(grasps: PlainGrasps, hand: int, gripper_frame: str) -> str:
@@ -116,7 +115,7 @@ def _entry(entry: Any, joints: tuple[str, ...], where: str) -> tuple[np.ndarray,
     if not isinstance(orientation, Mapping):
         raise ExchangeError(f"{where}: orientation; valid: {{w: ..., xyz: [...]}}")
     quat_wxyz = _numbers([orientation.get("w"), *_list(orientation.get("xyz"))], 4, f"{where}: orientation")
-    if abs(np.linalg.norm(quat_wxyz) - 1.0) > _UNIT_WITHIN:
+    if abs(np.linalg.norm(quat_wxyz) - 1.0) > UNIT_WITHIN:
         raise ExchangeError(f"{where}: orientation has length {np.linalg.norm(quat_wxyz):.3f}; valid: 1")
     position = _numbers(_list(entry.get("position")), 3, f"{where}: position")
     at = _angles(entry.get("cspace_position"), joints, f"{where}: cspace_position")

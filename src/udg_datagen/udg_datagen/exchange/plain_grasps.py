@@ -10,6 +10,9 @@ from udg_datagen.grasp_set import GraspSet
 from udg_description.errors import UdgError
 from udg_description.layout import Side
 
+UNIT_WITHIN = 1e-2
+"""A quaternion of a file is at most this much longer or shorter than 1."""
+
 
 class ExchangeError(UdgError):
     """A file of grasps that cannot be read, or does not fit the hand or the object."""

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from udg_description.clock import NS_PER_S
+from udg_description.clock import NS_PER_S, NS_PER_US
 from udg_perception.errors import KinectError
 from udg_perception.kinect.intrinsics import intrinsics_of
 from udg_perception.kinect.library import load_pyk4a
@@ -17,7 +17,6 @@ from udg_perception.kinect.source import DepthFrame, KinectConfig
 
 _OPEN_S = 5.0  # longest search: another process may hold the camera while it looks for its own
 _RETRY_S = 0.2
-_NS_PER_US = 1000
 _DRIFT_NS_PER_S = 100_000  # of a camera's clock against the host's: 100 parts in a million
 
 
@@ -32,12 +31,12 @@ class DeviceClock:
 
     def to_host_ns(self, device_us: int, arrived_ns: int) -> int:
         """When an image of the camera's time device_us [us] that arrived at arrived_ns [ns, monotonic] was taken."""
-        offset_ns = arrived_ns - _NS_PER_US * device_us
+        offset_ns = arrived_ns - NS_PER_US * device_us
         if self._offset_ns is not None:
             drift_ns = (arrived_ns - self._seen_ns) * _DRIFT_NS_PER_S // NS_PER_S
             offset_ns = min(offset_ns, self._offset_ns + max(drift_ns, 0))
         self._offset_ns, self._seen_ns = offset_ns, arrived_ns
-        return _NS_PER_US * device_us + offset_ns - self._latency_ns
+        return NS_PER_US * device_us + offset_ns - self._latency_ns
 
 
 class KinectDevice:

@@ -8,14 +8,13 @@ from pathlib import Path
 
 import numpy as np
 
-from udg_description.clock import NS_PER_S
+from udg_description.clock import NS_PER_S, NS_PER_US
 from udg_perception.errors import KinectError
 from udg_perception.kinect.intrinsics import intrinsics_of
 from udg_perception.kinect.library import load_pyk4a
 from udg_perception.kinect.source import DepthFrame
 
 LATE_S = 0.5
-_NS_PER_US = 1000
 
 
 class KinectPlayback:
@@ -79,7 +78,7 @@ class KinectPlayback:
 
     def _next_beat_ns(self) -> int:
         """A near time [ns] at which other recordings of this rate begin, too: two cameras see the same moments."""
-        period_ns = self._period_us * _NS_PER_US
+        period_ns = self._period_us * NS_PER_US
         return -(-self._clock_ns() // period_ns) * period_ns
 
     def _next(self) -> DepthFrame | None:
@@ -102,7 +101,7 @@ class KinectPlayback:
             if self._first_us is None:
                 self._first_us = capture.depth_timestamp_usec
             self._last_us = capture.depth_timestamp_usec - self._first_us
-            stamp_ns = self._start_ns + _NS_PER_US * (self._offset_us + self._last_us)
+            stamp_ns = self._start_ns + NS_PER_US * (self._offset_us + self._last_us)
             infrared = np.array(capture.ir) if self._infrared and capture.ir is not None else None
             return DepthFrame(np.array(depth_mm), stamp_ns, infrared)
 

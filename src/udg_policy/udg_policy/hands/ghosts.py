@@ -16,6 +16,7 @@ from udg_description.urdf import Primitive
 from udg_policy.hands.poses import robot_model
 
 SIDE_RGB: dict[Side, tuple[float, float, float]] = {"left": (0.20, 0.50, 0.95), "right": (0.95, 0.45, 0.15)}
+STILL_M = 0.01  # a hand that moves less within the chunk has no ghosts: they would lie in the hand itself
 _SAME_M = 5e-4  # corners of a hull that are nearer are one
 
 

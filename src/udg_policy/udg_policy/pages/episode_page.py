@@ -36,7 +36,7 @@ from udg_policy.episodes.episode_file import METRE
 from udg_policy.episodes.grasp import KEY_POINTS, grasp_lines
 from udg_policy.errors import DatasetError
 from udg_policy.hands.fingertips import fingertip_paths
-from udg_policy.hands.ghosts import SIDE_RGB, Hull, hand_hulls, hand_poses
+from udg_policy.hands.ghosts import SIDE_RGB, STILL_M, Hull, hand_hulls, hand_poses
 from udg_policy.hands.hand_surface import N_SURFACE_TOKENS
 from udg_policy.hands.poses import robot_model
 from udg_policy.network.checkpoint import WEIGHTS_NAME, Checkpoint, load_checkpoint
@@ -47,7 +47,6 @@ _BYTES_OF_REST = 350_000  # of the page without its frames
 _BASE64 = 4.0 / 3.0
 _CHARTS = 4
 _QUAT_UNITS = 32767
-_STILL_M = 0.01  # a hand that moves less within the chunk has no ghost
 _KINDS = {"int16": "i2", "uint8": "u1", "float32": "f4", "uint32": "u4"}
 
 
@@ -128,7 +127,7 @@ def page_data(view: EpisodeView, checkpoint: Checkpoint, name: str, every: int) 
         "times": (steps * STEP_S).round(3).tolist(),
         "stages": episode.stage[steps].tolist(),
         "tip_errors_mm": (1e3 * view.tip_errors_m).round(2).tolist(),
-        "moving": (travel > _STILL_M).tolist(),
+        "moving": (travel > STILL_M).tolist(),
         "cloud": _lengths(cloud),
         "labels": _packed(episode.cloud_label[steps]),
         "tokens": _lengths(view.tokens_world),

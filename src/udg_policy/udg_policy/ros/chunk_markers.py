@@ -12,14 +12,13 @@ from udg_description.ros import convert
 from udg_description.ros.markers import colour, points, poses
 from udg_policy.episodes.grasp import KEY_POINTS, PredictedGrasp, grasp_lines
 from udg_policy.hands.fingertips import fingertip_paths
-from udg_policy.hands.ghosts import SIDE_RGB, Hull, hand_hulls, hand_poses, shown_steps
+from udg_policy.hands.ghosts import SIDE_RGB, STILL_M, Hull, hand_hulls, hand_poses, shown_steps
 
 _ALPHA_NEAR, _ALPHA_FAR = 0.45, 0.15  # opacity of the ghosts: the sooner, the clearer
 _PATH_ALPHA_NEAR, _PATH_ALPHA_FAR = 1.0, 0.3
 _LINE_WIDTH_M = 0.003
 _GRASP_LINE_M, _GRASP_POINT_M, _TEXT_M = 0.006, 0.014, 0.03  # of the predicted grasp
 _TEXT_ABOVE_M = 0.06  # the wrist
-_STILL_M = 0.01  # a hand whose fingertips move less within the chunk has no ghosts: they would lie in the hand itself
 _IDS_PER_STEP = 100
 
 _Key = tuple[str, int]  # namespace and number of a marker
@@ -37,7 +36,7 @@ class ChunkMarkers:
     def show(self, chunk: np.ndarray, stamp_ns: int, grasp: PredictedGrasp | None = None) -> MarkerArray:
         """Markers of a chunk (K, 36) [rad] and of the grasp that it leads to, in the world."""
         paths = fingertip_paths(chunk)
-        moving = np.linalg.norm(paths - paths[:, :, :1], axis=-1).max(axis=(1, 2)) > _STILL_M
+        moving = np.linalg.norm(paths - paths[:, :, :1], axis=-1).max(axis=(1, 2)) > STILL_M
         markers = [marker for side, own in zip(SIDES, paths, strict=True) for marker in self._paths(side, own)]
         markers += self._ghosts(chunk, [side for side, moves in zip(SIDES, moving, strict=True) if moves])
         if grasp is not None:

@@ -27,8 +27,6 @@ MAX_BODIES = 200
 """Separate bodies that are looked at; the rest must not matter."""
 HOLE = 2.0
 """Holes whose rim is longer than this times the longest edge are left open."""
-WHOLE = 0.98
-"""Share of the volume from which the largest of several bodies stands for all of them."""
 MOST = 0.85
 """The same where nothing joins them; below it the mesh is refused."""
 FAR = 100.0
@@ -85,7 +83,7 @@ def solid_of(mesh: trimesh.Trimesh, name: str) -> Solid:
     volumes = [body.volume for body in found.meshes]
     share, count = volumes[0] / sum(volumes), len(volumes)
     kept = f"{count} bodies: the largest kept, {100 * share:.1f} % of the volume"
-    if share >= WHOLE:
+    if share >= repair.WHOLE:
         return Solid(first, (*found.notes, kept))
     joined = _joined(found.meshes)
     if joined is not None:
@@ -251,7 +249,7 @@ def _joined(bodies: Sequence[trimesh.Trimesh]) -> trimesh.Trimesh | None:
     surface = surface_of_volume(trimesh.util.concatenate(units), closing=_GAP)
     found = _outer_bodies(repair.thinned(surface, repair.FACES)) if surface is not None else []
     total = sum(body.volume for body in found)
-    if not found or found[0].volume < WHOLE * total or total > 1.15 * sum(unit.volume for unit in units):
+    if not found or found[0].volume < repair.WHOLE * total or total > 1.15 * sum(unit.volume for unit in units):
         return None
     return trimesh.Trimesh(found[0].vertices * longest + middle, found[0].faces, process=False)
 
