@@ -74,3 +74,10 @@ def test_the_picture_of_the_docs_shows_every_room() -> None:
     for name in {house.room_of(module) for module in files}:
         if name not in files:
             assert f">{name.split('.')[1]}<" in drawn, f"docs/pictures/house.svg does not show {name}: make house"
+
+
+def test_constants_of_one_name_and_value_in_several_modules_are_counted() -> None:
+    one = "_STEP_S = 0.1\nCOUNT = 1\nT = TypeVar('T')\nMASS_KG: tuple = (0.005, 0.9)\nlower = 5\n"
+    assert house.constants(one) == {("STEP_S", "0.1"), ("MASS_KG", "(0.005, 0.9)")}
+    assert house.constants_again([one, "STEP_S = 0.1\nMASS_KG = (0.005, 0.8)\n", "STEP_S = 0.1"]) == (1, 3)
+    assert house.constants_again([one]) == (0, 0)

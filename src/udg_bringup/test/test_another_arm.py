@@ -63,6 +63,17 @@ def test_its_kinematics_keep_the_laws_and_all_counts_follow(tmp_path: Path) -> N
     python("-c", LAWS, tmp_path)
 
 
+def test_the_driver_of_the_ur5e_refuses_it(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, HERE / "seven_joints.py", tmp_path, "robot", "--config", HERE.parents[2] / "config"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: hardware.arms is ur, robot seven_quad has arms of kinematics seven; valid: ")
+
+
 @pytest.mark.slow
 def test_the_planner_lifts_an_object_with_it(tmp_path: Path) -> None:
     command = ("trials", "--policy", "planner", "--objects", "cube_60", "--trials", 1, "--workers", 1)

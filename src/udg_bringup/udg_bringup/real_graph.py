@@ -11,7 +11,7 @@ from typing import Literal, get_args
 
 from udg_bringup.graph import NodeDescription, ViewChoice, frames_graph, perception_node, policy_node, view_graph
 from udg_bringup.parameter_files import Value, read_parameter_file
-from udg_control.hardware import Arms, check_hands
+from udg_control.hardware import Arms, check_arms, check_hands
 from udg_control.xhand.config import EMULATED_SDK
 from udg_description.camera import DEFAULT_CAMERAS, cameras_of, short_name
 from udg_description.errors import UdgError
@@ -114,6 +114,7 @@ def _arms(config: RealGraphConfig) -> str:
 
 def real_graph(config: RealGraphConfig) -> tuple[NodeDescription, ...]:
     """Nodes and processes of the real robot; emulators come first. Raises UdgError."""
+    check_arms(_arms(config))
     check_hands(_hands(config))
     frames = frames_graph(str(config.config / CAMERA_FILE), with_publisher=config.with_publisher)
     nodes = [*_emulators(config), *frames, _control(config), *_cameras(config)]

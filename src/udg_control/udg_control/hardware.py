@@ -19,6 +19,7 @@ from udg_description.robot import current_robot
 from udg_description.settings import setting
 
 Arms = Literal["ur", "ros2_control", "simulated"]
+UR_KINEMATICS = "ur5e"  # of the arms that ur_rtde drives here
 Arm = TypeVar("Arm", UrArmConfig, ControllerArmConfig)
 
 
@@ -65,6 +66,7 @@ def make_devices(config: HardwareConfig) -> list[Device]:
 
     Raises UdgError where a vendor's library is absent, or where both arms would be one.
     """
+    check_arms(config.arms)
     check_hands(config.hands)
     if config.arms == "ros2_control":
         _check_apart(config.left_arm_controller, config.right_arm_controller)
@@ -73,6 +75,16 @@ def make_devices(config: HardwareConfig) -> list[Device]:
         devices.append(_make_arm(config, side))
         devices.append(_make_hand(config, side))
     return devices
+
+
+def check_arms(arms: str) -> None:
+    """Check that the devices drive the robot's arms. Raises ControlError."""
+    robot = current_robot()
+    if arms == "ur" and robot.arm.kinematics != UR_KINEMATICS:
+        raise ControlError(
+            f"hardware.arms is ur, robot {robot.name} has arms of kinematics {robot.arm.kinematics}; valid: simulated, "
+            "ros2_control, or a device of your own, see docs/any_hand.md#another-arm"
+        )
 
 
 def check_hands(hands: str) -> None:
