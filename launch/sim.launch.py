@@ -22,7 +22,14 @@ from udg_bringup.graph import (
     rviz_graph,
     sim_graph,
 )
-from udg_bringup.launch_arguments import BOOLEANS, PACKAGES, check_arguments, is_included, view_port
+from udg_bringup.launch_arguments import (
+    BOOLEANS,
+    PACKAGES,
+    LaunchArgumentError,
+    check_arguments,
+    is_included,
+    view_port,
+)
 
 DEFAULT = SimGraphConfig()
 ARGUMENTS = [
@@ -54,7 +61,7 @@ def _nodes(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     warnings = check_arguments(context.launch_configurations, known, included=included)
     value = {name: LaunchConfiguration(name).perform(context) for name in known}
     if not value["seed"].isdecimal():
-        raise ValueError(f"argument seed:={value['seed']}; valid: a whole number, 0 or more")
+        raise LaunchArgumentError(f"argument seed:={value['seed']}; valid: a whole number, 0 or more")
     share = Path(get_package_share_directory("udg_sim")) / "config"
     config = SimGraphConfig(
         checkpoint=value["checkpoint"],

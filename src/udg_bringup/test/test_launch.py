@@ -51,7 +51,7 @@ def test_a_misspelt_argument_is_refused_and_the_nodes_have_time_to_stop() -> Non
 
 
 def test_a_seed_that_is_no_number_is_refused_by_name() -> None:
-    with pytest.raises(ValueError, match="seed"):
+    with pytest.raises(UdgError, match="seed"):
         load()._nodes(context(checkpoint="some/checkpoint", seed="-1"))
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from udg_datagen import workers
 from udg_datagen.workers import LocalPool, Outcome, Pool, RayPool, Start, WorkersError, run_job
 
 JOBS = """
@@ -46,12 +47,7 @@ def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Start:
 
 def finish(pool: Pool, jobs: list[Any]) -> dict[Hashable, Outcome]:
     """Do all jobs, keyed by their place."""
-    left, outcomes = list(enumerate(jobs)), {}
-    while len(outcomes) < len(jobs):
-        while left and pool.idle:
-            pool.submit(*left.pop(0))
-        outcomes |= dict(pool.wait(0.2))
-    return outcomes
+    return dict(workers.outcomes(pool, enumerate(jobs)))
 
 
 def test_all_jobs_are_done_whatever_happens_to_workers(start: Start) -> None:

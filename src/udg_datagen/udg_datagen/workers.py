@@ -12,7 +12,8 @@ import os
 import signal
 import time
 import traceback
-from collections.abc import Callable, Hashable
+from collections import deque
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
@@ -72,6 +73,15 @@ class Pool(Protocol):
     def close(self) -> None:
         """End all workers at once, whatever they do."""
         ...
+
+
+def outcomes(pool: Pool, jobs: Iterable[tuple[Hashable, object]]) -> Iterator[tuple[Hashable, Outcome]]:
+    """Give the pool the jobs, each with its key, in their order; yield the outcomes, by key, as they come."""
+    pending = deque(jobs)
+    while pending or pool.busy:
+        while pending and pool.idle:
+            pool.submit(*pending.popleft())
+        yield from pool.wait(1.0)
 
 
 def run_job(runner: Runner, job: object) -> Outcome:

@@ -27,7 +27,7 @@ from udg_datagen.evaluation.ablation_report import Run as MeasuredRun
 from udg_datagen.evaluation.ablation_report import report_of, write_report
 from udg_datagen.evaluation.engine_policy import EnginePolicy
 from udg_datagen.evaluation.trials import Rollout, RolloutConfig, Trial
-from udg_datagen.workers import LocalPool, Pool
+from udg_datagen.workers import LocalPool, Pool, outcomes
 from udg_description.cache import say_if_not_writable
 from udg_description.errors import UdgError, cli
 from udg_description.files import check_folder, user_path, write_atomically
@@ -267,20 +267,16 @@ def do_jobs(jobs: Sequence[tuple[str, int]], pool: Pool) -> tuple[list[MeasuredR
     """Do all jobs, in order; the runs, and a line for each that failed."""
     runs: list[MeasuredRun] = []
     failures: list[str] = []
-    pending = list(reversed(jobs))
-    while pending or pool.busy:
-        while pending and pool.idle:
-            pool.submit(pending[-1], pending.pop())
-        for key, outcome in pool.wait(1.0):
-            if outcome.failure:
-                failures.append(f"{key}: {outcome.failure}: {outcome.message}")
-                print(failures[-1], flush=True)
-                continue
-            run: MeasuredRun = outcome.value
-            runs.append(run)
-            known, unseen = (f"{sum(part.values())}/{len(part)}" for part in (run.known, run.unseen))
-            l1 = run.validation["l1"]
-            print(f"{run.variant}, seed {run.seed}: l1 {l1:.4f}, lifted {known} known, {unseen} unseen", flush=True)
+    for key, outcome in outcomes(pool, zip(jobs, jobs, strict=True)):
+        if outcome.failure:
+            failures.append(f"{key}: {outcome.failure}: {outcome.message}")
+            print(failures[-1], flush=True)
+            continue
+        run: MeasuredRun = outcome.value
+        runs.append(run)
+        known, unseen = (f"{sum(part.values())}/{len(part)}" for part in (run.known, run.unseen))
+        l1 = run.validation["l1"]
+        print(f"{run.variant}, seed {run.seed}: l1 {l1:.4f}, lifted {known} known, {unseen} unseen", flush=True)
     return runs, failures
 
 

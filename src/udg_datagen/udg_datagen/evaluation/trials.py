@@ -36,7 +36,7 @@ from udg_datagen.evaluation.policy import Observation, Policy, PolicyFault, Star
 from udg_datagen.evaluation.rules import Rules
 from udg_datagen.evaluation.trial_cause import TrialWatch
 from udg_datagen.intervals import wilson_interval
-from udg_datagen.workers import LocalPool, Pool
+from udg_datagen.workers import LocalPool, Pool, outcomes
 from udg_description.errors import UdgError, cli
 from udg_description.files import user_path, write_atomically
 from udg_description.layout import HOME_Q
@@ -213,20 +213,15 @@ def run_trials(tasks: Sequence[tuple[str, int]], pool: Pool, progress: bool = Tr
     """
     trials: dict[int, Trial] = {}
     lines: list[str] = []
-    pending = list(enumerate(tasks))
-    pending.reverse()
     try:
         with tqdm(total=len(tasks), unit="trial", disable=not progress) as bar:
-            while pending or pool.busy:
-                while pending and pool.idle:
-                    pool.submit(*pending.pop())
-                for key, outcome in pool.wait(1.0):
-                    index = int(str(key))
-                    if outcome.failure:
-                        lines.append(f"{tasks[index]}: {outcome.failure}: {outcome.message}")
-                    else:
-                        trials[index] = outcome.value
-                    bar.update()
+            for key, outcome in outcomes(pool, enumerate(tasks)):
+                index = int(str(key))
+                if outcome.failure:
+                    lines.append(f"{tasks[index]}: {outcome.failure}: {outcome.message}")
+                else:
+                    trials[index] = outcome.value
+                bar.update()
     except KeyboardInterrupt:
         lines.append(INTERRUPTED)
     return [trials[index] for index in sorted(trials)], lines
