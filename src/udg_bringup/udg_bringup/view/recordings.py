@@ -12,14 +12,14 @@ import trimesh
 from udg_bringup.view.figures import Series
 from udg_bringup.view.scene import Scene
 from udg_datagen.grasp_set import GraspSet
-from udg_description.clock import STEP_S
+from udg_description.clock import NS_PER_S, STEP_S
 from udg_description.errors import UdgError
 from udg_description.layout import part_indices
 from udg_description.model import RobotModel
 from udg_description.robot import current_robot
 from udg_policy.config import DecoderConfig
 from udg_policy.episodes.dataset import read_episode
-from udg_policy.exchange.bag_episodes import NS, STATE_GAP_NS, read_bag
+from udg_policy.exchange.bag_episodes import STATE_GAP_NS, read_bag
 from udg_sim.objects.library import ObjectLibrary
 from udg_sim.trials.status import TrialStatus
 
@@ -186,16 +186,16 @@ class BagRecording:
         self._bag = bag = read_bag(path, for_episodes=False)
         self._library = library
         stamps = np.unique(bag.states.stamps)
-        kept = np.unique(np.searchsorted(stamps, np.arange(stamps[0], stamps[-1] + 1, STEP_S * NS)))
+        kept = np.unique(np.searchsorted(stamps, np.arange(stamps[0], stamps[-1] + 1, STEP_S * NS_PER_S)))
         self._stamps = stamps[kept[kept < len(stamps)]]
         self._states = bag.states.nearest(self._stamps, 0)
-        near_ns = round(STEP_S * NS / 2)
+        near_ns = round(STEP_S * NS_PER_S / 2)
         self._clouds = bag.clouds.nearest(self._stamps, near_ns)
         self._chunks = bag.chunks.nearest(self._stamps, near_ns)
         self._trials = bag.trials.nearest(self._stamps, max(near_ns, STATE_GAP_NS))
         self._meshes: dict[str, trimesh.Trimesh | None] = {}
         self.title = path.name
-        steps_s = np.minimum(np.diff(self._stamps) / NS, LONGEST_PAUSE_S)
+        steps_s = np.minimum(np.diff(self._stamps) / NS_PER_S, LONGEST_PAUSE_S)
         self.times_s = np.concatenate([[0.0], np.cumsum(steps_s)])
 
     def show(self, scene: Scene, index: int) -> str:

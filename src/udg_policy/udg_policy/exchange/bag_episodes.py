@@ -16,13 +16,12 @@ from typing import Any
 import numpy as np
 
 from udg_description import topic_names
-from udg_description.clock import STEP_S
+from udg_description.clock import NS_PER_S, STEP_S
 from udg_description.layout import JOINT_NAMES, N_JOINTS
 from udg_policy.episodes.episode import CLOUD_POINTS, Episode
 from udg_policy.errors import DatasetError
 
-NS = 1_000_000_000
-STEP_NS = round(STEP_S * NS)
+STEP_NS = round(STEP_S * NS_PER_S)
 STATE_GAP_NS = 20_000_000  # a joint state farther from the cloud's moment is none of it
 COMMAND_GAP_NS = 50_000_000
 PAUSE_NS = 5 * STEP_NS  # of the clouds, that ends an episode
@@ -103,9 +102,9 @@ def read_bag(path: Path, *, for_episodes: bool = True) -> Bag:
 def _note(bag: Bag, topic: str, message: Any, path: Path) -> None:  # noqa: ANN401 - rosbags makes the classes
     if topic == topic_names.TRIAL_STATUS:
         status = json.loads(message.data)
-        bag.trials.add(round((status["start_s"] + status["time_s"]) * NS), status)
+        bag.trials.add(round((status["start_s"] + status["time_s"]) * NS_PER_S), status)
         return
-    stamp_ns = message.header.stamp.sec * NS + message.header.stamp.nanosec
+    stamp_ns = message.header.stamp.sec * NS_PER_S + message.header.stamp.nanosec
     if topic == topic_names.ACTION_CHUNK:
         if message.points:
             bag.chunks.add(stamp_ns, (message.header.frame_id, _targets(message, path)))
