@@ -152,6 +152,8 @@ class TrainConfig:
     dropout: float = 0.0  # in the decoder, of what attention and MLP add to each token
     token_dropout: float = 0.0  # share of the points' tokens that a sample does without
     following_noise_rad: float = 0.01  # on the following errors, if the network has them
+    touch_share: float = 0.0  # of the hands before the squeeze: their following errors are as of fingers that touch
+    touch_rad: float = 0.15  # most that such a touch adds to a finger
     state_dropout: float = 0.0  # share of the samples without the robot's state: the cloud must do
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
     grasp_weight: float = 0.3  # of the grasp's loss, if there is a grasp query: key points, acting hands, strategy
@@ -178,11 +180,14 @@ class TrainConfig:
             _require(getattr(self, name) >= 0.0, f"train.{name}: {getattr(self, name)}, must not be negative")
         for name in ("dropout", "token_dropout", "state_dropout"):
             _require(0.0 <= getattr(self, name) < 1.0, f"train.{name}: {getattr(self, name)}, must be in [0, 1)")
+        _require(0.0 <= self.touch_share <= 1.0, f"train.touch_share: {self.touch_share}, must be in [0, 1]")
         _require(self.unit_grasp_m > 0.0, f"train.unit_grasp_m: {self.unit_grasp_m}, must be positive")
         _require(0.0 <= self.validation_share < 1.0, "train.validation_share must be in [0, 1)")
         _require(self.validation_split in ("episode", "object"), f"train.validation_split: {self.validation_split!r}")
         _require(0.0 <= self.ema_decay < 1.0, "train.ema_decay must be in [0, 1)")
         for name in (
+            "touch_rad",
+            "following_noise_rad",
             "point_noise_m",
             "cloud_noise_m",
             "hand_noise_m",
@@ -222,6 +227,10 @@ class PolicyConfig:
         _require(
             train.state_dropout == 0.0 or self.observation.proprioception,
             "train.state_dropout: there is no state to drop; set it to 0 or observation.proprioception to true",
+        )
+        _require(
+            train.touch_share == 0.0 or self.observation.following_error,
+            "train.touch_share: there is no following error to change; set it to 0 or following_error to true",
         )
         sizes, encoder = self.observation, self.encoder
         if sizes.n_whole > 0:

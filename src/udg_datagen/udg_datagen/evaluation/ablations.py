@@ -49,9 +49,10 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "likelihood_only": {"train": {"l1_weight": 0.0, "nll_weight": 1.0, "nll_start": 0.0}},
     "no_state_token": {
         "observation": {"proprioception": False, "following_error": False},
-        "train": {"state_dropout": 0.0},
+        "train": {"state_dropout": 0.0, "touch_share": 0.0},
     },
-    "no_following_error": {"observation": {"following_error": False}},
+    "no_following_error": {"observation": {"following_error": False}, "train": {"touch_share": 0.0}},
+    "touches": {"observation": {"following_error": True}, "train": {"touch_share": 0.2}},
     "grasp_query": {"decoder": {"grasp_query": True}},
     "stage_head": {"decoder": {"stage_head": True}},
     "hand_surface": {"observation": {"hand_surface": True}},

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from udg_description.layout import N_HAND_JOINTS
 from udg_policy.config import PolicyConfig, SamplingConfig, TrainConfig, from_dict, preset
 from udg_policy.episodes.episode import Episode, Stage
 from udg_policy.episodes.grasp import grasp_label
@@ -237,6 +238,42 @@ def test_dropping_a_state_that_is_not_there_is_refused() -> None:
         )
     with pytest.raises(ConfigError, match=r"must be in \[0, 1\)"):
         TrainConfig(state_dropout=1.0)
+
+
+# --- hands that touch before the squeeze -----------------------------------------------------------------------------
+
+
+def touched(config: PolicyConfig, **train: object) -> PolicyConfig:
+    config = with_train(config, following_noise_rad=0.0, **STILL, **train)
+    return replace(config, observation=replace(config.observation, following_error=True))
+
+
+def test_hands_touch_in_their_share_before_the_squeeze_alone_and_by_the_seed(episode: Episode) -> None:
+    config = replace(preset("debug"), observation=replace(preset("debug").observation, following_error=True))
+    plain = frames_of([episode], touched(config))
+    touching = frames_of([episode], touched(config, touch_share=0.3, touch_rad=0.1))
+    views = torch.arange(plain.n_frames).repeat(200)
+    bounds = plain.bounds(views[: plain.n_frames])
+    joints = 18 + 2 * N_HAND_JOINTS  # where the following errors begin
+    first, again = (touching.batch(views, bounds, torch.Generator().manual_seed(0)) for _ in range(2))
+    without = plain.batch(views, bounds, torch.Generator().manual_seed(0))
+    assert torch.equal(first.proprioception, again.proprioception)
+    assert torch.equal(first.actions, without.actions)  # what it shall do stays
+    is_before = torch.from_numpy(episode.stage).repeat(200)[: len(views)] < Stage.SQUEEZE
+    assert is_before.any() and not is_before.all()
+    for columns in (slice(joints, joints + N_HAND_JOINTS), slice(joints + N_HAND_JOINTS, joints + 2 * N_HAND_JOINTS)):
+        more = first.proprioception[:, columns] - without.proprioception[:, columns]
+        is_touched = (more != 0.0).any(dim=1)
+        assert not is_touched[~is_before].any()
+        assert float(is_touched[is_before].float().mean()) == pytest.approx(0.3, abs=0.05)
+        assert float(more.min()) >= -1e-6 and float(more.max()) <= 1.0 + 1e-6  # 0.1 rad is 1 there
+
+
+def test_touches_without_a_following_error_are_refused() -> None:
+    with pytest.raises(ConfigError, match=r"train.touch_share: there is no following error"):
+        replace(preset("paper"), train=replace(preset("paper").train, touch_share=0.1))
+    with pytest.raises(ConfigError, match=r"train.touch_share: 1.5, must be in \[0, 1\]"):
+        TrainConfig(touch_share=1.5)
 
 
 # --- all together ---------------------------------------------------------------------------------------------------

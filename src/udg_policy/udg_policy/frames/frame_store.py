@@ -24,7 +24,7 @@ from torch import Tensor
 from udg_description.cache import cache_dir, say_once
 from udg_description.cloud_labels import LABEL_LEFT, LABEL_RIGHT, LABEL_SEEN
 from udg_description.files import PathError, check_folder
-from udg_description.layout import SIDES, part_indices
+from udg_description.layout import N_JOINTS, SIDES, part_indices
 from udg_policy.action_spaces import ActionBounds
 from udg_policy.config import PolicyConfig, SamplingConfig, TrainConfig
 from udg_policy.episodes.dataset import EpisodeDataset
@@ -348,11 +348,28 @@ class FrameStore:
             following = self.following(views)
             if generator is not None:
                 following = following + train.following_noise_rad * _randn(following.shape, following, generator)
+                following = following + self._touch(views, generator)
         features, beside = network_inputs(observation, points, labels, T_grasp, q, following)
         if generator is not None and train.state_dropout > 0.0:
             kept = torch.rand((len(views), 1), generator=generator, device=views.device) >= train.state_dropout
             beside[:, : state_width(observation)] *= kept
         return Batch(features, beside, neighbours_1.long(), neighbours_2.long(), actions, *grasp, self.stages(views))
+
+    def _touch(self, views: Tensor, generator: torch.Generator) -> Tensor | float:
+        """Following errors (B, 36) [rad] to add, as of hands that touch before the squeeze: no reason to lift."""
+        train = self.config.train
+        if train.touch_share == 0.0:
+            return 0.0
+        stage = self._steps.fields(self.row[self._frame_numbers(views)], "stage")[0]
+        is_before = (stage < Stage.SQUEEZE)[:, None]
+        size = (len(views), N_JOINTS)
+        joints_rad = train.touch_rad * torch.rand(size, generator=generator, device=views.device)
+        touches = torch.zeros(size, device=views.device)  # how firmly, up to 1
+        for side in SIDES:
+            draws = torch.rand((len(views), 2), generator=generator, device=views.device)
+            firmly = (is_before & (draws[:, :1] < train.touch_share)) * draws[:, 1:]
+            touches[:, part_indices(f"{side}_hand")] = firmly
+        return touches * joints_rad
 
     def _noisy_points(self, points: Tensor, labels: Tensor, generator: torch.Generator) -> Tensor:
         train = self.config.train
