@@ -8,6 +8,7 @@ import json
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -45,11 +46,15 @@ def context() -> Iterator[Context]:
     made = Context()
     rclpy.init(context=made, domain_id=DOMAIN)
     yield made
+    while Listener.alive:  # else what they latch may still reach the next test, in the same domain
+        Listener.alive.pop().close()
     rclpy.try_shutdown(context=made)
 
 
 class Listener:
     """The frames node, and what comes of it."""
+
+    alive: ClassVar[list[Listener]] = []
 
     def __init__(self, context: Context, **parameters: object) -> None:
         overrides = [Parameter(name, value=value) for name, value in parameters.items()]
@@ -65,6 +70,12 @@ class Listener:
         self.executor = SingleThreadedExecutor(context=context)
         self.executor.add_node(self.node)
         self.executor.add_node(self.other)
+        self.alive.append(self)
+
+    def close(self) -> None:
+        self.executor.shutdown()
+        self.node.destroy_node()
+        self.other.destroy_node()
 
     def _on_frames(self, data: bytes) -> None:
         self.messages.append(from_bytes(data))
