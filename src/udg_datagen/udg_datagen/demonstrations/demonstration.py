@@ -59,6 +59,7 @@ class DemoConfig:
     start_noise_arm_rad: float = 0.05
     start_noise_hand_rad: float = 0.1
     touch_n: float = 0.1  # contact forces below are no touch
+    table_n: float = 15.0  # with which the acting hands may touch the table: their fingers give way
     most_early_shift_m: float = 0.003  # of the object before the approach
     most_shift_m: float = 0.04  # of the object before the lift
     most_turn_rad: float = 0.5  # of the object before the lift

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -187,12 +188,13 @@ class Judge:
 
     def _touched(self, stage: Stage) -> tuple[str, dict[str, object]] | None:
         """Why a contact of this moment is not as it should be, and what it is."""
-        contacts = self._world.contacts(self._config.touch_n, lambda a, b: bool(self._against_touch(a, b, stage)))
-        if not contacts:
-            return None
-        contact = contacts[0]
-        facts: dict[str, object] = {"contact": [contact.a, contact.b], "force_n": round(contact.force_n, 2)}
-        return self._against_touch(contact.a, contact.b, stage), facts
+        for contact in self._world.contacts(self._config.touch_n, lambda a, b: bool(self._against_touch(a, b, stage))):
+            pair = {contact.a, contact.b}
+            if "table" in pair and self._of_acting_hands(pair - {"table"}) and contact.force_n < self._config.table_n:
+                continue
+            facts: dict[str, object] = {"contact": [contact.a, contact.b], "force_n": round(contact.force_n, 2)}
+            return self._against_touch(contact.a, contact.b, stage), facts
+        return None
 
     def _against_touch(self, a: str, b: str, stage: Stage) -> str:
         """The reason why two bodies should not touch in a stage; empty if they may."""
@@ -205,7 +207,7 @@ class Judge:
         robot = sorted(pair - {"object", "table"})
         if not robot:
             return ""
-        hands = all(name.startswith(tuple(f"{side}_hand" for side in self._sides)) for name in robot)
+        hands = self._of_acting_hands(robot)
         if "table" in pair:
             return "touched_table"
         if "object" not in pair:
@@ -213,6 +215,9 @@ class Judge:
         if not hands:
             return "touched_other_part"
         return "touched_early" if stage == Stage.PREGRASP else ""
+
+    def _of_acting_hands(self, names: Iterable[str]) -> bool:
+        return all(name.startswith(tuple(f"{side}_hand" for side in self._sides)) for name in names)
 
     def _moved(self, T_world_object: np.ndarray, stage: Stage) -> tuple[str, dict[str, object]] | None:
         """Why the object is not where it should be, and how far it went."""

@@ -34,7 +34,7 @@ from udg_description.errors import UdgError
 from udg_description.layout import HOME_Q, SIDES, Side, other_side
 from udg_sim.objects.library import ObjectModel
 
-VERSION = "6"
+VERSION = "7"
 """Of the expert: bumped when it chooses otherwise, so that cached choices are made again and data sets tell."""
 _OBJECTS_KEPT = 64  # about 4 MB each
 _THIN_M = 0.025  # height or width at rest below which small objects are pinched first
@@ -60,16 +60,16 @@ class ExpertConfig:
             qp_steps=52,
             refine_steps=20,
             screen_step=40,
-            margin_table=0.012,
+            margin_table=0.005,
         )
     )
     weight_near_bimanual: float = 150.0  # [1/m] of two hands, whose grip the arms' give must not loosen
     wide: SynthesisConfig = field(  # all round the object, where nothing near the reference will do
         default_factory=lambda: SynthesisConfig(
-            n_candidates=64, n_open=24, qp_steps=150, refine_steps=50, margin_table=0.010
+            n_candidates=64, n_open=24, qp_steps=150, refine_steps=50, margin_table=0.005
         )
     )
-    table_wish_m: float = 0.010  # of the hands above the table at pregrasp and grasp
+    table_wish_m: float = 0.004  # of the hands above the table at pregrasp and grasp
     table_weight: float = 4.0  # cost [m/m] of what is missing
     torsion_weight: float = 3.0  # cost [m/m] of the lever of the weight that the pads have to hold by torsion
     tried: int = 12  # grasps of one strategy, hand and search that are lifted at most, in each test
