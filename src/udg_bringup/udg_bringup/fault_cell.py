@@ -40,6 +40,7 @@ from udg_control.ur import UrArm
 from udg_control.worker import ask_for_real_time
 from udg_control.xhand import XHand
 from udg_control.xhand.config import EMULATED_SDK
+from udg_description.blas import one_blas_thread
 from udg_description.clock import NS_PER_S
 from udg_description.errors import UdgError
 from udg_description.layout import HOME_Q, JOINT_NAMES, SIDES
@@ -198,6 +199,7 @@ class Cell:
         hands = [XHand(side, getattr(hardware, f"{side}_hand")) for side in SIDES]
         self.robot = Robot([*arms, *hands])
         keep_collections_short()
+        one_blas_thread()
         self.loop = RobotLoop(control.loop, self.robot, Controller(control.controller, joint_limits()))
         self.world = World()
         self.runs = 0  # of the policy: how often it was enabled

@@ -22,6 +22,7 @@ from rclpy.signals import SignalHandlerOptions
 
 from udg_bringup.ending import TIME_TO_STOP_S
 from udg_bringup.graph import NodeDescription, parameter_file, process_environment
+from udg_description.blas import one_blas_thread
 from udg_description.environment import prepare_environment
 from udg_description.errors import UdgError
 from udg_description.ros.spin import BackgroundSpin
@@ -100,6 +101,7 @@ class ComposedGraph:
     """All nodes but those apart in this process; each is spun by its own thread."""
 
     def __init__(self, nodes: Sequence[NodeDescription]) -> None:
+        one_blas_thread()
         self._stack = ExitStack()
         with self._stack:
             parameters = self._stack.enter_context(_parameter_yaml(nodes))

@@ -16,6 +16,7 @@ from rclpy.context import Context
 from rclpy.executors import Executor, ExternalShutdownException, MultiThreadedExecutor, SingleThreadedExecutor
 from rclpy.node import Node
 
+from udg_description.blas import one_blas_thread
 from udg_description.environment import prepare_environment
 from udg_description.errors import UdgError
 
@@ -43,6 +44,7 @@ def _run_node(
     except UdgError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    one_blas_thread()
     rclpy.init(args=None if args is None else list(args))
     nodes: Sequence[Node] = ()
     executor: Executor = SingleThreadedExecutor() if threads == 1 else MultiThreadedExecutor(threads)
