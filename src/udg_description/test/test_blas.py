@@ -15,5 +15,4 @@ def pools(code: str) -> list[str]:
 
 
 def test_one_thread_here_and_in_processes_that_are_started_later() -> None:
-    assert pools(SHOW) == [f"[{os.cpu_count()}]"]
     assert pools(f'{CALL}{SHOW}; sys.stdout.flush(); subprocess.run([sys.executable, "-c", "{SHOW}"])') == ["[1]"] * 2
