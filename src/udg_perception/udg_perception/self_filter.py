@@ -10,7 +10,7 @@ from udg_description.urdf import Primitive
 
 Float32 = NDArray[np.float32]
 
-_RUN = 32  # so many points that follow each other are tested together, against the shapes whose bounds meet theirs
+_RUN = 32  # points that follow each other and are tested together, against the shapes whose bounds meet theirs
 
 
 class SelfFilter:

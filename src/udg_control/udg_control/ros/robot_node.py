@@ -33,7 +33,6 @@ from udg_control.states import Mode
 from udg_control.streams import CHUNKS_WAITING, Streams
 from udg_control.timing import SWITCH_S, LoopTimer, keep_collections_short
 from udg_control.worker import ask_for_real_time
-from udg_description.blas import one_blas_thread
 from udg_description.errors import UdgError
 from udg_description.limits import joint_limits
 from udg_description.ros import convert, topics
@@ -122,7 +121,6 @@ class RobotNode(SteadyLifecycleNode):
 
     def configure(self) -> bool:
         """Open the devices; on failure say which device and why."""
-        one_blas_thread()
         try:
             robot = Robot(self._make_devices(keep_limits(self.config.hardware, self.config.controller.safety)))
             robot.connect()
