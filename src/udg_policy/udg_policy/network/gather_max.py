@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-_SAMPLES = 4  # at a time, so that what is gathered stays in the processor's caches
+_SAMPLES = 4  # at a time on a CPU, so that what is gathered stays in its caches
 
 
 def gather_rows(x: Tensor, index: Tensor) -> Tensor:
@@ -27,9 +27,10 @@ def largest_neighbour(x: Tensor, index: Tensor) -> Tensor:
     bits = x.float().contiguous().view(torch.int32)
     ordered = bits.bitwise_xor((bits >> 31).bitwise_and_(0x7FFFFFFF)).bitwise_and_(~low)
     ordered.bitwise_or_(torch.arange(n, dtype=torch.int32, device=x.device)[:, None])
+    samples = _SAMPLES if x.device.type == "cpu" else len(x)
     parts = [
         gather_rows(some, which).amax(dim=2)
-        for some, which in zip(ordered.split(_SAMPLES), index.split(_SAMPLES), strict=True)
+        for some, which in zip(ordered.split(samples), index.split(samples), strict=True)
     ]
     return torch.cat(parts).bitwise_and_(low).long()
 
