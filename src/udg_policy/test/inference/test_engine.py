@@ -2,11 +2,13 @@
 
 import dataclasses
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from torch.overrides import TorchFunctionMode
 
 from udg_description.layout import HOME_Q, SIDES, part_indices
 from udg_description.limits import joint_limits
@@ -97,6 +99,32 @@ def test_a_batch_equals_its_members(engine: PolicyEngine) -> None:
     batch = engine.act_batch(points, q)
     for i, one in enumerate(observations):
         np.testing.assert_allclose(batch[i], engine.act(*one), atol=1e-4)
+
+
+def test_every_product_is_of_one_thread(engine: PolicyEngine) -> None:
+    threads = set()
+
+    class Watch(TorchFunctionMode):
+        def __torch_function__(
+            self,
+            func: Callable[..., object],
+            types: object,
+            args: tuple[object, ...] = (),
+            kwargs: dict[str, object] | None = None,
+        ) -> object:
+            threads.add(torch.get_num_threads())
+            return func(*args, **(kwargs or {}))
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        with Watch():
+            engine.act(*observation())
+            engine.distribution(*observation())
+        assert threads == {1}
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_without_an_object_the_pose_is_held(engine: PolicyEngine) -> None:

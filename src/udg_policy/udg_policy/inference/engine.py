@@ -91,6 +91,7 @@ class PolicyEngine:
         return np.stack([one.chunk for one in self._predict(points, q, q)])
 
     @torch.inference_mode()
+    @one_thread()  # a helper of torch's, woken by one small product, waits busily on a core that the team needs
     def _predict(
         self, points: np.ndarray, q: np.ndarray, commanded: np.ndarray, steps: int | None = None
     ) -> list[Prediction]:
@@ -105,8 +106,7 @@ class PolicyEngine:
         if not active:
             return predictions
         output = self._output(points[active], q[active], commanded[active] - q[active])
-        with one_thread():
-            normalised = self._network.action_head.act(output.actions, self._seed)
+        normalised = self._network.action_head.act(output.actions, self._seed)
         actions = self._bounds.denormalise(normalised.numpy())
         for row, i in enumerate(active):
             chunk = self.config.space.decode(actions[row, :wanted], q[i])
@@ -115,6 +115,7 @@ class PolicyEngine:
         return predictions
 
     @torch.inference_mode()
+    @one_thread()
     def distribution(self, points: np.ndarray, q: np.ndarray) -> ActionDistribution:
         """Predicted distribution (1, K, A) of the normalised actions for points (M, 4) and q (36,), as for `act`."""
         points, q = _numbers("scene cloud", points)[None], _numbers("joint angles", q).astype(np.float64)[None]
