@@ -16,8 +16,9 @@ from udg_description.cache import cache_dir, cached_arrays
 from udg_description.errors import UdgError
 from udg_description.files import user_path
 from udg_sim import families
-from udg_sim.families import compositions
-from udg_sim.families.compositions import Composition, composition
+from udg_sim.families import compositions, flats
+from udg_sim.families.compositions import Composed, Composition, composition
+from udg_sim.families.flats import flat
 from udg_sim.families.sizes import MIN_EDGE_M, SIZES, SizeRange, nominal_mass, size_class_of
 from udg_sim.geometry.convex import decompose, decompose_coarsely, decompose_own, fit_hull
 from udg_sim.geometry.forms import scaled
@@ -156,7 +157,7 @@ class ObjectLibrary:
 
     def check(self, id: str) -> None:
         """Raise UnknownObjectError, with what is near (MeshError: never added), if no object has the id."""
-        if id in self._entries or families.member(id) is not None or composition(id) is not None:
+        if id in self._entries or families.member(id) or composition(id) or flat(id):
             return
         if not id.startswith(PREFIX):
             raise UnknownObjectError(self._unknown(id))
@@ -165,14 +166,16 @@ class ObjectLibrary:
     def get(self, spec: str) -> ObjectModel:
         """The object of a library id or mesh spec. Raises UnknownObjectError, MeshError."""
         if spec not in self._loaded:
-            one, composed = families.member(spec), composition(spec)
+            one, composed, pressed = families.member(spec), composition(spec), flat(spec)
             record = manifest().get(spec)
             if spec in self._specs:
                 self._loaded[spec] = _builtin(self._specs[spec])
             elif one is not None:
                 self._loaded[spec] = _generated(one)
             elif composed is not None:
-                self._loaded[spec] = _composed(composed)
+                self._loaded[spec] = _composed(composed, compositions.build(composed))
+            elif pressed is not None:
+                self._loaded[spec] = _composed(pressed, flats.build(pressed))
             elif record is not None:
                 self._loaded[spec] = _foreign(record)
             elif spec.startswith(PREFIX):
@@ -236,8 +239,8 @@ def _generated(one: families.Member) -> ObjectModel:
     )
 
 
-def _composed(one: Composition) -> ObjectModel:
-    built, name = compositions.build(one), compositions.NAME
+def _composed(one: Composition, built: Composed) -> ObjectModel:
+    name = compositions.NAME
     return _prepare(built.shape, one.id, name, "train", one.size_class, built.mass_kg, "", source=name)
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from udg_description.errors import UdgError
 from udg_description.files import user_path
 from udg_sim.families.compositions import COUNT, compositions
+from udg_sim.families.flats import flats
 from udg_sim.geometry.mesh_io import SUFFIXES
 from udg_sim.objects import sources
 from udg_sim.objects.library import HELD_OUT, OWN, SIZES, USUAL, ObjectLibrary, UnknownObjectError
@@ -27,6 +28,7 @@ SETS = {
     "held_out": "the 600 third-party ones",
     "all": "train, test and held_out",
     "compositions": "random training objects, as many as are asked for",
+    "flat": "low, flat training objects, small and medium, as many as are asked for",
     "train+": "train and 300 compositions, mixed",
     "user": "meshes that you added",
 }
@@ -113,9 +115,9 @@ def _set(item: str, library: ObjectLibrary) -> list[str]:
 
 
 def _ids(name: str, size: str, quick: bool, library: ObjectLibrary, number: int) -> list[str]:
-    """Ids of one size; of the compositions at least `number` a size."""
-    if name == "compositions":
-        several = compositions(max(number * len(SIZES), COUNT))
+    """Ids of one size; of the compositions and flat things at least `number` a size."""
+    if name in ("compositions", "flat"):
+        several = (compositions if name == "compositions" else flats)(max(number * len(SIZES), COUNT))
         return [one.id for one in several if one.size_class == size and not quick]
     if name == "train+":
         usual, more = (_ids(of, size, quick, library, 0) for of in ("train", "compositions"))
