@@ -41,10 +41,16 @@ class Composition(NamedTuple):
 
 def composition(id: str) -> Composition | None:
     """The composition with this id ("composition_00017"), or None if it is no such id."""
-    match = re.fullmatch(rf"{NAME}_(\d{{5,}})", id)
+    number = number_of(id, NAME)
+    return None if number is None else Composition(id, _size_class(number))
+
+
+def number_of(id: str, name: str) -> int | None:
+    """The number in `id` ("<name>_00017"), or None if it is no such id."""
+    match = re.fullmatch(rf"{name}_(\d{{5,}})", id)
     if match is None or (len(match[1]) > 5 and match[1][0] == "0"):
         return None
-    return Composition(id, _size_class(int(match[1])))
+    return int(match[1])
 
 
 def compositions(count: int = COUNT) -> list[Composition]:

@@ -4,11 +4,9 @@ A quarter of the held-out objects rest lower than 3 cm, and of the other trainin
 members as there are numbers; like the compositions they follow from the id alone.
 """
 
-import re
-
 import numpy as np
 
-from udg_sim.families.compositions import COUNT, FILL, STOUT, TRIES, Composed, Composition, compose
+from udg_sim.families.compositions import COUNT, FILL, STOUT, TRIES, Composed, Composition, compose, number_of
 from udg_sim.families.draw import Draw
 from udg_sim.families.sizes import DENSITY, EDGE_M, MASS_KG, MIDDLE_M, THICK_M
 from udg_sim.geometry.forms import stretched
@@ -23,10 +21,8 @@ SLENDER = (0.15, 0.95)
 
 def flat(id: str) -> Composition | None:
     """The flat thing with this id ("flat_00017"), or None if it is no such id."""
-    match = re.fullmatch(rf"{NAME}_(\d{{5,}})", id)
-    if match is None or (len(match[1]) > 5 and match[1][0] == "0"):
-        return None
-    return Composition(id, _size_class(int(match[1])))
+    number = number_of(id, NAME)
+    return None if number is None else Composition(id, _size_class(number))
 
 
 def flats(count: int = COUNT) -> list[Composition]:
