@@ -1,4 +1,4 @@
-"""Flat things: "flat_00017" is a random composition pressed flat, so that it lies low on the table; small and medium ones.
+"""Flat things: "flat_00017" is a random composition pressed flat, so that it lies low; small and medium ones.
 
 A quarter of the held-out objects rest lower than 3 cm, and of the other training objects few long ones do. As many
 members as there are numbers; like the compositions they follow from the id alone.
