@@ -109,32 +109,60 @@ def test_where_there_is_no_room_none_is_lost_and_the_way_out_is_free(
     assert least_spare_m(check, out)[0] > before + 0.01
 
 
+class Arm:
+    """Follower and filter as on the robot, at home."""
+
+    def __init__(self, keep: bool) -> None:
+        self.gate = OfflineFilter()
+        config = FollowerConfig(keep_margins=keep)
+        self.follower = ChunkFollower(
+            config,
+            lower=LIMITS.lower,
+            upper=LIMITS.upper,
+            velocity=LIMITS.velocity,
+            acceleration=LIMITS.acceleration,
+            keeper=margin_keeper(self.gate.filter.check, LIMITS, config),
+        )
+        self.gate.start(HOME_Q)
+        self.follower.sync(HOME_Q)
+        self.now_ns = 0
+
+    def step(self, wanted: np.ndarray) -> None:
+        """One step of a chunk that wants to be at `wanted` (36,) [rad] and stay."""
+        self.follower.follow(np.repeat(wanted[None], 4, axis=0), self.now_ns, self.now_ns)
+        for _ in range(10):
+            self.now_ns += self.follower.config.period_ns
+            verdict = self.gate.judge(self.follower.advance(self.now_ns))
+            if not verdict.accepted:
+                self.follower.hold_at(self.gate.filter.command, self.gate.filter.command_velocity)
+
+
 @pytest.mark.parametrize("keep", [True, False])
 def test_a_policy_that_presses_on_the_table_is_refused_only_if_its_chunks_are_left_as_they_are(keep: bool) -> None:
-    """Follower and filter as on the robot: 2 s towards a place 5 cm inside the table, 10 chunks a second."""
-    gate = OfflineFilter()
-    config = FollowerConfig(keep_margins=keep)
-    follower = ChunkFollower(
-        config,
-        lower=LIMITS.lower,
-        upper=LIMITS.upper,
-        velocity=LIMITS.velocity,
-        acceleration=LIMITS.acceleration,
-        keeper=margin_keeper(gate.filter.check, LIMITS, config),
-    )
-    gate.start(HOME_Q)
-    follower.sync(HOME_Q)
-    now_ns = 0
+    """2 s towards a place 5 cm inside the table, 10 chunks a second."""
+    arm = Arm(keep)
     for k in range(20):
-        wanted = moved_hand(HOME_Q, (0.0, 0.0, -0.37 * min(1.0, 0.1 * (k + 1))))
-        follower.follow(np.repeat(wanted[None], 4, axis=0), now_ns, now_ns)
-        for _ in range(10):
-            now_ns += config.period_ns
-            verdict = gate.judge(follower.advance(now_ns))
-            if not verdict.accepted:
-                follower.hold_at(gate.filter.command, gate.filter.command_velocity)
-    assert (gate.counts == {}) == keep
-    assert (follower.kept_points > 0) == keep
+        arm.step(moved_hand(HOME_Q, (0.0, 0.0, -0.37 * min(1.0, 0.1 * (k + 1)))))
+    assert (arm.gate.counts == {}) == keep
+    assert (arm.follower.kept_points > 0) == keep
+
+
+@pytest.mark.parametrize("aside_m", [(0.0, 0.1), (0.08, -0.06), (-0.08, 0.0)])
+def test_who_has_been_stopped_at_a_margin_gets_away_from_it(
+    check: CollisionCheck, keeper: MarginKeeper, aside_m: tuple[float, float]
+) -> None:
+    """Stopped above the table by the filter, within the reserve, it is asked to go on, 5 cm inside it and aside."""
+    arm = Arm(keep=False)
+    for k in range(20):
+        arm.step(moved_hand(HOME_Q, (0.0, 0.0, -0.37 * min(1.0, 0.1 * (k + 1)))))
+    stopped = arm.follower.command.copy()
+    assert 0.0 <= least_spare_m(check, stopped[None])[0] < 0.5 * RESERVE_M
+    arm.follower.keeper = keeper
+    for _ in range(20):
+        arm.step(moved_hand(HOME_Q, (*aside_m, -0.37)))
+    start, end = (hand_pose("right", q[RIGHT_ARM])[:2, 3] for q in (stopped, arm.follower.command))
+    assert np.linalg.norm(end - start) > 0.7 * np.linalg.norm(aside_m)
+    assert least_spare_m(check, arm.follower.command[None])[0] >= 0.0
 
 
 def test_what_is_not_finite_is_left_to_the_filter(keeper: MarginKeeper) -> None:

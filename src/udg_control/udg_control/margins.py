@@ -16,6 +16,7 @@ from udg_description.limits import JointLimits
 
 _NEAR_M = 0.06  # bodies further apart than that, less their margin, do not limit a step
 _SHARE = 0.8  # of the room that one step may use up
+_DEEP = 0.5  # of the reserve; farther in, a step only leads out: sliding on, it would dip into the margin on its way
 _SHORTER = np.array([1.0, 0.7, 0.4, 0.2, 0.1, 0.05])  # what is tried of a step that to first order would be free
 
 
@@ -65,10 +66,12 @@ class MarginKeeper:
         """The configuration (36,) to go to in place of `wanted`, which is returned itself where it is free."""
         spare_m, jacobian = self._rows(here)
         step = wanted - here
-        floor_m = -_SHARE * np.maximum(spare_m, 0.0)
+        floor_m = -_SHARE * np.maximum(spare_m, -self._reserve_m)  # out of the reserve, where it is in it
         lack_m = floor_m - jacobian @ step
         if (lack_m <= 0.0).all() and self._least(wanted[None])[0] >= 0.0:
             return wanted
+        if (lack_m > 0.0).any() and spare_m.min() < -_DEEP * self._reserve_m:
+            step, lack_m = np.zeros_like(step), floor_m
         step = step + _shortest(jacobian, lack_m)
         places = self._limits.clip(here + _SHORTER[:, None] * step)
         least_m = self._least(np.concatenate([here[None], places]))
