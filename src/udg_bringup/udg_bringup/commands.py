@@ -45,6 +45,8 @@ COMMANDS: dict[str, tuple[Command, ...]] = {
         Command("export", "udg_policy.exchange.export", "export a data set for other projects (DP3, LeRobot)"),
         Command("import", "udg_policy.exchange.import_", "import episodes from bags and LeRobot data sets"),
         Command("convert", "udg_policy.episodes.convert", "convert a data set of an older schema"),
+        Command("states", "udg_datagen.demonstrations.states", "data sets without their clouds, in one small file"),
+        Command("clouds", "udg_datagen.demonstrations.clouds", "make data sets from their states, clouds imaged again"),
         Command("pack", "udg_policy.episodes.pack", "split a data set or checkpoint into parts, to move it"),
     ),
     "Policy": (

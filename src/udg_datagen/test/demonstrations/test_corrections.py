@@ -10,7 +10,7 @@ import pytest
 
 import udg_policy
 from udg_datagen.demonstrations import corrections
-from udg_datagen.demonstrations.attempt import AttemptConfig, Stopwatch
+from udg_datagen.demonstrations.attempt import AttemptConfig
 from udg_datagen.demonstrations.corrections import (
     CorrectionConfig,
     CorrectionTask,
@@ -21,6 +21,7 @@ from udg_datagen.demonstrations.corrections import (
 )
 from udg_datagen.demonstrations.demonstration import DemoConfig, DemoPlanner, Plan, Rejected
 from udg_datagen.demonstrations.demos import FactoryError
+from udg_datagen.demonstrations.stopwatch import Stopwatch
 from udg_datagen.expert.choice import Choice
 from udg_datagen.expert.spread import spread_choices
 from udg_datagen.hands.robot_hand import robot_hand

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from udg_datagen.demonstrations.attempt import Observer, Stopwatch
-from udg_datagen.demonstrations.execution import Execution
+from udg_datagen.demonstrations.observer import Observer
+from udg_datagen.demonstrations.stopwatch import Stopwatch
 from udg_description.camera import default_cameras
 from udg_description.layout import HOME_Q
 from udg_description.model import RobotModel
@@ -51,15 +51,10 @@ def test_with_noise_near_images_see_as_many_points_of_the_object_at_the_same_pla
 ) -> None:
     target = ObjectLibrary().get(object_id)
     T_world_object = _placed(target)
-    still = Execution(
-        q=np.repeat(HOME_Q[None], FRAMES, axis=0),
-        T_world_object=np.repeat(T_world_object[None], FRAMES, axis=0),
-        targets=np.repeat(HOME_Q[None], FRAMES, axis=0),
-        stages=np.zeros(FRAMES, dtype=np.uint8),
-    )
+    still = np.repeat(HOME_Q[None], FRAMES, axis=0), np.repeat(T_world_object[None], FRAMES, axis=0)
     counts, centers, spreads = [], [], []
     for seed, whole in ((1, True), (2, False)):
-        clouds = observer.observe(still, target, seed, Stopwatch(), whole_images=whole)
+        clouds = observer.observe(*still, target, seed, Stopwatch(), whole_images=whole)
         seen = [cloud[cloud[:, 3] == LABEL_SEEN, :3] for cloud in clouds]
         seen = [points[_near_bounds(target, T_world_object, points)] for points in seen]
         counts.append(np.mean([len(points) for points in seen]))

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import time
 import zlib
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from copy import copy
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -17,6 +14,8 @@ import torch
 from udg_control.offline import OfflineFilter
 from udg_datagen.demonstrations.demonstration import DemoConfig, DemoPlanner, Plan, Rejected, starts
 from udg_datagen.demonstrations.execution import Execution, execute
+from udg_datagen.demonstrations.observer import Observer
+from udg_datagen.demonstrations.stopwatch import Stopwatch
 from udg_datagen.expert.choice import Choice
 from udg_datagen.expert.expert import VERSION as EXPERT_VERSION
 from udg_datagen.expert.expert import Expert, ExpertConfig
@@ -28,9 +27,8 @@ from udg_description.errors import UdgError
 from udg_description.layout import HOME_Q
 from udg_description.model import RobotModel
 from udg_description.transforms import make_transform, rotvec_to_matrix
-from udg_perception.scene_cloud import SceneCloudBuilder, SceneCloudConfig
+from udg_perception.scene_cloud import SceneCloudConfig
 from udg_policy.episodes.dataset import Episode
-from udg_sim.cameras.depth import DepthRig, KinectNoise
 from udg_sim.objects.library import ObjectLibrary, ObjectModel
 from udg_sim.physics.world import World, WorldConfig
 from udg_sim.trials.trial import TrialError, sample_placement
@@ -96,24 +94,33 @@ def drawn_pose(target: ObjectModel, seed: int, poses: int) -> int:
     return int(rng.choice(len(target.stable), p=target.stable_probabilities))
 
 
-class Stopwatch:
-    """CPU seconds of this process by step; what is timed inside another step counts for the inner one alone."""
+@dataclass(frozen=True, kw_only=True)
+class Draws:
+    """What is drawn for a task before its object is placed."""
 
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
-        self._inner_s = [0.0]
+    noisy: bool
+    stiffness: float  # factors of the joints' own
+    damping: float
+    start: np.ndarray  # (36,) [rad]
+    mass_factor: float  # of the object's own
+    friction: float
+    rig: int  # which of the placements of the cameras
+    whole_images: bool
 
-    @contextmanager
-    def time(self, step: str) -> Iterator[None]:
-        """Add what runs inside to ``step``, whether it ends well or not."""
-        began = time.process_time()
-        self._inner_s.append(0.0)
-        try:
-            yield
-        finally:
-            spent = time.process_time() - began
-            self.seconds[step] = self.seconds.get(step, 0.0) + spent - self._inner_s.pop()
-            self._inner_s[-1] += spent
+
+def draw(config: AttemptConfig, rng: np.random.Generator) -> Draws:
+    """The first draws of a task's randomness (`task_rng`), in the order that all data sets have been made with."""
+    noisy = bool(rng.random() < config.noisy_share)
+    return Draws(
+        noisy=noisy,
+        stiffness=_log_uniform(rng, config.gain_factor),
+        damping=_log_uniform(rng, config.gain_factor),
+        start=starts(HOME_Q, config.noisy_demo if noisy else config.demo, rng),
+        mass_factor=_log_uniform(rng, config.mass_factor),
+        friction=float(rng.uniform(*config.friction)),
+        rig=int(rng.integers(config.camera_rigs)),
+        whole_images=bool(rng.random() < config.whole_images_share),
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -187,37 +194,32 @@ class Attempter:
         rng = task_rng(object_id, seed)
         with watch.time("object"):
             target = self._library.get(object_id)
-        noisy = bool(rng.random() < config.noisy_share)
-        demo = config.noisy_demo if noisy else config.demo
-        stiffness, damping = _log_uniform(rng, config.gain_factor), _log_uniform(rng, config.gain_factor)
-        start = starts(HOME_Q, demo, rng)
-        mass_kg = float(np.clip(target.mass_kg * _log_uniform(rng, config.mass_factor), *config.mass_kg))
-        friction = float(rng.uniform(*config.friction))
+        drawn = draw(config, rng)
+        demo = config.noisy_demo if drawn.noisy else config.demo
+        mass_kg = float(np.clip(target.mass_kg * drawn.mass_factor, *config.mass_kg))
         pose_index = drawn_pose(target, seed, config.poses)
-        rig = int(rng.integers(config.camera_rigs))
-        whole_images = bool(rng.random() < config.whole_images_share)
         with watch.time("place"):
             try:
                 placed = sample_placement(target, rng, pose_index=pose_index)
             except TrialError as error:
                 raise Rejected("no_rest") from error
-            world.config = WorldConfig(stiffness_scale=stiffness, damping_scale=damping)
-            world.reset(q=start, object=target, T_world_object=placed, mass_kg=mass_kg, friction=friction)
+            world.config = WorldConfig(stiffness_scale=drawn.stiffness, damping_scale=drawn.damping)
+            world.reset(q=drawn.start, object=target, T_world_object=placed, mass_kg=mass_kg, friction=drawn.friction)
             world.settle()
         return Scene(
             object=object_id,
             target=target,
             T_world_object=world.T_world_object,
             pose_index=pose_index,
-            start=start,
+            start=drawn.start,
             demo=demo,
-            noisy=noisy,
+            noisy=drawn.noisy,
             mass_kg=mass_kg,
-            friction=friction,
-            stiffness=stiffness,
-            damping=damping,
-            whole_images=whole_images,
-            observer=self._observer(rig, watch),
+            friction=drawn.friction,
+            stiffness=drawn.stiffness,
+            damping=drawn.damping,
+            whole_images=drawn.whole_images,
+            observer=self._observer(drawn.rig, watch),
             rng=rng,
         )
 
@@ -226,7 +228,9 @@ class Attempter:
     ) -> Episode:
         """The episode of what was executed in a scene; `meta` is added to its meta data."""
         config, target = self._config, scene.target
-        cloud = scene.observer.observe(execution, target, noise_seed, watch, scene.whole_images)
+        cloud = scene.observer.observe(
+            execution.q, execution.T_world_object, target, noise_seed, watch, scene.whole_images
+        )
         return Episode(
             cloud_xyz=cloud[..., :3],
             cloud_label=cloud[..., 3].astype(np.uint8),
@@ -301,52 +305,6 @@ class Attempter:
                 cameras = [_moved_camera(camera, self._config, rng) for camera in self._cameras]
                 self._observer_of_rig[index] = self._fixed_observer.with_cameras(cameras)
         return self._observer_of_rig[index]
-
-
-class Observer:
-    """Depth cameras at fixed places and the scene cloud made from them."""
-
-    def __init__(self, cameras: Sequence[CameraModel], config: SceneCloudConfig, model: RobotModel) -> None:
-        self.cameras = tuple(cameras)
-        self._rig = DepthRig(cameras, noise=KinectNoise())
-        self._builder = SceneCloudBuilder(config, cameras, model)
-        self._box = (config.crop_min, config.crop_max)
-
-    def with_cameras(self, cameras: Sequence[CameraModel]) -> Observer:
-        """The same for other poses of the cameras, quickly."""
-        other = copy(self)
-        other.cameras = tuple(cameras)
-        other._rig, other._builder = self._rig.with_cameras(cameras), self._builder.with_cameras(cameras)
-        return other
-
-    def observe(
-        self, execution: Execution, target: ObjectModel, seed: int, watch: Stopwatch, whole_images: bool = True
-    ) -> np.ndarray:
-        """Scene clouds (T, N, 4) of an episode: x, y, z [m, world], label. The seed is that of the depth noise.
-
-        Without whole images only what is near the object is rendered: the same clouds, several times faster, but
-        for the about one stray point a cloud that the noise on the robot's surface leaves.
-        """
-        self._rig.reset(seed)
-        return np.stack(
-            [
-                self.look(q, T_world_object, target, watch, whole_images)
-                for q, T_world_object in zip(execution.q, execution.T_world_object, strict=True)
-            ]
-        )
-
-    def reset(self, seed: int) -> None:
-        """Restart the noise of the depth images."""
-        self._rig.reset(seed)
-
-    def look(
-        self, q: np.ndarray, T_world_object: np.ndarray, target: ObjectModel, watch: Stopwatch, whole_images: bool
-    ) -> np.ndarray:
-        """The scene cloud (N, 4) of one moment."""
-        with watch.time("depth"):
-            depths = self._rig.render(q, [(target, T_world_object)], box=self._box, near_objects=not whole_images)
-        with watch.time("cloud"):
-            return self._builder.build(depths, q).points
 
 
 def _log_uniform(rng: np.random.Generator, bounds: tuple[float, float]) -> float:

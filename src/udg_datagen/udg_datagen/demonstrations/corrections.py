@@ -24,10 +24,11 @@ import numpy as np
 
 from udg_control.follower import FollowerConfig
 from udg_control.margins import margin_keeper
-from udg_datagen.demonstrations.attempt import AttemptConfig, Attempter, Scene, Stopwatch, task_rng
+from udg_datagen.demonstrations.attempt import AttemptConfig, Attempter, Scene, task_rng
 from udg_datagen.demonstrations.demonstration import Rejected
 from udg_datagen.demonstrations.demos import FactoryError, account_of, check_counts, make_dataset
 from udg_datagen.demonstrations.execution import CommandDrive, execute
+from udg_datagen.demonstrations.stopwatch import Stopwatch
 from udg_datagen.demonstrations.tasks import Made, Preparation, Task
 from udg_datagen.expert.choice import Choice
 from udg_datagen.workers import Pool, open_pool

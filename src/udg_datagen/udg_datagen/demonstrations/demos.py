@@ -17,9 +17,10 @@ from typing import Any, ClassVar, Protocol
 
 from tqdm import tqdm
 
-from udg_datagen.demonstrations.attempt import AttemptConfig, Attempter, Stopwatch
+from udg_datagen.demonstrations.attempt import AttemptConfig, Attempter
 from udg_datagen.demonstrations.demonstration import UNPLANNED, Rejected
 from udg_datagen.demonstrations.learner_noise import noise_of
+from udg_datagen.demonstrations.stopwatch import Stopwatch
 from udg_datagen.demonstrations.tasks import Made, Preparation, Task, mesh_digest, tasks_of
 from udg_datagen.workers import Outcome, Pool, open_pool
 from udg_description.cache import say_if_not_writable
