@@ -10,17 +10,18 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Hashable, Sequence
-from contextlib import closing
+from collections.abc import Callable, Hashable, Sequence
+from contextlib import closing, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
+from udg_datagen.demonstrations.demos import SETTINGS_NAME
 from udg_datagen.demonstrations.imaging import Imager, meta_of
 from udg_datagen.demonstrations.states_file import EpisodeStates, States, StatesError, read_states
-from udg_datagen.workers import Outcome, Pool, open_pool, outcomes
+from udg_datagen.workers import Pool, open_pool, outcomes
 from udg_description.errors import cli, explain
 from udg_description.files import check_folder, user_path, write_atomically
 from udg_description.settings import override
@@ -29,8 +30,6 @@ from udg_policy.episodes.dataset import EpisodeWriter
 from udg_policy.episodes.episode import canonical_json
 from udg_policy.episodes.episode_file import decode_meta
 from udg_policy.errors import DatasetError
-
-_SETTINGS_NAME = "factory.json"
 
 
 def name_of(states: EpisodeStates, draw: int) -> str:
@@ -48,7 +47,7 @@ def prepare_folders(states: States, out: Path) -> list[EpisodeWriter]:
     writers = []
     for folder, data_set in zip(folders_of(states, out), states.sets, strict=True):
         check_folder(folder)
-        path = folder / _SETTINGS_NAME
+        path = folder / SETTINGS_NAME
         if path.exists():
             try:
                 before = json.loads(path.read_bytes())
@@ -59,7 +58,8 @@ def prepare_folders(states: States, out: Path) -> list[EpisodeWriter]:
         elif any(folder.glob("episode_*")):
             raise StatesError(f"{folder}: holds episodes of something else (no {path.name}); valid: another folder")
         writers.append(EpisodeWriter(folder))
-        write_atomically(path, json.dumps(data_set.settings, indent=1) + "\n")
+        if not path.exists():
+            write_atomically(path, json.dumps(data_set.settings, indent=1) + "\n")
     return writers
 
 
@@ -74,24 +74,33 @@ def is_there(path: Path, meta: dict[str, Any]) -> bool:
     return True
 
 
-def image_all(states: States, chosen: range, out: Path, draw: int, pool: Pool) -> dict[str, Any]:
+def image_all(states: States, chosen: range, out: Path, draw: int, start_pool: Callable[[], Pool]) -> dict[str, Any]:
     """Image the chosen episodes that are not there yet; the summary. Raises StatesError where one fails."""
     began = time.monotonic()
     writers = prepare_folders(states, out)
-    paths = {i: writers[states.episodes[i].set_index].path(name_of(states.episodes[i], draw)) for i in chosen}
-    jobs: list[tuple[Hashable, object]] = [
-        (i, states.episodes[i]) for i in chosen if not is_there(paths[i], meta_of(states.episodes[i], draw))
-    ]
+    missing: dict[Hashable, EpisodeStates] = {}
+    for episode in states.episodes[chosen.start : chosen.stop]:
+        path = writers[episode.set_index].path(name_of(episode, draw))
+        if not is_there(path, meta_of(episode, draw)):
+            missing[path] = episode
     frames, differ = 0, []
-    bar = tqdm(total=len(jobs), desc="clouds", unit="episode", mininterval=0.5 if sys.stderr.isatty() else 30.0)
-    with bar:
-        for key, outcome in outcomes(pool, jobs):
-            episode, path = states.episodes[int(str(key))], paths[int(str(key))]
-            _check(episode, outcome)
-            write_atomically(path, outcome.value.data, durable=False)
-            frames += len(episode)
+    bar = tqdm(
+        total=len(missing),
+        desc="clouds",
+        unit="episode",
+        smoothing=0.02,
+        mininterval=0.5 if sys.stderr.isatty() else 30.0,
+    )
+    with bar, closing(start_pool()) if missing else nullcontext() as pool:
+        for key, outcome in outcomes(pool, missing.items()) if pool else ():
+            if outcome.failure:
+                raise StatesError(
+                    f"{key}: {outcome.message}; what is written is whole, the same command continues from there"
+                )
+            write_atomically(Path(str(key)), outcome.value.data, durable=False)
+            frames += len(missing[key])
             if draw == 0 and not outcome.value.same:
-                differ.append(path.name)
+                differ.append(str(key))
             bar.set_postfix_str(f"{frames / (time.monotonic() - began):.1f} frames/s", refresh=False)
             bar.update()
     wall_s = time.monotonic() - began
@@ -99,19 +108,12 @@ def image_all(states: States, chosen: range, out: Path, draw: int, pool: Pool) -
         "out": [str(folder) for folder in folders_of(states, out)],
         "draw": draw,
         "episodes": len(chosen),
-        "made": len(jobs),
+        "made": len(missing),
         "frames_made": frames,
         "differ": sorted(differ),
         "wall_s": round(wall_s, 1),
         "frames_per_s": round(frames / wall_s, 2),
     }
-
-
-def _check(episode: EpisodeStates, outcome: Outcome) -> None:
-    if outcome.failure:
-        raise StatesError(
-            f"{episode.name}: {outcome.message}; what is written is whole, the same command continues from there"
-        )
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -152,8 +154,13 @@ def run(arguments: Sequence[str] | None = None) -> None:
         raise StatesError(f"--first {options.first} --last {last}: valid: 0 to {end}, the first before the last")
     clouds = [override(SceneCloudConfig(), s.settings["cloud"], "cloud", StatesError) for s in states.sets]
     try:
-        with closing(open_pool(partial(Imager, clouds, options.draw), options.workers, options.timeout)) as pool:
-            summary = image_all(states, range(options.first, last + 1), options.out, options.draw, pool)
+        summary = image_all(
+            states,
+            range(options.first, last + 1),
+            options.out,
+            options.draw,
+            lambda: open_pool(partial(Imager, clouds, options.draw), options.workers, options.timeout),
+        )
     except OSError as error:
         raise StatesError(explain(error, options.out)) from error
     except KeyboardInterrupt:
