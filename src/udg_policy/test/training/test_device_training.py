@@ -116,7 +116,7 @@ def test_batches_on_cuda_are_those_of_the_host() -> None:
     views, bounds = torch.tensor([0, 7, 20, 35]), store.bounds(torch.arange(18))
     own, other = store.batch(views, bounds), store.to(CUDA).batch(views.to(CUDA), bounds)
     for name, a, b in zip(own._fields, own, other, strict=True):
-        torch.testing.assert_close(b.cpu(), a, msg=name)
+        torch.testing.assert_close(b.cpu(), a, rtol=1e-4, atol=1e-4, msg=lambda text, name=name: f"{name}: {text}")
 
 
 @pytest.mark.gpu
@@ -129,8 +129,9 @@ def test_captured_steps_train_as_those_one_by_one(name: str, tmp_path: Path) -> 
         for what, unit in (("point", "m"), ("cloud", "m"), ("hand", "m"), ("hand", "rad"), ("joint", "rad"))
     }
     config = preset(name)
+    nll_start = 0.5 if config.train.l1_weight > 0.0 else 0.0
     config = dataclasses.replace(
-        config, train=dataclasses.replace(config.train, batch=8, bf16=False, nll_start=0.5, **quiet)
+        config, train=dataclasses.replace(config.train, batch=8, bf16=False, nll_start=nll_start, **quiet)
     )
     store = store_of(config)
     curves = []
@@ -141,7 +142,7 @@ def test_captured_steps_train_as_those_one_by_one(name: str, tmp_path: Path) -> 
             trainer._captured.failure = "not wanted"
         curves.append([float(trainer.train_step(step / 12).total) for step in range(12)])
         if captured:
-            assert not trainer._captured.failure and len(trainer._captured._graphs) == 2
+            assert not trainer._captured.failure and len(trainer._captured._graphs) == (2 if nll_start else 1)
     np.testing.assert_allclose(*curves, rtol=1e-3)
 
 
