@@ -6,6 +6,7 @@ that dies or hangs costs its job only: another one takes its place.
 
 from __future__ import annotations
 
+import argparse
 import importlib
 import multiprocessing
 import os
@@ -301,6 +302,16 @@ class _Actor:
             return self._runner(job)
 
         return run_job(first, job)
+
+
+def add_workers(parser: argparse.ArgumentParser) -> None:
+    """The option --workers of a command that uses `open_pool`."""
+    parser.add_argument(
+        "--workers",
+        type=int,
+        default=None,
+        help="processes (default: 1); with RAY_ADDRESS set: actors of the cluster (default: one per core)",
+    )
 
 
 def open_pool(start: Start, workers: int | None, timeout_s: float) -> Pool:

@@ -30,7 +30,7 @@ from udg_datagen.benchmark.worker import BenchmarkWorker, Done, Task
 from udg_datagen.evaluation.policy import DIED, HUNG
 from udg_datagen.evaluation.rules import RULES, rules_of
 from udg_datagen.evaluation.trials import RolloutConfig
-from udg_datagen.workers import Outcome, Pool, open_pool
+from udg_datagen.workers import Outcome, Pool, add_workers, open_pool
 from udg_description.cache import say_if_not_writable
 from udg_description.errors import UdgError, cli
 from udg_description.files import check_folder, user_path, write_atomically
@@ -154,11 +154,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--trials", type=int, help="of each object, instead of the protocol's")
     parser.add_argument("--rules", default="paper", help=f"{', '.join(RULES)}, or both with a comma (default: paper)")
     parser.add_argument("--out", type=user_path, required=True, help="folder; the same command resumes it")
-    parser.add_argument(
-        "--workers",
-        type=int,
-        help="processes (default: 1); with RAY_ADDRESS set: actors of the cluster (default: one per core)",
-    )
+    add_workers(parser)
     parser.add_argument(
         "--timeout",
         type=float,

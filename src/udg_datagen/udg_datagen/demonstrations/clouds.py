@@ -21,7 +21,7 @@ from tqdm import tqdm
 from udg_datagen.demonstrations.demos import SETTINGS_NAME
 from udg_datagen.demonstrations.imaging import Imager, meta_of
 from udg_datagen.demonstrations.states_file import EpisodeStates, States, StatesError, read_states
-from udg_datagen.workers import Pool, open_pool, outcomes
+from udg_datagen.workers import Pool, add_workers, open_pool, outcomes
 from udg_description.errors import cli, explain
 from udg_description.files import check_folder, user_path, write_atomically
 from udg_description.settings import override
@@ -124,12 +124,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--out", type=user_path, required=True, help="folder of the data set (of several: a folder each); resumed"
     )
-    parser.add_argument(
-        "--workers",
-        type=int,
-        default=None,
-        help="processes (default: 1); with RAY_ADDRESS set: actors of the cluster (default: one per core)",
-    )
+    add_workers(parser)
     parser.add_argument(
         "--draw", type=int, default=0, help="of the depth noise; 0: the original, bit for bit (default: 0)"
     )

@@ -31,7 +31,7 @@ from udg_datagen.demonstrations.execution import CommandDrive, execute
 from udg_datagen.demonstrations.stopwatch import Stopwatch
 from udg_datagen.demonstrations.tasks import Made, Preparation, Task
 from udg_datagen.expert.choice import Choice
-from udg_datagen.workers import Pool, open_pool
+from udg_datagen.workers import Pool, add_workers, open_pool
 from udg_description.arm_kinematics import hand_pose, nearest_hand_ik
 from udg_description.errors import cli
 from udg_description.files import user_path
@@ -340,12 +340,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--out", type=user_path, required=True, help="folder of the data set; resumed when it exists")
     parser.add_argument("--episodes", type=int, default=90, help="total attempts, spread over the scenes (default: 90)")
     parser.add_argument("--seed", type=int, default=0, help="of the moments; another one adds others (default: 0)")
-    parser.add_argument(
-        "--workers",
-        type=int,
-        default=None,
-        help="processes (default: 1); with RAY_ADDRESS set: actors of the cluster (default: one per core)",
-    )
+    add_workers(parser)
     parser.add_argument(
         "--near-share",
         type=float,

@@ -22,7 +22,7 @@ from udg_datagen.demonstrations.demonstration import UNPLANNED, Rejected
 from udg_datagen.demonstrations.learner_noise import noise_of
 from udg_datagen.demonstrations.stopwatch import Stopwatch
 from udg_datagen.demonstrations.tasks import Made, Preparation, Task, mesh_digest, tasks_of
-from udg_datagen.workers import Outcome, Pool, open_pool
+from udg_datagen.workers import Outcome, Pool, add_workers, open_pool
 from udg_description.cache import say_if_not_writable
 from udg_description.errors import DISK_FULL, UdgError, cli, explain
 from udg_description.files import check_folder, user_path, write_atomically
@@ -398,12 +398,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--seed", type=int, default=0, help="first seed of each object (default: 0)")
     parser.add_argument("--out", type=user_path, required=True, help="folder of the dataset; resumed when it exists")
-    parser.add_argument(
-        "--workers",
-        type=int,
-        default=None,
-        help="processes (default: 1); with RAY_ADDRESS set: actors of the cluster (default: one per core)",
-    )
+    add_workers(parser)
     add_config(parser, AttemptConfig(), "{friction: [0.4, 1.0], demo: {hold_s: 1.0}}")
     parser.add_argument("--noisy-share", type=float, help="attempts with noise on the executed command (default: 0.5)")
     parser.add_argument(

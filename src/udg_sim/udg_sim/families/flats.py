@@ -1,6 +1,6 @@
 """Flat things: "flat_00017" is a random composition pressed flat, so that it lies low; small and medium ones.
 
-A quarter of the held-out objects rest lower than 3 cm, and of the other training objects few long ones do. As many
+Many held-out objects rest low, and few of the other training objects that are long do. As many
 members as there are numbers; like the compositions they follow from the id alone.
 """
 
