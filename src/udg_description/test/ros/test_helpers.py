@@ -301,19 +301,38 @@ def test_a_shower_of_interrupts_ends_a_node_in_order(threads: int, tmp_path: Pat
     assert mark.read_text() == "in order"
 
 
-def test_an_interrupt_ends_the_making_of_a_node_in_order() -> None:
-    slow = "import sys\nfrom udg_description.ros.spin import run_node\n"
-    slow += "def make():\n    print('making', flush=True)\n    input()\n    raise AssertionError\n"
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_the_making_of_a_node_ends_in_order_on(number: signal.Signals) -> None:
+    slow = "import sys, time\nfrom udg_description.ros.spin import run_node\n"
+    slow += "def make():\n    print('making', flush=True)\n    while True:\n        time.sleep(0.01)\n"
     command = [sys.executable, "-c", slow + "sys.exit(run_node(make, []))"]
     pipe = subprocess.PIPE
     with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, preexec_fn=_heed_signals) as process:
         try:
             assert process.stdout.readline() == b"making\n"
+            process.send_signal(number)
+            assert process.wait(60.0) == 0
+        finally:
+            process.kill()
+        assert process.stderr.read() == b""
+
+
+def test_the_end_of_a_node_is_not_disturbed_by_signals(tmp_path: Path) -> None:
+    """Signals wake a thread of rclpy's that uses guard conditions without a lock, also those being destroyed."""
+    end = "import os, signal, rclpy.signals as s\n        os.kill(os.getpid(), signal.SIGTERM)\n"
+    end += "        os.kill(os.getpid(), signal.SIGINT)\n"
+    end += "        assert s.get_current_signal_handlers_options() == s.SignalHandlerOptions.NO\n        Path("
+    mark = tmp_path / "mark"
+    command = [sys.executable, "-c", NODE.replace("Path(sys", end + "sys"), str(mark)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=_heed_signals) as process:
+        try:
+            assert process.stdout.readline() == b"ready\n"
             process.send_signal(signal.SIGINT)
             assert process.wait(60.0) == 0
         finally:
             process.kill()
         assert process.stderr.read() == b""
+    assert mark.read_text() == "in order"
 
 
 def test_a_node_ends_in_order_when_its_launcher_is_killed(tmp_path: Path) -> None:

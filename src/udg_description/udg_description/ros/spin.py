@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from types import FrameType
 
 import rclpy
+import rclpy.signals
 import rclpy.utilities
 from rclpy.context import Context
 from rclpy.executors import Executor, ExternalShutdownException, MultiThreadedExecutor, SingleThreadedExecutor
@@ -65,6 +66,7 @@ def _run_node(
             raise  # else: SIGINT came between the waiting and the taking of a message, which rclpy does not expect
     finally:
         interrupt.raises = False
+        rclpy.signals.uninstall_signal_handlers()  # ends a thread that uses guard conditions while they are destroyed
         executor.shutdown()
         for node in nodes:
             node.destroy_node()
@@ -73,10 +75,10 @@ def _run_node(
 
 
 class _Interrupt:
-    """Handler of SIGINT: raises KeyboardInterrupt at most once, and not at all when `raises` is false.
+    """Handler of SIGINT and SIGTERM: raises KeyboardInterrupt at most once, and not at all when `raises` is false.
 
-    A terminal, the launch system and a launcher's clean-up each send a SIGINT. Python's own handler would raise in
-    whatever line runs when the second one comes, in the clean-up most of all.
+    A terminal, the launch system and a launcher's clean-up each send one. Python's own handler of SIGINT would raise in
+    whatever line runs when the second one comes, in the clean-up most of all; SIGTERM would end the process there.
     """
 
     def __init__(self) -> None:
@@ -92,17 +94,23 @@ class _Interrupt:
 
 @contextmanager
 def _one_interrupt() -> Iterator[_Interrupt]:
-    """Take SIGINT by an `_Interrupt` while the block runs; once one has come, ignore the rest: the end is under way."""
+    """Take SIGINT and SIGTERM by an `_Interrupt` while the block runs, where they are not ignored.
+
+    Once one has come, they are ignored from then on: the end is under way.
+    """
     interrupt = _Interrupt()
-    in_main_thread = threading.current_thread() is threading.main_thread()
-    if not in_main_thread or signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    if threading.current_thread() is not threading.main_thread():
         yield interrupt
         return
-    before = signal.signal(signal.SIGINT, interrupt)
+    before = {}
+    for number in (signal.SIGINT, signal.SIGTERM):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            before[number] = signal.signal(number, interrupt)
     try:
         yield interrupt
     finally:
-        signal.signal(signal.SIGINT, signal.SIG_IGN if interrupt.came else before)
+        for number, handler in before.items():
+            signal.signal(number, signal.SIG_IGN if interrupt.came else handler)
 
 
 @contextmanager
