@@ -21,8 +21,11 @@ from udg_datagen.evaluation.trials import (
 )
 from udg_datagen.workers import Outcome
 from udg_description.arm_kinematics import hand_ik, hand_pose
+from udg_description.cloud_labels import LABEL_SEEN
 from udg_description.layout import HOME_Q, part_indices
+from udg_policy.episodes.grasp import key_points
 from udg_policy.inference.engine import PolicyEngine, Prediction
+from udg_policy.inference.retry import RetryConfig
 from udg_sim.physics.engine import to_pose
 from udg_sim.trials.trial import LiftRule
 
@@ -123,6 +126,8 @@ def test_an_interrupt_keeps_what_has_been_run() -> None:
 class Held:
     """An engine whose chunks hold the robot at `target` (36,) [rad]."""
 
+    chunk = 8
+
     def __init__(self, target: np.ndarray) -> None:
         self._chunk = np.tile(target, (8, 1))
         self.commanded: list[np.ndarray | None] = []
@@ -144,6 +149,24 @@ def test_a_policy_is_told_what_it_commanded_last() -> None:
     assert first is None and len(engine.commanded) == 6
     np.testing.assert_allclose(np.array(others), np.tile(HOME_Q + 0.01, (2, 1)))
     assert engine.commanded[3] is None  # forgotten at the reset
+
+
+def test_a_hand_that_reached_an_object_and_did_not_lift_it_is_led_back() -> None:
+    """It waits at home with a cube at its palm; a policy of its own has brought it there."""
+    palm = key_points(HOME_Q)[1, 1]
+    near = np.append(palm, LABEL_SEEN)[None].repeat(8, axis=0)
+    away = near - [0.0, 0.0, 0.3, 0.0]
+    begun = HOME_Q.copy()
+    begun[part_indices("right_arm")] += 0.3
+    policy = EnginePolicy(Held(HOME_Q), retry=RetryConfig(after_s=0.5))  # type: ignore[arg-type]
+    policy.reset(Start(target=None, T_world_object=np.eye(4), q=begun, seed=0))  # type: ignore[arg-type]
+    first = policy.act(Observation(lambda: away, begun, 0.0))
+    waiting = [policy.act(Observation(lambda: near, HOME_Q, 0.1 * step))[0] for step in range(1, 6)]
+    np.testing.assert_array_equal(np.array([first[0], *waiting]), np.tile(HOME_Q, (6, 1)))
+    leading = policy.act(Observation(lambda: near, HOME_Q, 0.6))
+    assert policy.retries == 1 and np.abs(leading[-1] - begun).max() < 1e-9
+    policy.reset(Start(target=None, T_world_object=np.eye(4), q=begun, seed=0))  # type: ignore[arg-type]
+    assert policy.retries == 0
 
 
 def test_trials_go_through_the_safety_filter() -> None:

@@ -1,6 +1,7 @@
-"""Policies by name: `ours`, `planner`, `dexgraspnet`, `dp3`, or `module:Class` of your own.
+"""Policies by name: `ours`, `ours_once`, `planner`, `dexgraspnet`, `dp3`, or `module:Class` of your own.
 
-A name may have an argument: ours:FOLDER and dp3:FOLDER of a checkpoint, dexgraspnet:CANDIDATESxITERATIONS.
+A name may have an argument: ours:FOLDER, ours_once:FOLDER and dp3:FOLDER of a checkpoint,
+dexgraspnet:CANDIDATESxITERATIONS.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING
 from udg_datagen.evaluation.policy import Policy
 from udg_description.errors import UdgError
 from udg_description.files import user_path
+from udg_policy.inference.retry import RetryConfig
 from udg_policy.network.checkpoint import WEIGHTS_NAME, load_checkpoint
 from udg_sim.objects.library import SIZES
 
@@ -24,7 +26,8 @@ if TYPE_CHECKING:
     from udg_datagen.evaluation.cell import Cell
 
 HELP = (
-    "comma-separated: ours[:CHECKPOINT] (default: the shipped one), planner (the generator, which knows the mesh), "
+    "comma-separated: ours[:CHECKPOINT] (default: the shipped one), ours_once[:CHECKPOINT] (the same, but it never "
+    "begins anew), planner (the generator, which knows the mesh), "
     "dexgraspnet[:CANDIDATESxITERATIONS] (its grasps of the mesh, our planner; small and medium objects), "
     "dp3:CHECKPOINT (of `udg dp3-train`), module:Class of your own"
 )
@@ -65,23 +68,23 @@ def entrant(name: str) -> Entrant:
     raise UdgError(f"policy {name!r} does not exist; valid: {HELP}")
 
 
-def _ours(name: str, argument: str) -> Entrant:
+def _ours(name: str, argument: str, retry: RetryConfig | None = None) -> Entrant:
     folder = user_path(argument) if argument else Path(str(resources.files("udg_policy") / "data" / "edge"))
     checkpoint = load_checkpoint(folder)
     return Entrant(
         name=name,
-        make=partial(_make_ours, folder),
+        make=partial(_make_ours, folder, retry),
         digest=_sha256(folder / WEIGHTS_NAME),
         data_hash=checkpoint.data_hash,
         trained_on=checkpoint.train_objects,
     )
 
 
-def _make_ours(folder: Path, cell: Cell) -> Policy:
+def _make_ours(folder: Path, retry: RetryConfig | None, cell: Cell) -> Policy:
     from udg_datagen.evaluation.engine_policy import EnginePolicy
     from udg_policy.inference.engine import PolicyEngine
 
-    return EnginePolicy(PolicyEngine.load(folder))
+    return EnginePolicy(PolicyEngine.load(folder), retry=retry)
 
 
 def _planner(name: str, argument: str) -> Entrant:
@@ -161,6 +164,7 @@ def _sha256(path: Path) -> str:
 
 _KINDS: dict[str, Callable[[str, str], Entrant]] = {
     "ours": _ours,
+    "ours_once": partial(_ours, retry=RetryConfig(after_s=0.0)),
     "planner": _planner,
     "dexgraspnet": _dexgraspnet,
     "dp3": _dp3,

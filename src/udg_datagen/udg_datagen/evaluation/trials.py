@@ -44,6 +44,7 @@ from udg_description.limits import joint_limits
 from udg_description.settings import add_config, configured
 from udg_policy.inference.engine import PolicyEngine
 from udg_policy.inference.player import PlayerConfig
+from udg_policy.inference.retry import RetryConfig
 from udg_sim.objects.library import SIZES, ObjectLibrary, ObjectModel
 from udg_sim.objects.selection import HELP, select
 from udg_sim.trials.trial import LiftTracker, sample_placement
@@ -76,6 +77,7 @@ class Trial:
     cause: str = ""
     touched: bool = True
     refused: int = 0  # commands that the safety filter held back
+    retries: int = 0  # how often the policy led its hands back and began anew
     phases: dict[str, dict[str, float]] = field(default_factory=dict)  # of phases.PHASES, those that it got to
     failed_in: str = ""  # one of phases.FAILED_IN; empty after a success
     grasp: dict[str, Any] | None = None  # predicted at the start, and how often it changed until the hands closed
@@ -166,6 +168,7 @@ class Rollout:
             cause=fault.cause if fault else "" if lift.success else watch.cause(),
             touched=watch.touched,
             refused=refused,
+            retries=getattr(self._policy, "retries", 0),
             phases=phases.phases,
             failed_in=failed_in,
             grasp=phases.grasp,
@@ -191,7 +194,12 @@ class TrialWorker:
     """Runs trials in a worker."""
 
     def __init__(
-        self, checkpoint: Path | None, config: RolloutConfig, blind: str = "", player: PlayerConfig | None = None
+        self,
+        checkpoint: Path | None,
+        config: RolloutConfig,
+        blind: str = "",
+        player: PlayerConfig | None = None,
+        retry: RetryConfig | None = None,
     ) -> None:
         """`checkpoint`: None for the planner."""
         torch.set_num_threads(1)
@@ -199,7 +207,7 @@ class TrialWorker:
         if checkpoint is None:
             policy = PlannerPolicy()
         else:
-            policy = EnginePolicy(PolicyEngine.load(checkpoint), player)
+            policy = EnginePolicy(PolicyEngine.load(checkpoint), player, retry)
         self._rollout, self._blind = Rollout(policy, config), blind
 
     def __call__(self, task: tuple[str, int]) -> Trial:
@@ -261,6 +269,7 @@ def summarise_trials(trials: Sequence[Trial], trained_on: Iterable[str] = ()) ->
         "trained_on": row([trial for trial in trials if trial.object in known]),
         "never_seen": row([trial for trial in trials if trial.object not in known]),
         "causes": causes(trials),
+        "retried": row([trial for trial in trials if trial.retries > 0]),
         "trials_with_refusals": sum(trial.refused > 0 for trial in trials),
         "causes_by_size": {size: causes([trial for trial in trials if trial.size_class == size]) for size in SIZES},
         **summarise_phases(trials, SIZES),
@@ -306,6 +315,13 @@ def run(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--replan-every", type=int, default=1, help="ticks between two inferences (default: 1)")
     parser.add_argument("--blend", type=float, default=0.0, help="weight of a chunk relative to the next newer one")
     parser.add_argument(
+        "--retry-after",
+        type=float,
+        default=RetryConfig().after_s,
+        help="begin anew if the object hasn't risen so long after the hands reached it, or was lost [s]; 0: never "
+        f"(default: {RetryConfig().after_s:g})",
+    )
+    parser.add_argument(
         "--near-images", action="store_true", help="render only what is near the object: about twice as fast"
     )
     parser.add_argument(
@@ -334,6 +350,7 @@ def run(arguments: Sequence[str] | None = None) -> None:
     if not objects:
         raise UdgError("there are no objects that it was trained on; name some with --objects")
     player = PlayerConfig(replan_every=options.replan_every, blend=options.blend)
+    retry = RetryConfig(after_s=options.retry_after)
     config = configured(options.config, RolloutConfig(), "trials")
     if options.near_images:
         config = replace(config, whole_images=False)
@@ -345,7 +362,7 @@ def run(arguments: Sequence[str] | None = None) -> None:
     summary: dict[str, Any] = {}
     lines: list[str] = []
     for blind in ("", *modes):
-        worker = partial(TrialWorker, checkpoint, config, blind, player)
+        worker = partial(TrialWorker, checkpoint, config, blind, player, retry)
         with LocalPool(options.workers, worker, timeout_s=900.0) as pool:
             trials, lines = run_trials(tasks, pool)
         if options.out is not None:

@@ -27,11 +27,13 @@ from std_srvs.srv import Trigger
 from trajectory_msgs.msg import JointTrajectory
 from visualization_msgs.msg import Marker, MarkerArray
 
-from udg_description.layout import JOINT_NAMES, SIDES
+from udg_description.cloud_labels import LABEL_SEEN
+from udg_description.layout import JOINT_NAMES, SIDES, part_indices
 from udg_description.ros import convert, topics
 from udg_description.ros.spin import BackgroundSpin
 from udg_description.waiting import wait_until
 from udg_policy.config import PolicyConfig, preset
+from udg_policy.episodes.grasp import key_points
 from udg_policy.episodes.synthetic import make_episode
 from udg_policy.errors import CheckpointError
 from udg_policy.frames.frame_store import frames_of
@@ -127,13 +129,17 @@ class Partner(Node):
 
     def clouds_taken(self) -> int:
         """How many clouds the policy reported to have come."""
+        return self.reported(f"policy: {topics.SCENE_CLOUD.name}", "count")
+
+    def reported(self, name: str, key: str) -> int:
+        """The largest number that a status reported as `key`; 0 if it never did."""
         counts = [
             int(pair.value)
             for report in self.reports
             for status in report.status
-            if status.name == f"policy: {topics.SCENE_CLOUD.name}"
+            if status.name == name
             for pair in status.values
-            if pair.key == "count"
+            if pair.key == key
         ]
         return max(counts, default=0)
 
@@ -411,6 +417,27 @@ def test_the_rest_of_a_chunk_follows_the_stamps(folder: Path) -> None:
         np.testing.assert_array_equal(skipped, first[2:])
         assert len(partner.answer_to(points, q, 40).points) == 4  # much later: anew
         assert len(partner.answer_to(points, q, 3).points) == 4  # time began anew
+
+
+def test_hands_that_reached_an_object_and_did_not_lift_it_are_led_back(folder: Path) -> None:
+    """First the fingers open, then the arms go where the attempt began; there the policy acts again."""
+    points, q = observation()
+    begun = q.copy()
+    begun[part_indices("right_arm")] += 0.14
+    object_points = points[:, 3] == LABEL_SEEN
+    near, away = points.copy(), points.copy()
+    near[object_points, :3] = key_points(q)[1, 1]
+    away[object_points, :3] = key_points(q)[1, 1] - [0.0, 0.0, 0.5]
+    with running(folder, start=True, **{"retry.after_s": 0.3}) as partner:
+        partner.answer_to(away, begun, 1)
+        for tick in range(2, 5):
+            assert np.abs(convert.trajectory_to_chunk(partner.answer_to(near, q, tick))[-1] - begun).max() > 1e-6
+        led = convert.trajectory_to_chunk(partner.answer_to(near, q, 5))
+        np.testing.assert_allclose(led[-1], begun)
+        np.testing.assert_allclose(led[:2, part_indices("right_arm")], np.tile(q[part_indices("right_arm")], (2, 1)))
+        partner.wait(lambda: partner.reported("policy: policy", "retries") == 1)
+        again = convert.trajectory_to_chunk(partner.answer_to(near, begun, 6))
+        assert np.abs(again[-1] - begun).max() > 1e-6
 
 
 def test_what_is_shown_is_deleted_when_the_policy_holds_or_stops(folder: Path) -> None:

@@ -29,9 +29,10 @@ from udg_description.ros.spin import run_node
 from udg_description.settings import setting
 from udg_policy.episodes.grasp import PredictedGrasp
 from udg_policy.errors import CheckpointError, ObservationError
-from udg_policy.inference.engine import MIN_SEEN_POINTS, PolicyEngine
+from udg_policy.inference.engine import MIN_SEEN_POINTS, PolicyEngine, Prediction
 from udg_policy.inference.player import ChunkPlayer, PlayerConfig
 from udg_policy.inference.prepared import InferenceConfig
+from udg_policy.inference.retry import Retry, RetryConfig
 from udg_policy.ros.chunk_markers import ChunkMarkers
 
 _REPORT_PERIOD_S = 5.0
@@ -49,6 +50,7 @@ class PolicyNodeConfig:
     max_stamp_gap_s: float = setting(0.05, "real time: a cloud and its joint state may differ by this [s]", 0.0, 1.0)
     stale_after_s: float = setting(1.0, "an input older than this is silent [s]", 0.05, 60.0)
     player: PlayerConfig = field(default_factory=PlayerConfig)
+    retry: RetryConfig = field(default_factory=RetryConfig)
     inference: InferenceConfig = field(default_factory=InferenceConfig)
     markers: bool = setting(True, "publish the predicted hands and fingertip paths")
 
@@ -76,6 +78,8 @@ class PolicyNode(Node):
         self.act_ms = 0.0
         self.markers_ms = 0.0
         self._player = ChunkPlayer(self.config.player)
+        self._retry = Retry(self.config.retry)
+        self._planned_ns: int | None = None  # stamp of the newest plan
         self._played: tuple[int, np.ndarray] | None = None  # stamp [ns] and answer of the player's moment
         self._grasp: PredictedGrasp | None = None  # of the newest plan
         self._states: OrderedDict[int, np.ndarray | UdgError] = OrderedDict()  # stamp [ns] -> q, or what is wrong
@@ -129,7 +133,8 @@ class PolicyNode(Node):
 
     def _forget(self) -> None:
         self._player.reset()
-        self._played = self._grasp = None
+        self._retry.reset()
+        self._played = self._grasp = self._planned_ns = None
 
     # --- inputs -----------------------------------------------------------------------------------------------------
 
@@ -254,13 +259,25 @@ class PolicyNode(Node):
                 self._unseen = f"no object: {seen} of {len(points)} points are seen, {MIN_SEEN_POINTS} are needed"
                 self._forget()
                 return None
-            planned, self._grasp = self.engine.predict(points, q, commanded=self._commanded_at(stamp_ns))
+            planned, self._grasp = self._plan(points, q, stamp_ns)
         self._unseen = None
         chunk = self._player.play(planned)
         if not np.isfinite(chunk).all():
             raise ObservationError("the policy's targets are not finite")
         self._played = stamp_ns, chunk
         return chunk
+
+    def _plan(self, points: np.ndarray, q: np.ndarray, stamp_ns: int) -> Prediction:
+        """A chunk from `stamp_ns` on: the way back after an attempt that failed, else what the network wants."""
+        before_ns, self._planned_ns = self._planned_ns, stamp_ns
+        steps = 1.0 if before_ns is None else (stamp_ns - before_ns) / convert.seconds_to_ns(STEP_S)
+        retries = self._retry.retries
+        back = self._retry.lead_back(points, q, self.engine.chunk, steps)
+        if self._retry.retries > retries:
+            self.get_logger().info(f"the object hasn't risen, or was lost: leading back for attempt {retries + 2}")
+        if back is not None:
+            return Prediction(back, None)
+        return self.engine.predict(points, q, commanded=self._commanded_at(stamp_ns))
 
     def _hold(self, error: UdgError, stamp_ns: int) -> None:
         """Answer a cloud with nothing to do, and tell why: at once if it is news."""
@@ -297,6 +314,7 @@ class PolicyNode(Node):
             "act_ms": f"{self.act_ms:.2f}",
             "markers_ms": f"{self.markers_ms:.2f}",
             "chunks": self._answered,
+            "retries": self._retry.retries,
             "bad_inputs": self._bad_inputs,
             "preset": self.engine.config.name,
         }

@@ -1,0 +1,149 @@
+"""When an attempt counts as failed, and the way back."""
+
+import numpy as np
+import pytest
+
+from udg_description.cloud_labels import LABEL_RIGHT, LABEL_SEEN
+from udg_description.layout import HOME_Q, part_indices
+from udg_policy.episodes.grasp import key_points
+from udg_policy.errors import ConfigError
+from udg_policy.inference.retry import ARM_STEP_RAD, OPEN_STEPS, Retry, RetryConfig
+
+ARM, HAND = part_indices("right_arm"), part_indices("right_hand")
+CHUNK = 8
+PALM = key_points(HOME_Q)[1, 1]
+
+
+def cloud(z_m: float, at: np.ndarray = PALM, clutter: bool = False) -> np.ndarray:
+    """An object of 20 mm about `at`, raised by z_m; with clutter on the table 0.6 m beside it."""
+    rng = np.random.default_rng(0)
+    points = np.zeros((64, 4), dtype=np.float32)
+    points[:, :3] = at + rng.uniform(-0.01, 0.01, (64, 3)) + [0.0, 0.0, z_m]
+    points[:, 3] = LABEL_SEEN
+    robot = np.append(at, LABEL_RIGHT)[None].astype(np.float32)
+    rest = points + [0.0, 0.6, -0.2, 0.0] if clutter else points[:0]
+    return np.concatenate([points, rest.astype(np.float32), robot])
+
+
+def far() -> np.ndarray:
+    """HOME_Q, but 0.6 rad away with the right arm and the fingers open."""
+    q = HOME_Q.copy()
+    q[ARM][:2] += 0.6
+    return q
+
+
+def closed(q: np.ndarray) -> np.ndarray:
+    q = q.copy()
+    q[HAND] += 0.2
+    return q
+
+
+def arrived(config: RetryConfig | None = None, retry: Retry | None = None) -> Retry:
+    """A right hand that has come to the object in 13 steps, and closed."""
+    retry = Retry(config) if retry is None else retry
+    for share in np.linspace(0.0, 1.0, 13):
+        assert retry.lead_back(cloud(0.0), far() + share * (HOME_Q - far()), CHUNK) is None
+    return retry
+
+
+def looks_until_back(retry: Retry, points: np.ndarray, steps: float = 1.0, most: int = 100) -> int | None:
+    for look in range(1, most + 1):
+        if retry.lead_back(points, closed(HOME_Q), CHUNK, steps) is not None:
+            return look
+    return None
+
+
+def test_it_leads_back_when_the_object_has_not_risen_in_time() -> None:
+    assert looks_until_back(arrived(), cloud(0.0)) == 25
+    assert looks_until_back(arrived(RetryConfig(after_s=1.0)), cloud(0.0)) == 10
+    assert looks_until_back(arrived(RetryConfig(after_s=1.0)), cloud(0.0), steps=0.5) == 20
+    assert looks_until_back(arrived(RetryConfig(after_s=0.0)), cloud(0.0)) is None
+
+
+def test_a_hand_that_has_reached_nothing_is_not_led_back() -> None:
+    away = cloud(0.0, PALM + [0.0, 0.0, -0.3])
+    retry = Retry()
+    assert looks_until_back(retry, away) is None
+    assert looks_until_back(retry, cloud(0.0)[-1:]) is None  # nor without any object
+
+
+@pytest.mark.parametrize("clutter", [False, True])
+def test_what_is_held_is_held_for_as_long_as_it_takes(clutter: bool) -> None:
+    retry = arrived()
+    assert looks_until_back(retry, cloud(0.05, clutter=clutter)) is None
+    assert retry.retries == 0
+
+
+def test_it_leads_back_at_once_when_the_object_is_lost() -> None:
+    retry = arrived()
+    for _ in range(5):
+        assert retry.lead_back(cloud(0.05), closed(HOME_Q), CHUNK) is None
+    assert looks_until_back(retry, cloud(0.0)) == 2
+    gone = arrived()
+    for _ in range(5):
+        assert gone.lead_back(cloud(0.05), closed(HOME_Q), CHUNK) is None
+    assert looks_until_back(gone, cloud(0.0)[-1:]) == 2  # out of sight
+
+
+def test_a_glimpse_of_a_risen_object_is_not_a_hold() -> None:
+    retry = arrived()
+    assert retry.lead_back(cloud(0.05), closed(HOME_Q), CHUNK) is None
+    assert looks_until_back(retry, cloud(0.0)) == 25
+
+
+def test_the_way_back_opens_the_fingers_and_then_follows_the_path() -> None:
+    retry = arrived()
+    q, way = closed(HOME_Q), []
+    assert looks_until_back(retry, cloud(0.0)) == 25
+    for _ in range(40):
+        chunk = retry.lead_back(cloud(0.0), q, CHUNK)
+        if chunk is None:
+            break
+        assert chunk.shape == (CHUNK, 36)
+        q = chunk[0]
+        way.append(q)
+    else:
+        raise AssertionError("it never ended")
+    path = np.array([closed(HOME_Q), *way])
+    np.testing.assert_array_equal(path[:OPEN_STEPS, ARM], np.repeat(HOME_Q[ARM][None], OPEN_STEPS, axis=0))
+    np.testing.assert_allclose(path[OPEN_STEPS:, HAND], np.repeat(HOME_Q[HAND][None], len(path) - OPEN_STEPS, axis=0))
+    assert np.abs(np.diff(path[:, ARM], axis=0)).max() <= ARM_STEP_RAD + 1e-9
+    lead = path[:, ARM][:, 0] - HOME_Q[ARM][0]
+    np.testing.assert_allclose(path[:, ARM][:, 1] - HOME_Q[ARM][1], lead, atol=1e-9)  # straight, as it came
+    assert np.all(np.diff(lead) >= 0) and np.abs(path[-1] - far())[ARM].max() < 0.1
+    assert retry.retries == 1
+    assert looks_until_back(arrived(retry=retry), cloud(0.0)) == 25  # and so the next attempt
+    assert retry.retries == 2
+
+
+def test_a_robot_that_lags_is_led_no_faster_than_it_follows() -> None:
+    retry = arrived()
+    q = closed(HOME_Q)
+    assert looks_until_back(retry, cloud(0.0)) == 25
+    for _ in range(200):
+        chunk = retry.lead_back(cloud(0.0), q, CHUNK)
+        if chunk is None:
+            break
+        assert np.abs(chunk[0] - q).max() <= 2.0 * ARM_STEP_RAD
+        q = q + 0.3 * (chunk[0] - q)
+    assert np.abs(q - far())[ARM].max() < 0.1
+
+
+def test_a_way_back_that_is_blocked_is_given_up_after_a_second() -> None:
+    retry = arrived()
+    assert looks_until_back(retry, cloud(0.0)) == 25
+    led = [retry.lead_back(cloud(0.0), closed(HOME_Q), CHUNK) is not None for _ in range(12)]
+    assert led == [True] * 9 + [False] * 3
+
+
+def test_reset_forgets_the_attempt() -> None:
+    retry = arrived()
+    assert looks_until_back(retry, cloud(0.0)) == 25
+    retry.reset()
+    assert retry.retries == 0
+    assert retry.lead_back(cloud(0.0), far(), CHUNK) is None
+
+
+def test_settings_out_of_range_are_refused() -> None:
+    with pytest.raises(ConfigError, match="after_s"):
+        RetryConfig(after_s=-1.0)

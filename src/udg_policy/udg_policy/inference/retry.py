@@ -1,0 +1,150 @@
+"""Trying again: notice that the hands hold nothing, or lost what they held, and lead them back to where they began.
+
+Demonstrations show no way back from a grasp that failed, so a policy that learned from them dithers where it lost the
+object. From where it began it makes another attempt, of a scene that has changed a little.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from udg_description.clock import STEP_S
+from udg_description.cloud_labels import LABEL_SEEN
+from udg_description.layout import N_JOINTS, SIDES, part_indices
+from udg_description.settings import check_ranges, setting
+from udg_policy.episodes.grasp import KEY_POINTS, key_points
+from udg_policy.errors import ConfigError
+
+REACHED_M = 0.03  # a palm or fingertip this near to a seen point has reached the object
+NEAR_M = 0.25  # seen points this near to the hands that have reached it are of the object
+RISEN_M = 0.03  # the object is lifted when its lowest points have risen by this
+LOWEST_PERCENT = 10.0  # which are these: some stray points lie lower
+ENOUGH_POINTS = 256  # of the seen ones: more tell nothing new
+MIN_POINTS = 8  # fewer points near the hands: they hold nothing
+HELD_STEPS, LOST_STEPS = 3.0, 2.0  # held for that long and gone for this long: lost
+OPEN_STEPS = 3  # the fingers open before the arms leave
+ARM_STEP_RAD, PATH_STEP_RAD = 0.15, 0.01  # of the way back from one target to the next; of the path that is kept
+THERE_RAD = 0.1  # of the last target: the hands are back
+BLOCKED_STEPS = 10.0  # without progress for so long: whoever blocks the way back, the next attempt begins here
+
+_ARMS, _HANDS = (
+    np.concatenate([np.arange(N_JOINTS)[part_indices(f"{side}_{part}")] for side in SIDES]) for part in ("arm", "hand")
+)
+_TOUCHING = [index for index, name in enumerate(KEY_POINTS) if name != "wrist"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RetryConfig:
+    """When an attempt has failed."""
+
+    after_s: float = setting(
+        2.5, "try again if the object hasn't risen so long after the hands reached it, or was lost [s]; 0: never", 0, 60
+    )
+
+    def __post_init__(self) -> None:
+        check_ranges(self, ConfigError)
+
+
+class Retry:
+    """Watches one robot: `lead_back` whenever a chunk is planned."""
+
+    def __init__(self, config: RetryConfig | None = None) -> None:
+        self.config = RetryConfig() if config is None else config
+        self.retries = 0
+        """How often it has led back since `reset`."""
+        self._path: list[np.ndarray] = []  # of an attempt until the hands reach the object
+        self._reached = np.zeros(len(SIDES), dtype=bool)
+        self._low_m: float | None = None  # the object's lowest points when a hand reached it
+        self._waited = self._held = 0.0  # steps without the object risen; with it
+        self._way: np.ndarray | None = None  # back
+        self._at, self._stood = 0, 0.0  # row of the way; steps there
+
+    def reset(self) -> None:
+        """Forget everything: the first attempt begins."""
+        self.retries = 0
+        self._begin()
+
+    def lead_back(self, points: np.ndarray, q: np.ndarray, chunk: int, steps: float = 1.0) -> np.ndarray | None:
+        """Targets (chunk, 36) [rad] that lead back, one each 0.1 s; None while the policy shall act.
+
+        points (M, 4): x, y, z [m, world], label; q (36,) measured joint angles [rad]; `steps` of 0.1 s since the last
+        call.
+        """
+        if self.config.after_s == 0.0:
+            return None
+        if self._way is None and self._has_failed(points, q, steps):
+            self.retries += 1
+            self._way, self._at, self._stood = self._way_back(q), 0, -steps
+        if self._way is None:
+            return None
+        ahead = np.abs(self._way[self._at :] - q).max(axis=1)
+        at = self._at + int(ahead.argmin())
+        self._stood = 0.0 if at > self._at else self._stood + steps
+        self._at = at
+        last = len(self._way) - 1
+        if ahead[-1] < THERE_RAD or self._stood >= BLOCKED_STEPS:
+            self._begin()
+            return None
+        return self._way[np.minimum(np.arange(at + 1, at + 1 + chunk), last)]
+
+    def _begin(self) -> None:
+        self._path, self._reached, self._low_m = [], np.zeros(len(SIDES), dtype=bool), None
+        self._waited = self._held = 0.0
+        self._way = None
+
+    def _has_failed(self, points: np.ndarray, q: np.ndarray, steps: float) -> bool:
+        seen = points[points[:, 3] == LABEL_SEEN, :3]
+        seen = seen[:: max(1, len(seen) // ENOUGH_POINTS)]
+        keys = key_points(q)
+        if not self._reached.any() and (not self._path or np.abs(q - self._path[-1])[_ARMS].max() > PATH_STEP_RAD):
+            self._path.append(np.array(q, dtype=np.float64))
+        reached = self._reached | _near(keys, seen)
+        lowest_m = _lowest_m(keys[reached], seen)
+        if (reached != self._reached).any():
+            self._reached, self._low_m = reached, lowest_m
+            return False
+        if not reached.any():
+            return False
+        if lowest_m is not None and self._low_m is None:
+            self._low_m = lowest_m
+        if lowest_m is not None and self._low_m is not None and lowest_m >= self._low_m + RISEN_M:
+            self._waited, self._held = 0.0, self._held + steps
+        else:
+            self._waited += steps
+        lost = self._held >= HELD_STEPS and self._waited >= LOST_STEPS
+        return lost or self._waited * STEP_S >= self.config.after_s
+
+    def _way_back(self, q: np.ndarray) -> np.ndarray:
+        """Targets (n, 36) [rad]: open the fingers, then back along the path from where it is nearest."""
+        path = np.array(self._path)
+        arms = path[:, _ARMS]
+        nearest = int(np.abs(arms - q[_ARMS]).max(axis=1).argmin())
+        corners = np.concatenate([q[_ARMS][None], arms[nearest::-1]])
+        along = np.concatenate([[0.0], np.cumsum(np.abs(np.diff(corners, axis=0)).max(axis=1))])
+        count = max(1, int(np.ceil(along[-1] / ARM_STEP_RAD)))
+        where = np.linspace(0.0, along[-1], count + 1)[1:]
+        opening, leaving = np.repeat(q[None], OPEN_STEPS, axis=0), np.repeat(q[None], count, axis=0)
+        share = np.linspace(0.0, 1.0, OPEN_STEPS + 1)[1:, None]
+        opening[:, _HANDS] += share * (path[0] - q)[_HANDS]
+        leaving[:, _HANDS] = path[0, _HANDS]
+        leaving[:, _ARMS] = np.stack([np.interp(where, along, joint) for joint in corners.T], axis=1)
+        return np.concatenate([opening, leaving])
+
+
+def _near(keys: np.ndarray, seen: np.ndarray) -> np.ndarray:
+    """Which hands (2,), of key points (2, 7, 3), have a palm or fingertip at a seen point (N, 3)."""
+    if len(seen) == 0:
+        return np.zeros(len(keys), dtype=bool)
+    apart = np.linalg.norm(keys[:, _TOUCHING, None] - seen, axis=-1)
+    return np.asarray(apart.min(axis=(1, 2)) < REACHED_M)
+
+
+def _lowest_m(keys: np.ndarray, seen: np.ndarray) -> float | None:
+    """Height [m, world] of the lowest seen points (N, 3) near hands with key points (n, 7, 3); None without any."""
+    if len(keys) == 0 or len(seen) == 0:
+        return None
+    apart = np.linalg.norm(seen[:, None] - keys.mean(axis=1), axis=-1).min(axis=1)
+    heights = seen[apart < NEAR_M, 2]
+    return float(np.percentile(heights, LOWEST_PERCENT)) if len(heights) >= MIN_POINTS else None
