@@ -24,6 +24,8 @@ LOWEST_PERCENT = 10.0  # which are these: some stray points lie lower
 ENOUGH_POINTS = 256  # of the seen ones: more tell nothing new
 MIN_POINTS = 8  # fewer points near the hands: they hold nothing
 HELD_STEPS, LOST_STEPS = 3.0, 2.0  # held for that long and gone for this long: lost
+UP_M, FOLLOWED_M, MISSED_STEPS = 0.04, 0.01, 2.0  # hands that rise by so much, and the object by less than that: missed
+BACK_M = 0.15  # from the seen points: far enough back
 OPEN_STEPS = 3  # the fingers open before the arms leave
 ARM_STEP_RAD, PATH_STEP_RAD = 0.15, 0.01  # of the way back from one target to the next; of the path that is kept
 THERE_RAD = 0.1  # of the last target: the hands are back
@@ -55,6 +57,9 @@ class Retry:
         self.retries = 0
         """How often it has led back since `reset`."""
         self._path: list[np.ndarray] = []  # of an attempt until the hands reach the object
+        self._gaps: list[float] = []  # from there to the seen points [m]
+        self._hand_m: float | None = None  # the lowest that the hands were since
+        self._missed = 0.0
         self._reached = np.zeros(len(SIDES), dtype=bool)
         self._low_m: float | None = None  # the object's lowest points when a hand reached it
         self._waited = self._held = 0.0  # steps without the object risen; with it
@@ -90,6 +95,7 @@ class Retry:
         return self._way[np.minimum(np.arange(at + 1, at + 1 + chunk), last)]
 
     def _begin(self) -> None:
+        self._path, self._gaps, self._hand_m, self._missed = [], [], None, 0.0
         self._path, self._reached, self._low_m = [], np.zeros(len(SIDES), dtype=bool), None
         self._waited = self._held = 0.0
         self._way = None
@@ -98,9 +104,11 @@ class Retry:
         seen = points[points[:, 3] == LABEL_SEEN, :3]
         seen = seen[:: max(1, len(seen) // ENOUGH_POINTS)]
         keys = key_points(q)
+        gaps = _gaps_m(keys, seen)
         if not self._reached.any() and (not self._path or np.abs(q - self._path[-1])[_ARMS].max() > PATH_STEP_RAD):
             self._path.append(np.array(q, dtype=np.float64))
-        reached = self._reached | _near(keys, seen)
+            self._gaps.append(float(gaps.min()))
+        reached = self._reached | (gaps < REACHED_M)
         lowest_m = _lowest_m(keys[reached], seen)
         if (reached != self._reached).any():
             self._reached, self._low_m = reached, lowest_m
@@ -109,36 +117,41 @@ class Retry:
             return False
         if lowest_m is not None and self._low_m is None:
             self._low_m = lowest_m
-        if lowest_m is not None and self._low_m is not None and lowest_m >= self._low_m + RISEN_M:
+        hand_m = float(keys[reached][:, 0, 2].min())
+        self._hand_m = hand_m if self._hand_m is None else min(self._hand_m, hand_m)
+        risen_m = -np.inf if lowest_m is None or self._low_m is None else lowest_m - self._low_m
+        if risen_m >= RISEN_M:
             self._waited, self._held = 0.0, self._held + steps
         else:
             self._waited += steps
+        self._missed = self._missed + steps if hand_m - self._hand_m > UP_M and risen_m < FOLLOWED_M else 0.0
         lost = self._held >= HELD_STEPS and self._waited >= LOST_STEPS
-        return lost or self._waited * STEP_S >= self.config.after_s
+        return lost or self._missed >= MISSED_STEPS or self._waited * STEP_S >= self.config.after_s
 
     def _way_back(self, q: np.ndarray) -> np.ndarray:
         """Targets (n, 36) [rad]: open the fingers, then back along the path from where it is nearest."""
         path = np.array(self._path)
         arms = path[:, _ARMS]
         nearest = int(np.abs(arms - q[_ARMS]).max(axis=1).argmin())
-        corners = np.concatenate([q[_ARMS][None], arms[nearest::-1]])
+        away = np.flatnonzero(np.array(self._gaps[: nearest + 1]) > BACK_M)
+        end = int(away[-1]) if len(away) else 0
+        corners = np.concatenate([q[_ARMS][None], arms[end : nearest + 1][::-1]])
         along = np.concatenate([[0.0], np.cumsum(np.abs(np.diff(corners, axis=0)).max(axis=1))])
         count = max(1, int(np.ceil(along[-1] / ARM_STEP_RAD)))
         where = np.linspace(0.0, along[-1], count + 1)[1:]
         opening, leaving = np.repeat(q[None], OPEN_STEPS, axis=0), np.repeat(q[None], count, axis=0)
         share = np.linspace(0.0, 1.0, OPEN_STEPS + 1)[1:, None]
-        opening[:, _HANDS] += share * (path[0] - q)[_HANDS]
-        leaving[:, _HANDS] = path[0, _HANDS]
+        opening[:, _HANDS] += share * (path[end] - q)[_HANDS]
+        leaving[:, _HANDS] = path[end, _HANDS]
         leaving[:, _ARMS] = np.stack([np.interp(where, along, joint) for joint in corners.T], axis=1)
         return np.concatenate([opening, leaving])
 
 
-def _near(keys: np.ndarray, seen: np.ndarray) -> np.ndarray:
-    """Which hands (2,), of key points (2, 7, 3), have a palm or fingertip at a seen point (N, 3)."""
+def _gaps_m(keys: np.ndarray, seen: np.ndarray) -> np.ndarray:
+    """Distances (2,) [m] of the palms and fingertips, of key points (2, 7, 3), from the seen points (N, 3)."""
     if len(seen) == 0:
-        return np.zeros(len(keys), dtype=bool)
-    apart = np.linalg.norm(keys[:, _TOUCHING, None] - seen, axis=-1)
-    return np.asarray(apart.min(axis=(1, 2)) < REACHED_M)
+        return np.full(len(keys), np.inf)
+    return np.asarray(np.linalg.norm(keys[:, _TOUCHING, None] - seen, axis=-1).min(axis=(1, 2)))
 
 
 def _lowest_m(keys: np.ndarray, seen: np.ndarray) -> float | None:

@@ -58,6 +58,16 @@ def test_a_ring_is_decomposed_with_its_hole_kept() -> None:
     assert any(_inside(part, np.array([0.026, 0.0, 0.0])) for part in parts)
 
 
+def test_parts_without_a_volume_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """CoACD makes such parts of slivers: fewer than four points, or all in a plane."""
+    box, triangle = shapes.box(0.02, 0.03, 0.04).mesh, np.eye(3)
+    square = np.array([[0.0, 0.0, 0.0], [1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [1.0, 1.0, 0.0]])
+    made = [(points, np.zeros((0, 3), dtype=int)) for points in (triangle, box.vertices, square)]
+    monkeypatch.setattr("coacd.run_coacd", lambda *arguments, **options: made)
+    parts = decompose(shapes.torus(0.026, 0.009).mesh)
+    assert [part.volume for part in parts] == [pytest.approx(24e-6)]
+
+
 def test_a_finely_meshed_ball_becomes_one_coarse_hull_of_its_volume() -> None:
     directions = shapes.sphere_directions(2000)
     hull = fit_hull(0.04 * directions)

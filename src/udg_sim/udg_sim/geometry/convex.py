@@ -67,7 +67,7 @@ def _coacd(vertices: np.ndarray, faces: np.ndarray, threshold: float, most: int,
     import coacd
 
     coacd.set_log_level("error")
-    parts = coacd.run_coacd(
+    parts: list[tuple[np.ndarray, np.ndarray]] = coacd.run_coacd(
         coacd.Mesh(np.asarray(vertices), np.asarray(faces)),
         threshold=threshold,
         max_convex_hull=most,
@@ -75,7 +75,12 @@ def _coacd(vertices: np.ndarray, faces: np.ndarray, threshold: float, most: int,
         seed=0,
         **options,
     )
-    return [points for points, _ in parts]
+    return [points for points, _ in parts if _is_solid(points)]
+
+
+def _is_solid(points: np.ndarray) -> bool:
+    """Whether points (N, 3) enclose a volume; of sheets and slivers CoACD also makes parts of three points."""
+    return len(points) >= 4 and bool(np.linalg.matrix_rank(points - points[0]) == 3)
 
 
 def _first_of(
