@@ -7,7 +7,7 @@ from udg_description.cloud_labels import LABEL_RIGHT, LABEL_SEEN
 from udg_description.layout import HOME_Q, part_indices
 from udg_policy.episodes.grasp import key_points
 from udg_policy.errors import ConfigError
-from udg_policy.inference.retry import ARM_STEP_RAD, OPEN_STEPS, Retry, RetryConfig
+from udg_policy.inference.retry import ARM_STEP_RAD, BACK_M, OPEN_STEPS, UP_M, Retry, RetryConfig
 
 ARM, HAND = part_indices("right_arm"), part_indices("right_hand")
 CHUNK = 8
@@ -26,10 +26,15 @@ def cloud(z_m: float, at: np.ndarray = PALM, clutter: bool = False) -> np.ndarra
 
 
 def far() -> np.ndarray:
-    """HOME_Q, but 0.6 rad away with the right arm and the fingers open."""
+    """HOME_Q, but 0.6 rad away with the right arm."""
     q = HOME_Q.copy()
     q[ARM][:2] += 0.6
     return q
+
+
+def gap_m(q: np.ndarray) -> float:
+    """From the right palm to the object at PALM."""
+    return float(np.linalg.norm(key_points(q)[1, 1:] - PALM, axis=1).min())
 
 
 def closed(q: np.ndarray) -> np.ndarray:
@@ -85,6 +90,17 @@ def test_it_leads_back_at_once_when_the_object_is_lost() -> None:
     assert looks_until_back(gone, cloud(0.0)[-1:]) == 2  # out of sight
 
 
+def test_hands_that_rise_without_the_object_have_missed_it() -> None:
+    """The arm's first joints lift the hand by 6 cm."""
+    up = closed(HOME_Q)
+    up[ARM][1] -= 0.15
+    assert key_points(up)[1, 0, 2] - key_points(HOME_Q)[1, 0, 2] > UP_M
+    missed = arrived()
+    assert [missed.lead_back(cloud(0.0), q, CHUNK) is None for q in (HOME_Q, up, up)] == [True, True, False]
+    follows = arrived()
+    assert [follows.lead_back(cloud(0.02), q, CHUNK) is None for q in (HOME_Q, up, up, up)] == [True] * 4
+
+
 def test_a_glimpse_of_a_risen_object_is_not_a_hold() -> None:
     retry = arrived()
     assert retry.lead_back(cloud(0.05), closed(HOME_Q), CHUNK) is None
@@ -110,7 +126,7 @@ def test_the_way_back_opens_the_fingers_and_then_follows_the_path() -> None:
     assert np.abs(np.diff(path[:, ARM], axis=0)).max() <= ARM_STEP_RAD + 1e-9
     lead = path[:, ARM][:, 0] - HOME_Q[ARM][0]
     np.testing.assert_allclose(path[:, ARM][:, 1] - HOME_Q[ARM][1], lead, atol=1e-9)  # straight, as it came
-    assert np.all(np.diff(lead) >= 0) and np.abs(path[-1] - far())[ARM].max() < 0.1
+    assert np.all(np.diff(lead) >= 0) and BACK_M - 0.05 < gap_m(path[-1]) < BACK_M + 0.05 < gap_m(far())
     assert retry.retries == 1
     assert looks_until_back(arrived(retry=retry), cloud(0.0)) == 25  # and so the next attempt
     assert retry.retries == 2
@@ -126,7 +142,7 @@ def test_a_robot_that_lags_is_led_no_faster_than_it_follows() -> None:
             break
         assert np.abs(chunk[0] - q).max() <= 2.0 * ARM_STEP_RAD
         q = q + 0.3 * (chunk[0] - q)
-    assert np.abs(q - far())[ARM].max() < 0.1
+    assert gap_m(q) > BACK_M - 0.05
 
 
 def test_a_way_back_that_is_blocked_is_given_up_after_a_second() -> None:

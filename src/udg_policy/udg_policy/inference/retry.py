@@ -6,6 +6,7 @@ object. From where it began it makes another attempt, of a scene that has change
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,17 +20,18 @@ from udg_policy.errors import ConfigError
 
 REACHED_M = 0.03  # a palm or fingertip this near to a seen point has reached the object
 NEAR_M = 0.25  # seen points this near to the hands that have reached it are of the object
-RISEN_M = 0.03  # the object is lifted when its lowest points have risen by this
-LOWEST_PERCENT = 10.0  # which are these: some stray points lie lower
+LOWEST_PERCENT = 10.0  # its lowest points: some stray points lie lower
+RISEN_M = 0.03  # it is lifted when these have risen by so much
+UP_M, FOLLOWED_M, MISSED_STEPS = 0.04, 0.01, 2.0  # hands that have risen by UP_M, and it by less than that: missed
+HELD_STEPS, LOST_STEPS = 3.0, 2.0  # lifted for that long, and then not for so long: lost
 ENOUGH_POINTS = 256  # of the seen ones: more tell nothing new
 MIN_POINTS = 8  # fewer points near the hands: they hold nothing
-HELD_STEPS, LOST_STEPS = 3.0, 2.0  # held for that long and gone for this long: lost
-UP_M, FOLLOWED_M, MISSED_STEPS = 0.04, 0.01, 2.0  # hands that rise by so much, and the object by less than that: missed
 BACK_M = 0.15  # from the seen points: far enough back
+KEPT_STEPS = 600  # of the path
 OPEN_STEPS = 3  # the fingers open before the arms leave
 ARM_STEP_RAD, PATH_STEP_RAD = 0.15, 0.01  # of the way back from one target to the next; of the path that is kept
-THERE_RAD = 0.1  # of the last target: the hands are back
-BLOCKED_STEPS = 10.0  # without progress for so long: whoever blocks the way back, the next attempt begins here
+THERE_RAD = 0.1  # from the last target: the hands are back
+BLOCKED_STEPS = 10.0  # without progress for so long: whatever blocks the way back, the next attempt begins here
 
 _ARMS, _HANDS = (
     np.concatenate([np.arange(N_JOINTS)[part_indices(f"{side}_{part}")] for side in SIDES]) for part in ("arm", "hand")
@@ -56,13 +58,7 @@ class Retry:
         self.config = RetryConfig() if config is None else config
         self.retries = 0
         """How often it has led back since `reset`."""
-        self._path: list[np.ndarray] = []  # of an attempt until the hands reach the object
-        self._gaps: list[float] = []  # from there to the seen points [m]
-        self._hand_m: float | None = None  # the lowest that the hands were since
-        self._missed = 0.0
-        self._reached = np.zeros(len(SIDES), dtype=bool)
-        self._low_m: float | None = None  # the object's lowest points when a hand reached it
-        self._waited = self._held = 0.0  # steps without the object risen; with it
+        self._attempt = _Attempt()
         self._way: np.ndarray | None = None  # back
         self._at, self._stood = 0, 0.0  # row of the way; steps there
 
@@ -79,46 +75,56 @@ class Retry:
         """
         if self.config.after_s == 0.0:
             return None
-        if self._way is None and self._has_failed(points, q, steps):
-            self.retries += 1
-            self._way, self._at, self._stood = self._way_back(q), 0, -steps
         if self._way is None:
-            return None
+            if not self._attempt.has_failed(points, q, steps, self.config.after_s):
+                return None
+            self.retries += 1
+            self._way, self._at, self._stood = self._attempt.way_back(q), 0, -steps
         ahead = np.abs(self._way[self._at :] - q).max(axis=1)
-        at = self._at + int(ahead.argmin())
-        self._stood = 0.0 if at > self._at else self._stood + steps
-        self._at = at
-        last = len(self._way) - 1
+        moved = int(ahead.argmin())
+        self._stood = 0.0 if moved else self._stood + steps
+        self._at += moved
         if ahead[-1] < THERE_RAD or self._stood >= BLOCKED_STEPS:
             self._begin()
             return None
-        return self._way[np.minimum(np.arange(at + 1, at + 1 + chunk), last)]
+        rows = np.arange(self._at + 1, self._at + 1 + chunk)
+        return self._way[np.minimum(rows, len(self._way) - 1)]
 
     def _begin(self) -> None:
-        self._path, self._gaps, self._hand_m, self._missed = [], [], None, 0.0
-        self._path, self._reached, self._low_m = [], np.zeros(len(SIDES), dtype=bool), None
-        self._waited = self._held = 0.0
-        self._way = None
+        self._attempt, self._way = _Attempt(), None
 
-    def _has_failed(self, points: np.ndarray, q: np.ndarray, steps: float) -> bool:
+
+class _Attempt:
+    """What came of one attempt so far, and how the hands got to the object."""
+
+    def __init__(self) -> None:
+        self._path: deque[np.ndarray] = deque(maxlen=KEPT_STEPS)  # q (36,) until a hand reached the object
+        self._gaps_m: deque[float] = deque(maxlen=KEPT_STEPS)  # from there to the seen points
+        self._reached = np.zeros(len(SIDES), dtype=bool)
+        self._low_m: float | None = None  # the object's lowest points when a hand reached it
+        self._hand_m = np.inf  # the lowest that the hands have been since
+        self._waited = self._held = self._missed = 0.0  # steps without the object lifted; with it; of hands without it
+
+    def has_failed(self, points: np.ndarray, q: np.ndarray, steps: float, after_s: float) -> bool:
+        """Look at a moment, `steps` after the last one: whether it is time to go back."""
         seen = points[points[:, 3] == LABEL_SEEN, :3]
         seen = seen[:: max(1, len(seen) // ENOUGH_POINTS)]
         keys = key_points(q)
-        gaps = _gaps_m(keys, seen)
+        gaps_m = _gaps_m(keys, seen)
         if not self._reached.any() and (not self._path or np.abs(q - self._path[-1])[_ARMS].max() > PATH_STEP_RAD):
             self._path.append(np.array(q, dtype=np.float64))
-            self._gaps.append(float(gaps.min()))
-        reached = self._reached | (gaps < REACHED_M)
+            self._gaps_m.append(float(gaps_m.min()))
+        reached = self._reached | (gaps_m < REACHED_M)
         lowest_m = _lowest_m(keys[reached], seen)
         if (reached != self._reached).any():
             self._reached, self._low_m = reached, lowest_m
             return False
         if not reached.any():
             return False
-        if lowest_m is not None and self._low_m is None:
+        if self._low_m is None:
             self._low_m = lowest_m
         hand_m = float(keys[reached][:, 0, 2].min())
-        self._hand_m = hand_m if self._hand_m is None else min(self._hand_m, hand_m)
+        self._hand_m = min(self._hand_m, hand_m)
         risen_m = -np.inf if lowest_m is None or self._low_m is None else lowest_m - self._low_m
         if risen_m >= RISEN_M:
             self._waited, self._held = 0.0, self._held + steps
@@ -126,14 +132,14 @@ class Retry:
             self._waited += steps
         self._missed = self._missed + steps if hand_m - self._hand_m > UP_M and risen_m < FOLLOWED_M else 0.0
         lost = self._held >= HELD_STEPS and self._waited >= LOST_STEPS
-        return lost or self._missed >= MISSED_STEPS or self._waited * STEP_S >= self.config.after_s
+        return lost or self._missed >= MISSED_STEPS or self._waited * STEP_S >= after_s
 
-    def _way_back(self, q: np.ndarray) -> np.ndarray:
-        """Targets (n, 36) [rad]: open the fingers, then back along the path from where it is nearest."""
+    def way_back(self, q: np.ndarray) -> np.ndarray:
+        """Targets (n, 36) [rad] from q: open the fingers, then back along the path from where it is nearest."""
         path = np.array(self._path)
         arms = path[:, _ARMS]
         nearest = int(np.abs(arms - q[_ARMS]).max(axis=1).argmin())
-        away = np.flatnonzero(np.array(self._gaps[: nearest + 1]) > BACK_M)
+        away = np.flatnonzero(np.array(self._gaps_m)[: nearest + 1] > BACK_M)
         end = int(away[-1]) if len(away) else 0
         corners = np.concatenate([q[_ARMS][None], arms[end : nearest + 1][::-1]])
         along = np.concatenate([[0.0], np.cumsum(np.abs(np.diff(corners, axis=0)).max(axis=1))])
