@@ -47,6 +47,8 @@ def test_ways_to_blind_are_checked() -> None:
 class Watching:
     """An engine that holds the robot and keeps the clouds that it is given."""
 
+    chunk = 8
+
     def __init__(self) -> None:
         self.clouds: list[np.ndarray] = []
 
