@@ -440,6 +440,23 @@ def test_hands_that_reached_an_object_and_did_not_lift_it_are_led_back(folder: P
         assert np.abs(again[-1] - begun).max() > 1e-6
 
 
+def test_hands_that_hide_an_object_do_not_stand_above_it_forever(folder: Path) -> None:
+    points, q = observation()
+    begun = q.copy()
+    begun[part_indices("right_arm")] += 0.14
+    near, away = points.copy(), points.copy()
+    near[points[:, 3] == LABEL_SEEN, :3] = key_points(q)[1, 1]
+    away[points[:, 3] == LABEL_SEEN, :3] = key_points(q)[1, 1] - [0.0, 0.0, 0.5]
+    hidden = points[points[:, 3] != LABEL_SEEN]
+    with running(folder, start=True, **{"retry.after_s": 0.3}) as partner:
+        partner.answer_to(away, begun, 1)
+        partner.answer_to(near, q, 2)
+        held = [partner.answer_to(hidden, q, tick).points for tick in (3, 4)]
+        assert held == [[], []]
+        np.testing.assert_allclose(convert.trajectory_to_chunk(partner.answer_to(hidden, q, 5))[-1], begun)
+        assert len(partner.answer_to(hidden, begun, 6).points) == 0  # back, and still nothing to act on
+
+
 def test_what_is_shown_is_deleted_when_the_policy_holds_or_stops(folder: Path) -> None:
     points, q = observation()
 

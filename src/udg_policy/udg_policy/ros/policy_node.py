@@ -79,7 +79,8 @@ class PolicyNode(Node):
         self.markers_ms = 0.0
         self._player = ChunkPlayer(self.config.player)
         self._retry = Retry(self.config.retry)
-        self._planned_ns: int | None = None  # stamp of the newest plan
+        self._acted_ns: int | None = None  # stamp of the newest cloud acted on
+        self._planned_ns: int | None = None  # and of the newest that was planned for
         self._played: tuple[int, np.ndarray] | None = None  # stamp [ns] and answer of the player's moment
         self._grasp: PredictedGrasp | None = None  # of the newest plan
         self._states: OrderedDict[int, np.ndarray | UdgError] = OrderedDict()  # stamp [ns] -> q, or what is wrong
@@ -134,7 +135,7 @@ class PolicyNode(Node):
     def _forget(self) -> None:
         self._player.reset()
         self._retry.reset()
-        self._played = self._grasp = self._planned_ns = None
+        self._played = self._grasp = self._acted_ns = self._planned_ns = None
 
     # --- inputs -----------------------------------------------------------------------------------------------------
 
@@ -244,22 +245,24 @@ class PolicyNode(Node):
 
     def _act(self, points: np.ndarray, q: np.ndarray, stamp_ns: int) -> np.ndarray | None:
         """What to execute from `stamp_ns` on; None if there is no object to act on."""
+        if self._acted_ns is not None and stamp_ns < self._acted_ns:
+            self._forget()  # the clock was reset
+        self._acted_ns = stamp_ns
         if self._played is not None:
             played_ns, answer = self._played
             if stamp_ns == played_ns:
                 return answer
-            if stamp_ns < played_ns:
-                self._forget()
-            else:
-                self._player.advance((stamp_ns - played_ns) / convert.seconds_to_ns(STEP_S))
+            self._player.advance((stamp_ns - played_ns) / convert.seconds_to_ns(STEP_S))
         planned: np.ndarray | None = None
         if self._player.wants_chunk:
-            if not self.engine.sees_object(points):
+            plan = self._plan(points, q, stamp_ns)
+            if plan is None:
                 seen = int(np.count_nonzero(points[:, 3] == LABEL_SEEN))
                 self._unseen = f"no object: {seen} of {len(points)} points are seen, {MIN_SEEN_POINTS} are needed"
-                self._forget()
+                self._player.reset()
+                self._played = self._grasp = None
                 return None
-            planned, self._grasp = self._plan(points, q, stamp_ns)
+            planned, self._grasp = plan
         self._unseen = None
         chunk = self._player.play(planned)
         if not np.isfinite(chunk).all():
@@ -267,8 +270,9 @@ class PolicyNode(Node):
         self._played = stamp_ns, chunk
         return chunk
 
-    def _plan(self, points: np.ndarray, q: np.ndarray, stamp_ns: int) -> Prediction:
-        """A chunk from `stamp_ns` on: the way back after an attempt that failed, else what the network wants."""
+    def _plan(self, points: np.ndarray, q: np.ndarray, stamp_ns: int) -> Prediction | None:
+        """A chunk from `stamp_ns` on: the way back after an attempt that failed, else what the network wants if there
+        is an object to act on."""
         before_ns, self._planned_ns = self._planned_ns, stamp_ns
         steps = 1.0 if before_ns is None else (stamp_ns - before_ns) / convert.seconds_to_ns(STEP_S)
         retries = self._retry.retries
@@ -277,6 +281,8 @@ class PolicyNode(Node):
             self.get_logger().info(f"the object hasn't risen, or was lost: leading back for attempt {retries + 2}")
         if back is not None:
             return Prediction(back, None)
+        if not self.engine.sees_object(points):
+            return None
         return self.engine.predict(points, q, commanded=self._commanded_at(stamp_ns))
 
     def _hold(self, error: UdgError, stamp_ns: int) -> None:
