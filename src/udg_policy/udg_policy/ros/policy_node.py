@@ -133,9 +133,13 @@ class PolicyNode(Node):
                 self._chunks.publish(convert.chunk_to_trajectory(None, stamp_ns, STEP_S, run))
 
     def _forget(self) -> None:
-        self._player.reset()
+        self._drop_chunks()
         self._retry.reset()
-        self._played = self._grasp = self._acted_ns = self._planned_ns = None
+        self._acted_ns = self._planned_ns = None
+
+    def _drop_chunks(self) -> None:
+        self._player.reset()
+        self._played = self._grasp = None
 
     # --- inputs -----------------------------------------------------------------------------------------------------
 
@@ -259,8 +263,7 @@ class PolicyNode(Node):
             if plan is None:
                 seen = int(np.count_nonzero(points[:, 3] == LABEL_SEEN))
                 self._unseen = f"no object: {seen} of {len(points)} points are seen, {MIN_SEEN_POINTS} are needed"
-                self._player.reset()
-                self._played = self._grasp = None
+                self._drop_chunks()
                 return None
             planned, self._grasp = plan
         self._unseen = None
@@ -288,7 +291,7 @@ class PolicyNode(Node):
     def _hold(self, error: UdgError, stamp_ns: int) -> None:
         """Answer a cloud with nothing to do, and tell why: at once if it is news."""
         self._publish(None, stamp_ns)
-        self._forget()
+        self._drop_chunks()
         is_news = str(error) != str(self._error)
         self._error = error
         self._bad_inputs += 1
