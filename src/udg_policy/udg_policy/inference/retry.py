@@ -22,7 +22,6 @@ REACHED_M = 0.03  # a palm or fingertip this near to a seen point has reached th
 NEAR_M = 0.25  # seen points this near to the hands that have reached it are of the object
 LOWEST_PERCENT = 10.0  # its lowest points: some stray points lie lower
 RISEN_M = 0.03  # it is lifted when these have risen by so much
-UP_M, FOLLOWED_M, MISSED_STEPS = 0.04, 0.01, 2.0  # hands that have risen by UP_M, and it by less than that: missed
 HELD_STEPS, LOST_STEPS = 3.0, 2.0  # lifted for that long, and then not for so long: lost
 ENOUGH_POINTS = 256  # of the seen ones: more tell nothing new
 MIN_POINTS = 8  # fewer points near the hands: they hold nothing
@@ -44,7 +43,7 @@ class RetryConfig:
     """When an attempt has failed."""
 
     after_s: float = setting(
-        2.5, "try again if the object hasn't risen so long after the hands reached it, or was lost [s]; 0: never", 0, 60
+        3.5, "try again if the object hasn't risen so long after the hands reached it, or was lost [s]; 0: never", 0, 60
     )
 
     def __post_init__(self) -> None:
@@ -102,8 +101,7 @@ class _Attempt:
         self._gaps_m: deque[float] = deque(maxlen=KEPT_STEPS)  # from there to the seen points
         self._reached = np.zeros(len(SIDES), dtype=bool)
         self._low_m: float | None = None  # the object's lowest points when a hand reached it
-        self._hand_m = np.inf  # the lowest that the hands have been since
-        self._waited = self._held = self._missed = 0.0  # steps without the object lifted; with it; of hands without it
+        self._waited = self._held = 0.0  # steps without the object lifted; with it
 
     def has_failed(self, points: np.ndarray, q: np.ndarray, steps: float, after_s: float) -> bool:
         """Look at a moment, `steps` after the last one: whether it is time to go back."""
@@ -123,16 +121,13 @@ class _Attempt:
             return False
         if self._low_m is None:
             self._low_m = lowest_m
-        hand_m = float(keys[reached][:, 0, 2].min())
-        self._hand_m = min(self._hand_m, hand_m)
         risen_m = -np.inf if lowest_m is None or self._low_m is None else lowest_m - self._low_m
         if risen_m >= RISEN_M:
             self._waited, self._held = 0.0, self._held + steps
         else:
             self._waited += steps
-        self._missed = self._missed + steps if hand_m - self._hand_m > UP_M and risen_m < FOLLOWED_M else 0.0
         lost = self._held >= HELD_STEPS and self._waited >= LOST_STEPS
-        return lost or self._missed >= MISSED_STEPS or self._waited * STEP_S >= after_s
+        return lost or self._waited * STEP_S >= after_s
 
     def way_back(self, q: np.ndarray) -> np.ndarray:
         """Targets (n, 36) [rad] from q: open the fingers, then back along the path from where it is nearest."""
