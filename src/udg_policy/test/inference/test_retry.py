@@ -43,11 +43,11 @@ def closed(q: np.ndarray) -> np.ndarray:
     return q
 
 
-def arrived(config: RetryConfig | None = None, retry: Retry | None = None) -> Retry:
+def arrived(config: RetryConfig | None = None, retry: Retry | None = None, clutter: bool = False) -> Retry:
     """A right hand that has come to the object in 13 steps, and closed."""
     retry = Retry(config) if retry is None else retry
     for share in np.linspace(0.0, 1.0, 13):
-        assert retry.lead_back(cloud(0.0), far() + share * (HOME_Q - far()), CHUNK) is None
+        assert retry.lead_back(cloud(0.0, clutter=clutter), far() + share * (HOME_Q - far()), CHUNK) is None
     return retry
 
 
@@ -74,7 +74,7 @@ def test_a_hand_that_has_reached_nothing_is_not_led_back() -> None:
 
 @pytest.mark.parametrize("clutter", [False, True])
 def test_what_is_held_is_held_for_as_long_as_it_takes(clutter: bool) -> None:
-    retry = arrived()
+    retry = arrived(clutter=clutter)
     assert looks_until_back(retry, cloud(0.05, clutter=clutter)) is None
     assert retry.retries == 0
 
@@ -84,10 +84,21 @@ def test_it_leads_back_at_once_when_the_object_is_lost() -> None:
     for _ in range(5):
         assert retry.lead_back(cloud(0.05), closed(HOME_Q), CHUNK) is None
     assert looks_until_back(retry, cloud(0.0)) == 2
-    gone = arrived()
+    fallen = arrived()
     for _ in range(5):
-        assert gone.lead_back(cloud(0.05), closed(HOME_Q), CHUNK) is None
-    assert looks_until_back(gone, cloud(0.0)[-1:]) == 2  # out of sight
+        assert fallen.lead_back(cloud(0.05), closed(HOME_Q), CHUNK) is None
+    assert looks_until_back(fallen, cloud(0.0, PALM - [0.0, 0.0, 0.35])) == 2
+
+
+@pytest.mark.parametrize("clutter", [False, True])
+def test_what_a_hand_holds_out_of_sight_is_not_let_go(clutter: bool) -> None:
+    retry = arrived(clutter=clutter)
+    for _ in range(5):
+        assert retry.lead_back(cloud(0.05, clutter=clutter), closed(HOME_Q), CHUNK) is None
+    hidden = cloud(0.05, clutter=clutter)[64:]
+    assert looks_until_back(retry, hidden) is None
+    never_lifted = arrived(clutter=clutter)
+    assert looks_until_back(never_lifted, cloud(0.0, clutter=clutter)[64:]) == 35
 
 
 def test_a_glimpse_of_a_risen_object_is_not_a_hold() -> None:

@@ -23,8 +23,8 @@ NEAR_M = 0.25  # seen points this near to the hands that have reached it are of 
 LOWEST_PERCENT = 10.0  # its lowest points: some stray points lie lower
 RISEN_M = 0.03  # it is lifted when these have risen by so much
 HELD_STEPS, LOST_STEPS = 3.0, 2.0  # lifted for that long, and then not for so long: lost
-ENOUGH_POINTS = 256  # of the seen ones: more tell nothing new
-MIN_POINTS = 8  # fewer points near the hands: they hold nothing
+ENOUGH_POINTS = 256  # of the seen ones, to tell whether a hand is at one
+MIN_POINTS = 8  # fewer near the hands: the object is out of sight, or elsewhere if there are so many more there
 BACK_M = 0.15  # from the seen points: far enough back
 KEPT_STEPS = 600  # of the path
 OPEN_STEPS = 3  # the fingers open before the arms leave
@@ -101,31 +101,30 @@ class _Attempt:
         self._gaps_m: deque[float] = deque(maxlen=KEPT_STEPS)  # from there to the seen points
         self._reached = np.zeros(len(SIDES), dtype=bool)
         self._low_m: float | None = None  # the object's lowest points when a hand reached it
+        self._elsewhere = 0  # seen points that were not near the hands then
         self._waited = self._held = 0.0  # steps without the object lifted; with it
 
     def has_failed(self, points: np.ndarray, q: np.ndarray, steps: float, after_s: float) -> bool:
         """Look at a moment, `steps` after the last one: whether it is time to go back."""
         seen = points[points[:, 3] == LABEL_SEEN, :3]
-        seen = seen[:: max(1, len(seen) // ENOUGH_POINTS)]
         keys = key_points(q)
-        gaps_m = _gaps_m(keys, seen)
+        gaps_m = _gaps_m(keys, seen[:: max(1, len(seen) // ENOUGH_POINTS)])
         if not self._reached.any() and (not self._path or np.abs(q - self._path[-1])[_ARMS].max() > PATH_STEP_RAD):
             self._path.append(np.array(q, dtype=np.float64))
             self._gaps_m.append(float(gaps_m.min()))
         reached = self._reached | (gaps_m < REACHED_M)
-        lowest_m = _lowest_m(keys[reached], seen)
-        if (reached != self._reached).any():
-            self._reached, self._low_m = reached, lowest_m
-            return False
         if not reached.any():
+            return False
+        lowest_m, elsewhere = _lowest_m(keys[reached].mean(axis=1), seen)
+        if (reached != self._reached).any():
+            self._reached, self._low_m, self._elsewhere = reached, lowest_m, elsewhere
             return False
         if self._low_m is None:
             self._low_m = lowest_m
-        risen_m = -np.inf if lowest_m is None or self._low_m is None else lowest_m - self._low_m
-        if risen_m >= RISEN_M:
+        if lowest_m is not None and self._low_m is not None and lowest_m >= self._low_m + RISEN_M:
             self._waited, self._held = 0.0, self._held + steps
-        else:
-            self._waited += steps
+        elif lowest_m is not None or self._held == 0.0 or elsewhere >= self._elsewhere + MIN_POINTS:
+            self._waited += steps  # a hand may hide what it holds
         lost = self._held >= HELD_STEPS and self._waited >= LOST_STEPS
         return lost or self._waited * STEP_S >= after_s
 
@@ -155,10 +154,10 @@ def _gaps_m(keys: np.ndarray, seen: np.ndarray) -> np.ndarray:
     return np.asarray(np.linalg.norm(keys[:, _TOUCHING, None] - seen, axis=-1).min(axis=(1, 2)))
 
 
-def _lowest_m(keys: np.ndarray, seen: np.ndarray) -> float | None:
-    """Height [m, world] of the lowest seen points (N, 3) near hands with key points (n, 7, 3); None without any."""
-    if len(keys) == 0 or len(seen) == 0:
-        return None
-    apart = np.linalg.norm(seen[:, None] - keys.mean(axis=1), axis=-1).min(axis=1)
-    heights = seen[apart < NEAR_M, 2]
-    return float(np.percentile(heights, LOWEST_PERCENT)) if len(heights) >= MIN_POINTS else None
+def _lowest_m(hands: np.ndarray, seen: np.ndarray) -> tuple[float | None, int]:
+    """Height [m, world] of the lowest seen points (N, 3) near hands (n, 3) [m], None without any, and how many are not
+    near."""
+    near = np.linalg.norm(seen[:, None] - hands, axis=-1).min(axis=1) < NEAR_M
+    heights = seen[near, 2]
+    lowest_m = float(np.percentile(heights, LOWEST_PERCENT)) if len(heights) >= MIN_POINTS else None
+    return lowest_m, len(seen) - len(heights)
