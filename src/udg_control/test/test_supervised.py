@@ -70,6 +70,22 @@ def test_an_end_is_named_once_and_rearm_starts_anew(echo: EchoDevice, command: f
     ready(echo, 0.7)
 
 
+def test_a_process_that_begins_late_has_all_its_time_to_connect(monkeypatch: pytest.MonkeyPatch) -> None:
+    device = EchoDevice()
+    monkeypatch.setattr(device, "_connect_timeout_s", 0.1)  # Python alone takes longer to begin
+    device.connect()
+    ready(device, 0.5)
+    device.close()
+
+
+def test_a_process_that_never_begins_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("udg_control.supervised.START_S", 0.0)
+    device = EchoDevice()
+    with pytest.raises(DeviceError, match="echo: the echo's process has not begun within 0 s"):
+        device.connect()
+    assert device.status().phase is Phase.CLOSED
+
+
 def test_who_is_not_there_is_named_with_a_remedy() -> None:
     device = EchoDevice(absent=True)
     with pytest.raises(DeviceError, match="echo: nobody answers; plug it in"):

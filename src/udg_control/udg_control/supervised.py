@@ -22,6 +22,8 @@ from udg_control.worker import Order, start_worker, wait_or_kill
 from udg_description.clock import NS_PER_S
 
 CLOSE_S = 2.0
+START_S = 20.0
+"""Longest wait for a new process to say that it runs, on a busy machine; what it waits for itself counts from there."""
 NOT_THERE = (Fault.NOT_CONNECTED, Fault.WRONG_DEVICE, Fault.WORKER_DIED)
 """With one of these nothing was connected; any other fault may be cleared by `rearm`."""
 _POLL_S = 0.002
@@ -120,15 +122,21 @@ class SupervisedDevice(ABC, Generic[M, R]):
         """Start the process, connect and measure. Raises DeviceError when nobody answers."""
         if self._link is not None:
             raise DeviceError(f"{self.name}: already connected; close it first")
-        self._start_process(arm=False)
-        deadline_s = time.monotonic() + self._connect_timeout_s
+        link = self._start_process(arm=False)
+        runs_s: float | None = None
         while True:
             status = self.status()
             if status.phase is not Phase.CONNECTING:
                 break
-            if time.monotonic() > deadline_s:
+            now_s = time.monotonic()
+            if runs_s is None and link.shared.report().alive_ns:
+                runs_s = now_s
+            if runs_s is not None and now_s > runs_s + self._connect_timeout_s:
                 self.close()
                 raise DeviceError(f"{self.name}: not there within {self._connect_timeout_s} s; is it booting?")
+            if runs_s is None and now_s > link.started_s + START_S:
+                self.close()
+                raise DeviceError(f"{self.name}: the {self.what}'s process has not begun within {START_S:g} s")
             time.sleep(_POLL_S)
         if status.fault in NOT_THERE:
             self.close()
@@ -232,6 +240,8 @@ class SupervisedDevice(ABC, Generic[M, R]):
             self._death = self._cause_of_death(code)
         else:
             longest_s = self._connect_timeout_s if busy else self._worker_timeout_s
+            if not report.alive_ns:
+                longest_s = max(longest_s, START_S)
             silent_s = now_s - (report.alive_ns / NS_PER_S if report.alive_ns else link.started_s)
             if silent_s <= longest_s or since_check_s > 0.5 * self._worker_timeout_s:
                 return  # fine, or it was this process that slept
