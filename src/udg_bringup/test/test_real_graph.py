@@ -14,6 +14,7 @@ from udg_bringup.real_graph import RealGraphConfig, RealGraphError, read_paramet
 from udg_control.hardware import HardwareConfig
 from udg_control.ur import UrArmConfig
 from udg_description.camera import cameras_yaml, default_cameras
+from udg_policy.inference.retry import RetryConfig
 
 CONFIG = Path(__file__).parents[3] / "config"
 CHECKPOINT = "some/checkpoint"
@@ -40,6 +41,13 @@ def test_it_starts_slow_latching_and_with_a_heartbeat() -> None:
     assert control["controller.latch"] is True
     assert control["controller.heartbeat_timeout_s"] > 0.0
     assert control["controller.safety.collision.enabled"] is True
+
+
+@pytest.mark.parametrize("emulated", [False, True])
+def test_a_second_attempt_waits_as_long_as_the_robot_is_slow(emulated: bool) -> None:
+    nodes = graph(use_emulators=emulated)
+    slower = nodes["control"].parameters["controller.speed_scale"]
+    assert nodes["policy"].parameters["retry.after_s"] * slower == pytest.approx(RetryConfig().after_s)
 
 
 def test_with_emulators_no_address_of_the_hardware_is_left() -> None:

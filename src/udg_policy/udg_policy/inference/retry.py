@@ -30,7 +30,10 @@ KEPT_STEPS = 600  # of the path
 OPEN_STEPS = 3  # the fingers open before the arms leave
 ARM_STEP_RAD, PATH_STEP_RAD = 0.15, 0.01  # of the way back from one target to the next; of the path that is kept
 THERE_RAD = 0.1  # from the last target: the hands are back
-BLOCKED_STEPS = 10.0  # without progress for so long: whatever blocks the way back, the next attempt begins here
+BLOCKED_STEPS, MOVED_RAD = (
+    10.0,
+    0.01,
+)  # no joint moved for so long: whatever blocks the way, the next attempt begins here
 
 _ARMS, _HANDS = (
     np.concatenate([np.arange(N_JOINTS)[part_indices(f"{side}_{part}")] for side in SIDES]) for part in ("arm", "hand")
@@ -59,7 +62,8 @@ class Retry:
         """How often it has led back since `reset`."""
         self._attempt = _Attempt()
         self._way: np.ndarray | None = None  # back
-        self._at, self._stood = 0, 0.0  # row of the way; steps there
+        self._at = 0  # row of the way
+        self._stands, self._stood = np.zeros(N_JOINTS), 0.0  # where the robot stands on it, and for how many steps
 
     def reset(self) -> None:
         """Forget everything: the first attempt begins."""
@@ -78,11 +82,14 @@ class Retry:
             if not self._attempt.has_failed(points, q, steps, self.config.after_s):
                 return None
             self.retries += 1
-            self._way, self._at, self._stood = self._attempt.way_back(q), 0, -steps
+            self._way, self._at = self._attempt.way_back(q), 0
+            self._stands, self._stood = q, -steps
         ahead = np.abs(self._way[self._at :] - q).max(axis=1)
-        moved = int(ahead.argmin())
-        self._stood = 0.0 if moved else self._stood + steps
-        self._at += moved
+        self._at += int(ahead.argmin())
+        if np.abs(q - self._stands).max() > MOVED_RAD:
+            self._stands, self._stood = q, 0.0
+        else:
+            self._stood += steps
         if ahead[-1] < THERE_RAD or self._stood >= BLOCKED_STEPS:
             self._begin()
             return None
