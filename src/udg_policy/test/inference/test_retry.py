@@ -90,6 +90,16 @@ def test_it_leads_back_at_once_when_the_object_is_lost() -> None:
     assert looks_until_back(fallen, cloud(0.0, PALM - [0.0, 0.0, 0.35])) == 2
 
 
+def test_what_one_hand_has_lifted_stays_lifted_when_the_other_comes() -> None:
+    retry = arrived()
+    assert retry.lead_back(cloud(0.05), closed(HOME_Q), CHUNK) is None
+    q = closed(HOME_Q)
+    q[part_indices("left_arm")][1] += 0.15  # up
+    at_both = np.concatenate([cloud(0.05), cloud(0.0, key_points(q)[0, 1])])
+    for _ in range(60):
+        assert retry.lead_back(at_both, q, CHUNK) is None
+
+
 @pytest.mark.parametrize("clutter", [False, True])
 def test_what_a_hand_holds_out_of_sight_is_not_let_go(clutter: bool) -> None:
     retry = arrived(clutter=clutter)

@@ -107,7 +107,7 @@ class _Attempt:
         self._path: deque[np.ndarray] = deque(maxlen=KEPT_STEPS)  # q (36,) until a hand reached the object
         self._gaps_m: deque[float] = deque(maxlen=KEPT_STEPS)  # from there to the seen points
         self._reached = np.zeros(len(SIDES), dtype=bool)
-        self._low_m: float | None = None  # the object's lowest points when a hand reached it
+        self._low_m: float | None = None  # the object's lowest points when the hands reached it
         self._elsewhere = 0  # seen points that were not near the hands then
         self._waited = self._held = 0.0  # steps without the object lifted; with it
 
@@ -123,11 +123,13 @@ class _Attempt:
         if not reached.any():
             return False
         lowest_m, elsewhere = _lowest_m(keys[reached].mean(axis=1), seen)
-        if (reached != self._reached).any():
-            self._reached, self._low_m, self._elsewhere = reached, lowest_m, elsewhere
-            return False
         if self._low_m is None:
             self._low_m = lowest_m
+        if (reached != self._reached).any():
+            if lowest_m is not None and self._low_m is not None:  # what the first hand has lifted stays lifted
+                self._low_m = min(self._low_m, lowest_m)
+            self._reached, self._elsewhere = reached, elsewhere
+            return False
         if lowest_m is not None and self._low_m is not None and lowest_m >= self._low_m + RISEN_M:
             self._waited, self._held = 0.0, self._held + steps
         elif lowest_m is not None or self._held == 0.0 or elsewhere >= self._elsewhere + MIN_POINTS:
