@@ -6,6 +6,8 @@ import errno
 import os
 import re
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +20,7 @@ from udg_description.files import (
     check_file,
     check_folder,
     next_free,
+    one_writer,
     user_path,
     whole_folder,
     write_arrays,
@@ -155,3 +158,39 @@ def test_the_tilde_is_the_home_folder(tmp_path: Path, monkeypatch: pytest.Monkey
     assert user_path("~/x") == tmp_path / "x" and user_path("a~/x") == Path("a~/x")
     with pytest.raises(PathError, match="zero character"):
         user_path("a\0b")
+
+
+def test_one_run_at_a_time_writes_to_a_folder(tmp_path: Path) -> None:
+    folder = tmp_path / "out"
+    with one_writer(folder):
+        with pytest.raises(PathError, match="out: another run is writing there"), one_writer(folder):
+            pass
+        assert folder.is_dir()  # the other one, refused, has not removed it
+    assert not folder.exists()  # nothing was written
+    with one_writer(folder):
+        (folder / "rows.csv").touch()
+    with one_writer(folder):  # free again
+        assert (folder / "rows.csv").exists()
+
+
+def test_a_lock_goes_with_its_process(tmp_path: Path) -> None:
+    """A run that was killed keeps nobody out."""
+    program = (
+        "import pathlib, sys, time; from udg_description.files import one_writer\n"
+        "with one_writer(pathlib.Path(sys.argv[1])): print('locked', flush=True); sys.stdin.read()"
+    )
+    command = [sys.executable, "-c", program, str(tmp_path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None and other.stdout.readline() == "locked\n"
+        with pytest.raises(PathError, match="another run"), one_writer(tmp_path):
+            pass
+        other.kill()
+        other.wait()
+    with one_writer(tmp_path):
+        pass
+
+
+def test_a_folder_to_write_to_that_cannot_be_made_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(PathError, match="file"), one_writer(tmp_path / "file" / "out"):
+        pass

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import io
 import os
 import secrets
@@ -58,6 +60,40 @@ def check_folder(folder: Path) -> Path:
             with suppress(OSError):  # not made, or another process has put something into it
                 parent.rmdir()
     return folder
+
+
+@contextmanager
+def one_writer(folder: Path) -> Iterator[None]:
+    """Keep other runs on this machine out of a folder while this one writes there; made, and gone again if left empty.
+
+    The folder itself is locked, so nothing lies in it, and the lock goes with the process and those it has forked.
+    Raises PathError where another run has it. A file system without locks keeps nobody out.
+    """
+    is_new = not folder.exists()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError as error:
+        raise PathError(explain(error, folder)) from error
+    try:
+        _lock(handle, folder)
+        try:
+            yield
+        finally:
+            if is_new:
+                with suppress(OSError):  # not empty
+                    folder.rmdir()
+    finally:
+        os.close(handle)
+
+
+def _lock(handle: int, folder: Path) -> None:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
+            remedy = "wait until it ends, or give another folder"
+            raise PathError(f"{folder}: another run is writing there; {remedy}") from error
 
 
 def check_file(path: Path, force: bool = False) -> Path:

@@ -11,6 +11,7 @@ from udg_datagen.benchmark.policies import entrants
 from udg_datagen.benchmark.protocol import PROTOCOLS, Protocol, facts_of, seen_of
 from udg_datagen.benchmark.rows import ROWS_NAME, read
 from udg_description.errors import UdgError
+from udg_description.files import one_writer
 from udg_sim.objects.library import HELD_OUT, ObjectLibrary
 
 
@@ -65,7 +66,7 @@ def test_one_worker_and_two_give_the_same_rows_and_the_command_goes_on(
     assert (tmp_path / "one" / ROWS_NAME).read_bytes() == two
     assert (tmp_path / "one" / "index.html").read_text().count("<table>") == 5
     with pytest.raises(UdgError, match="holds trials with another protocol; give another --out"):
-        command(tmp_path / "one", "--policies", "bad_policies:Bad", "--trials", "4")
+        command(tmp_path / "one", "--policies", "bad_policies:Bad", "--objects", "cube_60,soda_can")
     command(tmp_path / "one", *options, "--rules", "paper,reference")  # adds what is not there
     rows = read(tmp_path / "one" / ROWS_NAME)
     assert [row.policy for row in rows] == ["bad_policies:Bad"] * 3 + ["bad_policies:Bad [reference]"] * 3
@@ -118,3 +119,17 @@ def test_the_papers_protocol_has_600_objects_of_three_sizes_that_nobody_trains_o
     trained_on = entrants("ours")[0].trained_on
     assert len(trained_on) > 100 and not set(ids) & set(trained_on)
     assert seen_of(trained_on[0], facts[ids[0]], trained_on) == "trained"
+
+
+def test_policies_may_have_different_numbers_of_trials(tmp_path: Path) -> None:
+    command(tmp_path, "--policies", "bad_policies:Bad", "--trials", "1")
+    command(tmp_path, "--policies", "bad_policies:Bad", "--trials", "2")
+    command(tmp_path, "--policies", "bad_policies:Unmade", "--trials", "1")
+    rows = read(tmp_path / ROWS_NAME)
+    assert [row.policy for row in rows] == ["bad_policies:Bad"] * 2 + ["bad_policies:Unmade"]
+    assert json.loads((tmp_path / "benchmark.json").read_text())["protocol"]["trials"] == 2
+
+
+def test_a_folder_that_another_run_writes_to_is_refused(tmp_path: Path) -> None:
+    with one_writer(tmp_path), pytest.raises(UdgError, match="another run is writing there"):
+        command(tmp_path, "--policies", "bad_policies:Bad")

@@ -33,7 +33,7 @@ from udg_datagen.evaluation.trials import RolloutConfig
 from udg_datagen.workers import Outcome, Pool, add_workers, open_pool
 from udg_description.cache import say_if_not_writable
 from udg_description.errors import UdgError, cli
-from udg_description.files import check_folder, user_path, write_atomically
+from udg_description.files import check_folder, one_writer, user_path, write_atomically
 from udg_policy.network.checkpoint import git_hash
 from udg_sim.objects.library import ObjectLibrary
 from udg_sim.objects.selection import HELP as OBJECTS_HELP
@@ -126,7 +126,10 @@ def settings(protocol: Protocol, policies: Sequence[Entrant], limit_s: float) ->
 
 
 def agree(folder: Path, now: dict[str, Any]) -> dict[str, Any]:
-    """Settings of the folder with the policies of this run; they are kept there. Raises UdgError for others."""
+    """Settings of the folder with the policies of this run; they are kept there. Raises UdgError for others.
+
+    Only the number of trials may differ, so that some policies have more of them; the largest is kept.
+    """
     path = folder / SETTINGS_NAME
     if path.exists():
         try:
@@ -134,15 +137,26 @@ def agree(folder: Path, now: dict[str, Any]) -> dict[str, Any]:
             policies: Mapping[str, Any] = before["policies"]
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise UdgError(f"{path}: not the settings of a benchmark ({error!r}); give another --out") from error
-        differ = [name for name in ("protocol", "limit_s") if before.get(name) != now[name]]
+        differ = [
+            name for name in ("protocol", "limit_s") if _without_trials(before.get(name)) != _without_trials(now[name])
+        ]
         differ += [name for name, what in now["policies"].items() if policies.get(name, what) != what]
         if differ:
             raise UdgError(f"{folder}: holds trials with another {', '.join(differ)}; give another --out")
         if before.get("code") != now["code"]:
             print(f"{folder}: begun by the code of {before.get('code')}, continues with {now['code']}", file=sys.stderr)
-        now = {**now, "policies": {**policies, **now["policies"]}}
+        trials = max(before["protocol"]["trials"], now["protocol"]["trials"])
+        now = {
+            **now,
+            "protocol": {**now["protocol"], "trials": trials},
+            "policies": {**policies, **now["policies"]},
+        }
     write_atomically(path, json.dumps(now, indent=1) + "\n")
     return now
+
+
+def _without_trials(setting: object) -> object:
+    return {**setting, "trials": None} if isinstance(setting, dict) else setting
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -185,8 +199,19 @@ def run(arguments: Sequence[str] | None = None) -> None:
     policies = [one.under(rules) for rules in _rules(options.rules) for one in entrants(options.policies)]
     check_folder(options.out)
     tasks = tasks_of(protocol, policies, ObjectLibrary())
-    options.out.mkdir(parents=True, exist_ok=True)
-    told = agree(options.out, settings(protocol, policies, config.limit_s))
+    with one_writer(options.out):
+        _measure(options, policies, config, tasks, settings(protocol, policies, config.limit_s))
+
+
+def _measure(
+    options: argparse.Namespace,
+    policies: Sequence[Entrant],
+    config: RolloutConfig,
+    tasks: Sequence[Task],
+    now: dict[str, Any],
+) -> None:
+    """Do what is missing in the folder, then write its tables and its page."""
+    told = agree(options.out, now)
     say_if_not_writable()
     rows = Rows(options.out)
     start = partial(BenchmarkWorker, {one.name: one for one in policies}, config)

@@ -25,7 +25,7 @@ from udg_datagen.demonstrations.tasks import Made, Preparation, Task, mesh_diges
 from udg_datagen.workers import Outcome, Pool, add_workers, open_pool
 from udg_description.cache import say_if_not_writable
 from udg_description.errors import DISK_FULL, UdgError, cli, explain
-from udg_description.files import check_folder, user_path, write_atomically
+from udg_description.files import check_folder, one_writer, user_path, write_atomically
 from udg_description.settings import add_config, configured
 from udg_policy.episodes.dataset import Episode, EpisodeWriter
 from udg_policy.episodes.episode_file import encode_episode, verify
@@ -458,20 +458,21 @@ def make_dataset(
     `described` are the settings that the data set is made with, of which `config` are those of the attempts.
     """
     check_folder(out)
-    ledger = Ledger(out, described)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as with Ctrl-C
-    say_if_not_writable()
-    pool = start_pool()
-    try:
-        summary = run_factory(config, tasks, ledger, pool)
-    except KeyboardInterrupt:
-        print(f"\ninterrupted; the same command continues with what is in {out}", file=sys.stderr)
-        raise
-    finally:
-        pool.close()
-    if summary["successes"]:
-        ledger.finish(described, summary)
-    print(json.dumps(summary))
+    with one_writer(out):
+        ledger = Ledger(out, described)
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as with Ctrl-C
+        say_if_not_writable()
+        pool = start_pool()
+        try:
+            summary = run_factory(config, tasks, ledger, pool)
+        except KeyboardInterrupt:
+            print(f"\ninterrupted; the same command continues with what is in {out}", file=sys.stderr)
+            raise
+        finally:
+            pool.close()
+        if summary["successes"]:
+            ledger.finish(described, summary)
+        print(json.dumps(summary))
 
 
 def main() -> None:

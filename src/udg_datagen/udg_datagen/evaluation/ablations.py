@@ -30,7 +30,7 @@ from udg_datagen.evaluation.trials import Rollout, RolloutConfig, Trial
 from udg_datagen.workers import LocalPool, Pool, outcomes
 from udg_description.cache import say_if_not_writable
 from udg_description.errors import UdgError, cli
-from udg_description.files import check_folder, user_path, write_atomically
+from udg_description.files import check_folder, one_writer, user_path, write_atomically
 from udg_policy.config import PolicyConfig, from_dict, load_yaml, preset, preset_names, to_dict
 from udg_policy.episodes.dataset import EpisodeDataset
 from udg_policy.frames.frame_store import FrameStore, load_frames
@@ -318,6 +318,12 @@ def run(argv: Sequence[str] | None = None) -> None:
     os.environ["OMP_NUM_THREADS"] = "1"  # one core a worker; inherited
     torch.set_num_threads(1)
     check_folder(options.out)
+    with one_writer(options.out):
+        _study(options, names, base)
+
+
+def _study(options: argparse.Namespace, names: Sequence[str], base: PolicyConfig) -> None:
+    """Do the runs that the folder lacks, then write its report."""
     say_if_not_writable()
     dataset = EpisodeDataset(options.data)
     configs = {name: variant_config(base, name) for name in names}

@@ -15,6 +15,7 @@ import os
 import shutil
 import time
 from collections.abc import Container, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -27,7 +28,7 @@ from torch import Tensor
 
 from udg_description.cache import cache_dir
 from udg_description.errors import cli
-from udg_description.files import check_folder, user_path, write_atomically
+from udg_description.files import check_folder, one_writer, user_path, write_atomically
 from udg_policy.config import PolicyConfig, from_dict, load_yaml, preset, preset_names, to_dict
 from udg_policy.errors import CheckpointError, ConfigError
 from udg_policy.frames.frame_cache import is_cached
@@ -615,7 +616,16 @@ def run_command(argv: Sequence[str] | None = None) -> int:
     )
     if run.start is not None:
         check_start(run.start, config)
-    run = _prepare_out(run, config, arguments.force, arguments.steps is not None)
+    is_leader = not Parallel.by_torchrun() or os.environ["RANK"] == "0"
+    with one_writer(run.out) if is_leader else nullcontext():
+        run = _prepare_out(run, config, arguments.force, arguments.steps is not None)
+        _train_by_all(arguments, config, data, run)
+    print(f"checkpoint: {arguments.out}")
+    return 0
+
+
+def _train_by_all(arguments: argparse.Namespace, config: PolicyConfig, data: Sequence[Source], run: Run) -> None:
+    """Train in this process, in several of this machine, or as one of those that torchrun has started."""
     device = default_device()
     processes = max(1, arguments.processes or (2 if device == "cpu" else 1))
     if not Parallel.by_torchrun():
@@ -631,8 +641,6 @@ def run_command(argv: Sequence[str] | None = None) -> int:
         train(config, _frames(data, config, 1, arguments.cache), run, Parallel(device=device))
     else:
         Parallel.spawn(_worker, processes, config, _frames(data, config, processes, arguments.cache), run)
-    print(f"checkpoint: {arguments.out}")
-    return 0
 
 
 def _frames(

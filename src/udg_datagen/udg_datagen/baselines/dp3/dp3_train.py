@@ -21,7 +21,7 @@ from udg_datagen.baselines.dp3.checkpoint import DESCRIPTION_NAME, DP3Checkpoint
 from udg_datagen.baselines.dp3.config import SIZES, DP3Config, size_of
 from udg_datagen.baselines.dp3.network import DP3Network
 from udg_description.errors import UdgError, cli
-from udg_description.files import check_folder, user_path
+from udg_description.files import check_folder, one_writer, user_path
 from udg_policy.config import preset
 from udg_policy.frames.frame_store import FrameStore, load_frames
 from udg_policy.frames.mixing import data_hash, sources
@@ -186,8 +186,9 @@ def run(argv: Sequence[str] | None = None) -> None:
     check_folder(options.out)
     torch.set_num_threads(options.threads)
     keep_large_blocks()
-    store, data = frames_of_size(config, options.data, options.threads, options.cache)
-    train(config, store, options.out, budget, options.seed, data)
+    with one_writer(options.out):
+        store, data = frames_of_size(config, options.data, options.threads, options.cache)
+        train(config, store, options.out, budget, options.seed, data)
     print(f"checkpoint: {options.out}")
 
 
