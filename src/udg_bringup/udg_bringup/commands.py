@@ -55,7 +55,11 @@ COMMANDS: dict[str, tuple[Command, ...]] = {
         Command("trials", "udg_datagen.evaluation.trials", "closed-loop trials without ROS, through the safety filter"),
         Command("dp3-train", "udg_datagen.baselines.dp3.dp3_train", "train 3D Diffusion Policy, a baseline"),
         Command("benchmark", "udg_datagen.benchmark.benchmark", "policies on the same trials: tables, a page"),
-        Command("benchmark-curve", "udg_datagen.benchmark.benchmark_curve", "success against frames, from benchmarks"),
+        Command(
+            "benchmark-curve",
+            "udg_datagen.benchmark.benchmark_curve",
+            "success against frames or minutes, from results",
+        ),
         Command("paired", "udg_datagen.evaluation.paired", "compare two policies on the same trials (McNemar)"),
         Command("ablations", "udg_datagen.evaluation.ablations", "train and measure variants of a preset"),
         Command("episode-page", "udg_policy.pages.episode_page", "play an episode with a checkpoint on a web page"),

@@ -9,7 +9,7 @@ import torch
 
 from udg_datagen.baselines.dp3.checkpoint import WEIGHTS_NAME, Scale, load
 from udg_datagen.baselines.dp3.config import DP3Config, size_of
-from udg_datagen.baselines.dp3.dp3_train import Budget, samples, train
+from udg_datagen.baselines.dp3.dp3_train import STATE_NAME, Budget, samples, train
 from udg_datagen.baselines.dp3.network import Diffusion, DP3Network
 from udg_datagen.baselines.dp3.policy import DP3Policy
 from udg_datagen.benchmark.policies import entrants
@@ -87,6 +87,30 @@ def test_a_training_in_small_learns_and_is_repeatable(store: FrameStore, tmp_pat
     assert train(DEBUG, store, tmp_path / "b", Budget(steps=60), seed=1) == losses
     figures = load(tmp_path / "a").figures
     assert (figures["steps"], figures["samples"]) == (60, 480)
+
+
+def test_an_interrupted_training_goes_on_to_the_same_end(store: FrameStore, tmp_path: Path) -> None:
+    whole = train(DEBUG, store, tmp_path / "whole", Budget(steps=12), seed=1)
+    halves = [train(DEBUG, store, tmp_path / "halves", Interrupted(steps=12, at=5), seed=1)]
+    halves.append(train(DEBUG, store, tmp_path / "halves", Budget(steps=12), seed=1, resume=True))
+    assert sum(halves, []) == whole
+    one, two = (load(tmp_path / name).weights for name in ("whole", "halves"))
+    assert all(torch.equal(one[name], two[name]) for name in one)
+    with pytest.raises(UdgError, match=f"{STATE_NAME}: of another size, seed or data"):
+        train(DEBUG, store, tmp_path / "halves", Budget(steps=12), seed=2, resume=True)
+    (tmp_path / "halves" / STATE_NAME).write_bytes(b"\0")
+    with pytest.raises(UdgError, match="nothing to resume there"):
+        train(DEBUG, store, tmp_path / "halves", Budget(steps=12), seed=1, resume=True)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Interrupted(Budget):
+    """A budget that ends after `at` steps, as an interruption would."""
+
+    at: int
+
+    def progress(self, step: int, elapsed_s: float) -> float:
+        return 1.0 if step == self.at else super().progress(step, elapsed_s)
 
 
 def observation(step: int) -> Observation:

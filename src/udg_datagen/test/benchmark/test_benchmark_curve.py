@@ -52,9 +52,29 @@ def test_more_frames_lift_more_and_seeds_are_taken_together(tmp_path: Path, caps
     assert out.read_bytes().startswith(b"\x89PNG")
 
 
+def test_files_of_trials_are_results_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def trials(name: str, lifted: int) -> Path:
+        path = tmp_path / name
+        rows = [
+            {"object": name, "seed": 1, "success": number < lifted, "cause": "", "steps": 40, "position_xy": [0.6, 0.0]}
+            | {"refused": 0, "raised_m": 0.2, "final_m": 0.2}
+            for number, name in enumerate(("sh3d_box_2", "sh3d_shelves"))  # small: a seen one, an unseen one
+        ]
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        return path
+
+    short, long = trials("5.jsonl", 1), trials("20.jsonl", 2)
+    run([f"{short}=5", f"{long}=20", "--against", "minutes", "--out", str(tmp_path / "curve.png")])
+    told = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert {minutes: values[0] for minutes, values in told["curve"]["new objects"].items()} == {"5": 0.5, "20": 1.0}
+    (tmp_path / "no.jsonl").write_text("[]\n")
+    with pytest.raises(UdgError, match="no.jsonl: no trials"):
+        run([f"{tmp_path / 'no.jsonl'}=5", "--out", str(tmp_path / "curve.png")])
+
+
 def test_what_is_no_benchmark_is_named(tmp_path: Path) -> None:
     folder, out = results(tmp_path / "a", "ours", 1), str(tmp_path / "curve.png")
-    with pytest.raises(UdgError, match="valid: FOLDER=FRAMES"):
+    with pytest.raises(UdgError, match="valid: RESULT=NUMBER"):
         run([str(folder), "--out", out])
     with pytest.raises(UdgError, match="has none for 'dp3'; valid: one of \\['ours', 'planner'\\]"):
         run([f"{folder}=5000", "--policy", "dp3", "--out", out])

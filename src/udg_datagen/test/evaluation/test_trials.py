@@ -131,6 +131,11 @@ class Held:
     def __init__(self, target: np.ndarray) -> None:
         self._chunk = np.tile(target, (8, 1))
         self.commanded: list[np.ndarray | None] = []
+        self.retries: list[int] = []
+
+    def for_attempt(self, retries: int) -> "Held":
+        self.retries.append(retries)
+        return self
 
     def predict(
         self, cloud: np.ndarray, q: np.ndarray, steps: int | None = None, commanded: np.ndarray | None = None
@@ -158,13 +163,16 @@ def test_a_hand_that_reached_an_object_and_did_not_lift_it_is_led_back() -> None
     away = near - [0.0, 0.0, 0.3, 0.0]
     begun = HOME_Q.copy()
     begun[part_indices("right_arm")] += 0.3
-    policy = EnginePolicy(Held(HOME_Q), retry=RetryConfig(after_s=0.5))  # type: ignore[arg-type]
+    engine = Held(HOME_Q)
+    policy = EnginePolicy(engine, retry=RetryConfig(after_s=0.5))  # type: ignore[arg-type]
     policy.reset(Start(target=None, T_world_object=np.eye(4), q=begun, seed=0))  # type: ignore[arg-type]
     first = policy.act(Observation(lambda: away, begun, 0.0))
     waiting = [policy.act(Observation(lambda: near, HOME_Q, 0.1 * step))[0] for step in range(1, 6)]
     np.testing.assert_array_equal(np.array([first[0], *waiting]), np.tile(HOME_Q, (6, 1)))
     leading = policy.act(Observation(lambda: near, HOME_Q, 0.6))
     assert policy.retries == 1 and np.abs(leading[-1] - begun).max() < 1e-9
+    policy.act(Observation(lambda: away, begun, 0.7))
+    assert set(engine.retries[:-1]) == {0} and engine.retries[-1] == 1  # who plans each attempt
     policy.reset(Start(target=None, T_world_object=np.eye(4), q=begun, seed=0))  # type: ignore[arg-type]
     assert policy.retries == 0
 

@@ -1,50 +1,90 @@
-"""Success against the number of frames that policies were trained on (figure 5 of the paper), from several benchmarks.
+"""Success against what policies were trained with: frames (figure 5 of the paper) or minutes; from several results.
 
     udg benchmark-curve out/bench-5k=5000 out/bench-20k=20000 out/bench-60k=60000 --policy ours --out curve.png
+    udg benchmark-curve out/5min.jsonl=5 out/20min.jsonl=20 --against minutes --out curve.png
 
-Several folders with the same number of frames are trainings with different seeds: their trials are taken together,
-those of an object as one cluster. The generator's own success is drawn where a folder has trials of `planner`. Last
-line: JSON.
+A result is the folder of a benchmark or the file of `udg trials --out`. Several results with the same number are
+trainings with different seeds: their trials are taken together, those of an object as one cluster. The generator's own
+success is drawn where a folder has trials of `planner`. Last line: JSON.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from udg_datagen.benchmark.clusters import Share
+from udg_datagen.benchmark.protocol import ObjectFacts, facts_of, seen_of
 from udg_datagen.benchmark.report import NEW, cell, judged
 from udg_datagen.benchmark.rows import ROWS_NAME, Row, read
+from udg_datagen.evaluation.paired import read_trials
+from udg_description.clock import STEP_S
 from udg_description.errors import UdgError, cli
 from udg_description.files import atomic_path, check_folder, user_path
+from udg_sim.objects.library import ObjectLibrary
 
 GENERATOR = "planner"
 _LINES = {"seen": ("seen",), "unseen": ("unseen",), "new objects": NEW}
 
 
-class Place(NamedTuple):
-    """A benchmark, and how many frames its policy was trained on."""
+_AXES = {"frames": "frames trained on", "minutes": "minutes of training"}
 
-    folder: Path
-    frames: int
+
+class Place(NamedTuple):
+    """A result, and how many frames its policy was trained on, or how many minutes."""
+
+    path: Path
+    number: int
 
 
 class Curve(NamedTuple):
-    """Mean over sizes by kind of objects and number of frames; the generator's on new objects, if it was tried."""
+    """Mean over sizes by kind of objects and number; the generator's on new objects, if it was tried."""
 
     shares: dict[str, dict[int, Share]]
     generator: Share | None
 
 
 def place(text: str) -> Place:
-    """Of "FOLDER=FRAMES". Raises UdgError."""
-    folder, equals, frames = text.rpartition("=")
-    if not (equals and folder and frames.isdecimal() and int(frames) > 0):
-        raise UdgError(f"{text!r}: valid: FOLDER=FRAMES, as out/bench-5k=5000")
-    return Place(user_path(folder), int(frames))
+    """Of "RESULT=NUMBER". Raises UdgError."""
+    path, equals, number = text.rpartition("=")
+    if not (equals and path and number.isdecimal() and int(number) > 0):
+        raise UdgError(f"{text!r}: valid: RESULT=NUMBER, as out/bench-5k=5000")
+    return Place(user_path(path), int(number))
+
+
+def results(path: Path, policy: str) -> list[Row]:
+    """Rows of a benchmark's folder; of a file of trials, whose policy is called `policy`. Raises UdgError."""
+    if not path.is_file():
+        return judged(read(path / ROWS_NAME))
+    trials = read_trials(path)
+    facts = facts_of(sorted({object_id for object_id, _ in trials}), ObjectLibrary())
+    return [_row(policy, trial, facts[object_id]) for (object_id, _), trial in trials.items()]
+
+
+def _row(policy: str, trial: Mapping[str, Any], facts: ObjectFacts) -> Row:
+    x, y = trial["position_xy"]
+    return Row(
+        policy=policy,
+        object=trial["object"],
+        seen=seen_of(trial["object"], facts, ()),
+        category=facts.category,
+        size=facts.size,
+        seed=trial["seed"],
+        mass_kg=float("nan"),
+        success=trial["success"],
+        cause=trial["cause"],
+        phase="",
+        time_s=trial["steps"] * STEP_S,
+        frames=trial["steps"],
+        refused=trial["refused"],
+        raised_m=trial["raised_m"],
+        final_m=trial["final_m"],
+        x=x,
+        y=y,
+    )
 
 
 def curve(places: Sequence[Place], policy: str) -> Curve:
@@ -52,22 +92,22 @@ def curve(places: Sequence[Place], policy: str) -> Curve:
     of: dict[int, list[Row]] = {}
     generator: list[Row] = []
     for one in places:
-        rows = judged(read(one.folder / ROWS_NAME))
+        rows = results(one.path, policy)
         names = {row.policy for row in rows if row.policy == policy or row.policy.startswith(f"{policy}:")}
         if len(names) != 1:
             found, valid = ", ".join(sorted(names)) or "none", sorted({row.policy for row in rows})
-            raise UdgError(f"{one.folder}: has {found} for {policy!r}; valid: one of {valid}")
-        of.setdefault(one.frames, []).extend(row for row in rows if row.policy in names)
+            raise UdgError(f"{one.path}: has {found} for {policy!r}; valid: one of {valid}")
+        of.setdefault(one.number, []).extend(row for row in rows if row.policy in names)
         generator += [row for row in rows if row.policy == GENERATOR]
     shares = {
-        name: {frames: share for frames in sorted(of) if (share := cell(of[frames], seen, "mean")).trials}
+        name: {number: share for number in sorted(of) if (share := cell(of[number], seen, "mean")).trials}
         for name, seen in _LINES.items()
     }
     lines = {name: line for name, line in shares.items() if line}
     return Curve(lines, cell(generator, NEW, "mean") if generator else None)
 
 
-def draw(found: Curve, path: Path) -> None:
+def draw(found: Curve, path: Path, against: str) -> None:
     """A picture (PNG, SVG or PDF by its name)."""
     from matplotlib.figure import Figure
 
@@ -81,7 +121,7 @@ def draw(found: Curve, path: Path) -> None:
     if found.generator is not None and found.generator.trials:
         axes.axhspan(100.0 * found.generator.lower, 100.0 * found.generator.upper, alpha=0.15, color="grey")
         axes.axhline(100.0 * found.generator.value, color="grey", linestyle="--", label="generator, known mesh")
-    axes.set(xscale="log", xlabel="frames trained on", ylabel="success [%], 95 % intervals", ylim=(0.0, 100.0))
+    axes.set(xscale="log", xlabel=_AXES[against], ylabel="success [%], 95 % intervals", ylim=(0.0, 100.0))
     axes.grid(alpha=0.3)
     axes.legend()
     with atomic_path(path) as temporary:
@@ -90,8 +130,11 @@ def draw(found: Curve, path: Path) -> None:
 
 def run(arguments: Sequence[str] | None = None) -> None:
     """The command with its arguments."""
-    parser = argparse.ArgumentParser(prog="udg benchmark-curve", description="Success against frames trained on.")
-    parser.add_argument("places", nargs="+", help="FOLDER=FRAMES of each benchmark")
+    parser = argparse.ArgumentParser(
+        prog="udg benchmark-curve", description="Success against frames or minutes of training."
+    )
+    parser.add_argument("places", nargs="+", help="RESULT=NUMBER: folder of a benchmark, or file of udg trials --out")
+    parser.add_argument("--against", choices=_AXES, default="frames", help="what the numbers are (default: frames)")
     parser.add_argument("--policy", default="ours", help="its name in the tables, or a prefix of it (ours)")
     parser.add_argument("--out", type=user_path, required=True, help="picture: .png, .svg or .pdf")
     options = parser.parse_args(arguments)
@@ -99,12 +142,12 @@ def run(arguments: Sequence[str] | None = None) -> None:
         raise UdgError(f"--out {options.out}: valid: a name that ends in .png, .svg or .pdf")
     check_folder(options.out.parent)
     found = curve([place(text) for text in options.places], options.policy)
-    draw(found, options.out)
+    draw(found, options.out, options.against)
 
     def told(share: Share) -> list[float]:
         return [round(value, 4) for value in (share.value, share.lower, share.upper)]
 
-    lines = {name: {frames: told(share) for frames, share in line.items()} for name, line in found.shares.items()}
+    lines = {name: {number: told(share) for number, share in line.items()} for name, line in found.shares.items()}
     generator = told(found.generator) if found.generator is not None and found.generator.trials else None
     print(json.dumps({"curve": lines, "generator": generator}))
 

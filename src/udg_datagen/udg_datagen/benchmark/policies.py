@@ -19,7 +19,7 @@ from udg_datagen.evaluation.policy import Policy
 from udg_description.errors import UdgError
 from udg_description.files import user_path
 from udg_policy.inference.retry import RetryConfig
-from udg_policy.network.checkpoint import WEIGHTS_NAME, load_checkpoint
+from udg_policy.network.checkpoint import AGAIN_NAME, WEIGHTS_NAME, load_checkpoints
 from udg_sim.objects.library import SIZES
 
 if TYPE_CHECKING:
@@ -70,13 +70,14 @@ def entrant(name: str) -> Entrant:
 
 def _ours(name: str, argument: str, retry: RetryConfig | None = None) -> Entrant:
     folder = user_path(argument) if argument else Path(str(resources.files("udg_policy") / "data" / "edge"))
-    checkpoint = load_checkpoint(folder)
+    checkpoints = load_checkpoints(folder)
+    weights = [folder / WEIGHTS_NAME, folder / AGAIN_NAME / WEIGHTS_NAME][: len(checkpoints)]
     return Entrant(
         name=name,
         make=partial(_make_ours, folder, retry),
-        digest=_sha256(folder / WEIGHTS_NAME),
-        data_hash=checkpoint.data_hash,
-        trained_on=checkpoint.train_objects,
+        digest=" ".join(_sha256(path) for path in weights),
+        data_hash=" ".join(dict.fromkeys(checkpoint.data_hash for checkpoint in checkpoints)),
+        trained_on=tuple(sorted({name for checkpoint in checkpoints for name in checkpoint.train_objects})),
     )
 
 

@@ -41,7 +41,7 @@ class EnginePolicy:
             config = self._player.config
             chunk = self._retry.lead_back(observation.points, observation.q, self._engine.chunk, config.replan_every)
             if chunk is None:
-                chunk, self.predicted_grasp = self._engine.predict(
+                chunk, self.predicted_grasp = self._engine.for_attempt(self.retries).predict(
                     observation.points, observation.q, config.steps_needed, self._player.commanded
                 )
         return self._player.step(chunk)

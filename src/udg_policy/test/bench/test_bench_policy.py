@@ -41,5 +41,8 @@ def test_the_last_line_is_json(tmp_path: Path, capsys: pytest.CaptureFixture[str
 def test_bad_arguments_are_named(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="no such checkpoint folder"):
         run_command(["--checkpoint", str(tmp_path / "absent")])
+    folder = str(save_checkpoint(tmp_path / "policy", random_checkpoint(preset("debug"))))
+    with pytest.raises(ConfigError, match="the second of preset 'debug'; valid: one of each"):
+        run_command(["--checkpoint", folder, "--checkpoint", folder])
     with pytest.raises(ConfigError, match="runs must be at least 1"):
         run_command(["--runs", "0"])

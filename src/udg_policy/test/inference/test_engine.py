@@ -18,6 +18,7 @@ from udg_policy.errors import CheckpointError, ObservationError
 from udg_policy.frames.frame_store import frames_of
 from udg_policy.inference.engine import PolicyEngine
 from udg_policy.network.checkpoint import (
+    AGAIN_NAME,
     DESCRIPTION_NAME,
     WEIGHTS_NAME,
     Checkpoint,
@@ -221,3 +222,26 @@ def test_weights_of_another_network_are_refused(checkpoint: Checkpoint) -> None:
 def test_the_home_pose_is_a_valid_observation(engine: PolicyEngine) -> None:
     points, _ = observation()
     assert joint_limits().contains(engine.act(points, HOME_Q))
+
+
+def test_every_other_attempt_is_made_by_the_second_network(checkpoint: Checkpoint, folder: Path) -> None:
+    points, q = observation()
+    alone = PolicyEngine.load(folder)
+    assert alone.for_attempt(1) is alone and not alone.sees_following_error
+    torch.manual_seed(1)
+    seeing = dataclasses.replace(
+        checkpoint.config, observation=dataclasses.replace(checkpoint.config.observation, following_error=True)
+    )
+    weights = PolicyNetwork(seeing).state_dict()
+    other = dataclasses.replace(checkpoint, config=seeing, weights=weights, train_objects=("ball", "can"))
+    save_checkpoint(folder / AGAIN_NAME, other)
+    both = PolicyEngine.load(folder)
+    first, second, third = (both.for_attempt(retries).act(points, q) for retries in range(3))
+    np.testing.assert_array_equal(first, alone.act(points, q))
+    np.testing.assert_array_equal(second, PolicyEngine(other).act(points, q))
+    np.testing.assert_array_equal(third, first)
+    assert np.abs(second - first).max() > 1e-3
+    assert both.train_objects == ("ball", "can") and both.sees_following_error
+    (folder / AGAIN_NAME / WEIGHTS_NAME).write_bytes(b"")
+    with pytest.raises(CheckpointError, match=f"{AGAIN_NAME}/{WEIGHTS_NAME}: differs"):
+        PolicyEngine.load(folder)

@@ -208,7 +208,7 @@ def _parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar="FOLDER",
-        help="measure this policy instead of its preset with random weights; repeatable",
+        help="measure this policy instead of its preset with random weights; repeatable, one of each preset",
     )
     parser.add_argument("--runs", type=int, default=default.runs, help="of each implementation (default %(default)s)")
     parser.add_argument(
@@ -239,7 +239,14 @@ def run_command(argv: Sequence[str] | None = None) -> int:
         precision=options.precision,
         seed=options.seed,
     )
-    given = {checkpoint.config.name: checkpoint for checkpoint in map(load_checkpoint, options.checkpoint)}
+    given: dict[str, Checkpoint] = {}
+    for folder in options.checkpoint:
+        checkpoint = load_checkpoint(folder)
+        if checkpoint.config.name in given:
+            raise ConfigError(
+                f"--checkpoint {folder}: the second of preset '{checkpoint.config.name}'; valid: one of each"
+            )
+        given[checkpoint.config.name] = checkpoint
     names = options.preset or list(dict.fromkeys([*PRESETS, *given]))
     result: dict[str, Any] = {}
     for name in names:

@@ -17,7 +17,7 @@ from udg_policy.errors import ObservationError
 from udg_policy.hands.poses import grasp_frames_np
 from udg_policy.heads import ActionDistribution
 from udg_policy.inference.prepared import InferenceConfig, InferenceNetwork
-from udg_policy.network.checkpoint import Checkpoint, load_checkpoint
+from udg_policy.network.checkpoint import Checkpoint, load_checkpoints
 from udg_policy.network.network import GraspOutput, PolicyOutput
 from udg_policy.network.observation import network_inputs
 from udg_policy.network.point_set import PointSampler
@@ -37,9 +37,13 @@ class Prediction(NamedTuple):
 class PolicyEngine:
     """A loaded policy. Deterministic: the same observation gives the same chunk."""
 
-    def __init__(self, checkpoint: Checkpoint, inference: InferenceConfig | None = None) -> None:
-        """`inference`: device, threads and precision; default: one thread of the CPU."""
+    def __init__(
+        self, checkpoint: Checkpoint, inference: InferenceConfig | None = None, again: PolicyEngine | None = None
+    ) -> None:
+        """`inference`: device, threads and precision; default: one thread of the CPU. `again`: another policy, for
+        every other attempt; what one gets wrong, another one may not."""
         inference = inference or InferenceConfig()
+        self._again = again
         self.config = checkpoint.config
         self.checkpoint = checkpoint
         self._bounds = checkpoint.bounds
@@ -50,8 +54,20 @@ class PolicyEngine:
 
     @classmethod
     def load(cls, folder: str | Path, inference: InferenceConfig | None = None) -> PolicyEngine:
-        """The policy of a checkpoint folder; CheckpointError says what does not fit."""
-        return cls(load_checkpoint(folder), inference)
+        """The policy of a checkpoint folder, with that of its folder `again`; CheckpointError says what does not
+        fit."""
+        first, *others = load_checkpoints(folder)
+        return cls(first, inference, cls(others[0], inference) if others else None)
+
+    def for_attempt(self, retries: int) -> PolicyEngine:
+        """The policy that acts after so many retries: this one first, then by turns."""
+        return self if self._again is None or retries % 2 == 0 else self._again
+
+    @property
+    def sees_following_error(self) -> bool:
+        """Whether it makes a difference what was commanded last."""
+        own = self.config.observation.following_error
+        return own or (self._again is not None and self._again.sees_following_error)
 
     @property
     def chunk(self) -> int:
@@ -60,8 +76,9 @@ class PolicyEngine:
 
     @property
     def train_objects(self) -> tuple[str, ...]:
-        """Names of the objects that the policy was trained on."""
-        return self.checkpoint.train_objects
+        """Names of the objects that the policy, or the other one, was trained on."""
+        again = () if self._again is None else self._again.train_objects
+        return tuple(sorted({*self.checkpoint.train_objects, *again}))
 
     @staticmethod
     def sees_object(points: np.ndarray) -> bool:

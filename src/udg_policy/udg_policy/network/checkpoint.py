@@ -30,6 +30,7 @@ from udg_policy.network.network import PolicyNetwork
 
 SCHEMA_VERSION = 1
 WEIGHTS_NAME = "weights.safetensors"
+AGAIN_NAME = "again"  # folder in that of a checkpoint
 DESCRIPTION_NAME = "checkpoint.json"
 
 
@@ -142,6 +143,13 @@ def load_checkpoint(folder: str | Path) -> Checkpoint:
         train_objects=tuple(description["train_objects"]),
         figures=dict(description["figures"]),
     )
+
+
+def load_checkpoints(folder: str | Path) -> tuple[Checkpoint, ...]:
+    """A checkpoint folder and, if it has one, its folder `again`: the network of every other attempt."""
+    again = Path(folder) / AGAIN_NAME
+    first = load_checkpoint(folder)
+    return (first, load_checkpoint(again)) if again.is_dir() else (first,)
 
 
 def _read_description(path: Path) -> dict[str, Any]:

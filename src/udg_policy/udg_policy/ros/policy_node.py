@@ -100,7 +100,7 @@ class PolicyNode(Node):
         self._diagnostics.add("policy", self._status)
         topics.subscribe(self, topics.SCENE_CLOUD, self._on_cloud)
         subscribe_one(self, topics.JOINT_STATES, self._on_joint_state, depth=_KEPT_STATES)
-        if self.engine.config.observation.following_error and not self.config.lockstep:
+        if self.engine.sees_following_error and not self.config.lockstep:
             topics.subscribe(self, topics.JOINT_COMMAND, self._on_joint_command, depth=_KEPT_STATES)
         self._serve(topics.POLICY_START, True)
         self._serve(topics.POLICY_STOP, False)
@@ -286,7 +286,8 @@ class PolicyNode(Node):
             return Prediction(back, None)
         if not self.engine.sees_object(points):
             return None
-        return self.engine.predict(points, q, commanded=self._commanded_at(stamp_ns))
+        engine = self.engine.for_attempt(self._retry.retries)
+        return engine.predict(points, q, commanded=self._commanded_at(stamp_ns))
 
     def _hold(self, error: UdgError, stamp_ns: int) -> None:
         """Answer a cloud with nothing to do, and tell why: at once if it is news."""
