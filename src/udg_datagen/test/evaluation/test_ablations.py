@@ -1,6 +1,7 @@
 """The study of variants: fair trials, intervals by hand, differences of the same trials, a report that can be read."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,8 @@ from udg_datagen.evaluation.ablation_report import Run, difference, report_of, s
 from udg_datagen.evaluation.ablations import VARIANTS, Plan, choose_trials, read_trials, run, variant_config
 from udg_description.errors import UdgError
 from udg_policy.config import preset
+from udg_policy.episodes.dataset import EpisodeWriter
+from udg_policy.episodes.synthetic import make_episode
 
 PLAN = {"steps": 10, "known": [("a", 1), ("a", 2)], "unseen": [("b", 1)]}
 
@@ -106,6 +109,33 @@ def test_a_plan_is_kept_and_a_wrong_one_named(tmp_path: Path) -> None:
     (tmp_path / "plan.json").write_text("{}")
     with pytest.raises(UdgError, match="not a plan of a study"):
         Plan.load(tmp_path)
+
+
+def test_a_study_of_several_data_sets_is_run_and_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for folder, names in (("a", ("cube_60", "soda_can")), ("b", ("cube_30", "tin_can"))):
+        writer = EpisodeWriter(tmp_path / folder)
+        for seed, name in enumerate(names):
+            episode = make_episode(seed, steps=6)
+            writer.write(name, replace(episode, meta={**episode.meta, "object": name}))
+    config = tmp_path / "config.yaml"
+    config.write_text("train: {batch: 4, validation_share: 0.25}\n")
+    command = ["--data", f"{tmp_path / 'a'},{tmp_path / 'b'}", "--out", str(tmp_path / "out"), "--preset", "debug"]
+    command += ["--config", str(config), "--steps", "2", "--trials", "2", "--cache", str(tmp_path / "cache")]
+    command += ["--variants", "full", "--workers", "1"]
+
+    def trials() -> dict[str, int]:
+        report = json.loads((tmp_path / "out" / "report.json").read_text())
+        return {group: of["trials"] for group, of in report["variants"]["full"]["success"].items()}
+
+    run([*command, "--seeds", "1"])
+    assert trials() == {"known": 1, "unseen": 1, "all": 2}
+    before = (tmp_path / "out" / "runs" / "full_0" / "trials.jsonl").read_bytes()
+    run([*command, "--seeds", "2"])
+    assert (tmp_path / "out" / "runs" / "full_0" / "trials.jsonl").read_bytes() == before
+    assert trials() == {"known": 2, "unseen": 2, "all": 4}
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])["variants"]["full"]["seeds"] == 2
+    with pytest.raises(UdgError, match="holds a study of other data"):
+        run([*command[:1], f"{tmp_path / 'a'},{tmp_path / 'b'}=0.9", *command[2:]])
 
 
 def test_bad_arguments_are_named(tmp_path: Path) -> None:

@@ -2,9 +2,9 @@
 
 `udg ablations --data DIR --out DIR [--seeds 3] [--minutes 5 | --steps N] [--trials 60]
 [--variants full,regression,full_attention]`. All variants share the split of the data, the number of steps, and the
-trials: half on objects of the training, half on objects that no variant has seen. Each run is one job of one core. What
-is finished is kept: the same command continues after an interruption, and with more seeds or variants it adds to the
-study. In DIR: runs/<variant>_<seed>/, report.json, report.md, success.png. Last line: JSON.
+trials: half on objects of the training, half on objects that no variant has seen, without a second attempt. Each run is
+one job of one core. What is finished is kept: the same command continues after an interruption, and with more seeds or
+variants it adds to the study. In DIR: runs/<variant>_<seed>/, report.json, report.md, success.png. Last line: JSON.
 """
 
 from __future__ import annotations
@@ -32,9 +32,10 @@ from udg_description.cache import say_if_not_writable
 from udg_description.errors import UdgError, cli
 from udg_description.files import check_folder, one_writer, user_path, write_atomically
 from udg_policy.config import PolicyConfig, from_dict, load_yaml, preset, preset_names, to_dict
-from udg_policy.episodes.dataset import EpisodeDataset
 from udg_policy.frames.frame_store import FrameStore, load_frames
+from udg_policy.frames.mixing import Source, data_hash, sources
 from udg_policy.inference.engine import PolicyEngine
+from udg_policy.inference.retry import RetryConfig
 from udg_policy.network.checkpoint import DESCRIPTION_NAME, load_checkpoint
 from udg_policy.parallel import Parallel
 from udg_policy.training.train import STATE_NAME, Run, Trainer, keep_large_blocks, split_views, train
@@ -157,15 +158,16 @@ def _spread(size_of: dict[str, str], names: Sequence[str], count: int) -> Iterat
         yield objects[k % len(objects)], _FIRST_SEED + k // len(objects)
 
 
-def make_plan(dataset: EpisodeDataset, store: FrameStore, base: PolicyConfig, steps: int, trials: int) -> Plan:
-    """A new study of a dataset. Raises UdgError where no object could be held out."""
-    size_of = {str(meta["object"]): str(meta["size_class"]) for meta in map(dataset.meta, range(len(dataset)))}
+def make_plan(data: Sequence[Source], store: FrameStore, base: PolicyConfig, steps: int, trials: int) -> Plan:
+    """A new study of data sets. Raises UdgError where no object could be held out."""
+    metas = [source.dataset.meta(k) for source in data for k in range(len(source.dataset))]
+    size_of = {str(meta["object"]): str(meta["size_class"]) for meta in metas}
     known, unseen = choose_trials(size_of, split_views(store, _SPLIT_SEED).train_objects, trials)
     if trials > 1 and not unseen:
         raise UdgError(
             "study: no object is held out of the training; a larger train.validation_share or more objects are needed"
         )
-    return Plan(data_hash=dataset.hash(), steps=steps, base=to_dict(base), known=known, unseen=unseen)
+    return Plan(data_hash=data_hash(data), steps=steps, base=to_dict(base), known=known, unseen=unseen)
 
 
 def steps_in(minutes: float, config: PolicyConfig, store: FrameStore) -> int:
@@ -184,7 +186,7 @@ def steps_in(minutes: float, config: PolicyConfig, store: FrameStore) -> int:
 class RunWorker:
     """Trains and measures one variant with one seed, in a worker; continues with what is there."""
 
-    data: Path
+    data: str  # FOLDER[=SHARE],...
     out: Path
     cache: Path | None
     plan: Plan
@@ -196,7 +198,7 @@ class RunWorker:
         config = variant_config(from_dict(self.plan.base), name)
         if not is_trained(folder):
             keep_large_blocks()
-            store = load_frames(EpisodeDataset(self.data), config, 1, self.cache)
+            store = load_frames(sources(self.data), config, 1, self.cache)
             train(
                 config,
                 store,
@@ -219,7 +221,8 @@ class RunWorker:
         pending = [task for task in (*self.plan.known, *self.plan.unseen) if task not in done]
         if not pending:
             return
-        rollout = Rollout(EnginePolicy(PolicyEngine.load(folder)), RolloutConfig())
+        policy = EnginePolicy(PolicyEngine.load(folder), retry=RetryConfig(after_s=0.0))
+        rollout = Rollout(policy, RolloutConfig(whole_images=False))
         with open(folder / TRIALS_NAME, "a", encoding="utf-8") as stream:
             for task in pending:
                 stream.write(json.dumps(asdict(rollout.run(*task))) + "\n")
@@ -283,7 +286,7 @@ def do_jobs(jobs: Sequence[tuple[str, int]], pool: Pool) -> tuple[list[MeasuredR
 
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="udg ablations", description="Study of a policy's choices.")
-    parser.add_argument("--data", type=user_path, required=True, help="folder of episodes")
+    parser.add_argument("--data", required=True, help="folder of episodes, or several, as `udg train` takes them")
     parser.add_argument("--out", type=user_path, required=True, help="folder of the study")
     parser.add_argument("--preset", default="edge", help=f"one of {', '.join(preset_names())}")
     parser.add_argument("--config", type=user_path, help="YAML that overrides the preset for all variants")
@@ -325,10 +328,10 @@ def run(argv: Sequence[str] | None = None) -> None:
 def _study(options: argparse.Namespace, names: Sequence[str], base: PolicyConfig) -> None:
     """Do the runs that the folder lacks, then write its report."""
     say_if_not_writable()
-    dataset = EpisodeDataset(options.data)
+    data = sources(options.data)
     configs = {name: variant_config(base, name) for name in names}
-    stores = {name: load_frames(dataset, config, options.workers, options.cache) for name, config in configs.items()}
-    plan = _agreed_plan(options, dataset, stores[names[0]], base, configs[names[0]])
+    stores = {name: load_frames(data, config, options.workers, options.cache) for name, config in configs.items()}
+    plan = _agreed_plan(options, data, stores[names[0]], base, configs[names[0]])
     print(
         f"{len(names)} variants x {options.seeds} seeds x {plan.steps} steps, then {len(plan.known)} trials on known "
         f"and {len(plan.unseen)} on unseen objects each",
@@ -351,13 +354,13 @@ def _start(worker: RunWorker) -> RunWorker:
 
 
 def _agreed_plan(
-    options: argparse.Namespace, dataset: EpisodeDataset, store: FrameStore, base: PolicyConfig, first: PolicyConfig
+    options: argparse.Namespace, data: Sequence[Source], store: FrameStore, base: PolicyConfig, first: PolicyConfig
 ) -> Plan:
     """The plan of the study in the folder if there is one, else a new one. Raises UdgError where they do not agree."""
     old = Plan.load(options.out)
     steps = options.steps or (old.steps if old is not None else steps_in(options.minutes, first, store))
     base = replace(base, train=replace(base.train, steps=steps))
-    plan = make_plan(dataset, store, base, steps, options.trials)
+    plan = make_plan(data, store, base, steps, options.trials)
     if old is None:
         plan.save(options.out)
     elif json.loads(json.dumps(asdict(old))) != json.loads(json.dumps(asdict(plan))):
