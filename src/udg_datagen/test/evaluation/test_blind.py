@@ -52,6 +52,9 @@ class Watching:
     def __init__(self) -> None:
         self.clouds: list[np.ndarray] = []
 
+    def for_attempt(self, retries: int) -> "Watching":
+        return self
+
     def predict(
         self, cloud: np.ndarray, q: np.ndarray, steps: int | None = None, commanded: np.ndarray | None = None
     ) -> Prediction:
