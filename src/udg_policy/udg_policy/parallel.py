@@ -61,6 +61,11 @@ class Parallel:
         return "WORLD_SIZE" in os.environ and "RANK" in os.environ
 
     @staticmethod
+    def leads() -> bool:
+        """Whether this process is the first of torchrun's, or was not started by it."""
+        return not Parallel.by_torchrun() or os.environ["RANK"] == "0"
+
+    @staticmethod
     @contextmanager
     def from_environment() -> Iterator[Parallel]:
         """Meet the processes that torchrun has started, by its environment: nccl on CUDA, else gloo.

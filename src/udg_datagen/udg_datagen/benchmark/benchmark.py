@@ -145,7 +145,7 @@ def agree(folder: Path, now: dict[str, Any]) -> dict[str, Any]:
             raise UdgError(f"{folder}: holds trials with another {', '.join(differ)}; give another --out")
         if before.get("code") != now["code"]:
             print(f"{folder}: begun by the code of {before.get('code')}, continues with {now['code']}", file=sys.stderr)
-        trials = max(before["protocol"]["trials"], now["protocol"]["trials"])
+        trials = max(before["protocol"].get("trials", 0), now["protocol"]["trials"])
         now = {
             **now,
             "protocol": {**now["protocol"], "trials": trials},

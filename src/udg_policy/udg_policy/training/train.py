@@ -616,8 +616,7 @@ def run_command(argv: Sequence[str] | None = None) -> int:
     )
     if run.start is not None:
         check_start(run.start, config)
-    is_leader = not Parallel.by_torchrun() or os.environ["RANK"] == "0"
-    with one_writer(run.out) if is_leader else nullcontext():
+    with one_writer(run.out) if Parallel.leads() else nullcontext():
         run = _prepare_out(run, config, arguments.force, arguments.steps is not None)
         _train_by_all(arguments, config, data, run)
     print(f"checkpoint: {arguments.out}")
