@@ -81,6 +81,20 @@ def test_the_order_of_points_does_not_matter() -> None:
     torch.testing.assert_close(network.observed(points, q), network.observed(points.flip(2), q))
 
 
+def test_gradients_are_those_of_the_maximum_over_all_points() -> None:
+    network, generator = DP3Network(DEBUG).double(), torch.Generator().manual_seed(0)
+    points = torch.randn(3, 40, 3, generator=generator, dtype=torch.float64)
+    q = torch.randn(3, 36, generator=generator, dtype=torch.float64)
+    encoder, weights = network.encoder, list(network.encoder.parameters())
+    whole = torch.cat([encoder.projection(encoder.points(points).amax(dim=1)), encoder.state(q)], dim=-1)
+    expected = torch.autograd.grad(whole.square().mul(torch.arange(whole.shape[1])).sum(), weights)
+    found = encoder(points, q)
+    torch.testing.assert_close(found, whole)
+    gradients = torch.autograd.grad(found.square().mul(torch.arange(found.shape[1])).sum(), weights)
+    for one, other in zip(gradients, expected, strict=True):
+        torch.testing.assert_close(one, other)
+
+
 def test_a_training_in_small_learns_and_is_repeatable(store: FrameStore, tmp_path: Path) -> None:
     losses = train(DEBUG, store, tmp_path / "a", Budget(steps=60), seed=1)
     assert np.mean(losses[-10:]) < 0.75 * np.mean(losses[:3])

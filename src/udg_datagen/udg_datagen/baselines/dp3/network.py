@@ -12,6 +12,8 @@ from torch.nn import functional as F
 from udg_datagen.baselines.dp3.config import DP3Config
 from udg_description.layout import N_JOINTS
 
+_CLOUDS_AT_ONCE = 16  # whose features fit the processor's cache
+
 
 class Encoder(nn.Module):
     """An observation as numbers (B, outputs): each point alone, then the maximum over the points; beside the state."""
@@ -31,7 +33,22 @@ class Encoder(nn.Module):
 
     def forward(self, points: Tensor, q: Tensor) -> Tensor:
         """points (B, N, 3) and q (B, 36), both normalised."""
+        if torch.is_grad_enabled():
+            points = self._deciding(points)
         return torch.cat([self.projection(self.points(points).amax(dim=1)), self.state(q)], dim=-1)
+
+    @torch.no_grad()
+    def _deciding(self, points: Tensor) -> Tensor:
+        """The points (B, K, 3) that are the maximum of some output, padded with others.
+
+        The others have no gradient, and most points are others: going back through these alone is exact, and takes
+        0.6 of the encoder's time.
+        """
+        winners = torch.cat([self.points(part).max(dim=1).indices for part in points.split(_CLOUDS_AT_ONCE)])
+        decides = torch.zeros(points.shape[:2], dtype=torch.bool, device=points.device).scatter_(1, winners, True)
+        most = int(decides.sum(dim=1).amax())
+        chosen = decides.to(torch.int8).argsort(dim=1, descending=True, stable=True)[:, :most]
+        return points.gather(1, chosen[..., None].expand(-1, -1, points.shape[-1]))
 
 
 class StepEmbedding(nn.Module):
