@@ -123,13 +123,13 @@ view: setup  ## the simulated robot live in the browser, at 127.0.0.1:PORT=8080:
 	@$(ENV) exec udg view --view --view-port $(PORT) --start --seed $(SEED) \
 		$(if $(OBJECTS),--object "$(OBJECTS)") $(if $(CHECKPOINT),--checkpoint "$(CHECKPOINT)") $(ARGS)
 
-replay: setup  ## FILE in the browser, with a time slider: episode (.h5), trial of make sim (.jsonl), grasps (.npz), bag
+replay: setup  ## play FILE in the browser, with a time slider: episode (.h5), trial of make sim (.jsonl), grasps (.npz), bag
 	@$(ENV) exec udg replay "$(FILE)" --port $(PORT) $(ARGS)
 
-record: setup  ## a running graph (same ROS_DOMAIN_ID) into the bag OUT=out/bag, MCAP as of rosbag2, until Ctrl-C (ARGS=--images)
+record: setup  ## record a running graph (same ROS_DOMAIN_ID) into the bag OUT=out/bag, MCAP as of rosbag2, until Ctrl-C (ARGS=--images)
 	@$(ENV) exec udg record "$(if $(filter command% environment,$(origin OUT)),$(OUT),out/bag)" $(ARGS)
 
-view-picture: setup  ## a picture of the page at PORT into OUT=out/view.png, by chromium without a window
+view-picture: setup  ## save a screenshot of the page at PORT to OUT=out/view.png, by chromium without a window
 	@$(ENV) exec udg view-picture "$(if $(filter command% environment,$(origin OUT)),$(OUT),out/view.png)" --port $(PORT) $(ARGS)
 
 bench-tick: setup  ## time from depth image to command on 2 cores; last line: JSON
@@ -147,7 +147,7 @@ fault-table: setup  ## play every fault ATTEMPTS times on the emulated robot: th
 lint: setup  ## ruff, mypy and the rules of the tree
 	@$(ENV) python -m ruff check . && python -m ruff format --check -q . && python -m mypy && python tools/check_tree.py
 
-house: setup  ## modules, arrows between rooms, circles and what is repeated; draws docs/pictures/house.svg (ARGS="--root CHECKOUT": no picture)
+house: setup  ## sub-packages, imports between them, cycles, duplication; draws docs/pictures/house.svg (ARGS="--root CHECKOUT": no picture)
 	@$(ENV) python tools/house.py $(or $(ARGS),--svg docs/pictures/house.svg)
 
 colcon-test: setup  ## the same tests, package by package, the ROS way
@@ -202,7 +202,7 @@ unpack: setup  ## unpack DATA, a packed data set or checkpoint, into OUT
 	@$(ENV) exec udg pack --unpack "$(DATA)" \
 		--out "$(if $(filter command% environment,$(origin OUT)),$(OUT),out/unpacked)"
 
-train: setup  ## train PRESET on DATA into RUN (to go on: ARGS=--resume)
+train: setup  ## train PRESET on DATA into RUN (to resume: ARGS=--resume)
 	@$(ENV) exec udg train --data "$(DATA)" --out "$(RUN)" --preset $(PRESET) --seed $(SEED) $(ARGS)
 
 episode-page: setup  ## play EPISODE of DATA with CHECKPOINT on a web page in OUT: cloud, attention, predictions
@@ -210,7 +210,7 @@ episode-page: setup  ## play EPISODE of DATA with CHECKPOINT on a web page in OU
 		--data "$(DATA)" --out "$(if $(filter command% environment,$(origin OUT)),$(OUT),out/pages)" \
 		$(if $(EPISODE),--episode "$(EPISODE)") $(ARGS)
 
-ablations: setup  ## variants of PRESET trained on DATA and measured in the same trials, into OUT (goes on; ARGS=--variants ...); last line: JSON
+ablations: setup  ## variants of PRESET trained on DATA and measured in the same trials, into OUT (resumes; ARGS=--variants ...); last line: JSON
 	@$(ENV) exec udg ablations --data "$(DATA)" --preset $(PRESET) $(if $(WORKERS),--workers $(WORKERS)) \
 		--out "$(if $(filter command% environment,$(origin OUT)),$(OUT),out/ablations)" $(ARGS)
 

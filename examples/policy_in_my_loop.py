@@ -2,7 +2,8 @@
 
     python examples/policy_in_my_loop.py cube_60
 
-`MyRobot` stands for your robot and cameras; here it is the simulated cell.
+`MyRobot` stands for your robot and cameras; here it is the simulated cell. This loop has no safety filter and no second
+attempt: on a real robot commands go through the filter of udg_control (docs/safety.md).
 """
 
 import sys

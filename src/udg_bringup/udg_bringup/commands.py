@@ -31,7 +31,7 @@ COMMANDS: dict[str, tuple[Command, ...]] = {
     "Objects and grasps": (
         Command("objects", "udg_sim.preparation.objects", "prepare objects, fetch sources, add folders of meshes"),
         Command("objects-table", "udg_sim.preparation.objects_table", "list the object library"),
-        Command("held-out", "udg_sim.preparation.held_out", "select the held-out objects from all sources again"),
+        Command("held-out", "udg_sim.preparation.held_out", "rebuild the list of held-out objects from all sources"),
         Command("grasps", "udg_datagen.grasps.grasps", "grasps of one object: file, picture, web page"),
         Command("grasps-exchange", "udg_datagen.exchange.grasps_exchange", "other projects' grasp files, both ways"),
         Command("hand", "udg_datagen.hands.hand", "describe another hand by its URDF"),
