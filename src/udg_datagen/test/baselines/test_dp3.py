@@ -9,7 +9,7 @@ import torch
 
 from udg_datagen.baselines.dp3.checkpoint import WEIGHTS_NAME, Scale, load
 from udg_datagen.baselines.dp3.config import DP3Config, size_of
-from udg_datagen.baselines.dp3.dp3_train import STATE_NAME, Budget, samples, train
+from udg_datagen.baselines.dp3.dp3_train import STATE_NAME, Budget, rate_share, samples, scales_of, train
 from udg_datagen.baselines.dp3.network import Diffusion, DP3Network
 from udg_datagen.baselines.dp3.policy import DP3Policy
 from udg_datagen.benchmark.policies import entrants
@@ -79,6 +79,22 @@ def test_the_order_of_points_does_not_matter() -> None:
     network, generator = DP3Network(DEBUG), torch.Generator().manual_seed(0)
     points, q = torch.randn(1, 2, 20, 3, generator=generator), torch.randn(1, 2, 36, generator=generator)
     torch.testing.assert_close(network.observed(points, q), network.observed(points.flip(2), q))
+
+
+def test_scales_are_of_all_training_views(store: FrameStore) -> None:
+    """Views 1 and 20, frame 2 mirrored, of 18 frames: the range of both."""
+    scales = scales_of(store, torch.tensor([1, 20]))
+    q, targets = store.joints(torch.tensor([1, 20]), (0,))
+    torch.testing.assert_close(scales["q"].low, torch.minimum(q[0, 0], q[1, 0]))
+    torch.testing.assert_close(scales["target"].high, torch.maximum(targets[0, 0], targets[1, 0]))
+    points = store.points(torch.tensor([1, 20]))
+    torch.testing.assert_close(scales["points"].high, points.flatten(0, 1).amax(dim=0))
+
+
+def test_the_rate_rises_in_a_line_and_falls_by_a_cosine_to_the_end() -> None:
+    """100 steps, of which 20 are warm-up: the middle of the cosine is at step 60."""
+    found = [rate_share(step, step / 100, 20) for step in (0, 10, 20, 60, 100)]
+    assert found == pytest.approx([0.0, 0.5, 1.0, 0.5, 0.0], abs=1e-12)
 
 
 def test_gradients_are_those_of_the_maximum_over_all_points() -> None:

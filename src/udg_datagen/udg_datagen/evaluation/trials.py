@@ -302,7 +302,10 @@ def run(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="Closed-loop success of a checkpoint in simulation, without ROS.")
     parser.add_argument("--checkpoint", type=user_path, help="folder; needed unless the planner acts")
     parser.add_argument(
-        "--policy", choices=("checkpoint", "planner"), default="checkpoint", help="planner: the demonstration generator, which knows the mesh"
+        "--policy",
+        choices=("checkpoint", "planner"),
+        default="checkpoint",
+        help="planner: the demonstration generator, which knows the mesh",
     )
     parser.add_argument("--objects", default="", help=f"{HELP}; default: the objects it was trained on")
     parser.add_argument("--trials", type=int, default=20, help="total trials, spread over the objects (default: 20)")

@@ -1,7 +1,7 @@
 """Training of DP3 from our data sets: `udg dp3-train --data DIR --out DIR [--size simple] [--steps N | --minutes M]`.
 
-`--resume` continues a run that was interrupted. The same data, split and frames as `udg train`: with as many steps of
-the same batch it sees as many samples, with the same minutes it has the same time.
+`--resume` continues a run that was interrupted. Data, frames, mirror images and split are those of `udg train` with
+config/policy.yaml, so that equal samples (steps times 128) and equal time can be compared.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as save_tensors
 from torch import Tensor
 
-from udg_datagen.baselines.dp3.checkpoint import DESCRIPTION_NAME, DP3Checkpoint, Scale, save
+from udg_datagen.baselines.dp3.checkpoint import DESCRIPTION_NAME, SCALES, DP3Checkpoint, Scale, save
 from udg_datagen.baselines.dp3.config import SIZES, DP3Config, size_of
 from udg_datagen.baselines.dp3.network import DP3Network
 from udg_description.errors import UdgError, cli
@@ -72,11 +72,25 @@ def samples(store: FrameStore, views: Tensor, config: DP3Config) -> Samples:
     return Samples(points, q, targets)
 
 
-def scales_of(store: FrameStore, views: Tensor, config: DP3Config) -> dict[str, Scale]:
-    """Ranges of the data, from up to 4096 views spread over all."""
-    some = samples(store, views[:: max(1, len(views) // _SCALE_VIEWS)], config)
-    parts = {"points": some.points.flatten(0, 2), "q": some.q.flatten(0, 1), "target": some.targets.flatten(0, 1)}
-    return {name: Scale(part.amin(dim=0), part.amax(dim=0)) for name, part in parts.items()}
+def scales_of(store: FrameStore, views: Tensor) -> dict[str, Scale]:
+    """Ranges of the points, measured and target joints of all views."""
+    ranges: dict[str, Scale] = {}
+    for some in views.sort().values.split(_SCALE_VIEWS):
+        q, targets = store.joints(some, (0,))
+        for name, values in zip(SCALES, (store.points(some), q, targets), strict=True):
+            values = values.flatten(0, 1)
+            one = Scale(values.amin(dim=0), values.amax(dim=0))
+            before = ranges.get(name, one)
+            ranges[name] = Scale(torch.minimum(before.low, one.low), torch.maximum(before.high, one.high))
+    return ranges
+
+
+def rate_share(step: int, progress: float, warmup_steps: int) -> float:
+    """Share of the learning rate: rises in a line over the warm-up, then falls by a cosine until `progress` is 1."""
+    if step < warmup_steps:
+        return step / warmup_steps
+    warm = progress * warmup_steps / step if step else 0.0  # what the warm-up took of the budget
+    return 0.5 * (1.0 + math.cos(math.pi * min((progress - warm) / (1.0 - warm), 1.0)))
 
 
 class Trainer:
@@ -86,7 +100,7 @@ class Trainer:
         self.config, self.store, self.seed = config, store, seed
         self.split = split_views(store, seed)
         self.sampler = ViewSampler(self.split.train, config.batch, seed, store.weights(self.split.train))
-        self.scales = scales_of(store, self.split.train, config)
+        self.scales = scales_of(store, self.split.train)
         torch.manual_seed(seed)
         self.network = DP3Network(config)
         self.average = {name: tensor.clone() for name, tensor in self.network.state_dict().items()}
@@ -97,9 +111,8 @@ class Trainer:
 
     def train_step(self, progress: float) -> float:
         """One step; the loss."""
-        warm = min(1.0, (self.step + 1) / max(self.config.warmup_steps, 1))
         for group in self.optimiser.param_groups:
-            group["lr"] = self.config.learning_rate * warm * 0.5 * (1.0 + math.cos(math.pi * min(progress, 1.0)))
+            group["lr"] = self.config.learning_rate * rate_share(self.step, progress, self.config.warmup_steps)
         loss = self._loss(self.sampler(self.step), step_generator(self.seed, 2, self.step))
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
@@ -217,9 +230,9 @@ def train(
 
 
 def frames_of_size(config: DP3Config, data: str, processes: int, cache: Path | None) -> tuple[FrameStore, str]:
-    """The frames of data sets without their mirror images, and the hash of the data."""
+    """The frames of data sets and the hash of the data; validation is on other objects, as by config/policy.yaml."""
     found, base = sources(data), preset(config.frames)
-    base = dataclasses.replace(base, train=dataclasses.replace(base.train, mirror=False))
+    base = dataclasses.replace(base, train=dataclasses.replace(base.train, validation_split="object"))
     return load_frames(found, base, processes, cache), data_hash(found)
 
 
@@ -227,9 +240,11 @@ def run(argv: Sequence[str] | None = None) -> None:
     """The command with its arguments."""
     parser = argparse.ArgumentParser(prog="udg dp3-train", description="Train DP3, a baseline, on our data sets.")
     parser.add_argument("--data", required=True, help="folder of episodes, or several, as `udg train` takes them")
-    parser.add_argument("--out", type=user_path, required=True, help="new folder for the checkpoint")
+    parser.add_argument(
+        "--out", type=user_path, required=True, help="folder for the checkpoint: new, or that of the run to resume"
+    )
     parser.add_argument("--size", default="simple", help=f"one of {', '.join(SIZES)} (default: simple)")
-    parser.add_argument("--steps", type=int, default=Budget.steps, help="default: %(default)s, as the preset edge")
+    parser.add_argument("--steps", type=int, default=Budget.steps, help="of 128 samples; default: %(default)s")
     parser.add_argument("--minutes", type=float, help="budget of wall time instead of steps")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1)

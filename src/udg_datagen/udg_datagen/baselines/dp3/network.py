@@ -150,11 +150,10 @@ class Diffusion(nn.Module):
     def back(self, x: Tensor, clean: Tensor, step: int) -> Tensor:
         """One step of DDIM (Song et al. 2021, eta = 0) from `step`, given the estimate of the clean actions."""
         stride = self._config.noise_steps // self._config.inference_steps
-        clean = clean.clamp(-1.0, 1.0)
         here = self.kept[step]
         there = self.kept[step - stride] if step >= stride else torch.ones_like(here)
         noise = (x - here.sqrt() * clean) / (1.0 - here).sqrt()
-        return there.sqrt() * clean + (1.0 - there).sqrt() * noise
+        return there.sqrt() * clean.clamp(-1.0, 1.0) + (1.0 - there).sqrt() * noise
 
 
 class DP3Network(nn.Module):

@@ -55,6 +55,8 @@ class DP3Policy:
         if sees:
             chosen = self._sampler.select(cloud, grasp_frames_np(q)[:, :3, 3])
             self._seen.append((cloud[chosen, :3], q))
+        else:
+            self._seen.clear()  # two observations are of consecutive steps
         return sees
 
     def _chunk(self) -> np.ndarray:
