@@ -20,7 +20,7 @@ from udg_datagen.expert.expert import Expert
 from udg_datagen.planning.collision import CollisionScene
 from udg_description.layout import HOME_Q
 from udg_sim.physics.world import World
-from udg_sim.trials.trial import TrialError, sample_placement
+from udg_sim.trials.trial import TrialError, place_in, sample_placement
 
 _POSES = 2  # resting poses of an object, likeliest first
 
@@ -72,9 +72,7 @@ def run_scene(task: SceneTask, config: BenchConfig) -> SceneOutcome:
     start = starts(HOME_Q, demo, rng)
     strategy = ""
     try:
-        T_world_object = sample_placement(target, rng, pose_index=pose)
-        cell.world.reset(q=start, object=target, T_world_object=T_world_object)
-        cell.world.settle()
+        place_in(cell.world, target, lambda: sample_placement(target, rng, pose_index=pose), q=start)
         T_world_object = cell.world.T_world_object
         choices = cell.expert.choices(target, T_world_object)
         plan = cell.planner.plan(choices, target, T_world_object, start, task.seed)

@@ -31,7 +31,7 @@ from udg_perception.scene_cloud import SceneCloudConfig
 from udg_policy.episodes.dataset import Episode
 from udg_sim.objects.library import ObjectLibrary, ObjectModel
 from udg_sim.physics.world import World, WorldConfig
-from udg_sim.trials.trial import TrialError, sample_placement
+from udg_sim.trials.trial import TrialError, place_in, sample_placement
 
 _CAMERA_SEED = 7
 _POSE_STREAM = 1  # of a task's randomness, beside that of its scene
@@ -199,13 +199,18 @@ class Attempter:
         mass_kg = float(np.clip(target.mass_kg * drawn.mass_factor, *config.mass_kg))
         pose_index = drawn_pose(target, seed, config.poses)
         with watch.time("place"):
+            world.config = WorldConfig(stiffness_scale=drawn.stiffness, damping_scale=drawn.damping)
             try:
-                placed = sample_placement(target, rng, pose_index=pose_index)
+                place_in(
+                    world,
+                    target,
+                    lambda: sample_placement(target, rng, pose_index=pose_index),
+                    q=drawn.start,
+                    mass_kg=mass_kg,
+                    friction=drawn.friction,
+                )
             except TrialError as error:
                 raise Rejected("no_rest") from error
-            world.config = WorldConfig(stiffness_scale=drawn.stiffness, damping_scale=drawn.damping)
-            world.reset(q=drawn.start, object=target, T_world_object=placed, mass_kg=mass_kg, friction=drawn.friction)
-            world.settle()
         return Scene(
             object=object_id,
             target=target,

@@ -47,7 +47,7 @@ from udg_policy.inference.player import PlayerConfig
 from udg_policy.inference.retry import RetryConfig
 from udg_sim.objects.library import SIZES, ObjectLibrary, ObjectModel
 from udg_sim.objects.selection import HELP, select
-from udg_sim.trials.trial import LiftTracker, sample_placement
+from udg_sim.trials.trial import LiftTracker, place_in, sample_placement
 
 _FALLEN_M = -0.3  # [m, world] centre of an object that has fallen off the table: no hand gets below it
 _ROUNDING_S = 1e-6
@@ -119,16 +119,16 @@ class Rollout:
     def run(self, object_id: str, seed: int, blind: str = "") -> Trial:
         """One trial; `blind`: one of blind.BLIND, the policy does not see where the object is. Raises LostTrial."""
         config, world, target = self._config, self._cell.world, self._cell.library.get(object_id)
-        rules = config.rules
-        world.reset(
+        rules, rng = config.rules, task_rng(object_id, seed)
+        place_in(
+            world,
+            target,
+            lambda: sample_placement(target, rng),
             q=HOME_Q,
-            object=target,
-            T_world_object=sample_placement(target, task_rng(object_id, seed)),
             mass_kg=rules.mass_kg(target),
             friction=rules.friction,
             damping=rules.damping,
         )
-        world.settle()
         self._cell.rig.reset(seed)
         placed = world.T_world_object
         lift, watch = LiftTracker(rules.lift), TrialWatch(world)

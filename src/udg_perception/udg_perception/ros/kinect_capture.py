@@ -79,7 +79,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("folder", type=user_path)
     parser.add_argument("--poses", type=int, default=12)
     parser.add_argument("--camera", action="append", help="only this camera (repeatable; default: both default ones)")
-    parser.add_argument("--infrared", action="store_true", help="for a board; the camera needs infrared: true in config/robot.yaml")
+    parser.add_argument(
+        "--infrared", action="store_true", help="for a board; the camera needs infrared: true in config/robot.yaml"
+    )
     arguments = parser.parse_args(argv)
     check_folder(arguments.folder)
     prepare_environment()

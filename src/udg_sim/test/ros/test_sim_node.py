@@ -41,11 +41,14 @@ class ScriptedWorld:
         self.fall_at = fall_at
         self.steps: list[int] = []
 
-    def reset(self, q: np.ndarray, object: object, T_world_object: np.ndarray) -> None:
+    def reset(self, q: np.ndarray, object: object, T_world_object: np.ndarray, *physics: object) -> None:
         self.q = np.array(q)
         self.qd = np.zeros_like(self.q)
         self.start = np.array(T_world_object)
         self.steps = []
+
+    def settle(self) -> bool:
+        return True
 
     def set_target(self, q: np.ndarray) -> None:
         self.q = np.array(q)

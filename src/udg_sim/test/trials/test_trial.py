@@ -4,8 +4,11 @@ import numpy as np
 import pytest
 
 from udg_description.frames import OBJECT_AREA
+from udg_description.layout import HOME_Q
+from udg_description.transforms import make_transform
 from udg_sim.objects.library import ObjectLibrary, ObjectModel
-from udg_sim.trials.trial import LiftRule, LiftTracker, TrialError, sample_placement, settle_on_table
+from udg_sim.physics.world import World, WorldConfig
+from udg_sim.trials.trial import LiftRule, LiftTracker, TrialError, place_in, sample_placement, settle_on_table
 
 TIMES = np.arange(0, 5.0001, 0.1)
 
@@ -74,6 +77,19 @@ def test_placements_are_at_rest_in_the_area_and_repeatable(library: ObjectLibrar
         np.testing.assert_allclose(again, T, atol=3e-3)
     np.testing.assert_array_equal(sample_placement(model, np.random.default_rng(0)), poses[0])
     assert len({round(float(T[0, 3]), 6) for T in poses}) == 5
+
+
+def test_what_the_robot_is_in_the_way_of_is_placed_anew(library: ObjectLibrary) -> None:
+    """A box of 30 cm where the left arm stands; in the middle of the table it lies where it is put."""
+    world, model = World(WorldConfig()), library.get("box_300")
+    T_taken, T_free = (
+        make_transform(np.eye(3), np.array([x, y, 0.0])) @ model.stable_poses[0] for x, y in ((0.0, 0.45), (0.6, 0.0))
+    )
+    draws = iter([T_taken, T_free])
+    place_in(world, model, lambda: next(draws), q=HOME_Q)
+    np.testing.assert_allclose(world.T_world_object, T_free, atol=3e-3)
+    with pytest.raises(TrialError, match="box_300.* no place that the robot leaves free, in 2 draws"):
+        place_in(world, model, lambda: T_taken, attempts=2, q=HOME_Q)
 
 
 def test_resting_poses_come_with_their_probability(library: ObjectLibrary) -> None:

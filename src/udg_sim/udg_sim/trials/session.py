@@ -16,7 +16,7 @@ from udg_sim.cameras.depth import DepthRig, KinectNoise
 from udg_sim.objects.library import ObjectLibrary, ObjectModel
 from udg_sim.physics.world import Contact, World, WorldConfig
 from udg_sim.trials.status import TrialStatus
-from udg_sim.trials.trial import LiftTracker, sample_placement
+from udg_sim.trials.trial import LiftTracker, place_in, sample_placement
 
 COMMAND_HZ = 100
 TICK_COMMANDS = 10  # commands per 0.1 s tick
@@ -94,9 +94,9 @@ class SimSession:
         """Put the robot at home and the trial's object on the table. Raises UdgError; then the old trial stays."""
         model: ObjectModel = self._library.get(spec.object)
         rng = np.random.default_rng([spec.seed, spec.trial])
-        T_world_object = self._place(model, rng)
+        place_in(self._world, model, lambda: self._place(model, rng), q=HOME_Q)
         self._rig.reset(int(rng.integers(2**31)))
-        self._world.reset(HOME_Q, model, T_world_object)
+        self._world.reset(HOME_Q, model, self._world.T_world_object)  # at time 0
         self._spec = spec
         self._model = model
         self._start_z_m = float(self._world.T_world_object[2, 3])
