@@ -1,19 +1,26 @@
 """DexGraspNet as a policy: its own grasps, of one hand, kept."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from udg_datagen.baselines import DexGraspNetConfig
+from udg_datagen.baselines import DexGraspNetConfig, optimise, to_grasps
+from udg_datagen.bench.cell import hand_model
 from udg_datagen.benchmark import dexgraspnet_policy
 from udg_datagen.benchmark.dexgraspnet_policy import DexGraspNetChoice, DexGraspNetChoices, parse
 from udg_datagen.benchmark.policies import entrants
 from udg_datagen.evaluation.planner_policy import PlannerPolicy
 from udg_datagen.evaluation.policy import Observation, PolicyFault, Start
+from udg_datagen.grasp_set import GraspSet
+from udg_datagen.objects.grasp_object import GraspObject
+from udg_datagen.planning.collision import CollisionScene
+from udg_datagen.synthesis import SynthesisConfig
+from udg_datagen.validation.validation import ValidationConfig
 from udg_description.errors import UdgError
 from udg_description.layout import HOME_Q
-from udg_sim.objects.library import ObjectLibrary
+from udg_sim.objects.library import ObjectLibrary, ObjectModel
 
 
 def start() -> Start:
@@ -25,11 +32,44 @@ def start() -> Start:
 
 def test_grasps_are_made_once_and_lowest_energy_comes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = DexGraspNetChoice(method=DexGraspNetConfig(n_candidates=8, iterations=20))
-    grasps = DexGraspNetChoices(config, tmp_path).grasps(start().target, "right")
+    target, T_world_object = start().target, start().T_world_object
+    grasps = DexGraspNetChoices(config, tmp_path).grasps(target, "right", T_world_object)
     assert grasps.sides == ("right",) and (np.diff(grasps.energy) >= 0.0).all()
     monkeypatch.setattr(dexgraspnet_policy, "optimise", None)
-    again = DexGraspNetChoices(config, tmp_path).grasps(start().target, "right")
+    again = DexGraspNetChoices(config, tmp_path).grasps(target, "right", T_world_object)
     np.testing.assert_array_equal(again.T_object_hand, grasps.T_object_hand)
+    lying = T_world_object @ np.linalg.inv(target.stable_poses[0]) @ target.stable_poses[1]
+    other = DexGraspNetChoices(config, tmp_path).grasps(target, "right", lying)
+    np.testing.assert_array_equal(other.T_table_object, lying)  # fingers are opened off the table that there is
+    (file,) = tmp_path.rglob("*.npz")
+    file.write_bytes(file.read_bytes()[:100])
+    with pytest.raises(TypeError):  # made anew
+        DexGraspNetChoices(config, tmp_path).grasps(target, "right", lying)
+
+
+def test_only_what_holds_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = DexGraspNetChoice(method=DexGraspNetConfig(n_candidates=8, iterations=20))
+    within = [SimpleNamespace(grasp_index=index) for index in (4, 1, 2)]
+    held = {4: False, 1: True, 2: True}
+    asked: list[np.ndarray] = []
+
+    def holds(grasps: GraspSet, model: ObjectModel, test: ValidationConfig) -> SimpleNamespace:
+        asked.append(grasps.energy)
+        return SimpleNamespace(held=[held[within[len(asked) - 1].grasp_index]])
+
+    monkeypatch.setattr(dexgraspnet_policy, "reachable", lambda *_: iter(within))
+    monkeypatch.setattr(dexgraspnet_policy, "validate", holds)
+    choices = DexGraspNetChoices(config, tmp_path)(start(), CollisionScene())
+    first = next(choices)
+    assert first.reach.grasp_index == 1 and len(asked) == 2
+    np.testing.assert_array_equal(asked[1], first.grasps.energy[1:2])
+
+
+def test_no_grasp_on_two_pads_is_an_empty_set_and_no_error() -> None:
+    obj, hand = GraspObject.from_model(start().target), hand_model("right")
+    result = optimise(obj, hand, DexGraspNetConfig(n_candidates=2, iterations=1, n_contacts=1), seed=0)
+    grasps = to_grasps(result, obj, hand, SynthesisConfig(), T_table_object=start().T_world_object, method="m")
+    assert len(grasps) == 0 and grasps.T_object_hand.shape[0] == 0
 
 
 def test_without_a_plan_the_trial_is_lost_by_that_cause() -> None:

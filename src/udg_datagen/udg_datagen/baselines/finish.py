@@ -35,11 +35,14 @@ def to_grasps(
     table = TablePlane.from_pose(T_table_object)
     count = len(hand.spec.contact_names)
     parts = []
-    for pads in torch.unique(result.pads, dim=0):
-        active = tuple(int(k) for k in torch.nonzero(pads)[:, 0])
-        if len(active) < 2:
-            continue
-        index = torch.nonzero((result.pads == pads).all(dim=1))[:, 0]
+    found = [
+        (tuple(torch.nonzero(pads)[:, 0].tolist()), (result.pads == pads).all(dim=1))
+        for pads in result.pads.unique(dim=0)
+    ]
+    found = [(active, chosen) for active, chosen in found if len(active) >= 2]
+    kept = slice(None) if found else slice(0)  # of none: the arrays of one, without it
+    for active, chosen in found or [((0, 1), torch.arange(len(result.pads)) == 0)]:
+        index = torch.nonzero(chosen)[:, 0]
         R, q = result.R[index], result.q[index]
         center = result.origin[index] + (R @ hand.grasp_center[:, None])[..., 0]
         pose = HandPose(center[:, None], R[:, None], q[:, None])
@@ -48,7 +51,7 @@ def to_grasps(
         problem = Problem(obj, (hand,), (active,), table, config)
         parts.append(_spread(finish(problem, optimised), active, count))
     arrays = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-    order = np.argsort(arrays["energy"], kind="stable")
+    order = np.argsort(arrays["energy"], kind="stable")[kept]
     spec = hand.spec
     return GraspSet(
         sides=(spec.side,),

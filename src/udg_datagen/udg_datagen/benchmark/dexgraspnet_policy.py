@@ -1,47 +1,55 @@
 """DexGraspNet's grasps of the known mesh, carried out by our planner: open loop, one hand, small and medium objects.
 
-What its paper leaves open, or needs more than one core: `DexGraspNetChoice`. Grasps are made for each object and hand
-once, and kept in the cache; they are not tried in physics before, as nothing of this method is.
+Its energy is minimised once for each object and hand, and the result kept in the cache. In a trial the hands are opened
+and squeezed as of our own grasps, and the nearest grasp within reach is taken that holds the object against pulls along
+six axes in physics, as its authors keep the grasps that hold under gravity from six sides.
 """
 
 from __future__ import annotations
 
 import hashlib
+import io
 import json
+import zipfile
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from udg_datagen.baselines import DexGraspNetConfig, optimise, to_grasps
+import numpy as np
+import torch
+
+from udg_datagen.baselines import DexGraspNetConfig, MalaResult, optimise, to_grasps
 from udg_datagen.bench.cell import hand_model, open_gates
 from udg_datagen.evaluation.policy import Start
 from udg_datagen.expert.choice import Choice, reachable
-from udg_datagen.grasp_set import GRASP_SCHEMA, GraspFileError, GraspSet
+from udg_datagen.grasp_set import GraspSet
 from udg_datagen.grasps.grasp_store import robot_key
 from udg_datagen.objects.grasp_object import GraspObject
 from udg_datagen.planning.collision import CollisionScene
 from udg_datagen.synthesis import SynthesisConfig
+from udg_datagen.validation.validation import ValidationConfig, validate
 from udg_description.cache import cache_dir, say_once
 from udg_description.errors import UdgError
+from udg_description.files import write_atomically
 from udg_description.layout import Side, other_side
 from udg_sim.objects.library import ObjectModel
 
 METHOD = "dexgraspnet"
+VERSION = 2
+"""Of what a mesh becomes: grasps of another one are made anew."""
 SIZES = ("small", "medium")
 """What one hand can hold."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class DexGraspNetChoice:
-    """How many grasps are made, and which are tried."""
+    """How many grasps are made, and by which test one is taken (None: any)."""
 
     method: DexGraspNetConfig = field(default_factory=lambda: DexGraspNetConfig(n_candidates=64))
-    better_share: float = 0.5  # by energy, of which the nearest within reach is taken (eq. 10)
+    test: ValidationConfig | None = field(
+        default_factory=lambda: ValidationConfig(rule="six_axis", mass_kg=0.1, friction=0.6)
+    )
     seed: int = 0
-
-    def __post_init__(self) -> None:
-        if not 0.0 < self.better_share <= 1.0:
-            raise UdgError(f"dexgraspnet: better_share is {self.better_share}, valid: 0 < x <= 1")
 
 
 def parse(argument: str) -> DexGraspNetChoice:
@@ -55,7 +63,7 @@ def parse(argument: str) -> DexGraspNetChoice:
 
 
 class DexGraspNetChoices:
-    """Grasps of the hand on whose side the object lies, then of the other: the better ones, the nearest first."""
+    """Grasps of the hand on whose side the object lies, then of the other: the nearest first, of those that hold."""
 
     def __init__(self, config: DexGraspNetChoice, folder: Path | None = None) -> None:
         self._config = config
@@ -66,30 +74,44 @@ class DexGraspNetChoices:
         scene.set_objects((start.target.mesh, start.T_world_object))
         first: Side = "left" if start.T_world_object[1, 3] > 0.0 else "right"
         for side in (first, other_side(first)):
-            grasps = self.grasps(start.target, side)
-            better = grasps.take(slice(0, max(1, round(self._config.better_share * len(grasps)))))  # by energy
-            for reach in reachable([better], start.T_world_object, start.q, scene):
-                yield Choice(better, reach)
+            grasps = self.grasps(start.target, side, start.T_world_object)
+            for reach in reachable([grasps], start.T_world_object, start.q, scene):
+                if self._holds(grasps, reach.grasp_index, start.target):
+                    yield Choice(grasps, reach)
 
-    def grasps(self, target: ObjectModel, side: Side) -> GraspSet:
-        """All grasps of an object by one hand, lowest energy first."""
-        path = self._folder / f"{self._key(target)}-{side}.npz"
-        try:
-            return GraspSet.load(path)
-        except GraspFileError:
-            found = self._made(target, side)
-        try:
-            found.save(path)
-        except OSError as error:  # the cache only saves time
-            say_once(error)
-        return found
-
-    def _made(self, target: ObjectModel, side: Side) -> GraspSet:
+    def grasps(self, target: ObjectModel, side: Side, T_world_object: np.ndarray) -> GraspSet:
+        """All grasps by one hand of an object that lies so on the table, lowest energy first."""
         obj, hand = GraspObject.from_model(target), hand_model(side)
-        result = optimise(obj, hand, self._config.method, seed=self._config.seed)
+        path = self._folder / f"{self._key(target)}-{side}.npz"
+        result = _loaded(path)
+        if result is None:
+            result = optimise(obj, hand, self._config.method, seed=self._config.seed)
+            _keep(result, path)
         finish = open_gates(SynthesisConfig(strategy="whole_hand"))
-        return to_grasps(result, obj, hand, finish, T_table_object=target.stable_poses[0], method=METHOD)
+        return to_grasps(result, obj, hand, finish, T_table_object=T_world_object, method=METHOD)
+
+    def _holds(self, grasps: GraspSet, index: int, target: ObjectModel) -> bool:
+        test = self._config.test
+        return test is None or bool(validate(grasps.take(slice(index, index + 1)), target, test).held[0])
 
     def _key(self, target: ObjectModel) -> str:
-        text = json.dumps([GRASP_SCHEMA, robot_key(), target.key, asdict(self._config.method), self._config.seed])
+        text = json.dumps([VERSION, robot_key(), target.key, asdict(self._config.method), self._config.seed])
         return hashlib.sha256(text.encode()).hexdigest()[:24]
+
+
+def _loaded(path: Path) -> MalaResult | None:
+    try:
+        with np.load(path, allow_pickle=False) as data:
+            return MalaResult(*(torch.from_numpy(data[name]) for name in MalaResult._fields))
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):  # absent or damaged: it is made anew
+        return None
+
+
+def _keep(result: MalaResult, path: Path) -> None:
+    data = io.BytesIO()
+    np.savez(data, **{name: tensor.cpu().numpy() for name, tensor in result._asdict().items()})
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, data.getvalue())
+    except OSError as error:  # the cache only saves time
+        say_once(error)

@@ -126,10 +126,10 @@ def _make_dp3(folder: Path, cell: Cell) -> Policy:
 
 def _dexgraspnet(name: str, argument: str) -> Entrant:
     from udg_datagen.benchmark.dexgraspnet_policy import SIZES as ONE_HAND
-    from udg_datagen.benchmark.dexgraspnet_policy import parse
+    from udg_datagen.benchmark.dexgraspnet_policy import VERSION, parse
 
-    config = parse(argument)
-    digest = f"{config.method.n_candidates} candidates, {config.method.iterations} iterations"
+    method = parse(argument).method
+    digest = f"version {VERSION}, {method.n_candidates} candidates, {method.iterations} iterations"
     return Entrant(name=name, make=partial(_make_dexgraspnet, argument), sizes=ONE_HAND, digest=digest)
 
 
