@@ -32,6 +32,10 @@ def act(job):
 
 def start():
     return act
+
+def late():
+    time.sleep(4)
+    return act
 """
 
 
@@ -88,6 +92,18 @@ def test_a_full_disk_is_told_apart_from_other_errors() -> None:
 
     assert run_job(full, None).failure == "disk_full"
     assert run_job(lambda job: 1 / 0, None).failure == "error"
+
+
+def test_the_time_until_an_actor_has_started_is_not_its_first_jobs(start: Start) -> None:
+    """It takes 4 s to start, jobs may take 2 s."""
+    pytest.importorskip("ray", reason="Ray is not installed")
+    late = sys.modules["jobs_of_test_workers"].late
+    pool = RayPool("local", 1, late, timeout_s=2.0)
+    try:
+        outcomes = finish(pool, [("square", 2), ("hang", 0)])
+    finally:
+        pool.close()
+    assert (outcomes[0].value, outcomes[1].failure) == (4, "timed_out")
 
 
 def test_ray_actors_do_the_same_and_are_replaced_when_they_die(start: Start) -> None:

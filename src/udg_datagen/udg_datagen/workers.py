@@ -243,8 +243,12 @@ class RayPool:
         inherited = {name: os.environ[name] for name in (ROBOT_VARIABLE,) if name in os.environ}
         environment = {"env_vars": {"OMP_NUM_THREADS": "1", **inherited}}
         self._actor = self._ray.remote(num_cpus=1, max_restarts=0, runtime_env=environment)(_Actor)
-        self._idle = [self._actor.remote(start) for _ in range(count)]
-        self._busy: dict[Any, tuple[Any, Hashable, float]] = {}
+        self._idle = [self._new() for _ in range(count)]
+        self._busy: dict[Any, _Given] = {}
+
+    def _new(self) -> _RayWorker:
+        actor = self._actor.remote(self._start)
+        return _RayWorker(actor, actor.start.remote())
 
     @property
     def idle(self) -> int:
@@ -255,37 +259,65 @@ class RayPool:
         return len(self._busy)
 
     def submit(self, key: Hashable, job: object) -> None:
-        actor = self._idle.pop()
-        self._busy[actor.run.remote(job)] = (actor, key, time.monotonic())
+        worker = self._idle.pop()
+        self._busy[worker.actor.run.remote(job)] = _Given(worker, key, time.monotonic())
 
     def wait(self, timeout_s: float) -> list[tuple[Hashable, Outcome]]:
         if not self._busy:
             return []
         ready, _ = self._ray.wait(list(self._busy), num_returns=1, timeout=timeout_s)
         finished: list[tuple[Hashable, Outcome]] = []
-        for reference, (actor, key, since_s) in list(self._busy.items()):
-            if reference in ready:
-                try:
-                    outcome = self._ray.get(reference)
-                except self._ray.exceptions.RayError as error:
-                    outcome = Outcome(failure="worker_died", message=type(error).__name__)
-            elif time.monotonic() - since_s > self._timeout_s:
-                outcome = Outcome(failure="timed_out", message=f"took longer than {self._timeout_s:g} s")
-            else:
+        for reference, given in list(self._busy.items()):
+            worker = given.worker
+            if not worker.ready and self._ray.wait([worker.started], timeout=0.0)[0]:
+                worker.ready, given.since_s = True, time.monotonic()
+            outcome = self._outcome(reference if reference in ready else None, given)
+            if outcome is None:
                 continue
             del self._busy[reference]
-            finished.append((key, outcome))
-            if outcome.failure in ("worker_died", "timed_out"):
-                self._ray.kill(actor)
-                actor = self._actor.remote(self._start)
-            self._idle.append(actor)
+            finished.append((given.key, outcome))
+            if outcome.failure in ("worker_died", "timed_out") or not worker.ready:
+                self._ray.kill(worker.actor)
+                worker = self._new()
+            self._idle.append(worker)
         return finished
 
+    def _outcome(self, reference: object, given: _Given) -> Outcome | None:
+        if reference is not None:
+            try:
+                return self._ray.get(reference)
+            except self._ray.exceptions.RayError as error:
+                return Outcome(failure="worker_died", message=type(error).__name__)
+        late_s = time.monotonic() - given.since_s - self._timeout_s
+        if given.worker.ready and late_s > 0.0:
+            return Outcome(failure="timed_out", message=f"took longer than {self._timeout_s:g} s")
+        if late_s > _START_S:  # not the job's doing: the cluster has no core for it
+            return Outcome(failure="error", message=f"no worker was ready in {self._timeout_s + _START_S:g} s")
+        return None
+
     def close(self) -> None:
-        for actor in self._idle + [actor for actor, _, _ in self._busy.values()]:
-            self._ray.kill(actor)
+        for worker in self._idle + [given.worker for given in self._busy.values()]:
+            self._ray.kill(worker.actor)
         self._idle, self._busy = [], {}
         self._ray.shutdown()
+
+
+@dataclass
+class _RayWorker:
+    """An actor, and what says that it has started."""
+
+    actor: Any
+    started: Any
+    ready: bool = False
+
+
+@dataclass
+class _Given:
+    """A job that an actor has; since when it does it, or, before it is ready, waits to."""
+
+    worker: _RayWorker
+    key: Hashable
+    since_s: float
 
 
 class _Actor:
@@ -294,6 +326,11 @@ class _Actor:
     def __init__(self, start: Start) -> None:
         self._start = start
         self._runner: Runner | None = None
+
+    def start(self) -> None:
+        """Make the runner; its time is not the first job's. What it raises, the first job raises again."""
+        with suppress(Exception):
+            self._runner = self._start()
 
     def run(self, job: object) -> Outcome:
         def first(job: object) -> object:

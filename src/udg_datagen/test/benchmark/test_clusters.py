@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from udg_datagen.benchmark.clusters import difference, mean_share, share
+from udg_datagen.benchmark.clusters import difference, mean_difference, mean_share, share
 from udg_datagen.intervals import wilson_interval
 
 
@@ -62,13 +62,34 @@ def test_a_difference_is_tested_object_by_object() -> None:
     assert (found.trials, found.objects, found.a) == (6, 3, 0.0)
     assert found.difference == pytest.approx(4 / 6) and found.p == 2 / 8
     # deviations from 2 * 2/3 = 4/3: 2/3, -1/3, -1/3, squares sum to 2/3; variance 2/3 * 3/2 / 36 = 1/36; t_2 = 4.30265
-    assert (found.lower, found.upper) == pytest.approx((2 / 3 - 4.302653 / 6, 2 / 3 + 4.302653 / 6), abs=1e-6)
+    assert (found.lower, found.upper) == pytest.approx((2 / 3 - 4.302653 / 6, 1.0), abs=1e-6)
 
 
-def test_alike_policies_do_not_differ() -> None:
+def test_alike_policies_do_not_differ_but_two_objects_do_not_prove_it() -> None:
+    """As if one object more differed: standard error 1/3, Student's t of one degree 12.7."""
     outcomes = {("x", 0): True, ("y", 0): False}
-    assert difference(outcomes, outcomes).p == 1.0
+    found = difference(outcomes, outcomes)
+    assert (found.p, found.difference, found.lower, found.upper) == (1.0, 0.0, -1.0, 1.0)
+    many = {(str(n), 0): True for n in range(99)}
+    assert difference(many, many).upper == pytest.approx(1.984467 / 100, abs=1e-6)  # t of 98 degrees
     assert difference(outcomes, {}).trials == 0
+
+
+def test_the_mean_of_differences_counts_each_group_alike() -> None:
+    """b wins 1 of 1 small trial and none of 3 large ones: (1 + 0) / 2; exchanging the one object is as far from 0."""
+    lost, won = {("s", 0): False}, {("s", 0): True}
+    same = {(name, 0): True for name in "xyz"}
+    found = mean_difference([(lost, won), ({}, {}), (same, same)])
+    assert (found.trials, found.objects, found.a, found.b) == (4, 4, 0.5, 1.0)
+    assert (found.difference, found.p) == (0.5, 1.0)
+
+
+def test_a_group_of_one_object_widens_the_mean() -> None:
+    """1 of 1 and 50 of 100 objects: the first tells next to nothing, so the mean of 3/4 is uncertain by a fifth."""
+    found = mean_share([trials("1"), [(f"b{n}", n < 50) for n in range(100)]])
+    assert found.value == 0.75 and found.lower < 0.55 and found.upper > 0.85
+    alike = mean_share([trials(*"1" * 50), [(f"b{n}", True) for n in range(50)]])
+    assert alike.upper == pytest.approx(1.0) and 0.92 < alike.lower < 0.97
 
 
 def test_many_objects_are_flipped_at_random_but_the_same_way_each_time() -> None:

@@ -57,7 +57,23 @@ def test_the_tables_tell_sizes_and_kinds_apart_and_the_mean_is_that_of_sizes() -
     assert a["unseen"]["mean"]["success"] == 0.5
     assert a["new_objects"]["success"] == 0.5 and a["new_objects"]["trials"] == 3  # (2/2 + 0/1) / 2
     assert a["causes"] == {"dropped": 1} and "trained" not in a
-    assert told["paired"]["b - a"]["difference"] == 0.0 and told["paired"]["b - a"]["p"] == 1.0
+    paired = told["paired"]["b - a, new objects"]
+    assert (paired["difference"], paired["p"]) == (0.25, 1.0)  # small ((0 - 1) + (1 - 1)) / 2, large 1
+
+
+def test_what_one_policy_was_trained_on_is_compared_as_such() -> None:
+    rows = [row("a", "x", "small", True, seen="trained"), row("b", "x", "small", False), row("b", "y", "small", True)]
+    told = summary(rows)["policies"]
+    assert told["b"]["trained"]["small"]["success"] == 0.0 and told["b"]["unseen"]["small"]["trials"] == 1
+    assert told["b"]["new_objects"]["success"] == 1.0 and told["a"]["new_objects"] is None
+
+
+def test_a_mean_of_sizes_that_one_has_not_tried_is_not_shown_beside_the_others() -> None:
+    rows = [*(row("a", size, size, True) for size in ("small", "medium", "large")), row("b", "small", "small", False)]
+    text = markdown(tables([*rows, row("b", "medium", "medium", True)]))
+    assert "| unseen | mean | 100.0 [" in text and text.split("| unseen | mean |")[1].split("\n")[0].endswith("| - |")
+    (line,) = [line for line in text.split("\n") if line.startswith("| unseen | mean of small, medium |")]
+    assert line.split("|")[4].strip().startswith("50.0 [")
 
 
 def test_all_policies_stand_beside_each_other() -> None:

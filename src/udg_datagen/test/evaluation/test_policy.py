@@ -4,8 +4,9 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+import torch
 
-from udg_datagen.evaluation.policy import DIED, INVALID, RAISED, Observation, PolicyFault, Start, act, checked
+from udg_datagen.evaluation.policy import DIED, INVALID, NOT_RUN, RAISED, Observation, PolicyFault, Start, act, checked
 from udg_description.layout import HOME_Q
 
 
@@ -27,6 +28,10 @@ def test_one_target_and_several_are_taken() -> None:
         np.full((2, 36), np.inf),
         [[1.0], [1.0, 2.0]],
         {},
+        torch.zeros(36, requires_grad=True),
+        [10**400] * 36,
+        np.full(36, 1j),
+        ["1"] * 36,
     ],
 )
 def test_what_is_no_joint_targets_is_a_fault(action: object) -> None:
@@ -70,6 +75,16 @@ def test_what_a_policy_raises_is_a_fault_of_its_own() -> None:
     with pytest.raises(PolicyFault) as told:
         act(Failing(tells), observation())
     assert told.value.cause == "no_plan" != DIED
+
+
+@pytest.mark.parametrize("cause", ["", NOT_RUN, "two words", None, "a,b"])
+def test_a_fault_of_a_cause_that_is_no_word_or_takes_the_trial_out_is_counted_as_raised(cause: str) -> None:
+    def tells() -> np.ndarray:
+        raise PolicyFault(cause, "why")
+
+    with pytest.raises(PolicyFault) as told:
+        act(Failing(tells), observation())
+    assert told.value.cause == RAISED and repr(cause) in str(told.value)
 
 
 def test_the_cloud_is_made_when_it_is_looked_at_and_once() -> None:

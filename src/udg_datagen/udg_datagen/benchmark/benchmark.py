@@ -12,7 +12,7 @@ import argparse
 import json
 import sys
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -24,16 +24,17 @@ from udg_datagen.benchmark.pictures import films, object_pictures
 from udg_datagen.benchmark.policies import HELP as POLICIES_HELP
 from udg_datagen.benchmark.policies import Entrant, entrants
 from udg_datagen.benchmark.protocol import PROTOCOLS, Protocol, facts_of, protocol_of
-from udg_datagen.benchmark.report import summary, write_report
-from udg_datagen.benchmark.rows import NOT_RUN, Key, Row, Rows
+from udg_datagen.benchmark.report import judged, summary, write_report
+from udg_datagen.benchmark.rows import Key, Row, Rows
 from udg_datagen.benchmark.worker import BenchmarkWorker, Done, Task
-from udg_datagen.evaluation.policy import DIED, HUNG
+from udg_datagen.evaluation.policy import DIED, HUNG, NOT_RUN
 from udg_datagen.evaluation.rules import RULES, rules_of
 from udg_datagen.evaluation.trials import RolloutConfig
 from udg_datagen.workers import Outcome, Pool, add_workers, open_pool
 from udg_description.cache import say_if_not_writable
 from udg_description.errors import UdgError, cli
 from udg_description.files import check_folder, one_writer, user_path, write_atomically
+from udg_description.robot import current_robot
 from udg_policy.network.checkpoint import git_hash
 from udg_sim.objects.library import ObjectLibrary
 from udg_sim.objects.selection import HELP as OBJECTS_HELP
@@ -80,7 +81,7 @@ def tasks_of(protocol: Protocol, policies: Sequence[Entrant], library: ObjectLib
 
 
 def run_tasks(tasks: Sequence[Task], rows: Rows, pool: Pool, progress: bool = True) -> tuple[Cost, dict[str, int]]:
-    """Do the trials that have no row yet; what they cost, and what policies and workers said, with how often."""
+    """Do the trials that have no row yet; what they cost, and what policies and workers said, and how often."""
     cost, said, tries = Cost(), Counter[str](), Counter[Key]()
     pending = [task for task in tasks if task.key not in rows]
     pending.reverse()
@@ -118,17 +119,25 @@ def settings(protocol: Protocol, policies: Sequence[Entrant], limit_s: float) ->
     return {
         "protocol": asdict(protocol),
         "limit_s": limit_s,
+        "robot": current_robot().name,
         "policies": {
-            one.name: {"digest": one.digest, "data_hash": one.data_hash, "rules": one.rules} for one in policies
+            one.name: {
+                "digest": one.digest,
+                "data_hash": one.data_hash,
+                "rules": one.rules,
+                "trials": protocol.trials,
+                "code": [git_hash()],
+            }
+            for one in policies
         },
-        "code": git_hash(),
     }
 
 
 def agree(folder: Path, now: dict[str, Any]) -> dict[str, Any]:
     """Settings of the folder with the policies of this run; they are kept there. Raises UdgError for others.
 
-    Only the number of trials may differ, so that some policies have more of them; the largest is kept.
+    The number of trials may differ, so that some policies have more of them; the largest is kept. So may the code: each
+    policy's is listed, oldest first.
     """
     path = folder / SETTINGS_NAME
     if path.exists():
@@ -138,25 +147,40 @@ def agree(folder: Path, now: dict[str, Any]) -> dict[str, Any]:
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise UdgError(f"{path}: not the settings of a benchmark ({error!r}); give another --out") from error
         differ = [
-            name for name in ("protocol", "limit_s") if _without_trials(before.get(name)) != _without_trials(now[name])
+            name
+            for name in ("protocol", "limit_s", "robot")
+            if name in before and _fixed(before[name]) != _fixed(now[name])
         ]
-        differ += [name for name, what in now["policies"].items() if policies.get(name, what) != what]
+        differ += [name for name, one in now["policies"].items() if _fixed(policies.get(name, one)) != _fixed(one)]
         if differ:
             raise UdgError(f"{folder}: holds trials with another {', '.join(differ)}; give another --out")
-        if before.get("code") != now["code"]:
-            print(f"{folder}: begun by the code of {before.get('code')}, continues with {now['code']}", file=sys.stderr)
+        merged = {
+            name: _continued(policies[name], one, folder) for name, one in now["policies"].items() if name in policies
+        }
         trials = max(before["protocol"].get("trials", 0), now["protocol"]["trials"])
         now = {
             **now,
             "protocol": {**now["protocol"], "trials": trials},
-            "policies": {**policies, **now["policies"]},
+            "policies": {**policies, **now["policies"], **merged},
         }
     write_atomically(path, json.dumps(now, indent=1) + "\n")
     return now
 
 
-def _without_trials(setting: object) -> object:
-    return {**setting, "trials": None} if isinstance(setting, dict) else setting
+def _fixed(setting: object) -> object:
+    """What two runs into one folder must have in common."""
+    if not isinstance(setting, dict):
+        return setting
+    return {name: value for name, value in setting.items() if name not in ("trials", "code")}
+
+
+def _continued(before: Mapping[str, Any], now: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """A policy's settings after one more run."""
+    code = list(before.get("code", ()))
+    new = [one for one in now["code"] if one not in code]
+    if code and new:
+        print(f"{folder}: begun by the code of {code[0]}, continues with {new[0]}", file=sys.stderr)
+    return {**now, "code": code + new, "trials": max(before.get("trials", 0), now["trials"])}
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -226,10 +250,20 @@ def _measure(
     for line, count in said.items():
         print(f"{count} x {line}", file=sys.stderr)
     done = rows.finish()
-    shown = films(options.out, done, policies, config, options.films) if options.films else {}
-    write_report(options.out, done, told, object_pictures(done, ObjectLibrary()), shown)
+    write_report(options.out, done, told)
+    _illustrate(options.out, done, told, lambda: films(options.out, done, policies, config, options.films))
     print(f"page: {options.out / 'index.html'}")
+    if done and not judged(done):
+        raise UdgError(f"{options.out}: no trial could be run; the first one: {done[0].note}")
     print(json.dumps({**summary(done), "cpu_s_per_trial": cost.per_trial()}))
+
+
+def _illustrate(folder: Path, done: Sequence[Row], told: Mapping[str, Any], film: Callable[[], dict[str, str]]) -> None:
+    """The page again, with pictures and films; what cannot be drawn is said, and the tables stay."""
+    try:
+        write_report(folder, done, told, object_pictures(done, ObjectLibrary()), film())
+    except Exception as error:  # a policy's own code, an object that is gone
+        print(f"{folder}: page without pictures: {type(error).__name__}: {error}", file=sys.stderr)
 
 
 def main() -> None:

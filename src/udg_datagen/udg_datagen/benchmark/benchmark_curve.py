@@ -69,7 +69,7 @@ def _row(policy: str, trial: Mapping[str, Any], facts: ObjectFacts) -> Row:
     return Row(
         policy=policy,
         object=trial["object"],
-        seen=seen_of(trial["object"], facts, ()),
+        seen=seen_of(trial["object"], facts, (trial["object"],) if facts.trains else ()),
         category=facts.category,
         size=facts.size,
         seed=trial["seed"],
@@ -100,11 +100,11 @@ def curve(places: Sequence[Place], policy: str) -> Curve:
         of.setdefault(one.number, []).extend(row for row in rows if row.policy in names)
         generator += [row for row in rows if row.policy == GENERATOR]
     shares = {
-        name: {number: share for number in sorted(of) if (share := cell(of[number], seen, "mean")).trials}
+        name: {number: share for number in sorted(of) if (share := cell(of[number], seen)).trials}
         for name, seen in _LINES.items()
     }
     lines = {name: line for name, line in shares.items() if line}
-    return Curve(lines, cell(generator, NEW, "mean") if generator else None)
+    return Curve(lines, cell(generator, NEW) if generator else None)
 
 
 def draw(found: Curve, path: Path, against: str) -> None:

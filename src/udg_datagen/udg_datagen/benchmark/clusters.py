@@ -56,16 +56,29 @@ def mean_share(groups: Sequence[Sequence[tuple[Hashable, bool]]]) -> Share:
     """Mean of the shares of groups of objects (sizes), each counting alike; groups without a trial are skipped."""
     parts = [_estimate(group) for group in groups if group]
     count = len(parts)
-    if not count:
-        return share([])
+    if count < 2:
+        return share([outcome for group in groups for outcome in group])
     mean = _Estimate(
         value=sum(part.value for part in parts) / count,
-        variance=sum(part.variance for part in parts) / count**2,
+        variance=sum(_variance(part) for part in parts) / count**2,
         objects=sum(part.objects for part in parts),
         successes=sum(part.successes for part in parts),
         trials=sum(part.trials for part in parts),
     )
     return Share(mean.successes, mean.trials, mean.objects, mean.value, *_interval(mean, mean.objects - count))
+
+
+def _variance(part: _Estimate) -> float:
+    """Of a group of a mean; that of Wilson's middle where its objects say nothing: there is one, or all went alike."""
+    if part.variance > 0.0:
+        return part.variance
+    return _spread(part.value, part.objects) / part.objects
+
+
+def _spread(p: float, n: float) -> float:
+    """Variance of one trial by Wilson's middle of n trials: not 0 where all went alike."""
+    middle = (p + _Z**2 / (2.0 * n)) / (1.0 + _Z**2 / n)
+    return middle * (1.0 - middle)
 
 
 def _estimate(outcomes: Sequence[tuple[Hashable, bool]]) -> _Estimate:
@@ -90,7 +103,7 @@ def _interval(found: _Estimate, freedom: int) -> tuple[float, float]:
         return 0.0, 1.0
     p, n = found.value, float(found.objects)  # at least, where nothing tells how alike an object's trials are
     if freedom >= 1 and found.variance > 0.0:
-        n = p * (1.0 - p) / found.variance
+        n = (p * (1.0 - p) or _spread(p, n)) / found.variance
     if freedom >= 1:
         n *= (_Z / float(student.ppf(0.975, freedom))) ** 2
     n = min(n, float(found.trials))
@@ -112,37 +125,82 @@ class Difference(NamedTuple):
     p: float
 
 
-def difference(a: Mapping[tuple[str, int], bool], b: Mapping[tuple[str, int], bool]) -> Difference:
-    """Outcomes of two policies by (object, seed); trials that only one has done are skipped.
+Outcomes = Mapping[tuple[str, int], bool]
+"""Success by (object, seed)."""
 
-    The interval is that of a ratio of the objects' sums (Student's t). p is of the test that exchanges A and B in all
-    trials of an object at once, at random (all ways for up to 12 objects that differ).
+
+def difference(a: Outcomes, b: Outcomes) -> Difference:
+    """Of two policies; trials that only one has done are skipped."""
+    return mean_difference([(a, b)])
+
+
+def mean_difference(groups: Sequence[tuple[Outcomes, Outcomes]]) -> Difference:
+    """Mean of the differences of groups of objects (sizes), each counting alike; groups without a trial are skipped.
+
+    The interval is Student's, of ratios of the objects' sums. p is of the test that exchanges A and B in all trials of
+    an object at once, at random (all ways for up to 12 objects that differ).
     """
+    parts = [part for a, b in groups if (part := _sums(a, b)).trials]
+    count = len(parts)
+    if not count:
+        return Difference(0, 0, math.nan, math.nan, math.nan, math.nan, math.nan, math.nan)
+    value = sum(part.value for part in parts) / count
+    objects = sum(len(part.sums) for part in parts)
+    half = math.nan
+    if objects > count:
+        variance = sum(part.variance() for part in parts) / count**2
+        half = float(student.ppf(0.975, objects - count)) * math.sqrt(variance)
+    flipped = np.array([won / part.trials for part in parts for won, _ in part.sums if won])
+    return Difference(
+        trials=sum(part.trials for part in parts),
+        objects=objects,
+        a=sum(part.a for part in parts) / count,
+        b=sum(part.b for part in parts) / count,
+        difference=value,
+        lower=max(-1.0, value - half),
+        upper=min(1.0, value + half),
+        p=_flip_p(flipped),
+    )
+
+
+class _Sums(NamedTuple):
+    """Of a group: (trials that B won more than A, trials) of each object; rates of both."""
+
+    sums: list[tuple[int, int]]
+    trials: int
+    a: float
+    b: float
+
+    @property
+    def value(self) -> float:
+        return self.b - self.a
+
+    def variance(self) -> float:
+        """Of the difference; where its objects say nothing (one, or all went alike): as if one object more differed."""
+        objects = len(self.sums)
+        apart = sum((won - self.value * trials) ** 2 for won, trials in self.sums)
+        if objects > 1 and apart > 0.0:
+            return apart * objects / (objects - 1) / self.trials**2
+        return 1.0 / (objects + 1) ** 2
+
+
+def _sums(a: Outcomes, b: Outcomes) -> _Sums:
     common = sorted(set(a) & set(b))
-    sums: dict[str, list[int]] = {}
+    by: dict[str, list[int]] = {}
     for key in common:
-        one = sums.setdefault(key[0], [0, 0])
+        one = by.setdefault(key[0], [0, 0])
         one[0] += int(b[key]) - int(a[key])
         one[1] += 1
-    trials, objects = len(common), len(sums)
-    if not trials:
-        return Difference(0, 0, math.nan, math.nan, math.nan, math.nan, math.nan, math.nan)
-    rate_a, rate_b = (sum(outcomes[key] for key in common) / trials for outcomes in (a, b))
-    value = sum(one[0] for one in sums.values()) / trials
-    half = math.nan
-    if objects > 1:
-        apart = sum((one[0] - value * one[1]) ** 2 for one in sums.values())
-        variance = apart * objects / (objects - 1) / trials**2
-        half = float(student.ppf(0.975, objects - 1)) * math.sqrt(variance)
-    p = _flip_p(np.array([one[0] for one in sums.values() if one[0]], dtype=np.int64))
-    return Difference(trials, objects, rate_a, rate_b, value, value - half, value + half, p)
+    trials = len(common)
+    rates = (sum(outcomes[key] for key in common) / trials if trials else math.nan for outcomes in (a, b))
+    return _Sums([(won, count) for won, count in by.values()], trials, *rates)
 
 
 def _flip_p(sums: np.ndarray) -> float:
     """Share of the ways to flip signs of `sums` whose total is as far from 0."""
     if not len(sums):
         return 1.0
-    total = abs(int(sums.sum()))
+    total = abs(sums.sum()) - 1e-9
     if len(sums) <= _ALL_UP_TO:
         signs = np.array(list(itertools.product((-1, 1), repeat=len(sums))))
         return float(np.mean(np.abs(signs @ sums) >= total))

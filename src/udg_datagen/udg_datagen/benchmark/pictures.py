@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import torch
 from PIL import Image
 
 from udg_datagen.benchmark.policies import Entrant
@@ -63,10 +64,14 @@ def films(
 ) -> dict[str, str]:
     """Films of `count` failed trials of each policy, causes in turn: done again, for trials are repeatable.
 
-    Into `folder`/films; their paths in the folder by caption. Those that are there already are kept.
+    Into `folder`/films; their paths in the folder by caption. Those that are there already are kept, and shown.
     """
+    shown = {_film(folder, row): row for row in rows if not row.success and _film(folder, row).exists()}
+    found = {_caption(row): str(path.relative_to(folder)) for path, row in shown.items()}
+    if not count:
+        return found
+    torch.set_num_threads(1)  # as in a worker, so that the trials are the same
     cell, renderer = Cell(config.safety), SceneRenderer(Viewpoint(width=400, height=300))
-    found: dict[str, str] = {}
     for entrant in policies:
         name = entrant.name
         own = [row for row in rows if row.policy == name and not row.success and row.time_s > 0.0]
@@ -74,7 +79,7 @@ def films(
             continue
         policy = entrant.make(cell)
         for row in _of_each_cause(own, count):
-            path = folder / FILMS_NAME / f"{safe_name(f'{name} {row.object} {row.seed}')}.mp4"
+            path = _film(folder, row)
             if not path.exists():
                 filmed = _Filmed(policy, cell)
                 try:
@@ -85,9 +90,16 @@ def films(
                 with video_writer(path, fps=1.0 / STEP_S) as writer:
                     for q, T_world_object in filmed.states:
                         writer.add(renderer.render(q, [(cell.library.get(row.object), T_world_object)]))
-            caption = f"{name}: {row.object}, seed {row.seed}: {row.cause.replace('_', ' ')}"
-            found[caption] = str(path.relative_to(folder))
+            found[_caption(row)] = str(path.relative_to(folder))
     return found
+
+
+def _film(folder: Path, row: Row) -> Path:
+    return folder / FILMS_NAME / f"{safe_name(f'{row.policy} {row.object} {row.seed}')}.mp4"
+
+
+def _caption(row: Row) -> str:
+    return f"{row.policy}: {row.object}, seed {row.seed}: {row.cause.replace('_', ' ')}"
 
 
 def _of_each_cause(rows: Sequence[Row], count: int) -> list[Row]:

@@ -144,7 +144,7 @@ def _foreign(name: str, module: str, attribute: str) -> Entrant:
     try:
         found = importlib.import_module(module)
         kind = getattr(found, attribute)
-    except Exception as error:  # whatever a module does when it is imported
+    except (Exception, SystemExit) as error:  # whatever a module does when it is imported
         why = f"{type(error).__name__}: {error}"
         raise UdgError(f"policy {name!r}: {why}; valid: module:Class that can be imported (PYTHONPATH)") from error
     missing = [method for method in ("reset", "act") if not callable(getattr(kind, method, None))]

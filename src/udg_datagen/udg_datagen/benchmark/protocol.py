@@ -64,6 +64,7 @@ class ObjectFacts:
     category: str
     size: str
     seen: bool  # whether training objects have its category
+    trains: bool = False  # whether it is a training object itself
 
 
 def facts_of(ids: Sequence[str], library: ObjectLibrary) -> dict[str, ObjectFacts]:
@@ -72,7 +73,8 @@ def facts_of(ids: Sequence[str], library: ObjectLibrary) -> dict[str, ObjectFact
     for id in ids:
         record = manifest().get(id)
         if record is not None:
-            found[id] = ObjectFacts(category=record.category, size=record.size_class, seen=record.seen)
+            trains = record.split == "train"
+            found[id] = ObjectFacts(category=record.category, size=record.size_class, seen=record.seen, trains=trains)
         else:
             model = library.get(id)
             found[id] = ObjectFacts(category=model.category, size=model.size_class, seen=model.category in categories)

@@ -5,21 +5,24 @@ from __future__ import annotations
 import html
 import itertools
 import json
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from udg_datagen.benchmark.clusters import Difference, Share, difference, mean_share, share
+from udg_datagen.benchmark.clusters import Difference, Outcomes, Share, mean_difference, mean_share, share
 from udg_datagen.benchmark.protocol import SEEN
-from udg_datagen.benchmark.rows import NOT_RUN, Row
+from udg_datagen.benchmark.rows import Row
+from udg_datagen.evaluation.policy import NOT_RUN
 from udg_description.files import write_atomically
 from udg_sim.objects.library import SIZES
 
 PAGE_NAME, TABLES_NAME, SUMMARY_NAME = "index.html", "tables.md", "summary.json"
 NEW = SEEN[1:]
-"""Objects that the policy was not trained on."""
+"""Objects that no policy of the folder was trained on."""
 _WHOLE = "mean"
+_KINDS = (*((one, (one,)) for one in SEEN), ("new objects", NEW))
 
 
 class Table(NamedTuple):
@@ -32,8 +35,10 @@ class Table(NamedTuple):
 
 
 def judged(rows: Iterable[Row]) -> list[Row]:
-    """The trials that count."""
-    return [row for row in rows if row.cause != NOT_RUN]
+    """The trials that count; what one policy was trained on is trained in the rows of all."""
+    counted = [row for row in rows if row.cause != NOT_RUN]
+    trained = {row.object for row in counted if row.seen == SEEN[0]}
+    return [replace(row, seen=SEEN[0]) if row.object in trained else row for row in counted]
 
 
 def policies_of(rows: Iterable[Row]) -> list[str]:
@@ -46,12 +51,10 @@ def outcomes(rows: Iterable[Row]) -> list[tuple[str, bool]]:
     return [(row.object, row.success) for row in rows]
 
 
-def cell(rows: Sequence[Row], seen: Iterable[str], size: str) -> Share:
-    """Share of one cell of the main table; `size` may be "mean": of the sizes that were tried, each counting alike."""
+def cell(rows: Sequence[Row], seen: Iterable[str], sizes: Collection[str] = tuple(SIZES)) -> Share:
+    """Share of one cell of the main table; of several sizes: the mean of those with trials, each counting alike."""
     chosen = [row for row in rows if row.seen in tuple(seen)]
-    if size != _WHOLE:
-        return share(outcomes(row for row in chosen if row.size == size))
-    return mean_share([outcomes(row for row in chosen if row.size == one) for one in SIZES])
+    return mean_share([outcomes(row for row in chosen if row.size == one) for one in sizes])
 
 
 def summary(rows: Sequence[Row]) -> dict[str, Any]:
@@ -64,17 +67,23 @@ def summary(rows: Sequence[Row]) -> dict[str, Any]:
             "trials": len(own),
             "objects": len({row.object for row in own}),
             "successes": sum(row.success for row in own),
-            "new_objects": _figures(cell(own, NEW, _WHOLE)),
+            "sizes": [size for size in SIZES if any(row.size == size for row in own)],
+            "new_objects": _figures(cell(own, NEW)),
             **{
-                seen: {size: _figures(cell(own, (seen,), size)) for size in (*SIZES, _WHOLE)}
+                seen: {
+                    **{size: _figures(cell(own, (seen,), (size,))) for size in SIZES},
+                    _WHOLE: _figures(cell(own, (seen,))),
+                }
                 for seen in SEEN
                 if any(row.seen == seen for row in own)
             },
             "causes": dict(Counter(row.cause for row in own if not row.success).most_common()),
         }
     found["paired"] = {
-        f"{b} - {a}": {name: None if value != value else round(value, 5) for name, value in one._asdict().items()}
-        for a, b, one in differences(counted)
+        f"{b} - {a}, {label}": {
+            name: None if value != value else round(value, 5) for name, value in one._asdict().items()
+        }
+        for a, b, label, one in differences(counted)
     }
     return found
 
@@ -86,12 +95,26 @@ def _figures(of: Share) -> dict[str, Any] | None:
     return {"success": round(of.value, 4), "interval_95": interval, "trials": of.trials, "objects": of.objects}
 
 
-def differences(rows: Sequence[Row]) -> list[tuple[str, str, Difference]]:
-    """All pairs of policies on the trials that both have done."""
-    by: dict[str, dict[tuple[str, int], bool]] = {name: {} for name in policies_of(rows)}
+def differences(rows: Sequence[Row]) -> list[tuple[str, str, str, Difference]]:
+    """All pairs of policies on the trials of both, by kind of object: means of sizes, each counting alike."""
+    by: dict[tuple[str, str, str], dict[tuple[str, int], bool]] = defaultdict(dict)
     for row in rows:
-        by[row.policy][row.object, row.seed] = row.success
-    return [(a, b, difference(by[a], by[b])) for a, b in itertools.combinations(by, 2)]
+        by[row.policy, row.seen, row.size][row.object, row.seed] = row.success
+    return [
+        (a, b, label, one)
+        for a, b in itertools.combinations(policies_of(rows), 2)
+        for label, seen in _KINDS
+        if (one := mean_difference([_both(by, a, b, seen, size) for size in SIZES])).trials
+    ]
+
+
+def _both(
+    by: Mapping[tuple[str, str, str], Outcomes], a: str, b: str, seen: Iterable[str], size: str
+) -> tuple[Outcomes, Outcomes]:
+    first, second = (
+        {key: won for kind in seen for key, won in by.get((name, kind, size), {}).items()} for name in (a, b)
+    )
+    return first, second
 
 
 def tables(rows: Sequence[Row]) -> list[Table]:
@@ -102,16 +125,23 @@ def tables(rows: Sequence[Row]) -> list[Table]:
 
 def _main(rows: Sequence[Row]) -> Table:
     names = policies_of(rows)
+    own = {name: [row for row in rows if row.policy == name] for name in names}
     lines = []
-    for label, seen in (*((one, (one,)) for one in SEEN), ("new objects", NEW)):
-        for size in (*SIZES, _WHOLE):
-            cells = [cell([row for row in rows if row.policy == name], seen, size) for name in names]
-            if any(one.trials for one in cells):
-                lines.append((label, size, *map(str, cells)))
+    for label, seen in _KINDS:
+        tried = {name: [one for one in SIZES if cell(own[name], seen, (one,)).trials] for name in names}
+        present = [one for one in SIZES if any(one in sizes for sizes in tried.values())]
+        common = [one for one in present if all(one in sizes for sizes in tried.values())]
+        lines += [(label, one, *(str(cell(own[name], seen, (one,))) for name in names)) for one in present]
+        if present:
+            whole = (str(cell(own[name], seen)) if tried[name] == present else "-" for name in names)
+            lines.append((label, _WHOLE, *whole))
+        if common and common != present:
+            shared = (str(cell(own[name], seen, common)) for name in names)
+            lines.append((label, f"{_WHOLE} of {', '.join(common)}", *shared))
     remark = (
-        "Success [%] with 95 % intervals that take the trials of one object as a cluster. trained: objects that the "
-        "policy was trained on; seen: others of categories that training objects have; unseen: of other categories; "
-        "new objects: seen and unseen. mean: of the sizes that were tried, each counting alike."
+        "Success [%] with 95 % intervals that take the trials of one object as a cluster. trained: objects that a "
+        "policy here was trained on; seen: others of categories that our training objects have; unseen: of other "
+        "categories; new objects: seen and unseen. mean: of the sizes, each counting alike."
     )
     return Table("Success", ("objects", "size", *names), lines, remark)
 
@@ -123,18 +153,20 @@ def _paired(rows: Sequence[Row]) -> Table:
     lines = [
         (
             f"{b} - {a}",
+            label,
             str(one.trials),
             str(one.objects),
             f"{percent(one.difference)} [{percent(one.lower)}, {percent(one.upper)}]",
-            f"{one.p:.2g}",
+            "< 0.0001" if one.p < 1e-4 else f"{one.p:.2g}",
         )
-        for a, b, one in differences(rows)
+        for a, b, label, one in differences(rows)
     ]
     return Table(
         "Policies on the same trials",
-        ("", "trials", "objects", "difference [%]", "p"),
+        ("", "of", "trials", "objects", "difference [%]", "p"),
         lines,
-        "p: of a test that exchanges two policies in all trials of an object at once.",
+        "Means of the sizes that both tried, each counting alike. p: of a test that exchanges two policies in all "
+        "trials of an object at once.",
     )
 
 

@@ -10,12 +10,11 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from udg_datagen.evaluation.policy import NOT_RUN
 from udg_description.errors import UdgError
 from udg_description.files import write_atomically
 
 ROWS_NAME = "rows.csv"
-NOT_RUN = "not_run"
-"""Cause of a trial that could not be set up: of no policy, excluded from all tables, tried again by the next run."""
 
 
 class Key(NamedTuple):
@@ -105,16 +104,18 @@ class Rows:
     def __init__(self, folder: Path) -> None:
         self._path = folder / ROWS_NAME
         earlier = read(self._path) if self._path.exists() else []
-        self._rows = {row.key: row for row in earlier if row.cause != NOT_RUN}
+        self._rows = {row.key: row for row in earlier}
         write(self._path, self._rows.values())  # without what an interruption cut short
         self._file = os.open(self._path, os.O_WRONLY | os.O_APPEND)
 
     def __contains__(self, key: Key) -> bool:
-        return key in self._rows
+        return key in self._rows and self._rows[key].cause != NOT_RUN
 
     def add(self, row: Row) -> None:
-        """Append a row, by one call to the system."""
-        os.write(self._file, to_line(row).encode())
+        """Append a row, by one call to the system unless the disk takes less."""
+        line = to_line(row).encode()
+        while line:
+            line = line[os.write(self._file, line) :]
         self._rows[row.key] = row
 
     def finish(self) -> list[Row]:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from udg_datagen.evaluation.policy import Observation, Start
-from udg_policy.episodes.grasp import PredictedGrasp
+from udg_datagen.evaluation.policy import Observation, Start, TellsMore
 from udg_policy.inference.engine import PolicyEngine
 from udg_policy.inference.player import ChunkPlayer, PlayerConfig
 from udg_policy.inference.retry import Retry, RetryConfig
 
 
-class EnginePolicy:
+class EnginePolicy(TellsMore):
     """Plans a chunk whenever the player wants one."""
 
     def __init__(
@@ -20,12 +19,9 @@ class EnginePolicy:
         self._engine = engine
         self._player = ChunkPlayer(PlayerConfig() if config is None else config)
         self._retry = Retry(retry)
-        self.predicted_grasp: PredictedGrasp | None = None
-        """Of the chunk that the last `act` planned; None if it planned none."""
 
     @property
     def retries(self) -> int:
-        """How often this trial has begun anew."""
         return self._retry.retries
 
     def reset(self, start: Start) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,12 +14,16 @@ from udg_description.errors import UdgError
 from udg_description.layout import N_JOINTS
 
 if TYPE_CHECKING:
+    from udg_policy.episodes.grasp import PredictedGrasp
     from udg_sim.objects.library import ObjectModel
 
 RAISED, INVALID, HUNG, DIED = "policy_raised", "policy_invalid", "policy_hung", "policy_died"
 """Why a trial is lost that the policy itself ended: it raised; it returned what is no joint targets; it took longer
 than the limit; it took its process with it."""
+NOT_RUN = "not_run"
+"""Cause of a trial that could not be set up: no policy's fault, in no table, tried again by the next run."""
 MAX_STEPS = 1000  # of a chunk
+_CAUSE = re.compile("[a-z][a-z0-9_]{0,39}")
 _T = TypeVar("_T")
 
 
@@ -48,6 +53,18 @@ class Observation:
         return self._look()
 
 
+class TellsMore:
+    """What our own policies tell beside their actions: subclasses have it, others nothing that is looked at."""
+
+    predicted_grasp: PredictedGrasp | None = None
+    """Of the chunk that the last `act` planned; None if it planned none."""
+
+    @property
+    def retries(self) -> int:
+        """How often this trial has begun anew."""
+        return 0
+
+
 class Policy(Protocol):
     """A policy. The same start and observations must give the same actions, whatever came before `reset`."""
 
@@ -56,12 +73,18 @@ class Policy(Protocol):
         ...
 
     def act(self, observation: Observation) -> np.ndarray:
-        """Joint targets (36,) or (K, 36) [rad]: the first due in 0.1 s, the next one 0.1 s later; asked every 0.1 s."""
+        """Joint targets (36,) or (K, 36) [rad]: the first due in 0.1 s, the next one 0.1 s later.
+
+        It is asked every 0.1 s, and each answer replaces the one before: of a chunk the first target is reached.
+        """
         ...
 
 
 class PolicyFault(UdgError):
-    """A trial that the policy itself ends: it is lost, and counted by `cause`. A policy may raise it."""
+    """A trial that the policy itself ends: it is lost, and counted by `cause`. A policy may raise it.
+
+    cause: a word of small letters, digits and underlines.
+    """
 
     def __init__(self, cause: str, message: str = "") -> None:
         super().__init__(message or cause)
@@ -81,8 +104,11 @@ def act(policy: Policy, observation: Observation) -> np.ndarray:
 def checked(action: object) -> np.ndarray:
     """Joint targets as (K, 36) float64. Raises PolicyFault."""
     try:
-        targets = np.asarray(action, dtype=np.float64)
-    except (TypeError, ValueError) as error:
+        given = np.asarray(action)
+        if given.dtype.kind not in "fiu":
+            raise TypeError(f"of {given.dtype}")
+        targets = given.astype(np.float64)
+    except Exception as error:  # whatever the object does when it is to become an array
         raise PolicyFault(INVALID, f"act returned {type(action).__name__}, no numbers: {error}") from error
     if targets.shape == (N_JOINTS,):
         targets = targets[None]
@@ -99,7 +125,9 @@ def _guarded(call: Callable[[], _T]) -> _T:
     """What the policy's own code returns. Raises PolicyFault in place of what it raises."""
     try:
         return call()
-    except PolicyFault:
+    except PolicyFault as fault:
+        if fault.cause == NOT_RUN or not _CAUSE.fullmatch(str(fault.cause)):
+            raise PolicyFault(RAISED, f"PolicyFault of cause {fault.cause!r}; valid: a word, not {NOT_RUN}") from fault
         raise
     except (Exception, SystemExit) as error:
         raise PolicyFault(RAISED, " ".join(f"{type(error).__name__}: {error}".split())) from error

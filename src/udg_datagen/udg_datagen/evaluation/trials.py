@@ -32,7 +32,7 @@ from udg_datagen.evaluation.cell import Cell
 from udg_datagen.evaluation.engine_policy import EnginePolicy
 from udg_datagen.evaluation.phases import PhaseWatch, summarise_phases
 from udg_datagen.evaluation.planner_policy import PlannerPolicy
-from udg_datagen.evaluation.policy import Observation, Policy, PolicyFault, Start, act, reset
+from udg_datagen.evaluation.policy import Observation, Policy, PolicyFault, Start, TellsMore, act, reset
 from udg_datagen.evaluation.rules import Rules
 from udg_datagen.evaluation.trial_cause import TrialWatch
 from udg_datagen.intervals import wilson_interval
@@ -140,11 +140,12 @@ class Rollout:
         start_s, steps, refused, fault = world.time_s, 0, 0, None
         step_s = config.follower.step_ns * 1e-9
         try:
-            reset(self._policy, Start(target=target, T_world_object=placed, q=HOME_Q.copy(), seed=seed))
+            reset(self._policy, Start(target=target, T_world_object=placed.copy(), q=HOME_Q.copy(), seed=seed))
             while steps * step_s < config.limit_s and not lift.success:
                 look = partial(self._look, target, blind, seed)
                 targets = act(self._policy, Observation(look, world.q, steps * step_s))
-                phases.plan(getattr(self._policy, "predicted_grasp", None))
+                if isinstance(self._policy, TellsMore):
+                    phases.plan(self._policy.predicted_grasp)
                 refused += drive.play(targets)
                 steps += 1
                 watch.look()
@@ -168,7 +169,7 @@ class Rollout:
             cause=fault.cause if fault else "" if lift.success else watch.cause(),
             touched=watch.touched,
             refused=refused,
-            retries=getattr(self._policy, "retries", 0),
+            retries=self._policy.retries if isinstance(self._policy, TellsMore) else 0,
             phases=phases.phases,
             failed_in=failed_in,
             grasp=phases.grasp,

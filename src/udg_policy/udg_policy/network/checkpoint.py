@@ -66,12 +66,12 @@ class Checkpoint:
 
 
 def git_hash() -> str:
-    """Commit of the code, with "+" if it has changes; empty outside a repository."""
+    """Commit of the code, with "+" if anything under src has changes; empty outside a repository."""
     folder = Path(__file__).parents[1]
     try:
         commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=folder, capture_output=True, text=True, check=True)
         changes = subprocess.run(
-            ["git", "status", "--porcelain", "--untracked-files=no", "."],
+            ["git", "status", "--porcelain", "--untracked-files=no", ":(top)src"],
             cwd=folder,
             capture_output=True,
             text=True,
