@@ -52,6 +52,7 @@ def test_differences_are_of_the_same_trials() -> None:
     values = difference(RUNS[2:], RUNS[:2], "all")
     assert (values["won"], values["lost"]) == (1, 3)  # seed 0 lost two; seed 1 won one and lost one
     assert values["seeds"]["mean"] == pytest.approx((-2 / 3 + 0.0) / 2, abs=1e-4)
+    assert values["p"] == 0.5  # a: 0 - 1 - 1 + 1, b: -1 + 0; of the four ways to exchange them two are as far from 0
     missing = [Run(variant="regression", seed=0, validation={}, known={("a", 1): True}, unseen={})]
     assert difference(missing, RUNS[:2], "all")["seeds"]["mean"] == 0.0  # only what both have
 
@@ -111,7 +112,9 @@ def test_a_plan_is_kept_and_a_wrong_one_named(tmp_path: Path) -> None:
         Plan.load(tmp_path)
 
 
-def test_a_study_of_several_data_sets_is_run_and_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_study_of_several_data_sets_is_run_and_goes_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     for folder, names in (("a", ("cube_60", "soda_can")), ("b", ("cube_30", "tin_can"))):
         writer = EpisodeWriter(tmp_path / folder)
         for seed, name in enumerate(names):
@@ -134,6 +137,10 @@ def test_a_study_of_several_data_sets_is_run_and_goes_on(tmp_path: Path, capsys:
     assert (tmp_path / "out" / "runs" / "full_0" / "trials.jsonl").read_bytes() == before
     assert trials() == {"known": 2, "unseen": 2, "all": 4}
     assert json.loads(capsys.readouterr().out.splitlines()[-1])["variants"]["full"]["seeds"] == 2
+    monkeypatch.setitem(VARIANTS, "full", {"train": {"dropout": 0.5}})
+    with pytest.raises(UdgError, match=r"full_0: was trained as train.dropout=0.0, not 0.5"):
+        run([*command, "--seeds", "2"])
+    monkeypatch.undo()
     with pytest.raises(UdgError, match="holds a study of other data"):
         run([*command[:1], f"{tmp_path / 'a'},{tmp_path / 'b'}=0.9", *command[2:]])
 

@@ -16,10 +16,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from udg_datagen.benchmark.clusters import Share
 from udg_datagen.benchmark.protocol import ObjectFacts, facts_of, seen_of
 from udg_datagen.benchmark.report import NEW, cell, judged
 from udg_datagen.benchmark.rows import ROWS_NAME, Row, read
+from udg_datagen.clusters import Share
 from udg_datagen.evaluation.paired import read_trials
 from udg_description.clock import STEP_S
 from udg_description.errors import UdgError, cli

@@ -11,9 +11,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from udg_datagen.benchmark.clusters import Difference, Outcomes, Share, mean_difference, mean_share, share
 from udg_datagen.benchmark.protocol import SEEN
 from udg_datagen.benchmark.rows import Row
+from udg_datagen.clusters import Difference, Outcomes, Share, mean_difference, mean_share, share
 from udg_datagen.evaluation.policy import NOT_RUN
 from udg_description.files import write_atomically
 from udg_sim.objects.library import SIZES

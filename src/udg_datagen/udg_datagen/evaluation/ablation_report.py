@@ -1,8 +1,8 @@
 """What a study of variants has shown: intervals, a table, a picture.
 
 Two kinds of 95 % interval: over the seeds (Student's t: what another training may give), and over the trials of all
-seeds together (Wilson's: what other trials of these policies may give). Differences are of the same trials, seed by
-seed.
+seeds together (what other objects may give, which are clusters of trials). Differences are of the same trials, seed by
+seed; p is of a test that exchanges both variants in all trials of an object at once.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from scipy import stats
 
-from udg_datagen.intervals import wilson_interval
+from udg_datagen import clusters
 from udg_description.files import write_atomically
 
 Task = tuple[str, int]
@@ -55,13 +55,13 @@ def success(runs: Sequence[Run], group: str) -> dict[str, Any]:
     """Success of the runs of one variant."""
     outcomes = [list(run.trials(group).values()) for run in runs]
     trials, successes = sum(map(len, outcomes)), sum(map(sum, outcomes))
-    low, high = wilson_interval(successes, trials)
+    of_objects = clusters.share([(object, won) for run in runs for (object, _), won in run.trials(group).items()])
     by_seed = [sum(of_run) / len(of_run) for of_run in outcomes if of_run]
     return {
         "trials": trials,
         "successes": successes,
         "rate": round(successes / trials, 4) if trials else None,
-        "interval_95": [round(low, 3), round(high, 3)],
+        "interval_95": [round(of_objects.lower, 3), round(of_objects.upper, 3)],
         "by_seed": [round(rate, 4) for rate in by_seed],
         "seeds": student_interval(by_seed),
     }
@@ -71,6 +71,7 @@ def difference(runs: Sequence[Run], reference: Sequence[Run], group: str) -> dic
     """Success less the reference's in the same trials, seed by seed; trials that only one of both won."""
     others = {run.seed: run.trials(group) for run in reference}
     by_seed, won, lost = [], 0, 0
+    pair: tuple[dict[tuple[str, Any], bool], dict[tuple[str, Any], bool]] = {}, {}
     for run in runs:
         own, other = run.trials(group), others.get(run.seed, {})
         both = own.keys() & other.keys()
@@ -78,8 +79,10 @@ def difference(runs: Sequence[Run], reference: Sequence[Run], group: str) -> dic
             by_seed.append(sum(own[task] - other[task] for task in both) / len(both))
             won += sum(own[task] and not other[task] for task in both)
             lost += sum(other[task] and not own[task] for task in both)
-    sign = float(stats.binomtest(won, won + lost).pvalue) if won + lost else 1.0
-    return {"seeds": student_interval(by_seed), "won": int(won), "lost": int(lost), "sign_test_p": round(sign, 4)}
+            for all_of, one in zip(pair, (other, own), strict=True):
+                all_of.update({(object, (run.seed, trial)): one[object, trial] for object, trial in both})
+    p = clusters.difference(*pair).p if by_seed else 1.0
+    return {"seeds": student_interval(by_seed), "won": int(won), "lost": int(lost), "p": round(p, 4)}
 
 
 def report_of(
@@ -126,16 +129,16 @@ def table_of(report: dict[str, Any]) -> str:
         "# Study of variants",
         "",
         f"{plan['steps']} steps each; trials of each policy: {len(plan['known'])} on objects of the training, "
-        f"{len(plan['unseen'])} on objects held out. Intervals: 95 %.",
+        f"{len(plan['unseen'])} on objects held out. Intervals: 95 %, objects as clusters.",
         "",
-        f"| variant | seeds | L1 | NLL | known | unseen | all | mean over seeds | less {first} | won / lost |",
+        f"| variant | seeds | L1 | NLL | known | unseen | all | mean over seeds | minus {first} | won / lost |",
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for name, row in report["variants"].items():
         rates = [_rate(row["success"][group]) for group in GROUPS]
         apart = row["difference"]["all"]
         versus = "" if name == first else _mean(apart["seeds"], 100.0, 1, " points")
-        counts = "" if name == first else f"{apart['won']} / {apart['lost']} (p {apart['sign_test_p']:.2g})"
+        counts = "" if name == first else f"{apart['won']} / {apart['lost']} (p {apart['p']:.2g})"
         validation = [_mean(row["validation"].get(key, student_interval([])), 1.0, 4, "") for key in ("l1", "nll")]
         lines.append(
             "| "
@@ -201,7 +204,7 @@ def picture_of(report: dict[str, Any]) -> bytes:
     axes.set_xticks(places, [name.replace("_", "\n") for name in names])
     axes.set_ylim(0.0, 100.0)
     axes.set_ylabel("lifted and held [%]")
-    axes.set_title("bars: all seeds, 95 % interval over trials; dots: seeds", fontsize=9)
+    axes.set_title("bars: all seeds, 95 % interval over objects; dots: seeds", fontsize=9)
     axes.legend()
     stream = io.BytesIO()
     figure.savefig(stream, format="png")

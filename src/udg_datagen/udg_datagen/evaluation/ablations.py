@@ -26,7 +26,7 @@ import torch
 from udg_datagen.evaluation.ablation_report import Run as MeasuredRun
 from udg_datagen.evaluation.ablation_report import report_of, write_report
 from udg_datagen.evaluation.engine_policy import EnginePolicy
-from udg_datagen.evaluation.trials import Rollout, RolloutConfig, Trial
+from udg_datagen.evaluation.trials import LostTrial, Rollout, RolloutConfig, Trial
 from udg_datagen.workers import LocalPool, Pool, outcomes
 from udg_description.cache import say_if_not_writable
 from udg_description.errors import UdgError, cli
@@ -222,11 +222,30 @@ class RunWorker:
         if not pending:
             return
         policy = EnginePolicy(PolicyEngine.load(folder), retry=RetryConfig(after_s=0.0))
-        rollout = Rollout(policy, RolloutConfig(whole_images=False))
+        rollout = Rollout(policy, RolloutConfig(whole_images=False, end_decided=True))
         with open(folder / TRIALS_NAME, "a", encoding="utf-8") as stream:
             for task in pending:
-                stream.write(json.dumps(asdict(rollout.run(*task))) + "\n")
+                try:
+                    trial = rollout.run(*task)
+                except LostTrial as lost:
+                    trial = lost.trial
+                stream.write(json.dumps(asdict(trial)) + "\n")
                 stream.flush()
+
+
+def _differs(before: PolicyConfig, now: PolicyConfig) -> str:
+    """The settings that differ: "train.dropout=0.0, not 0.1"."""
+    then, today = (dict(_leaves(to_dict(config))) for config in (before, now))
+    changed = sorted(name for name in then.keys() | today.keys() if then.get(name) != today.get(name))
+    return ", ".join(f"{name}={then.get(name)}, not {today.get(name)}" for name in changed)
+
+
+def _leaves(values: dict[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in values.items():
+        if isinstance(value, dict):
+            yield from _leaves(value, f"{above}{name}.")
+        else:
+            yield f"{above}{name}", value
 
 
 def run_folder(out: Path, name: str, seed: int) -> Path:
@@ -338,6 +357,10 @@ def _study(options: argparse.Namespace, names: Sequence[str], base: PolicyConfig
         flush=True,
     )
     jobs = [(name, seed) for seed in range(options.seeds) for name in names]
+    for name, seed in jobs:
+        folder, config = run_folder(options.out, name, seed), variant_config(from_dict(plan.base), name)
+        if is_trained(folder) and (before := load_checkpoint(folder).config) != config:
+            raise UdgError(f"{folder}: was trained as {_differs(before, config)}; remove it, or give another --out")
     worker = RunWorker(options.data, options.out, options.cache, plan)
     with LocalPool(options.workers, partial(_start, worker), timeout_s=_JOB_TIMEOUT_S) as pool:
         runs, failures = do_jobs(jobs, pool)
@@ -358,6 +381,8 @@ def _agreed_plan(
 ) -> Plan:
     """The plan of the study in the folder if there is one, else a new one. Raises UdgError where they do not agree."""
     old = Plan.load(options.out)
+    if old is not None and not options.steps:
+        print(f"{options.out}: continues its study of {old.steps} steps; --minutes is not looked at", flush=True)
     steps = options.steps or (old.steps if old is not None else steps_in(options.minutes, first, store))
     base = replace(base, train=replace(base.train, steps=steps))
     plan = make_plan(data, store, base, steps, options.trials)

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from udg_datagen.benchmark.clusters import difference, mean_difference, mean_share, share
+from udg_datagen.clusters import difference, mean_difference, mean_share, share
 from udg_datagen.intervals import wilson_interval
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Hashable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.stats import t as student
@@ -125,8 +125,8 @@ class Difference(NamedTuple):
     p: float
 
 
-Outcomes = Mapping[tuple[str, int], bool]
-"""Success by (object, seed)."""
+Outcomes = Mapping[tuple[str, Any], bool]
+"""Success by (object, which trial of it)."""
 
 
 def difference(a: Outcomes, b: Outcomes) -> Difference:
