@@ -212,7 +212,10 @@ class TrialWorker:
         self._rollout, self._blind = Rollout(policy, config), blind
 
     def __call__(self, task: tuple[str, int]) -> Trial:
-        return self._rollout.run(*task, blind=self._blind)
+        try:
+            return self._rollout.run(*task, blind=self._blind)
+        except LostTrial as lost:  # such as without a plan: a failure like any other
+            return lost.trial
 
 
 def run_trials(tasks: Sequence[tuple[str, int]], pool: Pool, progress: bool = True) -> tuple[list[Trial], list[str]]:
