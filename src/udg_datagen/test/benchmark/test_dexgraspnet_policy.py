@@ -94,8 +94,8 @@ def test_the_generators_plan_is_played_a_step_at_a_time_and_its_end_stays() -> N
 
 
 def test_its_settings_are_read_and_large_objects_left_out() -> None:
-    assert parse("").method.iterations == 6000
+    assert (parse("").method.n_candidates, parse("").method.iterations) == (256, 3000)
     assert (parse("16x50").method.n_candidates, parse("16x50").method.iterations) == (16, 50)
-    with pytest.raises(UdgError, match="as dexgraspnet:64x6000"):
+    with pytest.raises(UdgError, match="as dexgraspnet:256x3000"):
         parse("many")
     assert entrants("dexgraspnet:16x50")[0].sizes == ("small", "medium")
