@@ -2,14 +2,19 @@
 
 import json
 import sys
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from udg_datagen.benchmark import benchmark
+from udg_datagen.benchmark.benchmark import tasks_of
 from udg_datagen.benchmark.policies import entrants
-from udg_datagen.benchmark.protocol import PROTOCOLS, Protocol, facts_of, seen_of
-from udg_datagen.benchmark.rows import ROWS_NAME, read
+from udg_datagen.benchmark.protocol import PROTOCOLS, Protocol, facts_of, protocol_of, seen_of
+from udg_datagen.benchmark.rows import ROWS_NAME, Row, read
+from udg_datagen.benchmark.worker import BenchmarkWorker, Task
+from udg_datagen.evaluation.trials import RolloutConfig
 from udg_description.errors import UdgError
 from udg_description.files import one_writer
 from udg_sim.objects.library import HELD_OUT, ObjectLibrary
@@ -133,3 +138,18 @@ def test_policies_may_have_different_numbers_of_trials(tmp_path: Path) -> None:
 def test_a_folder_that_another_run_writes_to_is_refused(tmp_path: Path) -> None:
     with one_writer(tmp_path), pytest.raises(UdgError, match="another run is writing there"):
         command(tmp_path, "--policies", "bad_policies:Bad")
+
+
+@pytest.mark.slow
+def test_a_row_does_not_depend_on_the_trials_before_it() -> None:
+    """Ours, with its attempts, and the planner, on two objects each, forwards and backwards in two workers."""
+    policies = entrants("ours,planner")
+    protocol = replace(protocol_of("smoke"), objects="cube_60,cylinder_60")
+    tasks = tasks_of(protocol, policies, ObjectLibrary())
+    config = RolloutConfig(whole_images=False, end_decided=True)
+
+    def rows(order: Sequence[Task]) -> list[Row]:
+        worker = BenchmarkWorker({one.name: one for one in policies}, config)
+        return sorted((worker(task).row for task in order), key=lambda row: row.key)
+
+    assert len(tasks) == 4 and rows(tasks) == rows(tasks[::-1])
