@@ -173,6 +173,12 @@ def test_a_hand_that_reached_an_object_and_did_not_lift_it_is_led_back() -> None
     assert policy.retries == 1 and np.abs(leading[-1] - begun).max() < 1e-9
     policy.act(Observation(lambda: away, begun, 0.7))
     assert set(engine.retries[:-1]) == {0} and engine.retries[-1] == 1  # who plans each attempt
+    planned = len(engine.commanded)
+    hidden = policy.act(Observation(lambda: away[:3], begun + 0.1, 0.8))
+    assert len(engine.commanded) == planned  # nothing is planned for what is not seen
+    np.testing.assert_array_equal(hidden, HOME_Q)  # what was commanded stays, not where the robot is
+    policy.act(Observation(lambda: away, begun, 0.9))
+    np.testing.assert_array_equal(engine.commanded[-1], HOME_Q)
     policy.reset(Start(target=None, T_world_object=np.eye(4), q=begun, seed=0))  # type: ignore[arg-type]
     assert policy.retries == 0
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from udg_datagen.evaluation.policy import Observation, Start, TellsMore
+from udg_description.limits import joint_limits
 from udg_policy.inference.engine import PolicyEngine
 from udg_policy.inference.player import ChunkPlayer, PlayerConfig
 from udg_policy.inference.retry import Retry, RetryConfig
@@ -34,10 +35,14 @@ class EnginePolicy(TellsMore):
         """What is left of the newest chunk (K, 36) [rad], blended with older ones as configured."""
         chunk = self.predicted_grasp = None
         if self._player.wants_chunk:
-            config = self._player.config
-            chunk = self._retry.lead_back(observation.points, observation.q, self._engine.chunk, config.replan_every)
-            if chunk is None:
-                chunk, self.predicted_grasp = self._engine.for_attempt(self.retries).predict(
-                    observation.points, observation.q, config.steps_needed, self._player.commanded
-                )
+            points, q, commanded = observation.points, observation.q, self._player.commanded
+            config, size = self._player.config, self._engine.chunk
+            chunk = self._retry.lead_back(points, q, size, min(config.replan_every, size))
+            if chunk is None and PolicyEngine.sees_object(points):
+                engine = self._engine.for_attempt(self.retries)
+                chunk, self.predicted_grasp = engine.predict(points, q, config.steps_needed, commanded)
+            if chunk is None:  # nothing to act on: the robot holds what it was commanded, as of an empty chunk
+                self._player.drop()
+                self._player.advance()
+                return joint_limits().clip(q if commanded is None else commanded)
         return self._player.step(chunk)

@@ -66,8 +66,18 @@ def test_the_command_of_a_moment_is_what_the_newest_chunk_had_for_it() -> None:
     player.play(chunk(7, 8, 9))
     player.advance()
     assert player.commanded is not None and player.commanded[0] == 7
+    player.drop()
+    player.advance(5.0)
+    assert player.wants_chunk and player.commanded is not None and player.commanded[0] == 7  # held since
     player.reset()
     assert player.commanded is None
+
+
+def test_the_command_of_a_moment_is_what_was_blended() -> None:
+    player = ChunkPlayer(PlayerConfig(blend=0.8))
+    player.step(chunk(0, 0, 0))
+    executed = player.step(chunk(1, 1, 1))
+    assert player.commanded is not None and player.commanded[0] == pytest.approx(executed[0][0]) != 1.0
 
 
 def test_play_alone_does_not_pass_time() -> None:

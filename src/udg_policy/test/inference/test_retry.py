@@ -158,8 +158,47 @@ def test_a_robot_that_lags_is_led_no_faster_than_it_follows() -> None:
 def test_a_way_back_that_is_blocked_is_given_up_after_a_second() -> None:
     retry = arrived()
     assert looks_until_back(retry, cloud(0.0)) == 35
-    led = [retry.lead_back(cloud(0.0), closed(HOME_Q), CHUNK) is not None for _ in range(12)]
-    assert led == [True] * 9 + [False] * 3
+    led = [retry.lead_back(cloud(0.0), closed(HOME_Q), CHUNK) is not None for _ in range(15)]
+    assert led == [True] * 12 + [False] * 3  # 0.3 s for the fingers, then 1 s
+
+
+def test_fingers_that_cannot_open_do_not_keep_the_arms() -> None:
+    """A finger is held at 0.2 rad, as under an object; everything else follows."""
+    retry = arrived()
+    q = closed(HOME_Q)
+    assert looks_until_back(retry, cloud(0.0)) == 35
+    looks = 0
+    while (chunk := retry.lead_back(cloud(0.0), q, CHUNK)) is not None:
+        looks += 1
+        q = chunk[0].copy()
+        q[HAND][3] = closed(HOME_Q)[HAND][3]
+    assert looks < 20 and gap_m(q) > BACK_M - 0.05
+
+
+def test_open_fingers_need_not_be_opened() -> None:
+    retry = arrived()
+    for _ in range(40):
+        chunk = retry.lead_back(cloud(0.0), HOME_Q, CHUNK)
+        if chunk is not None:
+            break
+    assert chunk is not None and np.abs(chunk[0] - HOME_Q)[ARM].max() > 0.05
+
+
+def test_a_stray_point_at_a_fingertip_is_no_object() -> None:
+    away = cloud(0.0, PALM + [0.0, 0.0, -0.3])
+    stray = np.append(PALM, LABEL_SEEN)[None].astype(np.float32)
+    retry = Retry()
+    assert looks_until_back(retry, np.concatenate([away, stray])) is None
+
+
+def test_what_was_not_seen_is_not_held_against_the_attempt() -> None:
+    """After four seconds without a cloud one look counts for 0.8 s; one low look alone is no loss."""
+    retry = arrived()
+    assert looks_until_back(retry, cloud(0.0), steps=40.0) == 5  # 5 * 0.8 s
+    held = arrived()
+    for _ in range(5):
+        assert held.lead_back(cloud(0.05), closed(HOME_Q), CHUNK) is None
+    assert looks_until_back(held, cloud(0.0), steps=3.0) == 2
 
 
 def test_reset_forgets_the_attempt() -> None:

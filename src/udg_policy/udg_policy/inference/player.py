@@ -44,10 +44,18 @@ class ChunkPlayer:
     def __init__(self, config: PlayerConfig | None = None) -> None:
         self.config = config if config is not None else PlayerConfig()
         self._chunks: deque[tuple[float, np.ndarray]] = deque()  # age in steps, chunk; newest last
+        self._told: tuple[float, np.ndarray] | None = None  # age in steps and answer of the last `play`
 
     def reset(self) -> None:
         """Forget everything."""
         self._chunks.clear()
+        self._told = None
+
+    def drop(self) -> None:
+        """Forget the chunks: the robot stops, and holds what it was commanded last."""
+        self._chunks.clear()
+        if (last := self.commanded) is not None:
+            self._told = 1.0, last[None]
 
     @property
     def wants_chunk(self) -> bool:
@@ -59,11 +67,12 @@ class ChunkPlayer:
 
     @property
     def commanded(self) -> np.ndarray | None:
-        """Targets (36,) [rad] that the newest chunk had for this moment; None if there is none or it is new."""
-        if not self._chunks or self._chunks[-1][0] < _SAME_STEPS:
+        """Targets (36,) [rad] that the last answer had for this moment; None if there is none or it is new."""
+        if self._told is None or self._told[0] < _SAME_STEPS:
             return None
-        age, chunk = self._chunks[-1]
-        return _rest(chunk, max(age - 1.0, 0.0))[0]  # before the first target is due, it is under way
+        age, told = self._told
+        due = _rest(told, max(age - 1.0, 0.0))  # before the first target is due, it is under way
+        return due[0] if len(due) else told[-1]
 
     def play(self, chunk: np.ndarray | None = None) -> np.ndarray:
         """Targets (n, 36) [rad], the first due one step from now, given a chunk (K, 36) planned now or none."""
@@ -73,14 +82,18 @@ class ChunkPlayer:
         age, newest = self._chunks[-1]
         out = _rest(newest, age)
         if self.config.blend > 0.0:
-            return self._blended(out)
-        self._chunks = deque([self._chunks[-1]])
+            out = self._blended(out)
+        else:
+            self._chunks = deque([self._chunks[-1]])
+        self._told = 0.0, out
         return out
 
     def advance(self, steps: float = 1.0) -> None:
         """Let time pass; chunks without a step left are forgotten."""
         older = ((age + steps, chunk) for age, chunk in self._chunks)
         self._chunks = deque((age, chunk) for age, chunk in older if len(_rest(chunk, age)) > 0)
+        if self._told is not None:
+            self._told = self._told[0] + steps, self._told[1]
 
     def step(self, chunk: np.ndarray | None = None) -> np.ndarray:
         """`play`, then `advance` by one step."""

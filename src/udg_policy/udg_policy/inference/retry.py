@@ -18,7 +18,7 @@ from udg_description.settings import check_ranges, setting
 from udg_policy.episodes.grasp import KEY_POINTS, key_points
 from udg_policy.errors import ConfigError
 
-REACHED_M = 0.03  # a palm or fingertip this near to a seen point has reached the object
+REACHED_M, REACHED_POINTS = 0.03, 3  # so many seen points this near to a hand's palm and fingertips: it is there
 NEAR_M = 0.25  # seen points this near to the hands that have reached it are of the object
 LOWEST_PERCENT = 10.0  # its lowest points: some stray points lie lower
 RISEN_M = 0.03  # it is lifted when these have risen by so much
@@ -27,13 +27,13 @@ ENOUGH_POINTS = 256  # of the seen ones, to tell whether a hand is at one
 MIN_POINTS = 8  # fewer near the hands: the object is out of sight, or elsewhere if there are so many more there
 BACK_M = 0.15  # from the seen points: far enough back
 KEPT_STEPS = 600  # of the path
-OPEN_STEPS = 3  # the fingers open before the arms leave
+OPEN_STEPS = 3  # the fingers open before the arms leave,
+STUCK_STEPS = 3.0  # unless no joint has moved for so long: a finger that something holds is freed by leaving
+MOST_STEPS = 8.0  # that one look counts for: what was not seen is not held against the attempt
 ARM_STEP_RAD, PATH_STEP_RAD = 0.15, 0.01  # of the way back from one target to the next; of the path that is kept
 THERE_RAD = 0.1  # from the last target: the hands are back
-BLOCKED_STEPS, MOVED_RAD = (
-    10.0,
-    0.01,
-)  # no joint moved for so long: whatever blocks the way, the next attempt begins here
+BLOCKED_STEPS = 10.0  # no joint moved for so long: whatever blocks the way, the next attempt begins here
+MOVED_RAD = 0.01
 
 _ARMS, _HANDS = (
     np.concatenate([np.arange(N_JOINTS)[part_indices(f"{side}_{part}")] for side in SIDES]) for part in ("arm", "hand")
@@ -63,6 +63,7 @@ class Retry:
         self._attempt = _Attempt()
         self._way: np.ndarray | None = None  # back
         self._at = 0  # row of the way
+        self._leaves = False  # the fingers are open, or cannot be opened here
         self._stands, self._stood = np.zeros(N_JOINTS), 0.0  # where the robot stands on it, and for how many steps
 
     def reset(self) -> None:
@@ -78,23 +79,42 @@ class Retry:
         """
         if self.config.after_s == 0.0:
             return None
+        steps = min(steps, MOST_STEPS)
         if self._way is None:
             if not self._attempt.has_failed(points, q, steps, self.config.after_s):
                 return None
             self.retries += 1
-            self._way, self._at = self._attempt.way_back(q), 0
+            self._way, self._at, self._leaves = self._attempt.way_back(q), 0, False
             self._stands, self._stood = q, -steps
-        ahead = np.abs(self._way[self._at :] - q).max(axis=1)
-        self._at += int(ahead.argmin())
         if np.abs(q - self._stands).max() > MOVED_RAD:
             self._stands, self._stood = q, 0.0
         else:
             self._stood += steps
+        if not self._leaves:
+            return self._opening(q, chunk)
+        ahead = np.abs(self._way[self._at :] - q)[:, _ARMS].max(axis=1)
+        self._at += int(ahead.argmin())
         if ahead[-1] < THERE_RAD or self._stood >= BLOCKED_STEPS:
             self._begin()
             return None
+        return self._rows(chunk, len(self._way))
+
+    def _opening(self, q: np.ndarray, chunk: int) -> np.ndarray:
+        """Targets while the fingers open, where the arms are; then the first of those that lead them back."""
+        assert self._way is not None
+        apart = np.abs(self._way[:OPEN_STEPS] - q)[:, _HANDS].max(axis=1)
+        self._at = max(self._at, OPEN_STEPS - 1 - int(apart[::-1].argmin()))  # the last of equals: they are open
+        is_open = self._at == OPEN_STEPS - 1 and apart[-1] < THERE_RAD
+        if is_open or self._stood >= STUCK_STEPS:
+            self._leaves, self._at, self._stood = True, OPEN_STEPS - 1, 0.0
+            return self._rows(chunk, len(self._way))
+        return self._rows(chunk, OPEN_STEPS)
+
+    def _rows(self, chunk: int, end: int) -> np.ndarray:
+        """The next rows of the way, before `end`; the last of them stays."""
+        assert self._way is not None
         rows = np.arange(self._at + 1, self._at + 1 + chunk)
-        return self._way[np.minimum(rows, len(self._way) - 1)]
+        return self._way[np.minimum(rows, end - 1)]
 
     def _begin(self) -> None:
         self._attempt, self._way = _Attempt(), None
@@ -110,6 +130,7 @@ class _Attempt:
         self._low_m: float | None = None  # the object's lowest points when the hands reached it
         self._elsewhere = 0  # seen points that were not near the hands then
         self._waited = self._held = 0.0  # steps without the object lifted; with it
+        self._low_looks = 0  # looks in a row without it lifted
 
     def has_failed(self, points: np.ndarray, q: np.ndarray, steps: float, after_s: float) -> bool:
         """Look at a moment, `steps` after the last one: whether it is time to go back."""
@@ -131,10 +152,11 @@ class _Attempt:
             self._reached, self._elsewhere = reached, elsewhere
             return False
         if lowest_m is not None and self._low_m is not None and lowest_m >= self._low_m + RISEN_M:
-            self._waited, self._held = 0.0, self._held + steps
+            self._waited, self._held, self._low_looks = 0.0, self._held + steps, 0
         elif lowest_m is not None or self._held == 0.0 or elsewhere >= self._elsewhere + MIN_POINTS:
             self._waited += steps  # a hand may hide what it holds
-        lost = self._held >= HELD_STEPS and self._waited >= LOST_STEPS
+            self._low_looks += 1
+        lost = self._held >= HELD_STEPS and self._waited >= LOST_STEPS and self._low_looks > 1
         return lost or self._waited * STEP_S >= after_s
 
     def way_back(self, q: np.ndarray) -> np.ndarray:
@@ -157,10 +179,12 @@ class _Attempt:
 
 
 def _gaps_m(keys: np.ndarray, seen: np.ndarray) -> np.ndarray:
-    """Distances (2,) [m] of the palms and fingertips, of key points (2, 7, 3), from the seen points (N, 3)."""
-    if len(seen) == 0:
+    """Within which distance (2,) [m] of palm and fingertips, of key points (2, 7, 3), a hand has REACHED_POINTS of the
+    seen points (N, 3)."""
+    if len(seen) < REACHED_POINTS:
         return np.full(len(keys), np.inf)
-    return np.asarray(np.linalg.norm(keys[:, _TOUCHING, None] - seen, axis=-1).min(axis=(1, 2)))
+    of_points = np.linalg.norm(keys[:, _TOUCHING, None] - seen, axis=-1).min(axis=1)
+    return np.asarray(np.partition(of_points, REACHED_POINTS - 1, axis=1)[:, REACHED_POINTS - 1])
 
 
 def _lowest_m(hands: np.ndarray, seen: np.ndarray) -> tuple[float | None, int]:

@@ -134,11 +134,12 @@ class PolicyNode(Node):
 
     def _forget(self) -> None:
         self._drop_chunks()
+        self._player.reset()
         self._retry.reset()
         self._acted_ns = self._planned_ns = None
 
     def _drop_chunks(self) -> None:
-        self._player.reset()
+        self._player.drop()
         self._played = self._grasp = None
 
     # --- inputs -----------------------------------------------------------------------------------------------------
@@ -293,6 +294,7 @@ class PolicyNode(Node):
         """Answer a cloud with nothing to do, and tell why: at once if it is news."""
         self._publish(None, stamp_ns)
         self._drop_chunks()
+        self._planned_ns = None  # the time until the next plan is not the attempt's
         is_news = str(error) != str(self._error)
         self._error = error
         self._bad_inputs += 1
