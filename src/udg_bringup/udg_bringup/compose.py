@@ -10,6 +10,7 @@ from udg_bringup.ros.running import isolate, running
 from udg_bringup.ros.trial_client import trial_client
 from udg_description.camera import cameras_of
 from udg_description.errors import cli
+from udg_description.settings import seed_number
 from udg_sim.trials.session import TrialSpec
 
 
@@ -24,7 +25,9 @@ def add_graph_arguments(parser: argparse.ArgumentParser) -> None:
         "--camera-config", default=default.camera_config, help="cameras.yaml: any number by name (default: two)"
     )
     parser.add_argument("--noise", action=argparse.BooleanOptionalAction, default=default.noise, help="depth noise")
-    parser.add_argument("--seed", type=int, default=default.seed, help="seed of placements and noise (default: 0)")
+    parser.add_argument(
+        "--seed", type=seed_number, default=default.seed, help="seed of placements and noise (default: 0)"
+    )
     parser.add_argument("--settings", default=default.settings, help="ROS parameter file for the nodes")
     parser.add_argument("--processes", action="store_true", help="one process per node instead of one for all")
 

@@ -16,6 +16,7 @@ from udg_description.camera import CameraModel, cameras_of
 from udg_description.errors import cli
 from udg_description.files import check_file, user_path
 from udg_description.layout import HOME_Q
+from udg_description.settings import seed_number
 from udg_perception.kinect.recording import FRAME_RATES, DepthRecording
 from udg_sim.cameras.depth import DepthRig
 from udg_sim.cameras.noise import KinectNoise
@@ -57,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Recordings of the simulated scene, to be played as cameras.")
     parser.add_argument("folder", type=user_path, help="folder for left.mkv, right.mkv, ...")
     parser.add_argument("--object", default="soda_can", help="library id; empty: an empty table")
-    parser.add_argument("--seed", type=int, default=0, help="of the placement and the noise")
+    parser.add_argument("--seed", type=seed_number, default=0, help="of the placement and the noise")
     parser.add_argument("--frames", type=int, default=30)
     parser.add_argument("--rate", type=int, default=15, choices=sorted(FRAME_RATES), help="images a second")
     parser.add_argument("--cameras", type=user_path, help="cameras.yaml (default: the default cameras)")

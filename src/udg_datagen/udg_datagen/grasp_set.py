@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from udg_description.cache import UNREADABLE
 from udg_description.errors import UdgError
 from udg_description.files import write_arrays
 from udg_description.layout import Side
@@ -219,7 +219,7 @@ class GraspSet:
                 arrays = {name: data[name] for name in data.files}
         except FileNotFoundError:
             raise GraspFileError(f"grasp file {path} does not exist") from None
-        except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        except UNREADABLE as error:
             raise GraspFileError(f"grasp file {path} cannot be read ({error}); it may be truncated") from error
         schema = int(arrays.pop("schema", np.array(-1)))
         if schema != GRASP_SCHEMA:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 import zipfile
+import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -43,12 +44,16 @@ def needed_cache_dir(*parts: str) -> Path:
     return folder
 
 
+UNREADABLE = (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error)
+"""What numpy.load and its result raise for an .npz that is absent or damaged."""
+
+
 def cached_arrays(path: Path, make: Callable[[], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
     """Arrays stored in the .npz at `path`; made, and stored where that is possible, if it is absent or unreadable."""
     try:
         with np.load(path, allow_pickle=False) as stored:
             return {name: stored[name] for name in stored.files}
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile):
+    except UNREADABLE:
         pass
     arrays = make()
     keep_arrays(path, arrays)

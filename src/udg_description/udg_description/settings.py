@@ -98,6 +98,17 @@ def override(base: C, values: Mapping[str, Any], name: str, error: type[UdgError
     return dataclasses.replace(base, **changes)  # type: ignore[type-var]
 
 
+def seed_number(text: str) -> int:
+    """A seed as a user writes it: the `type` of options. Raises ArgumentTypeError."""
+    try:
+        value = int(text)
+    except ValueError:
+        value = -1
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"{text!r}; valid: a whole number from 0 on")
+    return value
+
+
 def _value(old: Any, value: Any, place: str, error: type[UdgError]) -> Any:  # noqa: ANN401 - of any type
     if dataclasses.is_dataclass(old) or isinstance(old, dict):
         if not isinstance(value, dict):
@@ -108,6 +119,9 @@ def _value(old: Any, value: Any, place: str, error: type[UdgError]) -> Any:  # n
     if isinstance(old, tuple):
         if not isinstance(value, list | tuple):
             raise error(f"{place}: expected a list, got {value!r}")
+        numbers = bool(old) and all(isinstance(one, int | float) and not isinstance(one, bool) for one in old)
+        if numbers and not all(isinstance(one, int | float) and not isinstance(one, bool) for one in value):
+            raise error(f"{place}: expected a list of numbers, got {value!r}")
         return tuple(value)
     if isinstance(old, bool) or isinstance(value, bool):
         if not (isinstance(old, bool) and isinstance(value, bool)):

@@ -35,6 +35,7 @@ from udg_description.clock import STEP_S
 from udg_description.errors import cli
 from udg_description.layout import HOME_Q, JOINT_NAMES, N_JOINTS, SIDES, part_indices
 from udg_description.limits import joint_limits
+from udg_description.settings import seed_number
 
 ENABLED_WITHIN_S = 120.0
 PERIOD_NS = 10_000_000
@@ -307,7 +308,7 @@ def main() -> None:
 def _main() -> None:
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("--chunks", type=int, default=10_000, help="100 a second (default: 10000)")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=seed_number, default=0)
     parser.add_argument("--offline", action="store_true", help="in simulated time, without controllers")
     options = parser.parse_args()
     if options.offline:

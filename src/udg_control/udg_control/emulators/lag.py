@@ -21,6 +21,7 @@ from udg_description.errors import cli
 from udg_description.layout import HOME_Q, N_JOINTS, SIDES, part_indices
 from udg_description.limits import joint_limits
 from udg_description.model import RobotModel
+from udg_description.settings import seed_number
 from udg_description.spheres import CollisionSpheres
 
 DT_S = 0.01
@@ -175,7 +176,7 @@ def main() -> None:
 def _main() -> None:
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("--cases", type=int, default=10_000)
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=seed_number, default=0)
     parser.add_argument("--workers", type=int, default=2)
     options = parser.parse_args()
     each = -(-options.cases // options.workers)

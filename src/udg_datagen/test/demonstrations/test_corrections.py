@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -325,7 +325,8 @@ def test_the_command_goes_on_with_any_number_of_workers(
         command("one", 3, 1)
 
 
-def test_poses_come_from_the_data_set(tmp_path: Path) -> None:
-    assert corrections.poses_of(tmp_path) == AttemptConfig().poses
-    (tmp_path / "factory.json").write_text(json.dumps({"poses": 1}))
-    assert corrections.poses_of(tmp_path) == 1
+def test_scenes_come_from_the_data_set(tmp_path: Path) -> None:
+    assert corrections.scenes_of(tmp_path) == replace(AttemptConfig(), noisy_share=0.0)
+    made = replace(AttemptConfig(), poses=2, friction=(0.4, 0.5), demo=DemoConfig(start_noise_arm_rad=0.2))
+    (tmp_path / "factory.json").write_text(json.dumps({**asdict(made), "of another version": 1}))
+    assert corrections.scenes_of(tmp_path) == replace(made, noisy_share=0.0)

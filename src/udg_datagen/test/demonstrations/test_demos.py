@@ -19,6 +19,8 @@ from udg_datagen.demonstrations.tasks import Made, Preparation, Task, tasks_of
 from udg_datagen.workers import LocalPool, Outcome, run_job
 from udg_description.errors import UdgError
 from udg_policy.episodes.dataset import EpisodeDataset, EpisodeWriter
+from udg_policy.episodes.pack import pack
+from udg_policy.episodes.synthetic import make_episode
 from udg_sim.objects.library import ObjectLibrary
 
 # A worker whose episodes are made up, from (object, seed) alone; objects' names say what goes wrong.
@@ -266,6 +268,44 @@ def test_a_folder_made_with_other_settings_is_refused(tmp_path: Path) -> None:
         Ledger(tmp_path, AttemptConfig(noisy_share=0.25))
 
 
+def test_a_folder_of_another_robot_of_other_episodes_or_packed_is_refused(tmp_path: Path) -> None:
+    Ledger(tmp_path / "a", CONFIG)
+    path = tmp_path / "a" / "factory.json"
+    told = json.loads(path.read_text())
+    path.write_text(json.dumps({**told, "robot": "of other hands"}))
+    with pytest.raises(FactoryError, match="other settings .robot of other hands"):
+        Ledger(tmp_path / "a", CONFIG)
+    path.write_text(json.dumps({name: value for name, value in told.items() if name != "robot"}))
+    Ledger(tmp_path / "a", CONFIG)  # of before it was told
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "episode_x.h5").touch()
+    with pytest.raises(FactoryError, match="episodes that this command did not make"):
+        Ledger(tmp_path / "b", CONFIG)
+    writer = EpisodeWriter(tmp_path / "c")
+    writer.write("one", make_episode(0, steps=3))
+    writer.finish()
+    pack(tmp_path / "c", tmp_path / "packed", 10.0)
+    with pytest.raises(FactoryError, match="is a packed data set"):
+        Ledger(tmp_path / "packed", CONFIG)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("friction: [0.4]", "friction is .0.4,., valid: .lower, upper."),
+        ("friction: [a, b]", "expected a list of numbers"),
+        ("demo: {step_s: 0.05}", "step_s is 0.05, valid: 0.1"),
+        ("demo: {hold_s: -1}", "hold_s -1.0"),
+        ("cloud: {n_points: 1500}", "n_points is 1500, valid: 2048"),
+    ],
+)
+def test_settings_that_no_episode_can_have_are_refused_before_any_is_made(tmp_path: Path, text: str, says: str) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(text)
+    with pytest.raises(UdgError, match=says):
+        run(["--config", str(path), "--objects", "cube_60", "--out", str(tmp_path / "out")])
+
+
 def test_the_summary_counts_by_hand() -> None:
     def account(result: str, size: str, frames: int, **more: object) -> dict[str, object]:
         return {
@@ -303,6 +343,8 @@ def test_bad_arguments_are_refused_before_anything_is_started(tmp_path: Path) ->
         run(["--objects", "no_such_thing", "--out", str(out)])
     with pytest.raises(UdgError, match="--episodes 0"):
         run(["--episodes", "0", "--out", str(out)])
+    with pytest.raises(SystemExit):
+        run(["--seed", "-1", "--out", str(out)])
     with pytest.raises(UdgError, match="noisy_share"):
         run(["--noisy-share", "1.5", "--objects", "cube_60", "--out", str(out)])
     assert not out.exists()

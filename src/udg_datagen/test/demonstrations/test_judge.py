@@ -61,3 +61,40 @@ def test_a_brush_of_the_table_hides_no_other_contact() -> None:
 
 def test_the_object_is_not_touched_on_the_way() -> None:
     assert look((FINGER, "object", 0.2), stage=Stage.PREGRASP) == "touched_early"
+
+
+class Raised(Still):
+    """An object of which the height follows a list, a look each 0.1 s."""
+
+    def __init__(self, heights_m: list[float]) -> None:
+        super().__init__()
+        self._heights_m, self.look_number = heights_m, 0
+
+    @property
+    def time_s(self) -> float:  # type: ignore[override]
+        return 0.1 * self.look_number
+
+    @property
+    def T_world_object(self) -> np.ndarray:  # type: ignore[override]
+        T = np.eye(4)
+        T[2, 3] = self._heights_m[self.look_number]
+        return T
+
+
+def concluded(heights_m: list[float]) -> str:
+    world = Raised([0.0, *heights_m])
+    judge = Judge(world, ("left",), DemoConfig())  # type: ignore[arg-type]
+    try:
+        for world.look_number in range(1, len(heights_m) + 1):
+            judge.look(Stage.HOLD)
+        judge.conclude()
+    except Rejected as rejected:
+        return rejected.reason
+    return "kept"
+
+
+def test_what_is_dropped_after_it_was_held_long_enough_is_not_kept() -> None:
+    assert concluded([0.2] * 15) == "kept"
+    assert concluded([*[0.2] * 15, 0.19]) == "kept"
+    assert concluded([*[0.2] * 15, 0.1]) == "dropped"
+    assert concluded([*[0.2] * 5, 0.1]) == "dropped"

@@ -29,6 +29,7 @@ from udg_datagen.bench.timing import time_cell
 from udg_datagen.synthesis import STRATEGIES
 from udg_description.errors import cli
 from udg_description.files import check_folder, next_free, user_path, write_atomically
+from udg_description.settings import seed_number
 from udg_sim.objects.library import ObjectLibrary
 from udg_sim.objects.selection import HELP, select
 
@@ -118,7 +119,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--quick", action="store_true", help="three objects per size, a few minutes")
     parser.add_argument("--objects", help=f"{HELP}; default: those not used for tuning")
     parser.add_argument("--n", type=int, help="candidates per object and strategy")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=seed_number, default=0)
     parser.add_argument("--workers", type=int, default=2, help="processes")
     parser.add_argument("--out", type=user_path, default=Path("out/bench_synthesis"))
     parser.add_argument("--force", action="store_true", help="replace an earlier report in --out; else numbered")

@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import zipfile
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -28,7 +27,7 @@ from udg_datagen.objects.grasp_object import GraspObject
 from udg_datagen.planning.collision import CollisionScene
 from udg_datagen.synthesis import SynthesisConfig
 from udg_datagen.validation.validation import ValidationConfig, validate
-from udg_description.cache import cache_dir, say_once
+from udg_description.cache import UNREADABLE, cache_dir, say_once
 from udg_description.errors import UdgError
 from udg_description.files import write_atomically
 from udg_description.layout import Side, other_side
@@ -101,7 +100,7 @@ def _loaded(path: Path) -> MalaResult | None:
     try:
         with np.load(path, allow_pickle=False) as data:
             return MalaResult(*(torch.from_numpy(data[name]) for name in MalaResult._fields))
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):  # absent or damaged: it is made anew
+    except UNREADABLE:  # it is made anew
         return None
 
 

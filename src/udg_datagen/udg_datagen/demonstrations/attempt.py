@@ -29,6 +29,7 @@ from udg_description.model import RobotModel
 from udg_description.transforms import make_transform, rotvec_to_matrix
 from udg_perception.scene_cloud import SceneCloudConfig
 from udg_policy.episodes.dataset import Episode
+from udg_policy.episodes.episode import CLOUD_POINTS
 from udg_sim.objects.library import ObjectLibrary, ObjectModel
 from udg_sim.physics.world import World, WorldConfig
 from udg_sim.trials.trial import TrialError, place_in, sample_placement
@@ -65,9 +66,11 @@ class AttemptConfig:
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise UdgError(f"{name} is {getattr(self, name)}, valid: 0 to 1")
         for name in ("mass_factor", "mass_kg", "friction", "gain_factor"):
-            low, high = getattr(self, name)
-            if not 0.0 < low <= high:
-                raise UdgError(f"{name} is {(low, high)}, valid: 0 < lower <= upper")
+            pair = getattr(self, name)
+            if len(pair) != 2 or not 0.0 < pair[0] <= pair[1]:
+                raise UdgError(f"{name} is {pair}, valid: [lower, upper], 0 < lower <= upper")
+        if self.cloud.n_points != CLOUD_POINTS:
+            raise UdgError(f"cloud.n_points is {self.cloud.n_points}, valid: {CLOUD_POINTS}, as episodes have")
         if self.poses < 0 or self.camera_rigs < 1:
             raise UdgError(f"poses {self.poses} must be at least 0, camera_rigs {self.camera_rigs} at least 1")
 

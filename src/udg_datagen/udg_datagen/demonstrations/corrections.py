@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import json
 from collections import Counter, deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -28,6 +27,8 @@ from udg_datagen.demonstrations.attempt import AttemptConfig, Attempter, Scene, 
 from udg_datagen.demonstrations.demonstration import Rejected
 from udg_datagen.demonstrations.demos import FactoryError, account_of, check_counts, make_dataset
 from udg_datagen.demonstrations.execution import CommandDrive, execute
+from udg_datagen.demonstrations.made_with import settings_of
+from udg_datagen.demonstrations.states_file import StatesError
 from udg_datagen.demonstrations.stopwatch import Stopwatch
 from udg_datagen.demonstrations.tasks import Made, Preparation, Task
 from udg_datagen.expert.choice import Choice
@@ -37,7 +38,7 @@ from udg_description.errors import cli
 from udg_description.files import user_path
 from udg_description.layout import part_indices
 from udg_description.limits import joint_limits
-from udg_description.settings import add_config, configured
+from udg_description.settings import add_config, configured, override, seed_number
 from udg_description.transforms import rotation_angle, rotvec_to_matrix
 from udg_policy.episodes.dataset import Episode, EpisodeDataset
 from udg_policy.inference.engine import PolicyEngine
@@ -47,7 +48,12 @@ from udg_policy.network.checkpoint import WEIGHTS_NAME, Checkpoint, load_checkpo
 NOT_NEEDED = "not_needed"
 """Result of an attempt in which the policy had lifted the object, or had not failed, before the expert's turn."""
 _DRAW_SEED = 1_000_003
-_SETTINGS_NAME = "factory.json"
+_OF_SCENES = (
+    *("poses", "mass_factor", "mass_kg", "friction", "gain_factor"),
+    *("camera_shift_m", "camera_turn_rad", "camera_rigs", "whole_images_share"),
+)
+_OF_STARTS = ("start_noise_arm_rad", "start_noise_hand_rad")
+"""Settings of demonstrations from which their scenes follow."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -324,12 +330,15 @@ def correction_tasks(data: EpisodeDataset, attempts: int, seed: int) -> list[Cor
     return [CorrectionTask(object_id, scene_seed, draw) for (object_id, scene_seed), draw in chosen]
 
 
-def poses_of(data: Path) -> int:
-    """Resting poses that a data set was made with, so that its scenes come again."""
+def scenes_of(data: Path) -> AttemptConfig:
+    """What the scenes of a data set were made with, so that they come again; nothing is deviated from on purpose."""
     try:
-        return int(json.loads((data / _SETTINGS_NAME).read_text(encoding="utf-8"))["poses"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return AttemptConfig().poses
+        settings = settings_of(data)
+    except StatesError:  # of another origin
+        settings = {}
+    known = {name: settings[name] for name in _OF_SCENES if name in settings}
+    known["demo"] = {name: settings["demo"][name] for name in _OF_STARTS if name in settings.get("demo", {})}
+    return replace(override(AttemptConfig(), known, str(data), FactoryError), noisy_share=0.0)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -339,7 +348,9 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--data", type=user_path, required=True, help="demonstrations whose scenes are used")
     parser.add_argument("--out", type=user_path, required=True, help="folder of the data set; resumed when it exists")
     parser.add_argument("--episodes", type=int, default=90, help="total attempts, spread over the scenes (default: 90)")
-    parser.add_argument("--seed", type=int, default=0, help="of the moments; another one adds others (default: 0)")
+    parser.add_argument(
+        "--seed", type=seed_number, default=0, help="of the moments; another one adds others (default: 0)"
+    )
     add_workers(parser)
     parser.add_argument(
         "--near-share",
@@ -376,8 +387,12 @@ def run(arguments: Sequence[str] | None = None) -> None:
     check_counts(options)
     checkpoint = load_checkpoint(options.checkpoint)
     digest = hashlib.sha256((options.checkpoint / WEIGHTS_NAME).read_bytes()).hexdigest()[:16]
-    base = CorrectionConfig(attempt=AttemptConfig(noisy_share=0.0, poses=poses_of(options.data)))
+    base = CorrectionConfig(attempt=scenes_of(options.data))
     config = replace(configured(options.config, base, "corrections"), policy=digest)
+    if config.attempt.noisy_share or config.attempt.expert != "scene":
+        raise FactoryError(
+            "corrections: attempt.noisy_share must be 0 and attempt.expert scene: who acts is the expert"
+        )
     given = {name: getattr(options, name) for name in ("near_share", "failed_share", "missed_share")}
     config = replace(config, **{name: value for name, value in given.items() if value is not None})
     tasks = correction_tasks(EpisodeDataset(options.data), options.episodes, options.seed)

@@ -74,8 +74,11 @@ class DemoConfig:
             raise UdgError(f"planner is {self.planner!r}, valid: {', '.join(PLANNERS)}")
         if not 0.0 <= self.noise_correlation < 1.0:
             raise UdgError(f"noise_correlation is {self.noise_correlation}, valid: 0 <= x < 1")
+        if self.step_s != STEP_S:
+            raise UdgError(f"step_s is {self.step_s}, valid: {STEP_S}, the step of episodes and commands")
+        if min(self.hold_s, self.judged_s) < 0.0:
+            raise UdgError(f"hold_s {self.hold_s} and judged_s {self.judged_s} must be at least 0")
         positive = (
-            "step_s",
             "arm_speed_rad_s",
             "arm_acceleration_rad_s2",
             "hand_speed_rad_s",

@@ -22,13 +22,15 @@ from udg_datagen.demonstrations.demonstration import UNPLANNED, Rejected
 from udg_datagen.demonstrations.learner_noise import noise_of
 from udg_datagen.demonstrations.stopwatch import Stopwatch
 from udg_datagen.demonstrations.tasks import Made, Preparation, Task, mesh_digest, tasks_of
+from udg_datagen.grasps.grasp_store import robot_key
 from udg_datagen.workers import Outcome, Pool, add_workers, open_pool
 from udg_description.cache import say_if_not_writable
 from udg_description.errors import DISK_FULL, UdgError, cli, explain
 from udg_description.files import check_folder, one_writer, user_path, write_atomically
-from udg_description.settings import add_config, configured
+from udg_description.settings import add_config, configured, seed_number
 from udg_policy.episodes.dataset import Episode, EpisodeWriter
 from udg_policy.episodes.episode_file import encode_episode, verify
+from udg_policy.episodes.pack import is_packed
 from udg_policy.errors import DatasetError
 from udg_policy.network.checkpoint import load_checkpoint
 from udg_sim.objects.library import SIZES, ObjectLibrary
@@ -112,11 +114,21 @@ class Ledger:
         self._digests: dict[str, str] = {}
 
     def _same_config(self, config: dict[str, Any]) -> None:
-        path = self.folder / SETTINGS_NAME
+        path, config = self.folder / SETTINGS_NAME, {**config, "robot": robot_key()}
+        if is_packed(self.folder):
+            raise FactoryError(
+                f"{self.folder} is a packed data set; valid: a new folder, or `udg pack --unpack` it first"
+            )
         if not path.exists():
+            if any(self.folder.glob("episode_*")):
+                raise FactoryError(
+                    f"{self.folder} holds episodes that this command did not make; valid: another folder"
+                )
             write_atomically(path, (json.dumps(config, indent=1) + "\n").encode())
             return
         before = _with_planner(_read_json(path))
+        if isinstance(before, dict):
+            before.setdefault("robot", config["robot"])  # of before it was told
         if before != config:
             raise FactoryError(
                 f"{self.folder} was made with other settings ({', '.join(_differences(before, config))}); "
@@ -396,7 +408,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--episodes", type=int, default=90, help="total attempts, spread evenly over the objects (default: 90)"
     )
-    parser.add_argument("--seed", type=int, default=0, help="first seed of each object (default: 0)")
+    parser.add_argument("--seed", type=seed_number, default=0, help="first seed of each object (default: 0)")
     parser.add_argument("--out", type=user_path, required=True, help="folder of the dataset; resumed when it exists")
     add_workers(parser)
     add_config(parser, AttemptConfig(), "{friction: [0.4, 1.0], demo: {hold_s: 1.0}}")
@@ -470,9 +482,11 @@ def make_dataset(
             raise
         finally:
             pool.close()
-        if summary["successes"]:
-            ledger.finish(described, summary)
-        print(json.dumps(summary))
+        try:
+            if summary["successes"]:
+                ledger.finish(described, summary)
+        finally:
+            print(json.dumps(summary))
 
 
 def main() -> None:

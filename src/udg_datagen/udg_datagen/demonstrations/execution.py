@@ -18,6 +18,7 @@ from udg_policy.episodes.episode import Stage
 from udg_sim.physics.world import World
 from udg_sim.trials.trial import LiftTracker
 
+_SWAY_M = 0.03  # by which a held object may hang lower than before
 _SHARES = np.array([1.0, 0.5, 0.25])  # of the noise on a command, the first that is allowed
 
 
@@ -177,13 +178,13 @@ class Judge:
 
     def conclude(self) -> None:
         """Raise Rejected unless the object was lifted and held to the end."""
-        if self._rule.success:
-            return
         height_m = float(self._world.T_world_object[2, 3] - self._placed[2, 3])
+        if self._rule.success and height_m > self._highest_m - _SWAY_M:
+            return
         if self._highest_m < 0.02:
             reason = "not_lifted"
         else:
-            reason = "dropped" if height_m < self._highest_m - 0.03 else "lifted_too_little"
+            reason = "dropped" if height_m < self._highest_m - _SWAY_M else "lifted_too_little"
         raise Rejected(reason, highest_m=round(self._highest_m, 3), height_m=round(height_m, 3))
 
     def _touched(self, stage: Stage) -> tuple[str, dict[str, object]] | None:

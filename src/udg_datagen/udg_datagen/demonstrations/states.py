@@ -15,40 +15,11 @@ from tqdm import tqdm
 
 from udg_datagen.demonstrations.attempt import AttemptConfig, draw, task_rng
 from udg_datagen.demonstrations.corrections import CorrectionTask
-from udg_datagen.demonstrations.demos import SETTINGS_NAME
+from udg_datagen.demonstrations.made_with import imaging, settings_of
 from udg_datagen.demonstrations.states_file import DataSet, EpisodeStates, States, StatesError, write_states
 from udg_description.errors import cli
 from udg_description.files import check_file, user_path
-from udg_description.settings import override
 from udg_policy.episodes.dataset import EpisodeDataset
-from udg_policy.episodes.pack import PackedFolder, is_packed
-
-_IMAGING = ("camera_rigs", "whole_images_share", "cloud")  # of the settings: what clouds depend on
-
-
-def settings_of(folder: Path) -> dict[str, Any]:
-    """The settings that a data set was made with, of corrections those of its attempts. Raises StatesError."""
-    try:
-        packed = PackedFolder(folder) if is_packed(folder) else None
-        if packed is not None and SETTINGS_NAME in packed.names:
-            settings = json.loads(packed.read(SETTINGS_NAME))
-        else:
-            settings = json.loads((folder / SETTINGS_NAME).read_text(encoding="utf-8"))
-        settings = settings.get("attempt", settings)
-        _imaging(settings)
-    except OSError as error:
-        raise StatesError(
-            f"{folder / SETTINGS_NAME}: cannot be read; valid: a data set of `udg demos` or `udg corrections`, with "
-            "the settings that it was made with"
-        ) from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise StatesError(f"{folder / SETTINGS_NAME}: not the settings of demonstrations: {error}") from error
-    return settings
-
-
-def _imaging(settings: dict[str, Any]) -> AttemptConfig:
-    """The settings, as far as clouds depend on them: other fields may be those of another version."""
-    return override(AttemptConfig(), {key: settings[key] for key in _IMAGING}, SETTINGS_NAME, StatesError)
 
 
 def states_of(folders: Sequence[Path]) -> States:
@@ -62,7 +33,7 @@ def states_of(folders: Sequence[Path]) -> States:
         episodes=tuple(
             episode
             for index, (folder, data_set) in enumerate(zip(folders, sets, strict=True))
-            for episode in _episodes(EpisodeDataset(folder), index, _imaging(data_set.settings))
+            for episode in _episodes(EpisodeDataset(folder), index, imaging(data_set.settings))
         ),
     )
 

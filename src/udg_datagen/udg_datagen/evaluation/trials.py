@@ -41,7 +41,7 @@ from udg_description.errors import UdgError, cli
 from udg_description.files import user_path, write_atomically
 from udg_description.layout import HOME_Q
 from udg_description.limits import joint_limits
-from udg_description.settings import add_config, configured
+from udg_description.settings import add_config, configured, seed_number
 from udg_policy.inference.engine import PolicyEngine
 from udg_policy.inference.player import PlayerConfig
 from udg_policy.inference.retry import RetryConfig
@@ -313,7 +313,9 @@ def run(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--objects", default="", help=f"{HELP}; default: the objects it was trained on")
     parser.add_argument("--trials", type=int, default=20, help="total trials, spread over the objects (default: 20)")
-    parser.add_argument("--seed", type=int, default=100_000, help="first seed (default: 100000, outside training)")
+    parser.add_argument(
+        "--seed", type=seed_number, default=100_000, help="first seed (default: 100000, outside training)"
+    )
     parser.add_argument(
         "--into-margins",
         action="store_true",

@@ -113,7 +113,7 @@ class Expert:
         self.config = ExpertConfig() if config is None else config
         self._choice = ChoiceConfig() if choice is None else choice
         self._folder = (folder or cache_dir()) / "choices"
-        self._objects: dict[str, GraspObject] = {}
+        self._objects: dict[tuple[str, str], GraspObject] = {}  # by id and mesh: two ids may have one mesh
 
     def choices(
         self, target: ObjectModel, T_world_object: np.ndarray, counts: Counter[str] | None = None
@@ -245,11 +245,12 @@ class Expert:
         return next(iter(self._within_reach(grasps, target, T_world_object, Counter())), None)
 
     def _object(self, target: ObjectModel) -> GraspObject:
-        if target.key not in self._objects:
+        key = target.id, target.key
+        if key not in self._objects:
             if len(self._objects) >= _OBJECTS_KEPT:
                 self._objects.pop(next(iter(self._objects)))
-            self._objects[target.key] = GraspObject.from_model(target)
-        return self._objects[target.key]
+            self._objects[key] = GraspObject.from_model(target)
+        return self._objects[key]
 
     def _key(self, target: ObjectModel, T_world_object: np.ndarray) -> str:
         text = json.dumps(

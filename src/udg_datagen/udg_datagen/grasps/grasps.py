@@ -31,7 +31,7 @@ from udg_description.errors import UdgError, cli
 from udg_description.files import atomic_path, check_folder, next_free, user_path
 from udg_description.layout import SIDES
 from udg_description.names import safe_name
-from udg_description.settings import add_config, configured
+from udg_description.settings import add_config, configured, seed_number
 from udg_sim.objects.library import ObjectLibrary, ObjectModel
 
 _SUFFIXES = {"grasps": ".npz", "picture": ".png", "page": ".html"}
@@ -211,7 +211,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--n", type=int, default=100, help="grasps wanted, best first")
     parser.add_argument("--candidates", type=int, default=None, help=f"to optimise (default {_OVERSAMPLING:g} n)")
     parser.add_argument("--pose", type=int, default=0, help="resting pose, likeliest first")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=seed_number, default=0)
     parser.add_argument("--out", type=user_path, default=Path("out/grasps"), help="folder for the three files")
     parser.add_argument("--force", action="store_true", help="replace earlier files of the same name; else numbered")
     parser.add_argument(

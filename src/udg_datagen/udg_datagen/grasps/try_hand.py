@@ -24,6 +24,7 @@ from udg_datagen.validation.validation import ValidationConfig, validate
 from udg_description.errors import cli
 from udg_description.files import check_folder, next_free, user_path
 from udg_description.names import safe_name
+from udg_description.settings import seed_number
 from udg_sim.objects.library import ObjectLibrary
 from udg_sim.objects.selection import HELP, select
 
@@ -60,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--strategy", choices=[s for s in STRATEGIES if s != "bimanual"], default="tripod")
     parser.add_argument("--n", type=int, default=100, help="candidates")
     parser.add_argument("--trials", type=int, default=16)
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=seed_number, default=0)
     parser.add_argument("--out", type=user_path, default=Path("out/hands"))
     parser.add_argument("--force", action="store_true", help="replace earlier files of the same name")
     options = parser.parse_args(arguments)

@@ -22,6 +22,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from udg_description.errors import cli
+from udg_description.settings import seed_number
 from udg_policy.bench.bench_train import samples_per_s
 from udg_policy.config import PolicyConfig, preset, preset_names
 from udg_policy.episodes.synthetic import make_episode
@@ -224,7 +225,7 @@ def _parser() -> argparse.ArgumentParser:
         choices=PRECISIONS,
         help="of the engine's encoder (default %(default)s)",
     )
-    parser.add_argument("--seed", type=int, default=default.seed)
+    parser.add_argument("--seed", type=seed_number, default=default.seed)
     parser.add_argument("--no-training", action="store_true", help="skip training throughput")
     return parser
 

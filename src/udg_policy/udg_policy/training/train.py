@@ -29,6 +29,7 @@ from torch import Tensor
 from udg_description.cache import cache_dir
 from udg_description.errors import cli
 from udg_description.files import check_folder, one_writer, user_path, write_atomically
+from udg_description.settings import seed_number
 from udg_policy.config import PolicyConfig, from_dict, load_yaml, preset, preset_names, to_dict
 from udg_policy.errors import CheckpointError, ConfigError
 from udg_policy.frames.frame_cache import is_cached
@@ -568,7 +569,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--minutes", type=float, help="budget of wall time; default: the preset's number of steps")
     parser.add_argument("--steps", type=int, help="number of steps, where no minutes are given")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=seed_number, default=0)
     parser.add_argument(
         "--processes",
         type=int,

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from udg_description.camera import default_cameras
+from udg_description.camera import CameraModel, default_cameras
 from udg_description.layout import HOME_Q
 from udg_sim.cameras.depth import DepthRig
 from udg_sim.cameras.link_scene import LinkScene
@@ -90,3 +90,28 @@ def test_a_rig_with_other_cameras_sees_what_a_new_one_does(rig: DepthRig, cube: 
     fresh = DepthRig(moved).render(HOME_Q, [(cube, T_world_object)], box=BOX)
     for a, b in zip(shared, fresh, strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+def test_a_fisheye_whose_corners_see_nothing_sees_the_object(cube: ObjectModel) -> None:
+    """64 x 64 pixels of 20 pixels a radian: corners are more than 90 degrees off the axis. Looks down from 0.8 m."""
+    T_world_camera = np.diag([1.0, -1.0, -1.0, 1.0])
+    T_world_camera[:3, 3] = 0.6, 0.0, 0.8
+    camera = CameraModel(
+        name="fisheye",
+        width=64,
+        height=64,
+        fx=20.0,
+        fy=20.0,
+        cx=31.5,
+        cy=31.5,
+        distortion=(0.0,) * 8,
+        lens="equidistant",
+        T_world_camera=T_world_camera,
+    )
+    assert np.isnan(camera.rays()).any()
+    T_world_object = cube.stable_poses[0].copy()
+    T_world_object[:2, 3] = 0.6, 0.0
+    rig = DepthRig((camera,))
+    (image,), (without,) = rig.render(None, [(cube, T_world_object)]), rig.render(None, [])
+    seen = image != without
+    assert seen[30:34, 30:34].any() and image[seen].max() < 800 and not image[0, 0]

@@ -1,12 +1,14 @@
 """A folder of the user's meshes: good ones get ids, bad ones are named, units are guessed."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import trimesh
 
+from udg_description.cache import cache_dir
 from udg_description.errors import UdgError
 from udg_sim.geometry.mesh_io import MeshError
 from udg_sim.objects.library import ObjectLibrary
@@ -58,6 +60,19 @@ def test_adding_again_changes_nothing_and_a_size_is_obeyed(folder: Path) -> None
     assert ObjectLibrary().get(small).mesh.extents.max() == pytest.approx(0.06)
     inches, _ = add_mesh(path, unit_m=0.0254 * 12)
     assert ObjectLibrary().get(inches).mesh.extents.max() == pytest.approx(0.3 * 0.0254 * 12)
+
+
+@pytest.mark.parametrize("damage", [lambda data: b"PK\x03\x04broken", lambda data: data[:200], lambda data: b""])
+def test_a_damaged_one_is_missing_and_can_be_added_again(
+    folder: Path, capsys: pytest.CaptureFixture[str], damage: Callable[[bytes], bytes]
+) -> None:
+    path = folder / "more" / "crate.obj"
+    id, _ = add_mesh(path)
+    file = cache_dir("user_objects") / f"{id}.npz"
+    file.write_bytes(damage(file.read_bytes()))
+    assert id not in ObjectLibrary().ids(source="user") and ObjectLibrary().get("cube_60").id == "cube_60"
+    assert f"object {id}" in capsys.readouterr().err
+    assert add_mesh(path)[0] == id in ObjectLibrary().ids(source="user")
 
 
 def test_impossible_sizes_are_refused(folder: Path) -> None:

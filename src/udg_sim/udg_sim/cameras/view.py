@@ -44,10 +44,12 @@ class View:
         self.camera = camera
         self.origin = np.asarray(camera.T_world_camera[:3, 3], dtype=float)
         directions = (camera.rays() @ camera.T_world_camera[:3, :3].T).astype(np.float32)  # length: depth 1
-        inside = np.ones(directions.shape[:2], dtype=bool) if box is None else self._rays_through(directions, box)
+        exists = np.isfinite(directions).all(axis=-1)  # a fisheye's image has corners that nothing in front is seen in
+        directions[~exists] = camera.T_world_camera[:3, 2]
+        inside = exists if box is None else exists & self._rays_through(directions, box)
         self.window = _bounding_window(inside)
         self.shape = inside[self.window].shape
-        self.inside = None if box is None else inside[self.window].ravel()
+        self.inside = None if inside[self.window].all() else inside[self.window].ravel()
         self.directions = np.ascontiguousarray(directions[self.window].reshape(-1, 3))
         self.ray_norm = np.linalg.norm(self.directions, axis=1)
         with np.errstate(divide="ignore", invalid="ignore"):

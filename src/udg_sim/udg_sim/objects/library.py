@@ -3,6 +3,7 @@
 import difflib
 import hashlib
 import re
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -210,7 +211,11 @@ def entries() -> list[Entry]:
         for r in manifest().values()
         if r.source not in OWN
     ]
-    known += [Entry(id, "user", "mesh", "train", read_kept(id).size_class) for id in kept_ids()]
+    for id in kept_ids():
+        try:
+            known.append(Entry(id, "user", "mesh", "train", read_kept(id).size_class))
+        except MeshError as error:  # it is missing then; the others are there
+            print(f"note: {error}", file=sys.stderr)
     return known
 
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import trimesh
 
-from udg_description.cache import cache_dir, needed_cache_dir
+from udg_description.cache import UNREADABLE, cache_dir, needed_cache_dir
 from udg_description.errors import UdgError
 from udg_description.files import write_arrays
 from udg_sim.families.sizes import MIN_EDGE_M, SIZES, nominal_mass, size_class_of
@@ -87,7 +87,7 @@ def add_mesh(path: Path, size_m: float | None = None, unit_m: float | None = Non
     vertices, faces = np.asarray(mesh.vertices, dtype=float), np.asarray(mesh.faces)
     digest = hashlib.sha256(np.round(vertices * 1e6).astype(np.int64).tobytes() + faces.tobytes()).hexdigest()[:6]
     id = f"{PREFIX}{slug(path.stem)}_{digest}"
-    if not _file(id).is_file():
+    if not _is_kept(id):
         needed_cache_dir("user_objects")
         write_arrays(_file(id), {"vertices": vertices, "faces": faces, "note": np.array(note)})
     return id, note
@@ -115,11 +115,19 @@ def read_kept(id: str) -> Kept:
         with np.load(_file(id), allow_pickle=False) as stored:
             mesh = trimesh.Trimesh(stored["vertices"], stored["faces"], process=False)
             note = str(stored["note"])
-    except (OSError, ValueError, EOFError, KeyError) as error:
+    except UNREADABLE as error:
         raise MeshError(
             f"object {id}: not among your added objects ({error}); `make objects ADD=folder` adds meshes"
         ) from error
     return Kept(mesh, size_class_of(float(mesh.extents.max())), nominal_mass(float(mesh.volume)), note)
+
+
+def _is_kept(id: str) -> bool:
+    try:
+        read_kept(id)
+    except MeshError:  # absent, or damaged
+        return False
+    return True
 
 
 def _file(id: str) -> Path:

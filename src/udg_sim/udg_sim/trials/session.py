@@ -91,9 +91,13 @@ class SimSession:
         return cls(library=ObjectLibrary(), world=World(WorldConfig()), rig=rig, trial_time_s=trial_time_s)
 
     def load(self, spec: TrialSpec) -> None:
-        """Put the robot at home and the trial's object on the table. Raises UdgError; then the old trial stays."""
+        """Put the robot at home and the trial's object on the table.
+
+        Raises UdgError; then the old trial stays, unless it was no place that was found: then there is none.
+        """
         model: ObjectModel = self._library.get(spec.object)
         rng = np.random.default_rng([spec.seed, spec.trial])
+        self.loaded = False
         place_in(self._world, model, lambda: self._place(model, rng), q=HOME_Q)
         self._rig.reset(int(rng.integers(2**31)))
         self._world.reset(HOME_Q, model, self._world.T_world_object)  # at time 0

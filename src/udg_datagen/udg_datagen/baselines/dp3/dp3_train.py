@@ -25,6 +25,7 @@ from udg_datagen.baselines.dp3.config import SIZES, DP3Config, size_of
 from udg_datagen.baselines.dp3.network import DP3Network
 from udg_description.errors import UdgError, cli
 from udg_description.files import check_folder, one_writer, user_path, write_atomically
+from udg_description.settings import seed_number
 from udg_policy.config import preset
 from udg_policy.frames.frame_store import FrameStore, load_frames
 from udg_policy.frames.mixing import data_hash, sources
@@ -246,7 +247,7 @@ def run(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--size", default="simple", help=f"one of {', '.join(SIZES)} (default: simple)")
     parser.add_argument("--steps", type=int, default=Budget.steps, help="of 128 samples; default: %(default)s")
     parser.add_argument("--minutes", type=float, help="budget of wall time instead of steps")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=seed_number, default=0)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--cache", type=user_path, help="folder for the prepared frames, as of `udg train`")
     parser.add_argument("--resume", action="store_true", help="continue the run in --out; --minutes are in total")
