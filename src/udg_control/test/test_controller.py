@@ -145,6 +145,16 @@ def test_a_broken_state_holds() -> None:
     assert controller.counts[Reason.BAD_STATE] == 3
 
 
+def test_a_broken_state_ends_the_motion_where_faults_latch() -> None:
+    controller = make_controller(latch=True)
+    controller.set_chunk(chunk_to(0.01), 0)
+    run(controller, HOME_Q, 0, 5)
+    controller.cycle(np.full(36, np.nan), 5 * PERIOD_NS)
+    controller.set_chunk(chunk_to(0.01), 6 * PERIOD_NS)
+    assert controller.cycle(HOME_Q, 6 * PERIOD_NS).report.mode is Mode.FAULT
+    assert controller.fault is not None and controller.fault.reason is Reason.BAD_STATE
+
+
 def test_an_old_state_holds() -> None:
     controller = make_controller()
     run(controller, HOME_Q, 0, 2)
@@ -245,6 +255,7 @@ def test_an_unknown_error_stops(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(controller.follower, "advance", lambda *_: 1 / 0)
     cycle = controller.cycle(HOME_Q, 3 * PERIOD_NS)
     assert cycle.report.reason is Reason.INTERNAL_ERROR and controller.mode is Mode.STOPPED
+    assert controller.fault is not None and "ZeroDivisionError" in controller.fault.detail  # it stays told
     np.testing.assert_array_equal(cycle.command, HOME_Q)
 
 

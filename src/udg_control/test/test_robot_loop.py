@@ -115,6 +115,16 @@ def test_disable_brakes_then_stops_the_devices(rig: Rig) -> None:
     assert rig.mode is Mode.DISABLED
 
 
+def test_disable_while_devices_are_arming_stops_them_at_once() -> None:
+    rig = Rig()
+    rig.step()
+    rig.loop.enable(rig.now_ns)
+    assert rig.loop.arming is Arming.UNDER_WAY
+    rig.loop.disable()
+    rig.run(0.3)
+    assert all(device.status().phase is Phase.STOPPED for device in rig.devices.values())
+
+
 def test_the_emergency_stop_stops_the_devices_in_the_same_moment(rig: Rig) -> None:
     rig.loop.emergency_stop()
     assert all(device.status().phase is Phase.STOPPED for device in rig.devices.values())

@@ -302,6 +302,7 @@ class Controller:
             return self._cycle(q_measured, stamp_ns, stamp_ns if now_ns is None else now_ns)
         except Exception as error:  # whatever it is, the arms must not continue
             self.emergency_stop()
+            self.fault = FaultReport(reason=Reason.INTERNAL_ERROR, detail=repr(error))
             self.filter.count(Reason.INTERNAL_ERROR)
             report = CycleReport(mode=self.mode, reason=Reason.INTERNAL_ERROR, detail=repr(error))
             return Cycle(command=self.filter.command, report=report)
@@ -316,6 +317,8 @@ class Controller:
             self.filter.count(Reason.BAD_STATE)
             return Cycle(command=None, report=CycleReport(mode=self.mode, reason=Reason.BAD_STATE, detail=detail))
         self.filter.hold(Reason.BAD_STATE, detail, dt_s)
+        if self.config.latch:
+            self._latch(Reason.BAD_STATE, detail)
         return self._hold(Reason.BAD_STATE, detail)
 
     def miss_chunk(self) -> None:

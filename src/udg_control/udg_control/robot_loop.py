@@ -76,7 +76,9 @@ class RobotLoop:
             self.robot.rearm()
 
     def disable(self) -> None:
-        """Brake and hold; the devices are stopped as soon as the commands stand still."""
+        """Brake and hold; the devices are stopped as soon as the commands stand still, at once if they were arming."""
+        if self.arming is Arming.UNDER_WAY:
+            self._stop()
         self.arming = Arming.IDLE
         self.controller.disable()
 

@@ -39,6 +39,7 @@ class EmergencyStop:
     ) -> None:
         """`on_stop` is called with whether the stop is held, `on_release` when it is held no longer."""
         self.held = False
+        self._held_since = 0  # source timestamp [ns] of the newest true
         self._on_stop, self._on_release = on_stop, on_release
         self._seen: deque[tuple[int, bool]] = deque(maxlen=100)
         topic = topics.EMERGENCY_STOP
@@ -60,9 +61,9 @@ class EmergencyStop:
             return
         self._seen.append(key)
         if message.data:
-            self.held = True
+            self.held, self._held_since = True, max(self._held_since, key[0])
             self._on_stop(True)
-        elif self.held:
+        elif self.held and not 0 < key[0] <= self._held_since:  # an older false is one kept for late subscribers
             self.held = False
             self._on_release()
 

@@ -129,6 +129,7 @@ class RobotNode(SteadyLifecycleNode):
             self.get_logger().error(f"not configured: {error}")
             return False
         controller = Controller(self.config.controller, joint_limits(), self._streams)
+        controller.set_speed_scale(float(self.get_parameter(SPEED_SCALE).value))  # it may have been set since the start
         keep_collections_short()
         with self._lock:
             self._loop = RobotLoop(self.config.loop, robot, controller)
@@ -223,7 +224,7 @@ class RobotNode(SteadyLifecycleNode):
         changed = last is None or (last.report.mode, last.report.reason) != (cycle.report.mode, cycle.report.reason)
         if changed:
             self._markers.publish(control_markers(cycle.report, loop.to_host_ns(now_ns)))
-        if cycle.report.mode is Mode.FAULT and changed:
+        if changed and (cycle.report.mode is Mode.FAULT or cycle.report.reason is Reason.INTERNAL_ERROR):
             self.get_logger().error(
                 f"stopped: {cycle.report.reason.value if cycle.report.reason else 'fault'}: {cycle.report.detail}; "
                 f"{topics.CONTROL_ENABLE.name} frees it"
