@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 from collections.abc import Callable, Iterator
 
@@ -12,6 +14,7 @@ from udg_control import shared_memory
 from udg_control.device import Fault, Phase
 from udg_control.emulators.echo import DIE, HANG, REPORT_AND_DIE, EchoDevice, Memory
 from udg_control.errors import DeviceError
+from udg_control.worker import Order
 
 
 def wait_for(condition: Callable[[], bool], what: str) -> None:
@@ -48,6 +51,28 @@ def test_orders_are_obeyed_and_told_before_they_are_taken_up(echo: EchoDevice) -
         echo.connect()
     echo.close()
     assert echo.status().phase is Phase.CLOSED and echo.read() is None
+
+
+def test_a_stop_that_is_followed_at_once_by_rearm_is_obeyed_first(echo: EchoDevice) -> None:
+    """The process sleeps while both are asked for; it would see the last order alone."""
+    ready(echo, 0.5)
+    link = echo._link
+    assert link is not None
+    os.kill(link.process.pid, signal.SIGSTOP)
+    echo.stop()
+    echo.rearm()
+    assert echo.status().phase is Phase.ARMING and link.last_order is Order.STOP
+    before = link.orders
+    os.kill(link.process.pid, signal.SIGCONT)
+    wait_for(lambda: echo.status().phase is Phase.READY, "ready again")
+    assert (link.last_order, link.orders) == (Order.ARM, before + 1)
+    os.kill(link.process.pid, signal.SIGSTOP)
+    echo.stop()
+    echo.rearm()
+    echo.stop()  # the last word
+    os.kill(link.process.pid, signal.SIGCONT)
+    wait_for(lambda: link.shared.report().order == link.orders, "the stop is taken up")
+    assert echo.status().phase is Phase.STOPPED and link.last_order is Order.STOP
 
 
 @pytest.mark.parametrize(

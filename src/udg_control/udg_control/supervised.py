@@ -77,6 +77,7 @@ class SupervisedDevice(ABC, Generic[M, R]):
         self._ended = False  # what follows the end of the process was done
         self._checked_s = 0.0
         self._stop_wanted = False  # since the last `rearm`
+        self._arm_due = False  # when the stop before it has been taken up
 
     # --- what a device adds -----------------------------------------------------------------------------------------
 
@@ -145,7 +146,7 @@ class SupervisedDevice(ABC, Generic[M, R]):
 
     def stop(self) -> None:
         """Stop within the limits, then hold; commands are ignored until `rearm`."""
-        self._stop_wanted = True
+        self._stop_wanted, self._arm_due = True, False
         link = self._link
         if link is not None and link.last_order is not Order.STOP:
             link.give(Order.STOP)
@@ -153,7 +154,7 @@ class SupervisedDevice(ABC, Generic[M, R]):
     def rearm(self) -> None:
         """Get ready again, with a new process where that is needed. Returns at once."""
         with self._lock:
-            self._stop_wanted = False
+            self._stop_wanted = self._arm_due = False
             link = self._link
             if link is None or self._restarting is not None:
                 return
@@ -161,7 +162,9 @@ class SupervisedDevice(ABC, Generic[M, R]):
             fault = FAULTS[report.fault] if report.fault >= 0 else None
             ended = self._death is not None or link.process.poll() is not None
             if not ended and not self._rearm_needs_new_process(PHASES[report.phase], fault):
-                if link.last_order is not Order.ARM or PHASES[report.phase] is Phase.FAULT:
+                if link.last_order is Order.STOP and report.order < link.orders:
+                    self._arm_due = True  # at once it would take the place of the stop, of which nobody would know
+                elif link.last_order is not Order.ARM or PHASES[report.phase] is Phase.FAULT:
                     link.give(Order.ARM)
                 return
             self._restarting = threading.Thread(target=self._restart, args=(link, report), daemon=True)
@@ -171,7 +174,7 @@ class SupervisedDevice(ABC, Generic[M, R]):
         old.end(CLOSE_S)
         with self._lock:
             if self._link is old:  # not closed meanwhile
-                link = self._start_process(arm=True, seen=seen)
+                link = self._start_process(arm=not self._stop_wanted, seen=seen)
                 if self._stop_wanted:  # meanwhile
                     link.give(Order.STOP)
             self._restarting = None
@@ -207,6 +210,11 @@ class SupervisedDevice(ABC, Generic[M, R]):
             if self._restarting is not None:
                 return DeviceStatus(phase=Phase.ARMING, values=values)
             report = link.shared.report()
+            if self._arm_due and report.order >= link.orders:  # the stop has been taken up
+                self._arm_due = False
+                link.give(Order.ARM)
+                if self._stop_wanted:  # meanwhile
+                    link.give(Order.STOP)
             phase = PHASES[report.phase] if report.alive_ns else Phase.CONNECTING
             alive = link.process.poll() is None
             waits = alive and report.order < link.orders  # the last order is not taken up yet
@@ -218,7 +226,7 @@ class SupervisedDevice(ABC, Generic[M, R]):
                 fault, detail = self._death
                 values["fault_ns"] = self._death_ns
                 return DeviceStatus(phase=Phase.FAULT, fault=fault, detail=detail, values=values)
-            if waits and link.last_order is Order.ARM:
+            if self._arm_due or (waits and link.last_order is Order.ARM):
                 return DeviceStatus(phase=Phase.ARMING, values=values)
             if phase is Phase.FAULT:
                 detail = link.shared.detail.get()
