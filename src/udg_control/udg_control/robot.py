@@ -133,9 +133,12 @@ class Robot:
             device.rearm()
 
     def close(self) -> None:
-        """Stop first, then release all devices. Raises DeviceError naming each that failed, after trying all."""
+        """Stop first, then release all devices, arms before hands, which let go. Raises DeviceError naming each that
+        failed, after trying all."""
         self.stop()
-        errors = self._all(lambda device: device.close())
+        hands = [device for device in self.devices if device.part.endswith("_hand")]
+        errors = self._all(lambda device: None if device in hands else device.close())
+        errors += self._all(lambda device: device.close() if device in hands else None)
         if errors:
             raise DeviceError("; ".join(errors))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -117,6 +118,22 @@ def test_moves_measures_and_is_powerless_in_the_end(bus: XHandBus) -> None:
     moving = np.array([entry["q"] for entry in commands if entry["mode"] == 3])
     assert np.abs(moving[0] - Q_HOME).max() < 1e-3  # holds where it is before it moves
     assert bus.log("left")[-1]["event"] == "close"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_to_its_process_alone_drops_nothing(hand: XHand, bus: XHandBus, number: signal.Signals) -> None:
+    """As Ctrl-C in a terminal, which reaches every process: the arms are still braking then."""
+    arm(hand)
+    goal = Q_HOME + np.where(np.arange(12) == 3, 0.0, 0.1)
+    drive(hand, goal, lambda: np.allclose(bus.q("left"), goal, atol=1e-3))
+    link = hand._link
+    assert link is not None
+    link.process.send_signal(number)
+    assert link.process.wait(60.0) == 0
+    entries = bus.log("left")
+    assert entries[-1]["event"] == "close"
+    assert [entry["mode"] for entry in entries if entry["event"] == "command"][-1] == 3
+    np.testing.assert_allclose(bus.q("left"), goal, atol=1e-2)
 
 
 def test_stop_holds_the_last_command(hand: XHand, bus: XHandBus) -> None:

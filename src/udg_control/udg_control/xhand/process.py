@@ -43,6 +43,7 @@ class HandProcess:
         self._least[list(DISTAL)] = np.maximum(self._least[list(DISTAL)], config.distal_least_rad)
         self._most[list(THUMB_ROTA)] = np.minimum(self._most[list(THUMB_ROTA)], config.thumb_most_rad)
         self.asked_to_end = False
+        self._closes = False  # control asked to end, after it has stopped everything
         self._hand: Hand | None = None
         self._phase = Phase.CONNECTING
         self._fault: Fault | None = None
@@ -86,9 +87,9 @@ class HandProcess:
         self._report()
         try:
             return self._loop(hand)
-        except Exception as error:  # whatever it is: say so, and let go of the hand
+        except Exception as error:  # whatever it is: say so; the hand keeps what it holds
             self._enter_fault(Fault.WORKER_DIED, f"error in the hand's process: {error!r}")
-            hand.release()
+            hand.close()
             return EXIT_ERROR
 
     def _loop(self, hand: Hand) -> int:
@@ -109,7 +110,10 @@ class HandProcess:
             if self._fault is Fault.LINK_LOST:
                 return EXIT_LINK  # without a word to the library, which may abort over a port that has gone
             time.sleep(max(0.0, next_s - time.monotonic()))
-        hand.release()
+        if self._closes:
+            hand.release()
+        else:  # control has died, or a signal came: the arms may still be moving, and the hand may hold something
+            hand.close()
         return EXIT_ENDED
 
     def _wait_for_state(self) -> None:
@@ -136,7 +140,7 @@ class HandProcess:
             return
         self._order = number
         if order is Order.CLOSE:
-            self.asked_to_end = True
+            self.asked_to_end = self._closes = True
         elif order is Order.STOP and self._phase in (Phase.READY, Phase.ARMING):
             self._phase = Phase.STOPPED  # the last target stays, so that nothing is dropped
         elif order is Order.ARM and self._phase in (Phase.STOPPED, Phase.FAULT):

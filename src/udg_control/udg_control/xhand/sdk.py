@@ -155,6 +155,10 @@ class Hand:
         for _ in range(5):
             if self._control.send_command(self._id, self._command).error_code in STATE_VALID:
                 break
+        self.close()
+
+    def close(self) -> None:
+        """Close the port. The hand keeps its last target."""
         self._control.close_device()
 
 
