@@ -228,3 +228,12 @@ def test_the_view_commands_a_real_robot_only_if_that_is_chosen() -> None:
     view = graph(view=ViewChoice(show=True))["web_view"]
     assert view.parameters["allow_commands"] is False and view.parameters["simulated"] is False
     assert graph(view=ViewChoice(show=True, allow_commands=True))["web_view"].parameters["allow_commands"] is True
+
+
+@pytest.mark.parametrize("cameras", ["playback", "scene"])
+def test_images_of_another_time_or_place_do_not_drive_the_arms(tmp_path: Path, cameras: str) -> None:
+    for name in ("left", "right"):
+        (tmp_path / f"{name}.mkv").touch()
+    with pytest.raises(RealGraphError, match=f"cameras is '{cameras}', which does not see these arms move"):
+        graph(cameras=cameras, recordings=tmp_path)
+    assert graph(cameras=cameras, recordings=tmp_path, dry_run=True)

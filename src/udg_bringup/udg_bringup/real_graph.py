@@ -116,6 +116,12 @@ def real_graph(config: RealGraphConfig) -> tuple[NodeDescription, ...]:
     """Nodes and processes of the real robot; emulators come first. Raises UdgError."""
     check_arms(_arms(config))
     check_hands(_hands(config))
+    moves = not (config.use_emulators or config.dry_run or _arms(config) == "simulated")
+    if moves and config.camera_source in ("playback", "scene"):
+        raise RealGraphError(
+            f"cameras is '{config.camera_source}', which does not see these arms move; valid: with use_emulators or "
+            "dry_run"
+        )
     frames = frames_graph(str(config.config / CAMERA_FILE), with_publisher=config.with_publisher)
     nodes = [*_emulators(config), *frames, _control(config), *_cameras(config)]
     if config.camera_source != "none":
