@@ -12,19 +12,23 @@ from udg_datagen.evaluation.blind import blind_modes, empty, shifted
 from udg_datagen.evaluation.engine_policy import EnginePolicy
 from udg_datagen.evaluation.trials import Rollout, RolloutConfig, Trial, summarise_blind
 from udg_description.errors import UdgError
+from udg_description.frames import OBJECT_AREA
 from udg_description.layout import HOME_Q
-from udg_policy.inference.engine import Prediction
+from udg_policy.inference.engine import PolicyEngine, Prediction
 
 CLOUD = np.array(
     [[0.5, 0.1, 0.05, 0.0], [0.5, 0.2, 0.05, 0.0], [0.3, 0.3, 0.4, 1.0], [0.3, -0.3, 0.4, 2.0]], np.float32
 )
 
 
-def test_an_empty_cloud_has_the_robot_and_one_point_that_says_nothing() -> None:
+def test_an_empty_cloud_has_the_robot_and_a_patch_where_no_object_can_be() -> None:
     cloud = empty(CLOUD, seed=5)
-    assert cloud[:, 3].tolist() == [0.0, 1.0, 2.0] and cloud.dtype == np.float32
-    np.testing.assert_allclose(cloud[0, :3], [0.6, 0.0, 0.0], atol=1e-6)
-    np.testing.assert_array_equal(cloud[1:], CLOUD[2:])
+    assert cloud[:, 3].tolist() == [*[0.0] * 16, 1.0, 2.0] and cloud.dtype == np.float32
+    np.testing.assert_allclose(cloud[:16, :3].mean(axis=0), [0.9, 0.0, 0.0], atol=1e-6)
+    assert np.ptp(cloud[:16, :2], axis=0) == pytest.approx([0.012, 0.012], abs=1e-6)
+    assert all(area.x_max < 0.8 for area in OBJECT_AREA.values())
+    np.testing.assert_array_equal(cloud[16:], CLOUD[2:])
+    assert PolicyEngine.sees_object(cloud)  # so our policy acts, and can fail the test
 
 
 def test_a_shifted_cloud_is_ten_centimetres_beside_itself() -> None:
@@ -69,7 +73,7 @@ def test_the_policy_of_a_blind_trial_sees_what_is_left() -> None:
     for blind in ("", "empty", "shifted"):
         runner.run("cube_60", 1, blind)
     whole, none, moved = engine.clouds
-    assert (whole[:, 3] == 0).sum() > 100 and (none[:, 3] == 0).sum() == 1
+    assert (whole[:, 3] == 0).sum() > 100 and (none[:, 3] == 0).sum() == 16
     np.testing.assert_allclose(moved, shifted(whole, 1))
 
 

@@ -13,14 +13,21 @@ from udg_description.cloud_labels import LABEL_SEEN
 from udg_description.errors import UdgError
 
 SHIFT_M = 0.1
-_NOWHERE = (0.6, 0.0, 0.0)  # [m] middle of the objects' area, on the table: networks want one seen point at least
+_NOWHERE = (0.9, 0.0, 0.0)  # [m] on the table, 0.2 m beyond where objects are placed
+_PATCH = 4  # points along each edge: with fewer seen points than some our policy does not act at all
+_PATCH_M = 0.004  # from one to the next
 
 
 def empty(points: np.ndarray, seed: int) -> np.ndarray:
-    """A cloud (M, 4) without the seen points, but for one in the middle of the table; the robot's own are left."""
+    """A cloud (M, 4) without the seen points, but for a patch where no object can be; the robot's own are left."""
     del seed
-    one = np.array([[*_NOWHERE, LABEL_SEEN]], dtype=points.dtype)
-    return np.concatenate([one, points[points[:, 3] != LABEL_SEEN]])
+    along = _PATCH_M * (np.arange(_PATCH) - 0.5 * (_PATCH - 1))
+    patch = np.zeros((_PATCH**2, 4), dtype=points.dtype)
+    patch[:, :3] = _NOWHERE
+    patch[:, 0] += np.repeat(along, _PATCH)
+    patch[:, 1] += np.tile(along, _PATCH)
+    patch[:, 3] = LABEL_SEEN
+    return np.concatenate([patch, points[points[:, 3] != LABEL_SEEN]])
 
 
 def shifted(points: np.ndarray, seed: int) -> np.ndarray:
