@@ -137,15 +137,16 @@ class Robot:
         failed, after trying all."""
         self.stop()
         hands = [device for device in self.devices if device.part.endswith("_hand")]
-        errors = self._all(lambda device: None if device in hands else device.close())
-        errors += self._all(lambda device: device.close() if device in hands else None)
+        arms = [device for device in self.devices if device not in hands]
+        errors = [error for devices in (arms, hands) for error in self._all(lambda device: device.close(), devices)]
         if errors:
             raise DeviceError("; ".join(errors))
 
-    def _all(self, act: Callable[[Device], None]) -> list[str]:
-        """Do something with all devices at the same time; return the messages of those that failed."""
-        with ThreadPoolExecutor(max_workers=len(self.devices)) as pool:
-            futures = [(device, pool.submit(act, device)) for device in self.devices]
+    def _all(self, act: Callable[[Device], None], devices: Sequence[Device] | None = None) -> list[str]:
+        """Do something with all devices, or these, at the same time; return the messages of those that failed."""
+        devices = self.devices if devices is None else devices
+        with ThreadPoolExecutor(max_workers=max(1, len(devices))) as pool:
+            futures = [(device, pool.submit(act, device)) for device in devices]
         found = []
         for device, future in futures:
             error = future.exception()

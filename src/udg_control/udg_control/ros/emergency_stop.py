@@ -40,7 +40,7 @@ class EmergencyStop:
         """`on_stop` is called with whether the stop is held, `on_release` when it is held no longer."""
         self.held = False
         self._held_since = 0  # source timestamp [ns] of the newest true
-        self._on_stop, self._on_release = on_stop, on_release
+        self._node, self._on_stop, self._on_release = node, on_stop, on_release
         self._seen: deque[tuple[int, bool]] = deque(maxlen=100)
         topic = topics.EMERGENCY_STOP
         for reliability, durability in HEARD:
@@ -63,7 +63,9 @@ class EmergencyStop:
         if message.data:
             self.held, self._held_since = True, max(self._held_since, key[0])
             self._on_stop(True)
-        elif self.held and not 0 < key[0] <= self._held_since:  # an older false is one kept for late subscribers
+        elif self.held and 0 < key[0] <= self._held_since:  # one that was kept for late subscribers
+            self._node.get_logger().warning(f"{topics.EMERGENCY_STOP.name}: a false older than the stop; it is held on")
+        elif self.held:
             self.held = False
             self._on_release()
 

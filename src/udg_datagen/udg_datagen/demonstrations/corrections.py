@@ -52,7 +52,7 @@ _OF_SCENES = (
     *("poses", "mass_factor", "mass_kg", "friction", "gain_factor"),
     *("camera_shift_m", "camera_turn_rad", "camera_rigs", "whole_images_share"),
 )
-_OF_STARTS = ("start_noise_arm_rad", "start_noise_hand_rad")
+_OF_STARTS = ("start_noise_arm_rad", "start_noise_hand_rad")  # in their `demo`
 """Settings of demonstrations from which their scenes follow."""
 
 

@@ -54,8 +54,8 @@ class ChunkPlayer:
     def drop(self) -> None:
         """Forget the chunks: the robot stops, and holds what it was commanded last."""
         self._chunks.clear()
-        if (last := self.commanded) is not None:
-            self._told = 1.0, last[None]
+        last = self.commanded
+        self._told = None if last is None else (1.0, last[None])
 
     @property
     def wants_chunk(self) -> bool:

@@ -1,7 +1,9 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from udg_description.camera import CameraModel, default_cameras
+from udg_description.camera import default_cameras
 from udg_description.layout import HOME_Q
 from udg_sim.cameras.depth import DepthRig
 from udg_sim.cameras.link_scene import LinkScene
@@ -96,18 +98,8 @@ def test_a_fisheye_whose_corners_see_nothing_sees_the_object(cube: ObjectModel) 
     """64 x 64 pixels of 20 pixels a radian: corners are more than 90 degrees off the axis. Looks down from 0.8 m."""
     T_world_camera = np.diag([1.0, -1.0, -1.0, 1.0])
     T_world_camera[:3, 3] = 0.6, 0.0, 0.8
-    camera = CameraModel(
-        name="fisheye",
-        width=64,
-        height=64,
-        fx=20.0,
-        fy=20.0,
-        cx=31.5,
-        cy=31.5,
-        distortion=(0.0,) * 8,
-        lens="equidistant",
-        T_world_camera=T_world_camera,
-    )
+    wide = {"fx": 20.0, "fy": 20.0, "distortion": (0.0,) * 8, "lens": "equidistant", "T_world_camera": T_world_camera}
+    camera = replace(default_cameras()[0], width=64, height=64, cx=31.5, cy=31.5, **wide)
     assert np.isnan(camera.rays()).any()
     T_world_object = cube.stable_poses[0].copy()
     T_world_object[:2, 3] = 0.6, 0.0

@@ -92,6 +92,14 @@ def test_what_the_robot_is_in_the_way_of_is_placed_anew(library: ObjectLibrary) 
         place_in(world, model, lambda: T_taken, attempts=2, q=HOME_Q)
 
 
+def test_what_moves_by_itself_is_not_placed_anew(library: ObjectLibrary) -> None:
+    """Let go 3 cm above the table it falls, and nothing touched it."""
+    world, model = World(WorldConfig()), library.get("cube_60")
+    T_above = make_transform(np.eye(3), np.array([0.6, 0.0, 0.03])) @ model.stable_poses[0]
+    place_in(world, model, lambda: T_above, attempts=1, q=HOME_Q)
+    assert world.T_world_object[2, 3] < T_above[2, 3] - 0.02
+
+
 def test_resting_poses_come_with_their_probability(library: ObjectLibrary) -> None:
     model = library.get("tin_can")
     rng = np.random.default_rng(0)
