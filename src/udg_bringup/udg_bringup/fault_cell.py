@@ -24,6 +24,7 @@ from udg_bringup.robot_settings import RobotSettings, read_settings
 from udg_bringup.watching import Watch, Watched
 from udg_control.beats import Beats
 from udg_control.controller import Controller, FaultReport
+from udg_control.core_wait import CoreWait
 from udg_control.device import Phase
 from udg_control.emulators.ur_process import UrEmulatorClient, UrEmulators, loopback_pair
 from udg_control.emulators.xhand_bus import XHandBus
@@ -49,6 +50,7 @@ from udg_description.limits import joint_limits
 check_hands("xhand")  # what is emulated here
 STILL_RAD_S = 0.02  # slower than this an emulated joint counts as standing
 NOTED_S = 0.006  # a beat later than this was held up by others or by the hypervisor; that can cost a control cycle
+WAITED_CYCLES = 1.0  # the control cycle's thread may wait for a core, ready to run, for this many cycles in one cycle
 SWITCH_S = 5e-4  # between Python threads, as in the control node
 CAMERAS = tuple(f"{side} camera" for side in SIDES)
 EMULATOR_PERIOD_NS = 2_000_000
@@ -64,6 +66,7 @@ POINTS = 8  # of a chunk
 CHUNK_CYCLES = 10
 QUIET_CYCLES = 100  # of an emulator, 0.2 s: nothing starts again by itself
 LOG_ROWS = 5000  # 10 s
+CYCLES = 1000  # of control, 10 s
 STOPPED = (Mode.FAULT, Mode.STOPPED, Mode.HELD)
 
 Policy = Callable[[int, np.ndarray], np.ndarray]
@@ -207,9 +210,9 @@ class Cell:
         self.needless: list[tuple[FaultReport, float]] = []  # stops without a cause, and how late a beat was meanwhile
         self._period_s = control.controller.follower.period_s
         self._timer = LoopTimer(self._period_s)
-        self._cycles: deque[int] = deque(maxlen=round(10.0 / self._period_s))  # when they ended [ns]
+        self._cycles: deque[int] = deque(maxlen=CYCLES)  # when they ended [ns]
         watched = settings.supervisor
-        self._stolen = StolenTime(newest=round(10.0 / self._period_s))
+        self._stolen, self._core_wait = StolenTime(newest=CYCLES), CoreWait(newest=CYCLES)
         self._watch = Watch(
             [
                 Watched(name=name, max_silence_s=watched.camera_silence_s, max_delay_s=watched.camera_delay_s)
@@ -235,6 +238,7 @@ class Cell:
                 self._cycle(now_ns)
             self._cycles.append(time.monotonic_ns())
             self._stolen.note(self._cycles[-1])
+            self._core_wait.note(self._cycles[-1])
             with self._cycled:
                 self._cycled.notify_all()
 
@@ -262,6 +266,7 @@ class Cell:
         self._thread.join()
         self.loop.close()
         self._stolen.close()
+        self._core_wait.close()
 
     # --- what tests and operators do --------------------------------------------------------------------------------
 
@@ -446,7 +451,8 @@ class Cell:
         """How late the latest beat was [s] between two times if it was later than NOTED_S, else 0.
 
         Beats are those of `Beats` and the cycles of the emulated controllers, which on the robot keep their own time.
-        How punctual our own cycle was does not count: being slow is no excuse.
+        What our own cycle waited for a core, ready to run, counts from WAITED_CYCLES on: emulators share the cores
+        here. How punctual our own cycle was does not count: being slow is no excuse.
         """
         latest_s = [self.beats.latest_s(from_ns, to_ns)]
         for side in SIDES:
@@ -454,7 +460,9 @@ class Cell:
             due_ns = came_ns[:-1] + EMULATOR_PERIOD_NS
             inside = (due_ns < to_ns) & (came_ns[1:] > from_ns)
             latest_s.append(float((came_ns[1:] - due_ns)[inside].max(initial=0)) / NS_PER_S)
-        return max(latest_s) if max(latest_s) > NOTED_S else 0.0
+        held_up_s = max(latest_s) if max(latest_s) > NOTED_S else 0.0
+        waited_s = self._core_wait.longest_s(from_ns, to_ns)
+        return max(held_up_s, waited_s) if waited_s > WAITED_CYCLES * self._period_s else held_up_s
 
     def stolen_s(self, from_ns: int, to_ns: int) -> float:
         """What the hypervisor took of all cores together [s] between two times of the last 10 s."""

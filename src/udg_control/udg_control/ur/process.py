@@ -40,6 +40,7 @@ END_S = 0.8  # longest wait for servoStop and stopScript on the way out
 REBOOT_SLACK_S = 5.0
 REFUSED_CYCLES = 3
 GUARD_PERIOD_S = 0.005
+LONG_CALL_S = 0.02  # in ur_rtde: meanwhile somebody else has to look at what the controller says
 STUCK_S = 0.1
 UNLOCKED = "Protective stop releasing"
 EXIT_ENDED, EXIT_REFUSED, EXIT_LINK, EXIT_ERROR = 0, 3, 4, 5
@@ -95,7 +96,7 @@ class ArmProcess:
         self._last: Command | None = None  # the newest command since READY
         self._target = self._q
         self._refused_cycles = 0  # servo targets in a row that the library did not take
-        self._reporting = threading.Lock()
+        self._reporting, self._receiving = threading.Lock(), threading.Lock()
         self._kicked_s = self._polled_s = 0.0
         self._unanswered_cycles = 0  # looks at the dashboard since it was asked last
 
@@ -139,15 +140,37 @@ class ArmProcess:
                 next_s = time.monotonic()
 
     def _guard(self) -> None:
-        """Notice a lost link or a call that does not return while the servo loop is inside ur_rtde."""
+        """Notice what the servo loop can't while it is inside ur_rtde: a lost link, a fault, a call that hangs.
+
+        A program that ends during a call keeps ur_rtde waiting; the controller's state says so at once.
+        """
         assert self._receiver is not None
         pause = threading.Event()
         while not pause.wait(GUARD_PERIOD_S):
             if self._receiver.lost():
                 self._give_up(FaultReport(Fault.LINK_LOST, f"the connection to {self._config.host} broke"))
             stuck_s = time.monotonic() - self._cycle_s
-            if stuck_s > STUCK_S and self._phase is not Phase.ARMING and self._called:
-                self._give_up(FaultReport(Fault.LINK_LOST, f"ur_rtde has not returned for {stuck_s:.2f} s"))
+            if stuck_s < LONG_CALL_S or not self._called or self._phase is Phase.ARMING:
+                continue
+            fault = self._judge_during_call()
+            if fault is None and stuck_s > STUCK_S:
+                fault = FaultReport(Fault.LINK_LOST, f"ur_rtde has not returned for {stuck_s:.2f} s")
+            if fault is not None:
+                self._give_up(fault)
+
+    def _judge_during_call(self) -> FaultReport | None:
+        """What the newest state means; for the guard, while the servo loop is inside ur_rtde."""
+        assert self._receiver is not None
+        with self._receiving:
+            if not self._called:
+                return None  # the servo loop looks by itself
+            try:
+                self._receiver.read()
+            except ReceiveError as error:
+                return FaultReport(Fault.LINK_LOST, f"{self._config.host}: {error}")
+            newest = self._receiver.newest
+        modes = newest.robot_mode, newest.safety_bits, newest.runtime_state
+        return judge(Sample(newest.controller_s, *modes, self._sample.remote), program_expected=True)
 
     def _must_end(self) -> bool:
         return self.asked_to_end or os.getppid() != self._start.parent
@@ -279,11 +302,12 @@ class ArmProcess:
     def _measure(self, now_s: float) -> None:
         assert self._receiver is not None
         try:
-            new = self._receiver.read() or (self._receiver.newest if self._state_s == 0.0 else None)
+            with self._receiving:
+                self._receiver.read()
         except ReceiveError as error:
             self._give_up(FaultReport(Fault.LINK_LOST, f"{self._config.host}: {error}"))
-        sample = self._sample
-        if new is None or new.controller_s == sample.controller_s:
+        sample, new = self._sample, self._receiver.newest
+        if new.controller_s == sample.controller_s:
             self._stale_cycles += 1
             return
         if new.controller_s < sample.controller_s:
