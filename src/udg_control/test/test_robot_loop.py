@@ -306,6 +306,53 @@ def test_enabling_fails_with_the_devices_own_reason_and_nothing_moves() -> None:
     assert all(len(rig.commands(part, 0)) == 0 for part in PARTS)
 
 
+def test_arming_that_fails_without_a_state_is_told_and_may_be_tried_again(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A new process that finds nobody has no state; so no joint states go out, of which the heartbeat complains."""
+    arm = rig.devices["right_arm"]
+    arm.inject(Fault.LINK_LOST)
+    monkeypatch.setattr(arm, "read", lambda: None)
+    rig.complaint = "joint states: silent for 0.25 s"
+    rig.run(0.1)
+    for _ in range(2):
+        rig.loop.enable(rig.now_ns)
+        rig.run(0.1)
+        assert rig.loop.arming is Arming.FAILED and "link_lost" in rig.loop.arming_detail
+    arm.repair()
+    rig.loop.enable(rig.now_ns)
+    rig.run(0.1)
+    assert rig.loop.arming is Arming.UNDER_WAY and not rig.loop.controller.enabled  # nothing is measured yet
+    monkeypatch.undo()
+    rig.run(0.1)
+    assert rig.loop.arming is Arming.UNDER_WAY and not rig.loop.controller.enabled  # the heartbeat still complains
+    rig.complaint = ""
+    rig.run(0.1)
+    assert rig.loop.controller.enabled
+
+
+def test_arming_without_a_state_has_its_time_limit(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    arm = rig.devices["right_arm"]
+    arm.inject(Fault.LINK_LOST)
+    monkeypatch.setattr(arm, "read", lambda: None)
+    rig.step()
+    rig.loop.enable(rig.now_ns)
+    arm.repair()
+    arm.rearm()
+    rig.run(rig.loop.config.arm_timeout_s + 0.1)
+    assert rig.loop.arming is Arming.FAILED and "no state yet" in rig.loop.arming_detail
+
+
+def test_devices_are_watched_at_rest_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    rig = Rig()
+    asked = []
+    hand = rig.devices["left_hand"]
+    status = hand.status
+    monkeypatch.setattr(hand, "status", lambda: (asked.append(rig.now_ns), status())[1])
+    rig.run(0.1)
+    assert len(set(asked)) == 10  # each cycle
+
+
 def test_a_dry_run_arms_nothing_and_sends_nothing() -> None:
     rig = Rig(dry_run=True)
     rig.step()

@@ -95,6 +95,34 @@ def test_an_end_is_named_once_and_rearm_starts_anew(echo: EchoDevice, command: f
     ready(echo, 0.7)
 
 
+def test_a_process_that_hangs_is_ended_though_a_stop_waits_for_it(echo: EchoDevice) -> None:
+    ready(echo, 0.5)
+    link = echo._link
+    assert link is not None
+    os.kill(link.process.pid, signal.SIGSTOP)
+    echo.stop()  # never taken up
+    wait_for(lambda: echo.status().phase is Phase.FAULT, "the hanging process is found")
+    assert "did nothing for" in echo.status().detail and link.process.wait(10.0) == -signal.SIGKILL
+    ready(echo, 0.7)
+
+
+def test_a_process_that_can_not_be_started_is_a_fault_and_may_be_tried_again(
+    echo: EchoDevice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError("too many open files")
+
+    ready(echo, 0.5)
+    echo.write(np.array([DIE]), 0)
+    wait_for(lambda: echo.status().phase is Phase.FAULT, "the fault")
+    with monkeypatch.context() as patch:
+        patch.setattr("udg_control.supervised.start_worker", refuse)
+        echo.rearm()
+        wait_for(lambda: echo.status().phase is Phase.FAULT, "the fault of the start")
+        assert echo.status().detail == "the echo's process can't be started: too many open files"
+    ready(echo, 0.7)
+
+
 def test_a_process_that_begins_late_has_all_its_time_to_connect(monkeypatch: pytest.MonkeyPatch) -> None:
     device = EchoDevice()
     monkeypatch.setattr(device, "_connect_timeout_s", 0.1)  # Python alone takes longer to begin

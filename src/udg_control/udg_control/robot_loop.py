@@ -65,10 +65,11 @@ class RobotLoop:
         self.controller.check_enable()
         if self.controller.enabled:
             return
-        lacks = self._silent(now_ns, but_faults=not self.config.dry_run)
-        heartbeat = self.controller.heartbeat_lack(now_ns)
-        if lacks or heartbeat:
-            raise RefusedError(f"can't enable: {'; '.join([*lacks, heartbeat] if heartbeat else lacks)}")
+        lacks = self.silent(now_ns, but_faults=not self.config.dry_run)
+        if self.state is not None:  # else a device has lost its connection: only arming can end such a complaint
+            lacks += self._heartbeat_lacks(now_ns)
+        if lacks:
+            raise RefusedError(f"can't enable: {'; '.join(lacks)}")
         if self.sending:  # still braking: that stop must not come after the arming
             self._stop()
         self.arming, self.arming_detail, self._arming_since_ns = Arming.UNDER_WAY, "", now_ns
@@ -126,6 +127,14 @@ class RobotLoop:
         assert self._offset_ns is not None, "watch_clock before the first stamp"
         return monotonic_ns + self._offset_ns
 
+    def silent(self, now_ns: int, but_faults: bool = False) -> list[str]:
+        """Say of each device that is silent for longer than the safety settings allow, or has no state, how long.
+
+        `but_faults` leaves out those in a fault.
+        """
+        safety = self.controller.config.safety
+        return self.robot.silent(now_ns, safety.max_state_age_s, but_faults, safety.max_hand_state_age_s)
+
     # --- the cycle --------------------------------------------------------------------------------------------------
 
     def cycle(self, now_ns: int) -> Cycle:
@@ -141,10 +150,10 @@ class RobotLoop:
     def _cycle(self, now_ns: int) -> Cycle:
         self.state = state = self.robot.read()
         self._watch_devices(now_ns)
-        if state is None:
-            return Cycle(command=None, report=self._fault_report(Reason.STALE_STATE))
         if self.arming is Arming.UNDER_WAY:
             self._go_on_arming(now_ns)
+        if state is None:
+            return Cycle(command=None, report=self._fault_report(Reason.STALE_STATE))
         self.controller.arm_speed = state.speed_scaling
         cycle = self.controller.cycle(state.q, state.stamp_ns, now_ns)
         if cycle.report.reason is Reason.INTERNAL_ERROR:
@@ -155,17 +164,20 @@ class RobotLoop:
             self._stop()
         return cycle
 
-    def _silent(self, now_ns: int, but_faults: bool = False) -> list[str]:
-        safety = self.controller.config.safety
-        return self.robot.silent(now_ns, safety.max_state_age_s, but_faults, safety.max_hand_state_age_s)
+    def _heartbeat_lacks(self, now_ns: int) -> list[str]:
+        lack = self.controller.heartbeat_lack(now_ns)
+        return [lack] if lack else []
 
     def _watch_devices(self, now_ns: int) -> None:
         """Stop all at once when a device has failed or is silent while commands may flow."""
+        # A device that ended its READY without a fault of its own (someone stopped it) must stop the others, too.
+        not_ready = (
+            self.robot.not_ready()
+        )  # asked for in each cycle, so that a process that hangs is found at rest, too
         if not self.controller.enabled and not self.sending:
             return
-        silent = self._silent(now_ns)
-        # A device that ended its READY without a fault of its own (someone stopped it) must stop the others, too.
-        idle = [] if self.config.dry_run else self.robot.not_ready()
+        silent = self.silent(now_ns)
+        idle = [] if self.config.dry_run else not_ready
         if idle:
             self.controller.trip(Reason.DEVICE, "; ".join(idle))
         elif silent:
@@ -175,7 +187,8 @@ class RobotLoop:
         self._stop()
 
     def _go_on_arming(self, now_ns: int) -> None:
-        idle = self._silent(now_ns) if self.config.dry_run else [*self.robot.not_ready(), *self._silent(now_ns)]
+        idle = [] if self.config.dry_run else self.robot.not_ready()
+        idle += [*self.silent(now_ns), *self._heartbeat_lacks(now_ns)]
         faults = [] if self.config.dry_run else self.robot.faults()
         waited_s = (now_ns - self._arming_since_ns) / NS_PER_S
         if not idle:

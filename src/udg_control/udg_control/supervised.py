@@ -173,11 +173,17 @@ class SupervisedDevice(ABC, Generic[M, R]):
     def _restart(self, old: Link[M], seen: R) -> None:
         old.end(CLOSE_S)
         with self._lock:
-            if self._link is old:  # not closed meanwhile
-                link = self._start_process(arm=not self._stop_wanted, seen=seen)
-                if self._stop_wanted:  # meanwhile
-                    link.give(Order.STOP)
             self._restarting = None
+            if self._link is not old:  # closed meanwhile
+                return
+            try:
+                link = self._start_process(arm=not self._stop_wanted, seen=seen)
+            except OSError as error:  # no memory, no descriptors: as if the new process had died at once
+                self._death_ns = time.monotonic_ns()
+                self._death = Fault.WORKER_DIED, f"the {self.what}'s process can't be started: {error}"
+                return
+            if self._stop_wanted:  # meanwhile
+                link.give(Order.STOP)
 
     def _start_process(self, *, arm: bool, seen: R | None = None) -> Link[M]:
         self._death, self._ended = None, False
@@ -219,7 +225,8 @@ class SupervisedDevice(ABC, Generic[M, R]):
             alive = link.process.poll() is None
             waits = alive and report.order < link.orders  # the last order is not taken up yet
             if phase is not Phase.FAULT:
-                self._find_death(link, report, busy=waits or phase in (Phase.CONNECTING, Phase.ARMING))
+                arms = phase in (Phase.CONNECTING, Phase.ARMING) or (waits and link.last_order is Order.ARM)
+                self._find_death(link, report, busy=arms)
             elif not alive:
                 self._end(link)
             if self._death is not None:

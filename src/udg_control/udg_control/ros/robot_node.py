@@ -377,23 +377,26 @@ class RobotNode(SteadyLifecycleNode):
         with self._lock:
             loop = self._loop
             devices = [] if loop is None else [device for device in loop.robot.devices if device.part == part]
-        if not devices:
+        if loop is None or not devices:
             return Status(level=Level.STALE, message=self._why_not)
         device = devices[0]
         status, state = device.status(), device.read()
+        silent = [text for text in loop.silent(time.monotonic_ns()) if text.startswith(f"{device.name}: ")]
         values: dict[str, object] = {"device": device.name, "phase": status.phase.value, **status.values}
         if state is not None:
             values["age_s"] = f"{(time.monotonic_ns() - state.stamp_ns) * 1e-9:.3f}"
             if state.temperature is not None:
                 values["temperature_max_deg_c"] = f"{float(np.max(state.temperature)):.0f}"
-        return _device_line(status, values)
+        return _device_line(status, values, "; ".join(silent))
 
 
-def _device_line(status: DeviceStatus, values: dict[str, object]) -> Status:
+def _device_line(status: DeviceStatus, values: dict[str, object], silent: str) -> Status:
     if status.phase is Phase.FAULT and status.fault is not None:
         return Status(level=Level.ERROR, message=f"{status.fault.value}: {status.detail}", values=values)
     if status.phase is Phase.CLOSED:
         return Status(level=Level.STALE, message=status.phase.value, values=values)
+    if silent and status.phase in (Phase.READY, Phase.STOPPED):  # while it connects or arms that is no news
+        return Status(level=Level.ERROR, message=silent, values=values)
     if status.advisory:
         return Status(level=Level.WARN, message=status.advisory, values=values)
     return Status(message=status.phase.value, values=values)
