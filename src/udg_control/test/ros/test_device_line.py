@@ -21,7 +21,12 @@ SILENT = "left hand: silent for 0.40 s"
         (DeviceStatus(phase=Phase.STOPPED), SILENT, Level.ERROR, SILENT),  # stopped, and nobody measures
         (DeviceStatus(phase=Phase.READY, advisory="slow"), SILENT, Level.ERROR, SILENT),
         (DeviceStatus(phase=Phase.ARMING), SILENT, Level.OK, "arming"),
-        (DeviceStatus(phase=Phase.FAULT, fault=Fault.TRACKING, detail="it is"), SILENT, Level.ERROR, "tracking_error: it is"),
+        (
+            DeviceStatus(phase=Phase.FAULT, fault=Fault.TRACKING, detail="it is"),
+            SILENT,
+            Level.ERROR,
+            "tracking_error: it is",
+        ),
         (DeviceStatus(phase=Phase.CLOSED), SILENT, Level.STALE, "closed"),
     ],
 )

@@ -377,6 +377,19 @@ def test_two_publishers_of_chunks_are_named_and_one_is_followed() -> None:
         assert abs(operator.q[5] - HOME_Q[5]) < 0.01 and operator.q[18] > HOME_Q[18]
 
 
+def test_a_second_sender_of_heartbeats_stops_the_robot_and_is_named() -> None:
+    """One that is well would hide what the other one misses."""
+    with running() as (operator, _):
+        operator.enable()
+        second = topics.publish(operator, topics.HEARTBEAT)  # need not send anything
+        operator.wait(lambda: "2 nodes send" in operator.status.get("control: controller", (0, ""))[1], "report")
+        assert "/operator, /operator" in operator.status["control: controller"][1]
+        answer = operator.call(topics.CONTROL_ENABLE)
+        assert not answer.success and "end all but one" in answer.message
+        operator.destroy_publisher(second)
+        operator.enable()
+
+
 def test_a_second_publisher_of_joint_states_is_named() -> None:
     with running() as (operator, _):
         topics.publish(operator, topics.JOINT_STATES)

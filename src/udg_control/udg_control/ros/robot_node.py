@@ -48,6 +48,7 @@ THREADS = 4  # services that wait, chunks, stops and the rest
 WAIT_STEP_S = 0.01
 TACTILE_EVERY = 5  # cycles
 LISTEN_S = 1.0  # within which a stop that is held, and chunks that flow, are heard by a node that has just started
+SUPERVISORS_S = 0.5  # between two looks at who sends heartbeats
 SPEED_SCALE = "controller.speed_scale"
 
 
@@ -93,6 +94,7 @@ class RobotNode(SteadyLifecycleNode):
         self._timer = LoopTimer(self.config.controller.follower.period_s)
         self._streams = Streams(self.config.controller.stream_pause_s)  # those from before the robot was there, too
         self._began_s = time.monotonic()
+        self._counted_s, self._supervisors = float("-inf"), ""
 
         self._joint_states = topics.publish(self, topics.JOINT_STATES)
         self._commands = topics.publish(self, topics.JOINT_COMMAND)
@@ -248,9 +250,20 @@ class RobotNode(SteadyLifecycleNode):
                 controller.set_chunk(chunk.points, stamp_ns, source=source, sent_ns=sent_ns)
 
     def _on_heartbeat(self, message: String) -> None:
+        complaint = message.data or self._too_many_supervisors()
         with self._lock:
             if self._loop is not None:
-                self._loop.controller.heartbeat(time.monotonic_ns(), message.data)
+                self._loop.controller.heartbeat(time.monotonic_ns(), complaint)
+
+    def _too_many_supervisors(self) -> str:
+        """Say who sends heartbeats if several do: one that is well would hide what another one misses."""
+        now_s = time.monotonic()
+        if now_s - self._counted_s > SUPERVISORS_S:
+            self._counted_s = now_s
+            names = names_of_publishers(self, topics.HEARTBEAT)
+            several = f"{len(names)} nodes send heartbeats ({', '.join(names)}); end all but one"
+            self._supervisors = several if len(names) > 1 else ""
+        return self._supervisors
 
     def _emergency_stop(self, held: bool) -> None:
         with self._lock:
