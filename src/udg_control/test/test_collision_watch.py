@@ -7,7 +7,7 @@ import numpy as np
 from udg_control.collision import CollisionCheck, CollisionConfig
 from udg_control.collision_watch import CollisionWatch
 from udg_control.emulators.lag import ArmGaps, close_starts
-from udg_description.layout import part_indices
+from udg_description.layout import HOME_Q, JOINT_NAMES, part_indices
 from udg_description.limits import joint_limits
 
 ARMS = np.r_[part_indices("left_arm"), part_indices("right_arm")]
@@ -34,3 +34,31 @@ def test_joints_that_go_at_rates_of_their_own_meet_nothing() -> None:
         share[:, ARMS] = rng.integers(0, 2, (CORNERS, 12))
         assert gaps(q + share * (stop - q)).min() > 0.0
     assert refused > 20
+
+
+def test_joints_that_creep_into_the_table_are_noticed_and_may_leave_it() -> None:
+    """In steps that each are small enough to be let pass, as trembling is."""
+    watch = CollisionWatch(CollisionConfig())
+    lift, step_rad = JOINT_NAMES.index("right_shoulder_lift_joint"), 5e-5
+
+    def lowered(angle_rad: float) -> np.ndarray:
+        q = HOME_Q.copy()
+        q[lift] += angle_rad
+        return q
+
+    def table_mm(angle_rad: float) -> float:
+        return 1e3 * float(watch._joints.gaps(lowered(angle_rad)).table_m.min())
+
+    touches = next(angle for angle in np.arange(0.0, 2.0, step_rad) if table_mm(angle) < 0.0)
+    assert table_mm(touches) - table_mm(touches + step_rad) < 0.2  # each step is let pass
+    watch.start()
+    found, angle = None, touches - step_rad
+    while found is None and table_mm(angle) > -10.0:
+        q = lowered(angle)
+        found = watch.judge(np.stack([HOME_Q, HOME_Q]), np.stack([HOME_Q, HOME_Q]), q)
+        angle += step_rad
+    assert found is not None and found.second == "the table"
+    assert -2.5 < table_mm(angle) < -1.9
+    watch.start()  # enabled again
+    for back in np.arange(angle - step_rad, touches, -3 * step_rad):
+        assert watch.judge(np.stack([HOME_Q, HOME_Q]), np.stack([HOME_Q, HOME_Q]), lowered(back)) is None

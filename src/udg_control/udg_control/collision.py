@@ -96,11 +96,15 @@ class Gaps:
 
     def least(self, other: Gaps) -> Gaps:
         """The smaller gap of each of both."""
-        return Gaps(
-            np.minimum(self.pairs_m, other.pairs_m),
-            np.minimum(self.table_m, other.table_m),
-            np.minimum(self.box_m, other.box_m),
-        )
+        return self._of_both(other, np.minimum)
+
+    def most(self, other: Gaps) -> Gaps:
+        """The larger gap of each of both."""
+        return self._of_both(other, np.maximum)
+
+    def _of_both(self, other: Gaps, choose: np.ufunc) -> Gaps:
+        pairs = ((self.pairs_m, other.pairs_m), (self.table_m, other.table_m), (self.box_m, other.box_m))
+        return Gaps(*(choose(a, b) for a, b in pairs))
 
 
 class _Group(NamedTuple):

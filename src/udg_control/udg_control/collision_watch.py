@@ -6,13 +6,14 @@ import dataclasses
 
 import numpy as np
 
-from udg_control.collision import CollisionCheck, CollisionConfig, Hazard, Violation
+from udg_control.collision import CollisionCheck, CollisionConfig, Gaps, Hazard, Violation
 from udg_control.rooms import Rooms
 from udg_description.layout import ARM_PLACES, SIDES
 
 _BETWEEN = np.linspace(0.0, 1.0, 5)[:, None]  # places between the joints and the command that are looked at
 _BOX_SLACK_M = 0.02  # by which joints may leave the box to which commands are kept
-_CREEP_M = 2e-4  # what is measured trembles
+_CREEP_M = 2e-4  # from one look to the next: what is measured trembles
+_CREEP_SINCE_M = 2e-3  # in all since the overlap began
 _FINGERS_M_PER_RAD = 0.1  # how fast the margin of fingers grows with how far the arms are behind
 _ARM_JOINTS = ARM_PLACES.reshape(len(SIDES), -1).T  # (6, 2) the same joint of both arms
 
@@ -34,10 +35,11 @@ class CollisionWatch:
         self._way_rooms = Rooms(self._joints, self._ways.pairs, world=False)
         self._way_places = self._ways.flat(self._way_rooms.pairs)
         self._measured: np.ndarray | None = None
+        self._best: Gaps | None = None  # largest gaps of the joints since they overlap
 
     def start(self) -> None:
         """Forget where the joints were: the robot may have been moved."""
-        self._measured = None
+        self._measured = self._best = None
 
     def judge(self, before: np.ndarray, now: np.ndarray, q_measured: np.ndarray) -> Violation | None:
         """The worst of what a command runs into, None if there is nothing.
@@ -64,14 +66,19 @@ class CollisionWatch:
 
     def _look_at_joints(self, q_measured: np.ndarray) -> Violation | None:
         if self._joint_rooms.surely_free(q_measured[None]):
+            self._best = None
             return None
         check = self._joints
         gaps = check.gaps(q_measured)
         self._joint_rooms.take(q_measured[None], check.spare_m(gaps), gaps)
         violation = check.worst(gaps)
         if violation is None or self._measured is None:
+            self._best = None
             return None
-        return check.worst(gaps, check.gaps(self._measured), _CREEP_M)
+        before = check.gaps(self._measured)
+        best = self._best or before
+        self._best = best.most(gaps)
+        return check.worst(gaps, before, _CREEP_M) or check.worst(gaps, best, _CREEP_SINCE_M)
 
     def _look_at_ways(self, before: np.ndarray, now: np.ndarray, q_measured: np.ndarray) -> Violation | None:
         ways = _ways(q_measured, now)

@@ -96,6 +96,19 @@ class FrameMatcher:
                 return MatchedFrame(stamp_ns=stamp_ns, depths=[d for d in depths if d is not None], q=q)
         return None
 
+    def lack(self) -> str:
+        """Say, for people, why nothing matches now: how far the newest stamps are apart."""
+        newest = {name: images[-1][0] for name, images in self._images.items() if images}
+        absent = [name for name in self._images if name not in newest]
+        if absent or not self._joint_states:
+            return f"nothing yet of {', '.join(absent) or 'the joint states'}"
+        cameras_s = (max(newest.values()) - min(newest.values())) / NS_PER_S
+        joints_s = (self._joint_states[-1][0] - max(newest.values())) / NS_PER_S
+        return (
+            f"stamps of the newest images are {cameras_s:.3f} s apart (valid: {self._config.image_tolerance_s} s), the "
+            f"newest joint state is {abs(joints_s):.3f} s {'after' if joints_s >= 0.0 else 'before'} them"
+        )
+
     def _forget_images(self) -> None:
         for images in self._images.values():
             images.clear()

@@ -30,6 +30,7 @@ class SteadyLifecycleNode(LifecycleNode):
         service.callback = self._change_or_refuse
         self._thread: threading.Thread | None = None
         self._ending = threading.Event()  # set while the thread should end
+        self._left_over: threading.Thread | None = None  # has not ended in time; it would go on with the next one
 
     # --- what a node adds -------------------------------------------------------------------------------------------
 
@@ -57,7 +58,11 @@ class SteadyLifecycleNode(LifecycleNode):
         return TransitionCallbackReturn.SUCCESS if self.configure() else TransitionCallbackReturn.FAILURE
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Start to work."""
+        """Start to work; refused as long as an earlier thread has not ended."""
+        if self._left_over is not None and self._left_over.is_alive():
+            self.get_logger().error("not activated: what it did before has not ended; it waits for the hardware")
+            return TransitionCallbackReturn.FAILURE
+        self._left_over = None
         self._ending.clear()
         self._thread = threading.Thread(target=self.run, name=self.get_name(), daemon=True)
         self._thread.start()
@@ -94,6 +99,8 @@ class SteadyLifecycleNode(LifecycleNode):
         self._ending.set()
         if self._thread is not None:
             self._thread.join(timeout=longest_s)
+            if self._thread.is_alive():
+                self._left_over = self._thread
             self._thread = None
 
     # --- requests ---------------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,13 @@ from udg_description.limits import joint_limits
 from udg_description.transforms import inverse, make_transform, rotvec_to_matrix
 from udg_perception.calibration.__main__ import main
 from udg_perception.calibration.board import BoardCalibration, BoardConfig
-from udg_perception.calibration.observations import Observation, read_observations, write_observation
+from udg_perception.calibration.observations import (
+    Observation,
+    intrinsics_of,
+    read_observations,
+    with_told_intrinsics,
+    write_observation,
+)
 from udg_perception.calibration.result import CameraCalibration, difference, write_calibration
 from udg_perception.calibration.robot import RobotRegistration
 from udg_perception.errors import CalibrationError
@@ -91,6 +98,41 @@ def test_joint_angles_of_other_poses_are_refused(observations: list[Observation]
 def test_too_few_poses_are_refused(observations: list[Observation]) -> None:
     with pytest.raises(CalibrationError, match="5 poses.*at least 6"):
         RobotRegistration().calibrate(observations[:5], default_cameras()[0], "left")
+
+
+def test_poses_without_the_robot_in_view_do_not_count(observations: list[Observation]) -> None:
+    empty = np.zeros_like(observations[0].depth_mm["left"])
+    blind = [Observation(q=o.q, depth_mm={"left": empty}) for o in observations[:5]]
+    with pytest.raises(CalibrationError, match="3 of 8 poses show the robot .at least 6."):
+        RobotRegistration().calibrate([*blind, *observations[5:]], default_cameras()[0], "left")
+
+
+def test_the_intrinsics_are_those_that_the_camera_told(
+    tmp_path: Path, truth: tuple[CameraModel, ...], observations: list[Observation]
+) -> None:
+    """The file's would cost several millimetres; perception takes the camera's own, too."""
+    path, folder = tmp_path / "cameras.yaml", tmp_path / "poses"
+    file = [dataclasses.replace(camera, fx=1.03 * camera.fx, cx=camera.cx + 4.0) for camera in default_cameras()]
+    path.write_text(cameras_yaml(file))
+    told = {side: intrinsics_of(camera) for side, camera in zip(SIDES, truth, strict=True)}
+    for observation in observations:
+        write_observation(folder, dataclasses.replace(observation, intrinsics=told))
+    assert main(["robot", str(folder), "--cameras", str(path), "--camera", "left_camera"]) == 0
+    left, right = read_cameras(path)
+    assert difference(left.T_world_camera, truth[0].T_world_camera)[0] < MAX_MM
+    assert (left.fx, left.cx, left.distortion) == (truth[0].fx, truth[0].cx, truth[0].distortion)
+    assert right.fx == pytest.approx(file[1].fx)  # not calibrated: as it was
+
+
+def test_poses_of_two_cameras_in_one_folder_are_refused(observations: list[Observation]) -> None:
+    one, other = default_cameras()[0], dataclasses.replace(default_cameras()[0], fx=600.0)
+    mixed = [
+        dataclasses.replace(observation, intrinsics={"left": intrinsics_of(camera)})
+        for observation, camera in zip(observations, [one, other] * 4, strict=True)
+    ]
+    with pytest.raises(CalibrationError, match="left_camera: the poses were seen by 2 cameras.*600"):
+        with_told_intrinsics(one, mixed)
+    assert with_told_intrinsics(one, observations) is one  # told nothing
 
 
 # --- by a board -------------------------------------------------------------------------------------------------------
@@ -200,11 +242,15 @@ def test_residuals_of_the_other_camera_are_kept(tmp_path: Path) -> None:
 
 def test_observations_survive_the_disk_and_foreign_files_are_named(tmp_path: Path) -> None:
     depth_mm = np.arange(6, dtype=np.uint16).reshape(2, 3)
-    write_observation(tmp_path, Observation(q=HOME_Q, depth_mm={"left": depth_mm}, infrared={"right": depth_mm}))
+    told = {"left": intrinsics_of(default_cameras()[0])}
+    write_observation(
+        tmp_path, Observation(q=HOME_Q, depth_mm={"left": depth_mm}, infrared={"right": depth_mm}, intrinsics=told)
+    )
     write_observation(tmp_path, Observation(q=HOME_Q))
     first, second = read_observations(tmp_path)
     assert np.array_equal(first.depth_mm["left"], depth_mm) and np.array_equal(first.infrared["right"], depth_mm)
     assert np.array_equal(first.q, HOME_Q) and not second.depth_mm
+    assert np.array_equal(first.intrinsics["left"], told["left"]) and not second.intrinsics
     (tmp_path / "002.npz").write_bytes(b"nothing")
     with pytest.raises(CalibrationError, match="002.npz"):
         read_observations(tmp_path)

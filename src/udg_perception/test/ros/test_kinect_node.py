@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +17,7 @@ pytest.importorskip("pyk4a", reason="needs pyk4a-bundle")
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus  # noqa: E402
 from rclpy.context import Context  # noqa: E402
 from rclpy.executors import SingleThreadedExecutor  # noqa: E402
+from rclpy.lifecycle import TransitionCallbackReturn  # noqa: E402
 from rclpy.node import Node  # noqa: E402
 from rclpy.parameter import Parameter  # noqa: E402
 from sensor_msgs.msg import CameraInfo, Image  # noqa: E402
@@ -101,6 +103,7 @@ class GoneAfterTwo:
     serial_number = "000111"
     camera = RIGHT
     opened = 0
+    error: Exception = KinectError("right_camera: camera 000111 has gone; is it plugged in?")
 
     def __init__(self) -> None:
         type(self).opened += 1
@@ -110,11 +113,77 @@ class GoneAfterTwo:
         del timeout_s
         self._left -= 1
         if self._left < 0:
-            raise KinectError("right_camera: camera 000111 has gone; is it plugged in?")
+            raise self.error
         return DepthFrame(np.zeros((RIGHT.height, RIGHT.width), np.uint16), time.monotonic_ns())
 
     def close(self) -> None:
         pass
+
+
+class LibraryFails(GoneAfterTwo):
+    """Errors of the vendor's library, also on the way out."""
+
+    opened = 0
+    error = ValueError("not a capture")
+
+    def close(self) -> None:
+        raise OSError("device busy")
+
+
+def test_a_camera_whose_library_fails_is_named_and_looked_for() -> None:
+    def opener(config: KinectConfig, name: str) -> LibraryFails:
+        del config, name
+        if LibraryFails.opened == 1:
+            LibraryFails.opened += 1
+            raise TypeError("no such device")
+        return LibraryFails()
+
+    def node(context: Context, parameters: list[Parameter]) -> KinectNode:
+        return KinectNode(context=context, parameter_overrides=parameters, opener=opener)
+
+    graph = Graph(node)
+    try:
+        graph.spin_until(lambda: "the camera's library: TypeError('no such device')" in graph.status.message)
+        graph.spin_until(lambda: LibraryFails.opened >= 4)
+    finally:
+        graph.destroy()
+
+
+class Stuck(GoneAfterTwo):
+    """Waits in the vendor's library until it is let go."""
+
+    def __init__(self, free: threading.Event) -> None:
+        super().__init__()
+        self.free = free
+
+    def read(self, timeout_s: float) -> DepthFrame | None:
+        del timeout_s
+        self.free.wait(DEADLINE_S)
+        return None
+
+
+def test_a_camera_that_still_waits_is_not_activated_a_second_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    free = threading.Event()
+    context = Context()
+    rclpy.init(context=context, domain_id=20 + (os.getpid() + 7) % 80)
+    settings = [Parameter("camera", value="right_camera"), Parameter("autostart", value=False)]
+    node = KinectNode(context=context, parameter_overrides=settings, opener=lambda *_: Stuck(free))
+    end = node._end_thread
+    monkeypatch.setattr(node, "_end_thread", lambda: end(0.05))
+    success, failure = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
+    try:
+        assert node.trigger_configure() is success and node.trigger_activate() is success
+        assert node.trigger_deactivate() is success
+        assert node.trigger_activate() is failure
+        left = node._left_over
+        assert left is not None
+        free.set()
+        left.join(DEADLINE_S)
+        assert node.trigger_activate() is success
+    finally:
+        free.set()
+        node.destroy_node()
+        context.try_shutdown()
 
 
 def test_a_camera_that_goes_is_named_and_looked_for() -> None:

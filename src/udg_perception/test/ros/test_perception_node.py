@@ -179,6 +179,24 @@ def test_a_camera_that_never_spoke_is_an_error(graph: Graph) -> None:
     assert graph.status(topics.SCENE_CLOUD.name).level == DiagnosticStatus.ERROR
 
 
+def test_inputs_that_do_not_match_are_an_error_that_says_how_far_they_are_apart(graph: Graph) -> None:
+    stamps_ns = count(STAMP_NS, 10**8)
+
+    def publish_late_joints() -> None:
+        stamp_ns = next(stamps_ns)
+        for name, camera in CAMERAS.items():
+            graph.neighbours.publish_camera(name, stamp_ns, depth_of_a_wall_mm(camera))
+        graph.neighbours.publish_joints(stamp_ns - 3 * 10**9, HOME_Q)
+
+    expected = "no cloud: stamps of the newest images are 0.000 s apart (valid: 0.012 s), the newest joint state is "
+    graph.spin_until(
+        lambda: expected + "3.000 s before them" in graph.status(topics.SCENE_CLOUD.name).message,
+        expected,
+        publish_late_joints,
+    )
+    assert not graph.neighbours.clouds
+
+
 def test_a_wrong_image_is_reported_and_does_not_stop_the_node(graph: Graph) -> None:
     small = np.zeros((10, 20), dtype=np.uint16)
     stamps_ns = count(STAMP_NS, 10**8)

@@ -15,7 +15,7 @@ from udg_description.errors import cli
 from udg_description.files import check_file, user_path
 from udg_description.layout import SIDES, Side
 from udg_perception.calibration.board import BoardCalibration, BoardConfig
-from udg_perception.calibration.observations import read_observations
+from udg_perception.calibration.observations import read_observations, with_told_intrinsics
 from udg_perception.calibration.result import CameraCalibration, write_calibration
 from udg_perception.calibration.robot import RobotRegistration
 from udg_perception.errors import CalibrationError
@@ -52,6 +52,7 @@ def _calibrate(arguments: argparse.Namespace) -> list[CameraCalibration]:
             raise CalibrationError(f"{arguments.cameras}: no {name}; valid: {', '.join(by_name)}")
     chosen = [by_name[name] for name in arguments.camera or by_name]
     observations = read_observations(arguments.folder)
+    chosen = [with_told_intrinsics(camera, observations) for camera in chosen]
     if arguments.method == "robot":
         registration = RobotRegistration()
         found = [registration.calibrate(observations, camera, camera.short_name) for camera in chosen]

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 
+from udg_description.camera import CameraModel, Lens
 from udg_description.files import write_arrays
 from udg_description.layout import N_JOINTS
 from udg_perception.errors import CalibrationError
@@ -17,11 +20,40 @@ from udg_perception.errors import CalibrationError
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Observation:
-    """One pose: q (N,) [rad]; by camera (`short_name`) depth (H, W) uint16 [mm] and, for boards, infrared (H, W)."""
+    """One pose: q (N,) [rad]; by camera (`short_name`) depth (H, W) uint16 [mm] and, for boards, infrared (H, W).
+
+    `intrinsics` (15,) are those that the camera itself told, as of `intrinsics_of`.
+    """
 
     q: np.ndarray
     depth_mm: Mapping[str, np.ndarray] = field(default_factory=dict)
     infrared: Mapping[str, np.ndarray] = field(default_factory=dict)
+    intrinsics: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+
+def intrinsics_of(camera: CameraModel) -> np.ndarray:
+    """Width, height, fx, fy, cx, cy [px], the eight coefficients of the distortion, the number of the lens model."""
+    size = camera.width, camera.height, camera.fx, camera.fy, camera.cx, camera.cy
+    return np.array([*size, *camera.distortion, get_args(Lens).index(camera.lens)], dtype=np.float64)
+
+
+def with_told_intrinsics(camera: CameraModel, observations: Sequence[Observation]) -> CameraModel:
+    """The camera with the intrinsics that it told while the observations were made; as it is where it told none.
+
+    Raises CalibrationError when they differ: another camera, or another mode of it.
+    """
+    side = camera.short_name
+    told = np.unique([o.intrinsics[side] for o in observations if side in o.intrinsics], axis=0)
+    if not len(told):
+        return camera
+    if len(told) > 1:
+        raise CalibrationError(
+            f"{camera.name}: the poses were seen by {len(told)} cameras, or modes of one: fx {told[:, 2].tolist()}; "
+            "begin with an empty folder"
+        )
+    width, height, fx, fy, cx, cy, *distortion, lens = told[0].tolist()
+    values = {"fx": fx, "fy": fy, "cx": cx, "cy": cy, "distortion": tuple(distortion)}
+    return dataclasses.replace(camera, width=int(width), height=int(height), lens=get_args(Lens)[int(lens)], **values)
 
 
 def write_observation(folder: Path, observation: Observation) -> Path:
@@ -31,6 +63,7 @@ def write_observation(folder: Path, observation: Observation) -> Path:
     path = folder / f"{max(taken, default=-1) + 1:03d}.npz"
     arrays = {f"{side}_depth": image for side, image in observation.depth_mm.items()}
     arrays.update({f"{side}_infrared": image for side, image in observation.infrared.items()})
+    arrays.update({f"{side}_intrinsics": values for side, values in observation.intrinsics.items()})
     write_arrays(path, {"q": observation.q, **arrays})
     return path
 
@@ -41,11 +74,11 @@ def read_observations(folder: Path) -> list[Observation]:
     for path in sorted(folder.glob("*.npz")):
         try:
             with np.load(path, allow_pickle=False) as arrays:
-                depth, infrared = (
+                depth, infrared, intrinsics = (
                     {name.removesuffix(kind): arrays[name] for name in arrays.files if name.endswith(kind)}
-                    for kind in ("_depth", "_infrared")
+                    for kind in ("_depth", "_infrared", "_intrinsics")
                 )
-                found.append(Observation(q=arrays["q"], depth_mm=depth, infrared=infrared))
+                found.append(Observation(q=arrays["q"], depth_mm=depth, infrared=infrared, intrinsics=intrinsics))
         except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
             raise CalibrationError(f"{path} is no observation: {error}") from error
         if found[-1].q.shape != (N_JOINTS,) or not np.isfinite(found[-1].q).all():

@@ -34,7 +34,8 @@ class RobotRegistrationConfig:
     steps: int = 6  # of the optimiser for each gate
     points_per_pose: int = 800
     neighbor_step_m: float = 0.015  # neighbouring pixels of one surface differ less in depth
-    min_poses: int = 6
+    min_poses: int = 6  # in which the robot is in view
+    min_points_in_view: int = 50  # on the robot: fewer do not show it
     min_points_per_pose: int = 150  # on the robot, on average, of about 3000 that are looked at
     max_rms_mm: float = 8.0  # of the points' distances from the robot
     min_explained: float = 0.6  # share of the points in the box that lie on the robot
@@ -69,26 +70,32 @@ class RobotRegistration:
             raise CalibrationError(f"{camera.name}: {len(seen)} poses with depth; valid: at least {config.min_poses}")
         clouds = [self._points(observation, camera, side) for observation in seen]
         T = self._register(clouds, camera.T_world_camera, config.gates_m)
-        sums = self._judge(clouds, T)
-        parts = [self._register(half, T, config.gates_m[-2:]) for half in (clouds[::2], clouds[1::2])]
+        sums, on_robot = self._judge(clouds, T)
+        shown = [cloud for cloud, n_on in zip(clouds, on_robot, strict=True) if n_on >= config.min_points_in_view]
+        parts = [self._register(half, T, config.gates_m[-2:]) for half in (shown[::2], shown[1::2])]
         apart_mm, apart_deg = difference(*parts)
         moved_mm, moved_deg = difference(T, camera.T_world_camera)
         residuals = {
             "rms_mm": sums["rms_mm"],
             "explained": sums["explained"],
             "points_per_pose": sums["points"] / len(seen),
-            "poses": len(seen),
+            "poses": len(shown),
             "halves_differ_mm": apart_mm,
             "halves_differ_deg": apart_deg,
             "moved_mm": moved_mm,
             "moved_deg": moved_deg,
         }
-        refuse_if(camera.name, self._reasons(residuals))
+        refuse_if(camera.name, self._reasons(residuals, len(seen)))
         return CameraCalibration(camera=camera.with_pose(T), method="robot", residuals=residuals)
 
-    def _reasons(self, residuals: dict[str, float]) -> list[str]:
+    def _reasons(self, residuals: dict[str, float], n_seen: int) -> list[str]:
         config = self.config
         found = []
+        if residuals["poses"] < config.min_poses:
+            found.append(
+                f"{residuals['poses']} of {n_seen} poses show the robot (at least {config.min_poses}): let the arms be "
+                "in the view of this camera"
+            )
         if residuals["points_per_pose"] < config.min_points_per_pose:
             found.append(
                 f"{residuals['points_per_pose']:.0f} points a pose lie on the robot (at least "
@@ -191,22 +198,23 @@ class RobotRegistration:
         length = np.linalg.norm(gradient, axis=1, keepdims=True)
         return values.mean(axis=0), gradient / np.maximum(length, 1e-12)
 
-    def _judge(self, clouds: Sequence[_Points], T: np.ndarray) -> dict[str, float]:
+    def _judge(self, clouds: Sequence[_Points], T: np.ndarray) -> tuple[dict[str, float], list[int]]:
+        """What is left over, and how many of each pose's points lie on the robot."""
         gate_m = self.config.gates_m[-1]
-        n_points, n_on, square = 0, 0, 0.0
+        n_points, square = 0, 0.0
+        on_robot: list[int] = []
         for cloud in clouds:
             world = transform_points(T, cloud.points_camera)
             world = world[self._in_box(world)]
             world = world[:: max(1, len(world) // (4 * self.config.points_per_pose))]
             distance = self._distance(world, cloud.q, 2 * gate_m)
             on = np.abs(distance) < gate_m
-            n_points, n_on, square = (
-                n_points + len(world),
-                n_on + int(on.sum()),
-                square + float((distance[on] ** 2).sum()),
-            )
-        return {
+            on_robot.append(int(on.sum()))
+            n_points, square = n_points + len(world), square + float((distance[on] ** 2).sum())
+        n_on = sum(on_robot)
+        sums = {
             "rms_mm": 1e3 * float(np.sqrt(square / n_on)) if n_on else np.inf,
             "explained": n_on / n_points if n_points else 0.0,
             "points": float(n_on),
         }
+        return sums, on_robot

@@ -6,22 +6,24 @@ python -m udg_perception.ros.kinect_capture FOLDER --poses 12 [--infrared] [--ca
 from __future__ import annotations
 
 import argparse
+import dataclasses
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import numpy as np
 import rclpy
 from rclpy.context import Context
 from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
-from sensor_msgs.msg import Image, JointState
+from sensor_msgs.msg import CameraInfo, Image, JointState
 
-from udg_description.camera import DEFAULT_CAMERAS, short_name
+from udg_description.camera import DEFAULT_CAMERAS, default_cameras, short_name
 from udg_description.environment import prepare_environment
 from udg_description.errors import UdgError, cli
 from udg_description.files import check_folder, user_path
 from udg_description.ros import convert, topics
 from udg_perception.calibration.collector import PoseCollector
-from udg_perception.calibration.observations import write_observation
+from udg_perception.calibration.observations import intrinsics_of, write_observation
 
 
 class KinectCapture(Node):
@@ -38,8 +40,10 @@ class KinectCapture(Node):
         super().__init__("kinect_capture", context=context)
         self.taken = 0
         self._folder = folder
+        self._intrinsics: dict[str, np.ndarray] = {}  # by short name, as each camera tells them
         self._collector = PoseCollector([short_name(camera) for camera in cameras], infrared=infrared)
         for camera in cameras:
+            topics.subscribe(self, topics.camera_info(camera), self._info_callback(camera))
             topics.subscribe(self, topics.depth_image(camera), self._callback(camera, "depth"))
             if infrared:
                 topics.subscribe(self, topics.infrared_image(camera), self._callback(camera, "infrared"))
@@ -56,9 +60,22 @@ class KinectCapture(Node):
     def _tell(self, topic: topics.Topic, error: UdgError) -> None:
         self.get_logger().error(f"{topic.name}: {error}", throttle_duration_sec=5.0)
 
+    def _info_callback(self, camera: str) -> Callable[[CameraInfo], None]:
+        def on_info(message: CameraInfo) -> None:
+            try:
+                told = convert.info_to_camera(message, default_cameras()[0])  # the pose does not count here
+            except UdgError as error:
+                self._tell(topics.camera_info(camera), error)
+                return
+            self._intrinsics[short_name(camera)] = intrinsics_of(told)
+
+        return on_info
+
     def _callback(self, camera: str, kind: str) -> Callable[[Image], None]:
         def on_image(message: Image) -> None:
             stamp_ns = convert.stamp_to_ns(message.header.stamp)
+            if short_name(camera) not in self._intrinsics:
+                return  # its camera_info comes with the image
             try:
                 image = convert.image_to_depth(message)
             except UdgError as error:
@@ -66,7 +83,7 @@ class KinectCapture(Node):
                 return
             found = self._collector.add_image(short_name(camera), kind, stamp_ns, image)
             if found is not None:
-                path = write_observation(self._folder, found)
+                path = write_observation(self._folder, dataclasses.replace(found, intrinsics=self._intrinsics))
                 self.taken += 1
                 self.get_logger().info(f"pose {self.taken}: {path}; move the robot to the next one, then let it rest")
 

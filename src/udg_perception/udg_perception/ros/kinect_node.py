@@ -18,7 +18,6 @@ from udg_description.ros.lifecycle import RETRY_S, SteadyLifecycleNode
 from udg_description.ros.params import declare, refuse_unknown
 from udg_description.ros.spin import run_node
 from udg_description.settings import setting
-from udg_perception.errors import KinectError
 from udg_perception.kinect.open_source import open_source
 from udg_perception.kinect.source import DepthFrame, DepthSource, KinectConfig
 
@@ -70,7 +69,7 @@ class KinectNode(SteadyLifecycleNode):
         source, self._source = self._source, None
         self._why_not = "not configured"
         if source is not None:
-            source.close()
+            self._close(source)
 
     # --- images -----------------------------------------------------------------------------------------------------
 
@@ -78,9 +77,9 @@ class KinectNode(SteadyLifecycleNode):
         """Open the camera; on failure say why."""
         try:
             self._source = self._open(self.config, self.config.camera)
-        except UdgError as error:
-            self._why_not = str(error)
-            self.get_logger().error(str(error), throttle_duration_sec=10.0)
+        except Exception as error:  # of the vendor's library, too: the camera is looked for all the same
+            self._why_not = _why(error)
+            self.get_logger().error(self._why_not, throttle_duration_sec=10.0)
             return False
         self._why_not = ""
         self.get_logger().info(f"{self.config.camera}: {self._source.serial_number}")
@@ -96,11 +95,11 @@ class KinectNode(SteadyLifecycleNode):
             assert source is not None
             try:
                 frame = source.read(READ_S)
-            except KinectError as error:
-                self._why_not = str(error)
-                self.get_logger().error(str(error))
+            except Exception as error:  # of the vendor's library, too
+                self._why_not = _why(error)
+                self.get_logger().error(self._why_not)
                 self._source = None
-                source.close()
+                self._close(source)
                 continue
             if frame is None or self._ending.is_set():
                 continue
@@ -110,6 +109,13 @@ class KinectNode(SteadyLifecycleNode):
                 if self.context.ok():
                     raise
                 return  # ROS was shut down meanwhile
+
+    def _close(self, source: DepthSource) -> None:
+        """Release a camera, which may fail as well."""
+        try:
+            source.close()
+        except Exception as error:
+            self.get_logger().error(_why(error))
 
     def _publish(self, source: DepthSource, frame: DepthFrame) -> None:
         age_ns = time.monotonic_ns() - frame.stamp_ns
@@ -129,6 +135,10 @@ class KinectNode(SteadyLifecycleNode):
         source = self._source
         values = {**(status.values or {}), "serial_number": "" if source is None else source.serial_number}
         return Status(level=status.level, message=status.message, values=values)
+
+
+def _why(error: Exception) -> str:
+    return str(error) if isinstance(error, UdgError) else f"the camera's library: {error!r}"
 
 
 def main() -> None:

@@ -50,6 +50,7 @@ class PerceptionNode(Node):
         self._infos: dict[str, CameraInfo] = {}
         self._error: UdgError | None = None
         self._stats: SceneCloudStats | None = None
+        self._clouds = InputMonitor("clouds", self.config.stale_after_s)
 
         self._cloud = topics.publish(self, topics.SCENE_CLOUD)
         self._diagnostics = Diagnostics(self)
@@ -121,6 +122,7 @@ class PerceptionNode(Node):
         cloud = self._builder.build(frame.depths, frame.q)
         self._cloud.publish(convert.points_to_cloud(cloud.points, frame.stamp_ns))
         self._stats = cloud.stats
+        self._clouds.tick()
         self._error = None
 
     # --- diagnostics ------------------------------------------------------------------------------------------------
@@ -137,6 +139,8 @@ class PerceptionNode(Node):
         problems = [f"no cloud: {self._error}"] if self._error is not None else []
         problems += [f"{monitor.name}: {monitor.problem}" for monitor in self._inputs if monitor.problem]
         problems += [f"no cloud: {_silence(monitor)}" for monitor in self._inputs if monitor.stale]
+        if not problems and self._clouds.stale:
+            problems.append(f"no cloud: {self._matcher.lack()}")
         if problems:
             return Status(level=Level.ERROR, message="; ".join(problems), values=values)
         return Status(values=values)
@@ -152,7 +156,7 @@ def _intrinsics(message: CameraInfo) -> tuple[object, ...]:
 
 
 def _equal_intrinsics(a: CameraModel, b: CameraModel) -> bool:
-    names = ("width", "height", "fx", "fy", "cx", "cy", "distortion")
+    names = ("width", "height", "fx", "fy", "cx", "cy", "distortion", "lens")
     return all(getattr(a, name) == getattr(b, name) for name in names)
 
 
