@@ -28,8 +28,9 @@ from udg_description.ros.spin import background_spin
 from udg_description.ros.tf_message import Frame, from_bytes, to_bytes
 from udg_description.waiting import wait_until
 from udg_policy.episodes.dataset import CLOUD_POINTS, EpisodeDataset
+from udg_policy.episodes.episode import NO_STAGE
 from udg_policy.errors import DatasetError
-from udg_policy.exchange.bag_episodes import episodes_of, read_bag
+from udg_policy.exchange.bag_episodes import Bag, episodes_of, read_bag
 from udg_policy.exchange.import_ import import_episodes, run_command
 from udg_sim.ros.sim_node import TRIAL_STATUS
 from udg_sim.trials.status import TrialStatus
@@ -283,3 +284,30 @@ def test_any_reader_reads_our_bag_without_being_told_the_types(context: Context,
         _, _, raw = next(reader.messages(connections=[connection]))
         cloud: Any = reader.deserialize(raw, connection.msgtype)
     np.testing.assert_array_equal(np.frombuffer(cloud.data, dtype="<f4").reshape(-1, 4), cloud_at(0))
+
+
+def bag_of(stamps_ns: list[int], states_ns: list[int]) -> Bag:
+    """Clouds at these moments, and states and commands at those and a step later."""
+    bag = Bag()
+    for step, stamp_ns in enumerate(stamps_ns):
+        bag.clouds.add(stamp_ns, cloud_at(step))
+    for stamp_ns in states_ns:
+        bag.states.add(stamp_ns, q_at(stamp_ns / STEP_NS))
+        bag.commands.add(stamp_ns + STEP_NS, q_at(stamp_ns / STEP_NS) + 0.001)
+    return bag
+
+
+def test_frames_of_an_episode_are_a_step_apart() -> None:
+    """The policy takes them to be: what a chunk is made of are the next frames."""
+    thirty_hz = [step * STEP_NS // 3 for step in range(30)]
+    (fast,) = (episode for _, episode in episodes_of(bag_of(thirty_hz, thirty_hz), "fast"))
+    assert len(fast.q) == 10
+    np.testing.assert_allclose(np.diff(fast.q, axis=0), 0.02, atol=1e-6)
+    assert (fast.stage == NO_STAGE).all()
+    ten_hz = [step * STEP_NS for step in range(12)]
+    lost = [ns for ns in ten_hz if ns != 5 * STEP_NS]
+    for bag in (bag_of(lost, ten_hz), bag_of(ten_hz, lost)):  # a cloud, or its state and command
+        parts = [episode for _, episode in episodes_of(bag, "gap")]
+        assert [len(part.q) for part in parts] == [5, 6]
+        for part in parts:
+            np.testing.assert_allclose(np.diff(part.q, axis=0), 0.02, atol=1e-6)

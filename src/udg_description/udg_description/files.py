@@ -167,17 +167,22 @@ def write_arrays(path: Path, arrays: Mapping[str, np.ndarray], *, durable: bool 
 
 
 @contextmanager
-def atomic_path(path: Path) -> Iterator[Path]:
+def atomic_path(path: Path, *, durable: bool = False) -> Iterator[Path]:
     """A temporary path beside `path`, of its suffix, for writers that take a name: renamed to `path` when all is well.
 
-    The folder is made. Raises OSError with the path's name; then nothing remains.
+    The folder is made. durable: as of `write_atomically`. Raises OSError with the path's name; then nothing remains.
     """
     temporary = _temporary(path, path.suffix)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary.touch(exist_ok=False)  # its mode follows the umask, whoever writes it
         yield temporary
+        if durable:
+            with open(temporary, "rb") as stream:
+                os.fsync(stream.fileno())
         os.replace(temporary, path)
+        if durable:
+            _flush_folder(path.parent)
     except OSError as error:
         raise _named(error, path) from error
     finally:

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from udg_policy.episodes.dataset import CLOUD_POINTS, Episode, EpisodeDataset, EpisodeWriter
+from udg_policy.episodes.episode import NO_STAGE
 from udg_policy.episodes.episode_file import content_hash
 from udg_policy.errors import DatasetError
 from udg_policy.exchange.export import export
@@ -72,7 +73,7 @@ def test_a_set_of_others_has_no_stage_no_pose_and_its_task(robot: Path) -> None:
     (robot / EXTRA).unlink()
     found = [one for _, one in read_lerobot(robot)]
     assert [len(one) for one in found] == list(LENGTHS)
-    assert all(one.T_world_object is None and not one.stage.any() for one in found)
+    assert all(one.T_world_object is None and (one.stage == NO_STAGE).all() for one in found)
     assert found[0].meta == {"source": "lerobot", "task": "grasp the ball and lift it"}
 
 

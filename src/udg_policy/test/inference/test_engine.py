@@ -197,6 +197,31 @@ def test_truncated_files_are_refused(folder: Path) -> None:
         (folder / name).write_bytes(data)
 
 
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("train_objects", None), ("figures", [1]), ("joint_names", 36), ("config", "edge"), ("data_hash", None)],
+)
+def test_a_key_of_another_kind_is_named(folder: Path, key: str, value: object) -> None:
+    edit(folder, **{key: value})
+    with pytest.raises(CheckpointError, match=f"checkpoint.json: '{key}' is .*; valid: "):
+        load_checkpoint(folder)
+
+
+def test_a_checkpoint_that_can_not_be_replaced_stays_as_it_was(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = load_checkpoint(folder)
+    other = dataclasses.replace(before, weights={name: value + 1.0 for name, value in before.weights.items()})
+
+    def full(*_: object, **__: object) -> int:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", full)  # of the description; the weights are written by then
+    with pytest.raises(OSError, match="No space left"):
+        save_checkpoint(folder, other)
+    same = load_checkpoint(folder)
+    assert all(bool((same.weights[name] == value).all()) for name, value in before.weights.items())
+    assert len(list(folder.iterdir())) == 2
+
+
 def test_another_schema_or_layout_is_refused(folder: Path) -> None:
     names = list(json.loads((folder / DESCRIPTION_NAME).read_text())["joint_names"])
     edit(folder, joint_names=[names[1], names[0], *names[2:]])

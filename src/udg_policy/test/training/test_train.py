@@ -170,6 +170,18 @@ def test_splits_keep_episodes_and_objects_apart() -> None:
             assert not held & set(split.train_objects)
 
 
+def test_episodes_without_an_object_are_each_of_one_of_their_own() -> None:
+    """As one object they would all be trained on, or all held out; and an unnamed object is no name."""
+    episodes = [make_episode(i, steps=2) for i in range(6)]
+    episodes = [dataclasses.replace(e, meta={**e.meta, "object": "" if i else "ball"}) for i, e in enumerate(episodes)]
+    store = frames_of(episodes, config_of(validation_share=0.34, validation_split="object"))
+    for seed in range(4):
+        split = split_views(store, seed)
+        held = set(store.episode[split.validation % store.n_frames].tolist())
+        assert len(held) == 2
+        assert split.train_objects == (() if 0 in held else ("ball",))
+
+
 def test_a_split_seed_fixes_the_split_and_is_part_of_the_run(store: FrameStore, tmp_path: Path) -> None:
     train(store.config, store, run_of(tmp_path, split_seed=3, validations=1))
     with pytest.raises(CheckpointError, match="another split_seed"):

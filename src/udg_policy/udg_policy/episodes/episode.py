@@ -27,6 +27,9 @@ class Stage(IntEnum):
     HOLD = 4
 
 
+NO_STAGE = 255
+"""Of a frame that nobody has named a stage of: episodes of others, runs on the robot."""
+
 # name: (dtype, shape after the frames)
 EPISODE_ARRAYS: dict[str, tuple[type, tuple[int, ...]]] = {
     "cloud_xyz": (np.float32, (CLOUD_POINTS, 3)),
@@ -44,7 +47,7 @@ class Episode:
     """One demonstration of T frames, 0.1 s apart.
 
     cloud_xyz (T, 2048, 3) [m, world]; cloud_label (T, 2048): 0 seen, 1 left robot, 2 right robot; q (T, 36) measured
-    [rad]; target (T, 36) absolute joint command for the step t -> t + 0.1 s [rad]; stage (T,) a Stage;
+    [rad]; target (T, 36) absolute joint command for the step t -> t + 0.1 s [rad]; stage (T,) a Stage or NO_STAGE;
     T_world_object (T, 4, 4) pose of the target object, None where it is not known (real robot);
     meta: plain JSON values that follow from the task alone, so no times of day: object, seed, success, strategy,
     sides, size_class, category, mass_kg, friction, noisy, cameras ([{name, T_world_camera}]), ...

@@ -2,7 +2,8 @@
 
 q is the joint state of the cloud's moment, the target what was commanded for 0.1 s later. A simulated trial is an
 episode, on the robot a run of the policy (the name that its chunks carry); where neither is in the bag, whatever stands
-between two pauses of the clouds. rosbags reads the files; no ROS is needed.
+between two pauses of the clouds. Frames are a step apart, as the policy takes them to be: clouds that come faster are
+left out, and where one is missing another episode begins. rosbags reads the files; no ROS is needed.
 """
 
 from __future__ import annotations
@@ -18,13 +19,16 @@ import numpy as np
 from udg_description import topic_names
 from udg_description.clock import NS_PER_S, STEP_S
 from udg_description.layout import JOINT_NAMES, N_JOINTS
-from udg_policy.episodes.episode import CLOUD_POINTS, Episode
+from udg_policy.episodes.episode import CLOUD_POINTS, NO_STAGE, Episode
 from udg_policy.errors import DatasetError
 
 STEP_NS = round(STEP_S * NS_PER_S)
 STATE_GAP_NS = 20_000_000  # a joint state farther from the cloud's moment is none of it
 COMMAND_GAP_NS = 50_000_000
-PAUSE_NS = 5 * STEP_NS  # of the clouds, that ends an episode
+LEAST_STEP_NS, PAUSE_NS = (
+    19 * STEP_NS // 20,
+    3 * STEP_NS // 2,
+)  # between two frames of an episode, which are a step apart
 LEAST_FRAMES = 2
 READ = (
     topic_names.JOINT_STATES,
@@ -147,23 +151,35 @@ def _points(message: Any, path: Path) -> np.ndarray:  # noqa: ANN401
 
 
 def episodes_of(bag: Bag, name: str) -> Iterator[tuple[str, Episode]]:
-    """The episodes of a bag and their names, in the order of time. Frames without a state or a command are skipped."""
+    """The episodes of a bag and their names, in the order of time; without a state and a command there is no frame."""
     stamps = np.array(bag.clouds.stamps)
     order = np.argsort(stamps, kind="stable")
     stamps = stamps[order]
+    whole = bag.states.nearest(stamps, STATE_GAP_NS) >= 0
+    whole &= bag.commands.nearest(stamps + STEP_NS, COMMAND_GAP_NS) >= 0
+    order = order[whole][_steps(stamps[whole])]
+    stamps = np.array(bag.clouds.stamps)[order]
     states = bag.states.nearest(stamps, STATE_GAP_NS)
     commands = bag.commands.nearest(stamps + STEP_NS, COMMAND_GAP_NS)
     trials = bag.trials.nearest(stamps, STATE_GAP_NS)
     labels = _labels(bag, stamps, trials)
-    whole = (states >= 0) & (commands >= 0)
     breaks = [0, *(_breaks(stamps, labels) + 1), len(stamps)]
     number = 0
     for first, end in zip(breaks[:-1], breaks[1:], strict=True):
-        rows = np.arange(first, end)[whole[first:end]]
+        rows = np.arange(first, end)
         if len(rows) < LEAST_FRAMES or labels[first] is None:
             continue
         yield f"{name}_{number:04d}", _episode(bag, order, rows, states, commands, trials)
         number += 1
+
+
+def _steps(stamps: np.ndarray) -> np.ndarray:
+    """Places of the moments (F,) [ns], rising, that are at least about a step apart."""
+    kept: list[int] = []
+    for place, stamp_ns in enumerate(stamps):
+        if not kept or stamp_ns - stamps[kept[-1]] >= LEAST_STEP_NS:
+            kept.append(place)
+    return np.array(kept, dtype=int)
 
 
 def _labels(bag: Bag, stamps: np.ndarray, trials: np.ndarray) -> list[object]:
@@ -205,7 +221,7 @@ def _episode(
         cloud_label=clouds[..., 3].astype(np.uint8),
         q=np.stack([bag.states.values[place] for place in states[rows]]),
         target=np.stack([bag.commands.values[place] for place in commands[rows]]),
-        stage=np.zeros(len(rows)),
+        stage=np.full(len(rows), NO_STAGE),
         T_world_object=poses,
         meta=meta,
     )

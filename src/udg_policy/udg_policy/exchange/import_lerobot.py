@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from udg_description.clock import STEP_S
 from udg_description.layout import JOINT_NAMES, N_JOINTS
-from udg_policy.episodes.episode import CLOUD_POINTS, Episode
+from udg_policy.episodes.episode import CLOUD_POINTS, NO_STAGE, Episode
 from udg_policy.errors import DatasetError
 from udg_policy.exchange.export_lerobot import EXTRA, VERSION
 
@@ -99,7 +99,7 @@ def _episode(table: pa.Table, extra: dict[str, Any] | None, tasks: dict[int, str
     xyz = _numbers(table, CLOUD, np.float32).reshape(frames, CLOUD_POINTS, 3)
     has_label = LABEL in table.column_names
     label = _numbers(table, LABEL, np.uint8) if has_label else np.zeros((frames, CLOUD_POINTS), dtype=np.uint8)
-    stage, poses, meta = np.zeros(frames), None, {"source": "lerobot"}
+    stage, poses, meta = np.full(frames, NO_STAGE), None, {"source": "lerobot"}
     if extra is not None:
         stage = np.array(extra["stage"])
         poses = None if extra["T_world_object"] is None else np.array(extra["T_world_object"]).reshape(-1, 4, 4)

@@ -308,11 +308,12 @@ class FrameStore:
         """(B,) index into SamplingConfig.weights."""
         image, frames = (views >= self.n_frames).long(), self._frame_numbers(views)
         episode, rows = self.episode[frames].long(), self.row[frames]
-        stage = self._steps.fields(rows, "stage")[0].long().clamp_max(Stage.HOLD)
+        stage = self._steps.fields(rows, "stage")[0].long()
         gone = self._now(views)[1][..., :3, 3] - self.grasps.T_grasp[episode, image][..., :3, 3]
         counts = (self.grasps.acting[episode, image] > 0) & (self.grasps.closed[episode] >= 0)[:, None]
         near = (counts & (gone.norm(dim=-1) <= self.config.train.sampling.near_m)).any(dim=-1)
-        return torch.where(stage >= Stage.SQUEEZE, stage, near.long())  # SQUEEZE is 2, as in the weights
+        grasped = (stage >= Stage.SQUEEZE) & (stage <= Stage.HOLD)
+        return torch.where(grasped, stage, near.long())  # SQUEEZE is 2, as in the weights
 
     def bounds(self, views: Tensor) -> ActionBounds:
         """Bounds of the actions of `views`, with room for the noise of the augmentation."""

@@ -20,7 +20,7 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor
 
-from udg_description.files import write_atomically
+from udg_description.files import atomic_path, write_atomically
 from udg_description.layout import JOINT_NAMES, N_JOINTS
 from udg_description.robot import current_robot
 from udg_policy.action_spaces import ActionBounds
@@ -83,12 +83,17 @@ def git_hash() -> str:
 
 
 def save_checkpoint(folder: str | Path, checkpoint: Checkpoint) -> Path:
-    """Write a checkpoint folder; the description, written last, makes it valid."""
+    """Write a checkpoint folder; one that is there stays whole until both files of the new one are on the disk."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     data = save_tensors({name: tensor.contiguous() for name, tensor in checkpoint.weights.items()})
-    write_atomically(folder / WEIGHTS_NAME, data)
-    _write_description(folder, checkpoint, hashlib.sha256(data).hexdigest())
+    text = _description(checkpoint, hashlib.sha256(data).hexdigest())
+    with (
+        atomic_path(folder / DESCRIPTION_NAME, durable=True) as description,
+        atomic_path(folder / WEIGHTS_NAME, durable=True) as weights,
+    ):
+        weights.write_bytes(data)
+        description.write_text(text, encoding="utf-8")
     return folder
 
 
@@ -97,10 +102,11 @@ def add_figures(folder: str | Path, figures: dict[str, Any]) -> None:
     folder = Path(folder)
     checkpoint = load_checkpoint(folder)
     weights_hash = hashlib.sha256((folder / WEIGHTS_NAME).read_bytes()).hexdigest()
-    _write_description(folder, replace(checkpoint, figures={**checkpoint.figures, **figures}), weights_hash)
+    new = replace(checkpoint, figures={**checkpoint.figures, **figures})
+    write_atomically(folder / DESCRIPTION_NAME, _description(new, weights_hash))
 
 
-def _write_description(folder: Path, checkpoint: Checkpoint, weights_hash: str) -> None:
+def _description(checkpoint: Checkpoint, weights_hash: str) -> str:
     description = {
         "schema": SCHEMA_VERSION,
         "weights_sha256": weights_hash,
@@ -112,7 +118,7 @@ def _write_description(folder: Path, checkpoint: Checkpoint, weights_hash: str) 
         "train_objects": list(checkpoint.train_objects),
         "figures": checkpoint.figures,
     }
-    write_atomically(folder / DESCRIPTION_NAME, (json.dumps(description, indent=1) + "\n").encode())
+    return json.dumps(description, indent=1) + "\n"
 
 
 def load_checkpoint(folder: str | Path) -> Checkpoint:
@@ -152,6 +158,19 @@ def load_checkpoints(folder: str | Path) -> tuple[Checkpoint, ...]:
     return (first, load_checkpoint(again)) if again.is_dir() else (first,)
 
 
+_KINDS = {str: "text", dict: "an object {...}", list: "a list"}
+_KEYS = {
+    "weights_sha256": str,
+    "config": dict,
+    "joint_names": list,
+    "bounds": dict,
+    "data_hash": str,
+    "git_hash": str,
+    "train_objects": list,
+    "figures": dict,
+}
+
+
 def _read_description(path: Path) -> dict[str, Any]:
     try:
         description = json.loads(path.read_text(encoding="utf-8"))
@@ -162,10 +181,11 @@ def _read_description(path: Path) -> dict[str, Any]:
     if not isinstance(description, dict) or description.get("schema") != SCHEMA_VERSION:
         found = description.get("schema") if isinstance(description, dict) else None
         raise CheckpointError(f"{path}: schema {found!r}, expected {SCHEMA_VERSION}")
-    needed = ("weights_sha256", "config", "joint_names", "bounds", "data_hash", "git_hash", "train_objects", "figures")
-    for key in needed:
+    for key, kind in _KEYS.items():
         if key not in description:
             raise CheckpointError(f"{path}: key {key!r} is missing")
+        if not isinstance(description[key], kind):
+            raise CheckpointError(f"{path}: {key!r} is {description[key]!r:.60}; valid: {_KINDS[kind]}")
     names = description["joint_names"]
     if tuple(names) != JOINT_NAMES:
         differing = (i for i, (a, b) in enumerate(zip(names, JOINT_NAMES, strict=False)) if a != b)

@@ -117,6 +117,8 @@ class PolicyNode(Node):
                 self._announce()
             self.running = running
             self._error = self._unseen = None
+            if not self.config.lockstep:  # there each cloud has exactly one answer
+                self._waiting = None  # what came before is of another run
             self._forget()
             self._draw(None, self.get_clock().now().nanoseconds)
             response.success, response.message = True, "running" if running else "stopped"

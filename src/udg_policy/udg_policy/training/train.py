@@ -96,7 +96,7 @@ def split_views(store: FrameStore, seed: int, known: Container[str] = ()) -> Spl
     Objects that are `known`, from an earlier training, are no measure of what is new: they are not validated on.
     """
     train = store.config.train
-    objects = store.object_of_episode
+    objects = [name or f"of episode {i}" for i, name in enumerate(store.object_of_episode)]  # unknown: one of its own
     names = sorted(set(objects)) if train.validation_split == "object" else list(range(len(objects)))
     order = [names[i] for i in np.random.default_rng(seed).permutation(len(names)) if names[i] not in known]
     held_out = set(order[: int(round(train.validation_share * len(names)))])
@@ -106,8 +106,8 @@ def split_views(store: FrameStore, seed: int, known: Container[str] = ()) -> Spl
     training = store.views(episodes[~mask], mirrored=train.mirror)
     if len(training) == 0:
         raise ConfigError(f"train: no episodes to train on ({len(objects)} in the dataset)")
-    names_left = tuple(sorted({objects[i] for i in range(len(objects)) if not held[i]}))
-    return Split(training, store.views(episodes[mask], mirrored=False), names_left)
+    named = {name for name, is_held in zip(store.object_of_episode, held, strict=True) if name and not is_held}
+    return Split(training, store.views(episodes[mask], mirrored=False), tuple(sorted(named)))
 
 
 def _check_shares(config: PolicyConfig, processes: int) -> None:
