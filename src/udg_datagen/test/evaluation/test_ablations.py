@@ -7,7 +7,15 @@ from pathlib import Path
 import pytest
 
 from udg_datagen.evaluation.ablation_report import Run, difference, report_of, student_interval, success, write_report
-from udg_datagen.evaluation.ablations import VARIANTS, Plan, choose_trials, read_trials, run, variant_config
+from udg_datagen.evaluation.ablations import (
+    VARIANTS,
+    Plan,
+    choose_trials,
+    more_trials,
+    read_trials,
+    run,
+    variant_config,
+)
 from udg_description.errors import UdgError
 from udg_policy.config import preset
 from udg_policy.episodes.dataset import EpisodeWriter
@@ -100,6 +108,17 @@ def test_a_trial_that_was_cut_short_does_not_count(tmp_path: Path) -> None:
     (tmp_path / "trials.jsonl").write_text(line + "\n" + line[:30])
     assert list(read_trials(tmp_path)) == [("a", 1)]
     assert read_trials(tmp_path / "absent") == {}
+    for number in (2, 3):
+        with more_trials(tmp_path) as stream:
+            stream.write(line.replace('"seed": 1', f'"seed": {number}') + "\n")
+    assert list(read_trials(tmp_path)) == [("a", 1), ("a", 2), ("a", 3)]
+    assert len((tmp_path / "trials.jsonl").read_bytes().splitlines()) == 4
+    with more_trials(tmp_path) as stream:
+        assert stream.tell() > 0
+    (tmp_path / "new").mkdir()
+    with more_trials(tmp_path / "new") as stream:
+        stream.write(line + "\n")
+    assert (tmp_path / "new" / "trials.jsonl").read_text() == line + "\n"
 
 
 def test_a_plan_is_kept_and_a_wrong_one_named(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ variants it adds to the study. In DIR: runs/<variant>_<seed>/, report.json, repo
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import os
 import tempfile
@@ -18,7 +19,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 import torch
@@ -223,7 +224,7 @@ class RunWorker:
             return
         policy = EnginePolicy(PolicyEngine.load(folder), retry=RetryConfig(after_s=0.0))
         rollout = Rollout(policy, RolloutConfig(whole_images=False, end_decided=True))
-        with open(folder / TRIALS_NAME, "a", encoding="utf-8") as stream:
+        with more_trials(folder) as stream:
             for task in pending:
                 try:
                     trial = rollout.run(*task)
@@ -256,6 +257,15 @@ def run_folder(out: Path, name: str, seed: int) -> Path:
 def is_trained(folder: Path) -> bool:
     """Whether the training of a run is finished."""
     return (folder / "trained").is_file() and (folder / DESCRIPTION_NAME).is_file()
+
+
+def more_trials(folder: Path) -> TextIO:
+    """The file of a run's trials, to add lines; one that an interruption cut short is ended."""
+    stream = open(folder / TRIALS_NAME, "ab+")
+    if stream.tell() > 0:
+        stream.seek(-1, os.SEEK_END)
+        stream.write(b"" if stream.read(1) == b"\n" else b"\n")
+    return io.TextIOWrapper(stream, encoding="utf-8")
 
 
 def read_trials(folder: Path) -> dict[tuple[str, int], Trial]:
