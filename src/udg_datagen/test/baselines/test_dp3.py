@@ -172,10 +172,18 @@ def test_the_policy_draws_a_chunk_every_third_step_from_the_trials_seed(folder: 
     assert ["points" in vars(one) for one in seen] == [True, False, True]  # looked at: now, and before the next chunk
 
 
-def test_without_an_object_the_policy_stays(folder: Path) -> None:
+def test_without_an_object_the_policy_holds_its_command(folder: Path) -> None:
+    """The measured joints lag behind a squeeze: to command them would let go."""
     policy = DP3Policy.load(folder)
     policy.reset(start())
-    np.testing.assert_array_equal(policy.act(Observation(lambda: np.ones((9, 4)), HOME_Q, 0.0)), HOME_Q)
+
+    def unseen(q: np.ndarray) -> Observation:
+        return Observation(lambda: np.ones((9, 4)), q, 0.0)
+
+    np.testing.assert_array_equal(policy.act(unseen(HOME_Q)), HOME_Q)
+    targets = [policy.act(observation(step)) for step in range(3)]
+    for _ in range(2):
+        np.testing.assert_array_equal(policy.act(unseen(HOME_Q - 0.1)), targets[-1])
 
 
 def test_it_takes_part_by_its_folder_and_a_damaged_one_is_named(folder: Path, tmp_path: Path) -> None:

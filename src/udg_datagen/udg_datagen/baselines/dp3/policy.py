@@ -18,7 +18,7 @@ from udg_policy.network.point_set import PointSampler
 
 
 class DP3Policy:
-    """Draws a chunk and executes its next steps; then looks again. Without an object in sight it stays."""
+    """Draws a chunk and executes its next steps; then looks again. Without an object in sight it holds its command."""
 
     def __init__(self, checkpoint: DP3Checkpoint) -> None:
         self._config, self._scales = checkpoint.config, checkpoint.scales
@@ -27,6 +27,7 @@ class DP3Policy:
         self._sampler = PointSampler(frames.observation, frames.encoder)
         self._seen: deque[tuple[np.ndarray, np.ndarray]] = deque(maxlen=self._config.n_observations)
         self._left: list[np.ndarray] = []
+        self._command: np.ndarray | None = None  # the last one (36,) [rad]
         self._generator = torch.Generator()
 
     @classmethod
@@ -37,7 +38,7 @@ class DP3Policy:
     def reset(self, start: Start) -> None:
         """Forget what was seen; draws follow from the trial's seed."""
         self._seen.clear()
-        self._left = []
+        self._left, self._command = [], None
         self._generator.manual_seed(start.seed)
 
     def act(self, observation: Observation) -> np.ndarray:
@@ -45,8 +46,10 @@ class DP3Policy:
         if len(self._left) < self._config.n_observations:  # the next chunk is due, or needs this observation
             sees = self._look(observation)
             if not self._left:
-                self._left = list(self._chunk()) if sees else [observation.q]
-        return joint_limits().clip(self._left.pop(0))
+                held = observation.q if self._command is None else self._command  # the measured would let go
+                self._left = list(self._chunk()) if sees else [held]
+        self._command = joint_limits().clip(self._left.pop(0))
+        return self._command
 
     def _look(self, observation: Observation) -> bool:
         """Keep what a chunk will need of this moment; whether there is an object."""
