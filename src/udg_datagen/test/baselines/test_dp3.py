@@ -205,5 +205,7 @@ def test_bad_settings_are_named() -> None:
         size_of("large")
     with pytest.raises(UdgError, match="horizon 4 must hold"):
         DP3Config(n_actions=4)
+    with pytest.raises(UdgError, match="learning rate 0.0, valid: above 0"):
+        DP3Config(learning_rate=0.0)
     with pytest.raises(UdgError, match="minutes"):
         Budget(minutes=0.0)

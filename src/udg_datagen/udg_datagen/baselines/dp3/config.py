@@ -42,6 +42,8 @@ class DP3Config:
             raise UdgError(f"dp3: horizon {self.horizon} must be a multiple of {2 ** (len(self.unet_widths) - 1)}")
         if any(width % self.groups for width in self.unet_widths):
             raise UdgError(f"dp3: unet_widths {self.unet_widths} must be multiples of groups {self.groups}")
+        if not 0.0 < self.learning_rate < 1.0:
+            raise UdgError(f"dp3: learning rate {self.learning_rate}, valid: above 0 and below 1")
         if not 1 <= self.inference_steps <= self.noise_steps:
             raise UdgError(f"dp3: inference_steps is {self.inference_steps}, valid: 1 to {self.noise_steps}")
 

@@ -247,12 +247,17 @@ def run(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--size", default="simple", help=f"one of {', '.join(SIZES)} (default: simple)")
     parser.add_argument("--steps", type=int, default=Budget.steps, help="of 128 samples; default: %(default)s")
     parser.add_argument("--minutes", type=float, help="budget of wall time instead of steps")
+    parser.add_argument(
+        "--learning-rate", type=float, help=f"largest one; default: its authors' {DP3Config.learning_rate:g}"
+    )
     parser.add_argument("--seed", type=seed_number, default=0)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--cache", type=user_path, help="folder for the prepared frames, as of `udg train`")
     parser.add_argument("--resume", action="store_true", help="continue the run in --out; --minutes are in total")
     options = parser.parse_args(argv)
     config, budget = size_of(options.size), Budget(steps=options.steps, minutes=options.minutes)
+    if options.learning_rate is not None:
+        config = dataclasses.replace(config, learning_rate=options.learning_rate)
     if options.threads < 1:
         raise UdgError(f"--threads {options.threads} must be at least 1")
     if not options.resume and any((options.out / name).exists() for name in (STATE_NAME, DESCRIPTION_NAME)):
