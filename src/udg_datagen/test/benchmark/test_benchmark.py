@@ -126,10 +126,30 @@ def test_the_papers_protocol_has_600_objects_of_three_sizes_that_nobody_trains_o
     assert seen_of(trained_on[0], facts[ids[0]], trained_on) == "trained"
 
 
-def test_policies_may_have_different_numbers_of_trials(tmp_path: Path) -> None:
+def test_a_policy_says_which_weights_it_has_and_what_it_was_trained_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    import bad_policies
+
+    (before,) = entrants("bad_policies:Bad")
+    monkeypatch.setattr(bad_policies.Bad, "digest", "weights 7", raising=False)
+    monkeypatch.setattr(bad_policies.Bad, "trained_on", ["cube_60"], raising=False)
+    (told,) = entrants("bad_policies:Bad")
+    assert told.digest == f"{before.digest} weights 7" and told.trained_on == ("cube_60",) and not before.trained_on
+    monkeypatch.setattr(bad_policies.Bad, "trained_on", "cube_60", raising=False)
+    with pytest.raises(UdgError, match="trained_on is 'cube_60'; valid: ids of objects"):
+        entrants("bad_policies:Bad")
+
+
+def test_policies_may_have_different_numbers_of_trials(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     command(tmp_path, "--policies", "bad_policies:Bad", "--trials", "1")
     command(tmp_path, "--policies", "bad_policies:Bad", "--trials", "2")
+    settings = (tmp_path / "benchmark.json").read_bytes()
+    monkeypatch.setattr(benchmark, "git_hash", lambda: "f" * 40)
+    command(tmp_path, "--policies", "bad_policies:Bad", "--trials", "2")  # nothing is left to do by this code
+    assert (tmp_path / "benchmark.json").read_bytes() == settings
     command(tmp_path, "--policies", "bad_policies:Unmade", "--trials", "1")
+    assert json.loads((tmp_path / "benchmark.json").read_text())["policies"]["bad_policies:Unmade"]["code"] == [
+        "f" * 40
+    ]
     rows = read(tmp_path / ROWS_NAME)
     assert [row.policy for row in rows] == ["bad_policies:Bad"] * 2 + ["bad_policies:Unmade"]
     assert json.loads((tmp_path / "benchmark.json").read_text())["protocol"]["trials"] == 2

@@ -55,6 +55,16 @@ def test_results_of_record_give_the_tables_beside_them(folder: Path) -> None:
         assert all(re.fullmatch(r"[0-9a-f]{40}\+?", code) for code in what["code"]), name
 
 
+@pytest.mark.parametrize("folder", RECORDS, ids=lambda folder: folder.name)
+def test_policies_of_record_had_the_object_at_the_same_place(folder: Path) -> None:
+    """Under the same rules; other friction and damping let it settle otherwise, by millimetres."""
+    told = json.loads((folder / SETTINGS_NAME).read_text(encoding="utf-8"))["policies"]
+    places: dict[tuple[str, str, int], tuple[float, float]] = {}
+    for row in parse((folder / ROWS_NAME).read_text(encoding="utf-8")):
+        place = places.setdefault((told[row.policy]["rules"], row.object, row.seed), (row.x, row.y))
+        assert place == pytest.approx((row.x, row.y), abs=1e-3), row
+
+
 def test_there_are_results_of_record() -> None:
     assert RECORDS
 

@@ -74,10 +74,15 @@ def test_a_mean_of_sizes_that_one_has_not_tried_is_not_shown_beside_the_others()
     assert "| unseen | mean | 100.0 [" in text and text.split("| unseen | mean |")[1].split("\n")[0].endswith("| - |")
     (line,) = [line for line in text.split("\n") if line.startswith("| unseen | mean of small, medium |")]
     assert line.split("|")[4].strip().startswith("50.0 [")
+    told = summary([*rows, row("b", "medium", "medium", True)])["policies"]
+    assert told["a"]["unseen"]["mean"]["success"] == 1.0 and told["a"]["new_objects"]["trials"] == 3
+    assert told["b"]["unseen"]["mean"] is None and told["b"]["new_objects"] is None
 
 
 def test_all_policies_stand_beside_each_other() -> None:
     text = markdown(tables(ROWS))
+    assert "| objects | size | a (3) | b (3) |" in text and " 1 trials could not be run and do not count." in text
+    assert "could not be run" not in markdown(tables(ROWS[:-1]))
     assert "| unseen | large | 0.0 [0.0, 79.3] | 100.0 [20.7, 100.0] |" in text
     assert "| dropped | 1 | 1 |" in text and "| kind of y | 1 |" in text
     assert extremes(ROWS, 5) == (["y"], ["x"])

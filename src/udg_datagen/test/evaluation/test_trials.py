@@ -59,6 +59,10 @@ def test_trials_are_counted_by_size_and_by_whether_the_object_was_trained_on() -
     assert summary["causes"] == {"dropped": 1} and summary["causes_by_size"]["small"] == {"dropped": 1}
     assert summary["by_object"] == {"a": "1/2", "b": "1/1"}
     json.dumps(summary)
+    both = [trial(name, "small", name == "a") for name in "ab" for _ in range(10)]
+    assert summarise_trials(both, trained_on=[])["interval_95"] == [0.002, 0.998]  # two objects tell next to nothing
+    one = summarise_trials(both[:10], trained_on=[])["interval_95"]  # of its placements: Wilson's of 10 of 10
+    assert one == [0.722, 1.0]
 
 
 def test_trials_are_counted_by_height() -> None:

@@ -151,8 +151,12 @@ def _foreign(name: str, module: str, attribute: str) -> Entrant:
     if missing:
         raise UdgError(f"policy {name!r}: has no method {missing[0]}; valid: reset(start) and act(observation)")
     path = getattr(found, "__file__", None)
-    digest = _sha256(Path(path)) if path else ""
-    return Entrant(name=name, make=partial(_make_foreign, module, attribute), digest=digest)
+    digest = " ".join(filter(None, [_sha256(Path(path)) if path else "", str(getattr(kind, "digest", ""))]))
+    trained_on = getattr(kind, "trained_on", ())
+    if isinstance(trained_on, str) or not all(isinstance(one, str) for one in trained_on):
+        raise UdgError(f"policy {name!r}: trained_on is {trained_on!r:.60}; valid: ids of objects")
+    make = partial(_make_foreign, module, attribute)
+    return Entrant(name=name, make=make, digest=digest, trained_on=tuple(trained_on))
 
 
 def _make_foreign(module: str, attribute: str, cell: Cell) -> Policy:

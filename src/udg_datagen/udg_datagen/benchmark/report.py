@@ -60,6 +60,7 @@ def cell(rows: Sequence[Row], seen: Iterable[str], sizes: Collection[str] = tupl
 def summary(rows: Sequence[Row]) -> dict[str, Any]:
     """Figures of all tables; JSON."""
     counted = judged(rows)
+    present = {seen: {row.size for row in counted if row.seen == seen} for seen in SEEN}
     found: dict[str, Any] = {"trials": len(counted), "not_run": len(rows) - len(counted), "policies": {}}
     for policy in policies_of(counted):
         own = [row for row in counted if row.policy == policy]
@@ -68,11 +69,11 @@ def summary(rows: Sequence[Row]) -> dict[str, Any]:
             "objects": len({row.object for row in own}),
             "successes": sum(row.success for row in own),
             "sizes": [size for size in SIZES if any(row.size == size for row in own)],
-            "new_objects": _figures(cell(own, NEW)),
+            "new_objects": _mean(own, NEW, present),
             **{
                 seen: {
                     **{size: _figures(cell(own, (seen,), (size,))) for size in SIZES},
-                    _WHOLE: _figures(cell(own, (seen,))),
+                    _WHOLE: _mean(own, (seen,), present),
                 }
                 for seen in SEEN
                 if any(row.seen == seen for row in own)
@@ -86,6 +87,12 @@ def summary(rows: Sequence[Row]) -> dict[str, Any]:
         for a, b, label, one in differences(counted)
     }
     return found
+
+
+def _mean(own: Sequence[Row], seen: Sequence[str], present: Mapping[str, set[str]]) -> dict[str, Any] | None:
+    """The mean over sizes; None where sizes are missing that others have tried."""
+    tried = {row.size for row in own if row.seen in seen}
+    return _figures(cell(own, seen)) if tried == set().union(*(present[one] for one in seen)) else None
 
 
 def _figures(of: Share) -> dict[str, Any] | None:
@@ -120,10 +127,16 @@ def _both(
 def tables(rows: Sequence[Row]) -> list[Table]:
     """All tables."""
     counted = judged(rows)
-    return [_main(counted), _paired(counted), _causes(counted), _phases(counted), _categories(counted)]
+    return [
+        _main(counted, len(rows) - len(counted)),
+        _paired(counted),
+        _causes(counted),
+        _phases(counted),
+        _categories(counted),
+    ]
 
 
-def _main(rows: Sequence[Row]) -> Table:
+def _main(rows: Sequence[Row], not_run: int) -> Table:
     names = policies_of(rows)
     own = {name: [row for row in rows if row.policy == name] for name in names}
     lines = []
@@ -141,9 +154,11 @@ def _main(rows: Sequence[Row]) -> Table:
     remark = (
         "Success [%] with 95 % intervals that take the trials of one object as a cluster. trained: objects that a "
         "policy here was trained on; seen: others of categories that our training objects have; unseen: of other "
-        "categories; new objects: seen and unseen. mean: of the sizes, each counting alike."
+        "categories; new objects: seen and unseen. mean: of the sizes, each counting alike. In parentheses: trials."
     )
-    return Table("Success", ("objects", "size", *names), lines, remark)
+    if not_run:
+        remark += f" {not_run} trials could not be run and do not count."
+    return Table("Success", ("objects", "size", *(f"{name} ({len(own[name]):,})" for name in names)), lines, remark)
 
 
 def _paired(rows: Sequence[Row]) -> Table:

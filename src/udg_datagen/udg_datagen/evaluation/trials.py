@@ -25,6 +25,7 @@ from tqdm import tqdm
 from udg_control.follower import FollowerConfig
 from udg_control.margins import margin_keeper
 from udg_control.safety import SafetyConfig
+from udg_datagen.clusters import share
 from udg_datagen.demonstrations.attempt import task_rng
 from udg_datagen.demonstrations.execution import CommandDrive
 from udg_datagen.evaluation.blind import BLIND, blind_modes
@@ -242,21 +243,10 @@ def run_trials(tasks: Sequence[tuple[str, int]], pool: Pool, progress: bool = Tr
 def summarise_trials(trials: Sequence[Trial], trained_on: Iterable[str] = ()) -> dict[str, Any]:
     """Successes in all, by size, by height at rest, by whether the policy was trained on the object, by object.
 
-    Rates have 95 % intervals. Failures are counted by their cause and by the phase that they did not get to, also for
-    each size.
+    Rates have 95 % intervals that take the trials of one object as a cluster. Failures are counted by their cause and
+    by the phase that they did not get to, also for each size.
     """
     known = set(trained_on)
-
-    def row(chosen: Sequence[Trial]) -> dict[str, Any]:
-        successes = sum(trial.success for trial in chosen)
-        low, high = wilson_interval(successes, len(chosen))
-        rate = round(successes / len(chosen), 4) if chosen else None
-        return {
-            "trials": len(chosen),
-            "successes": successes,
-            "success_rate": rate,
-            "interval_95": [round(low, 3), round(high, 3)],
-        }
 
     def causes(chosen: Sequence[Trial]) -> dict[str, int]:
         return dict(Counter(trial.cause for trial in chosen if not trial.success).most_common())
@@ -265,19 +255,35 @@ def summarise_trials(trials: Sequence[Trial], trained_on: Iterable[str] = ()) ->
     for trial in trials:
         by_object.setdefault(trial.object, []).append(trial.success)
     return {
-        **row(trials),
-        "by_size": {size: row([trial for trial in trials if trial.size_class == size]) for size in SIZES},
+        **_rate(trials),
+        "by_size": {size: _rate([trial for trial in trials if trial.size_class == size]) for size in SIZES},
         "by_height": {
-            name: row([trial for trial in trials if low <= trial.top_m < high]) for name, low, high in _height_ranges()
+            name: _rate([trial for trial in trials if low <= trial.top_m < high])
+            for name, low, high in _height_ranges()
         },
-        "trained_on": row([trial for trial in trials if trial.object in known]),
-        "never_seen": row([trial for trial in trials if trial.object not in known]),
+        "trained_on": _rate([trial for trial in trials if trial.object in known]),
+        "never_seen": _rate([trial for trial in trials if trial.object not in known]),
         "causes": causes(trials),
-        "retried": row([trial for trial in trials if trial.retries > 0]),
+        "retried": _rate([trial for trial in trials if trial.retries > 0]),
         "trials_with_refusals": sum(trial.refused > 0 for trial in trials),
         "causes_by_size": {size: causes([trial for trial in trials if trial.size_class == size]) for size in SIZES},
         **summarise_phases(trials, SIZES),
         "by_object": {name: f"{sum(taken)}/{len(taken)}" for name, taken in sorted(by_object.items())},
+    }
+
+
+def _rate(trials: Sequence[Trial]) -> dict[str, Any]:
+    """Successes and their share; of one object the interval is that of its placements."""
+    successes = sum(trial.success for trial in trials)
+    low, high = wilson_interval(successes, len(trials))
+    if len({trial.object for trial in trials}) > 1:
+        of_objects = share([(trial.object, trial.success) for trial in trials])
+        low, high = of_objects.lower, of_objects.upper
+    return {
+        "trials": len(trials),
+        "successes": successes,
+        "success_rate": round(successes / len(trials), 4) if trials else None,
+        "interval_95": [round(low, 3), round(high, 3)],
     }
 
 
@@ -292,14 +298,7 @@ def _height_ranges() -> list[tuple[str, float, float]]:
 
 def summarise_blind(trials: Sequence[Trial]) -> dict[str, Any]:
     """Successes of trials in which the policy does not see where the object is."""
-    successes = sum(trial.success for trial in trials)
-    low, high = wilson_interval(successes, len(trials))
-    return {
-        "trials": len(trials),
-        "successes": successes,
-        "success_rate": round(successes / len(trials), 4) if trials else None,
-        "interval_95": [round(low, 3), round(high, 3)],
-    }
+    return _rate(trials)
 
 
 def run(arguments: Sequence[str] | None = None) -> None:
