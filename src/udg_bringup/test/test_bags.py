@@ -305,6 +305,12 @@ def test_frames_of_an_episode_are_a_step_apart() -> None:
     np.testing.assert_allclose(np.diff(fast.q, axis=0), 0.02, atol=1e-6)
     assert (fast.stage == NO_STAGE).all()
     ten_hz = [step * STEP_NS for step in range(12)]
+    for rate_hz in (5, 15):  # 0.2 s and 0.133 s would be taken for 0.1 s
+        odd = [round(step * 1e9 / rate_hz) for step in range(30)]
+        with pytest.raises(DatasetError, match=r"odd: usable clouds are 0.(200|133) s apart; valid: 0.1 s"):
+            list(episodes_of(bag_of(odd, odd), "odd"))
+    twelve_hz = [round(step * 1e9 / 12) for step in range(12)]
+    assert [len(one.q) for _, one in episodes_of(bag_of(twelve_hz, twelve_hz), "near")] == [12]
     lost = [ns for ns in ten_hz if ns != 5 * STEP_NS]
     for bag in (bag_of(lost, ten_hz), bag_of(ten_hz, lost)):  # a cloud, or its state and command
         parts = [episode for _, episode in episodes_of(bag, "gap")]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from udg_control.collision import CollisionCheck, CollisionConfig
+from udg_control.collision import CollisionCheck, CollisionConfig, Gaps
 from udg_control.collision_watch import CollisionWatch
 from udg_control.emulators.lag import ArmGaps, close_starts
 from udg_description.layout import HOME_Q, JOINT_NAMES, part_indices
@@ -62,3 +62,24 @@ def test_joints_that_creep_into_the_table_are_noticed_and_may_leave_it() -> None
     watch.start()  # enabled again
     for back in np.arange(angle - step_rad, touches, -3 * step_rad):
         assert watch.judge(np.stack([HOME_Q, HOME_Q]), np.stack([HOME_Q, HOME_Q]), lowered(back)) is None
+
+
+def test_what_creeps_is_measured_in_metres_each_pair_by_itself() -> None:
+    """Not by squares, which say less of thin fingers than of upper arms; and what begins to touch has its allowance."""
+    check = CollisionWatch(CollisionConfig())._joints
+    free = check.gaps(HOME_Q)
+
+    def at(spare_mm: float, pair: int) -> Gaps:
+        pairs = free.pairs_m.copy()
+        pairs[pair] = (check._pair_least[pair] + 1e-3 * spare_mm) ** 2 - check._pair_square[pair]
+        return Gaps(pairs, free.table_m, free.box_m)
+
+    thin, thick = int(np.argmin(check._pair_least)), int(np.argmax(check._pair_least))
+    assert check._pair_least[thick] > 4.0 * check._pair_least[thin]
+    for pair in (thin, thick):
+        apart = at(20.0, pair)
+        assert check.worst_since(at(-1.9, pair), apart, 2e-3) is None
+        found = check.worst_since(at(-2.1, pair), apart, 2e-3)
+        assert found is not None and found.first == check._links[check.pairs[pair][0]]
+        assert check.worst_since(at(-5.9, pair), at(-4.0, pair), 2e-3) is None
+        assert check.worst_since(at(-6.1, pair), at(-4.0, pair), 2e-3) is not None

@@ -331,6 +331,24 @@ def test_arming_that_fails_without_a_state_is_told_and_may_be_tried_again(
     assert rig.loop.controller.enabled
 
 
+def test_a_complaint_that_follows_from_a_dead_device_does_not_keep_it_from_being_armed(rig: Rig) -> None:
+    """Its last state stands still: no cloud matches it, of which the heartbeat complains until it is armed again."""
+    arm = rig.devices["right_arm"]
+    arm.inject(Fault.LINK_LOST)
+    arm.frozen = True
+    rig.complaint = "perception (cloud): silent for 1.00 s"
+    rig.run(0.5)
+    rig.loop.enable(rig.now_ns)
+    arm.repair()
+    arm.rearm()
+    arm.frozen = False
+    rig.run(0.1)
+    assert rig.loop.arming is Arming.UNDER_WAY and not rig.loop.controller.enabled  # the heartbeat still complains
+    rig.complaint = ""
+    rig.run(0.1)
+    assert rig.loop.controller.enabled
+
+
 def test_arming_without_a_state_has_its_time_limit(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     arm = rig.devices["right_arm"]
     arm.inject(Fault.LINK_LOST)

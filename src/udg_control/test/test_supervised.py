@@ -12,7 +12,7 @@ import pytest
 
 from udg_control import shared_memory
 from udg_control.device import Fault, Phase
-from udg_control.emulators.echo import DIE, HANG, REPORT_AND_DIE, EchoDevice, Memory
+from udg_control.emulators.echo import DIE, HANG, REPORT_AND_DIE, REPORT_AND_HANG, EchoDevice, Memory
 from udg_control.errors import DeviceError
 from udg_control.worker import Order
 
@@ -95,8 +95,11 @@ def test_an_end_is_named_once_and_rearm_starts_anew(echo: EchoDevice, command: f
     ready(echo, 0.7)
 
 
-def test_a_process_that_hangs_is_ended_though_a_stop_waits_for_it(echo: EchoDevice) -> None:
+def test_a_process_that_hangs_is_ended_though_a_stop_waits_for_it(
+    echo: EchoDevice, monkeypatch: pytest.MonkeyPatch
+) -> None:
     ready(echo, 0.5)
+    monkeypatch.setattr(echo, "_connect_timeout_s", 600.0)  # what arming may take, and no stop
     link = echo._link
     assert link is not None
     os.kill(link.process.pid, signal.SIGSTOP)
@@ -104,6 +107,22 @@ def test_a_process_that_hangs_is_ended_though_a_stop_waits_for_it(echo: EchoDevi
     wait_for(lambda: echo.status().phase is Phase.FAULT, "the hanging process is found")
     assert "did nothing for" in echo.status().detail and link.process.wait(10.0) == -signal.SIGKILL
     ready(echo, 0.7)
+
+
+def test_a_process_that_hangs_in_its_fault_is_replaced_when_the_device_is_armed(
+    echo: EchoDevice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(echo, "_rearm_needs_new_process", lambda *_: False)  # a living one would do
+    monkeypatch.setattr("udg_control.supervised.CLOSE_S", 0.1)
+    ready(echo, 0.5)
+    link = echo._link
+    assert link is not None
+    echo.write(np.array([REPORT_AND_HANG]), 0)
+    wait_for(lambda: echo.status().phase is Phase.FAULT, "the fault")
+    reported_ns = link.shared.report().alive_ns
+    wait_for(lambda: time.monotonic_ns() - reported_ns > 2.1e9, "long silence")
+    ready(echo, 0.7)
+    assert echo._link is not link
 
 
 def test_a_process_that_can_not_be_started_is_a_fault_and_may_be_tried_again(

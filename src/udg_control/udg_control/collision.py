@@ -292,6 +292,18 @@ class CollisionCheck:
             found.append((lack, Violation(hazard, self._links[a], self._links[b], gap)))
         return min(found, key=lambda item: item[0])[1] if found else None
 
+    def worst_since(self, gaps: Gaps, best: Gaps, creep_m: float) -> Violation | None:
+        """The worst of what is violated by `creep_m` [m] more than it was at its `best`, each distance by itself."""
+        pairs = np.minimum(self.spare_m(best), 0.0) - self.spare_m(gaps)
+        table, box = np.minimum(best.table_m, 0.0) - gaps.table_m, np.minimum(best.box_m, 0.0) - gaps.box_m
+        return self.worst(
+            Gaps(
+                np.where(pairs > creep_m, gaps.pairs_m, np.inf),
+                np.where(table > creep_m, gaps.table_m, np.inf),
+                np.where(box > creep_m, gaps.box_m, np.inf),
+            )
+        )
+
 
 def _distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Distances (N, n, m) of points (N, n, 3) from points (N, m, 3); single precision, in place: quick."""

@@ -78,7 +78,7 @@ class CollisionWatch:
         before = check.gaps(self._measured)
         best = self._best or before
         self._best = best.most(gaps)
-        return check.worst(gaps, before, _CREEP_M) or check.worst(gaps, best, _CREEP_SINCE_M)
+        return check.worst(gaps, before, _CREEP_M) or check.worst_since(gaps, best, _CREEP_SINCE_M)
 
     def _look_at_ways(self, before: np.ndarray, now: np.ndarray, q_measured: np.ndarray) -> Violation | None:
         ways = _ways(q_measured, now)

@@ -66,7 +66,7 @@ class RobotLoop:
         if self.controller.enabled:
             return
         lacks = self.silent(now_ns, but_faults=not self.config.dry_run)
-        if self.state is not None:  # else a device has lost its connection: only arming can end such a complaint
+        if not self.silent(now_ns):  # else no fresh joint states go out: only arming can end what follows from that
             lacks += self._heartbeat_lacks(now_ns)
         if lacks:
             raise RefusedError(f"can't enable: {'; '.join(lacks)}")

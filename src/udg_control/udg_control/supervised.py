@@ -26,6 +26,8 @@ START_S = 20.0
 """Longest wait for a new process to say that it runs, on a busy machine; what it waits for itself counts from there."""
 NOT_THERE = (Fault.NOT_CONNECTED, Fault.WRONG_DEVICE, Fault.WORKER_DIED)
 """With one of these nothing was connected; any other fault may be cleared by `rearm`."""
+HUNG_S = 1.0
+"""A process in a fault that has not reported for so long hangs: it is replaced when the device is armed."""
 _POLL_S = 0.002
 M = TypeVar("M", bound=SharedMemory[Any])
 R = TypeVar("R", bound=DeviceReport)
@@ -161,6 +163,8 @@ class SupervisedDevice(ABC, Generic[M, R]):
             report = link.shared.report()
             fault = FAULTS[report.fault] if report.fault >= 0 else None
             ended = self._death is not None or link.process.poll() is not None
+            silent_s = time.monotonic() - report.alive_ns / NS_PER_S
+            ended |= PHASES[report.phase] is Phase.FAULT and silent_s > max(self._worker_timeout_s, HUNG_S)
             if not ended and not self._rearm_needs_new_process(PHASES[report.phase], fault):
                 if link.last_order is Order.STOP and report.order < link.orders:
                     self._arm_due = True  # at once it would take the place of the stop, of which nobody would know

@@ -25,6 +25,7 @@ from udg_description.files import (
     whole_folder,
     write_arrays,
     write_atomically,
+    write_together,
 )
 
 
@@ -60,6 +61,26 @@ def test_an_error_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
         temporary.write_text("new", encoding="utf-8")
         raise ZeroDivisionError
     assert path.read_text(encoding="utf-8") == "old" and names(tmp_path) == ["a.txt"]
+
+
+def test_files_that_belong_together_are_replaced_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_together(tmp_path, {"a": b"old", "b": b"old"})
+    flush, flushed = os.fsync, []
+
+    def full(number: int) -> None:
+        flushed.append(number)
+        if len(flushed) == 2:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        flush(number)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("udg_description.files.os.fsync", full)
+        with pytest.raises(OSError, match="No space left") as caught:
+            write_together(tmp_path, {"a": b"new", "b": b"new"})
+    assert caught.value.filename == str(tmp_path / "b")
+    assert names(tmp_path) == ["a", "b"] and {(tmp_path / name).read_bytes() for name in "ab"} == {b"old"}
+    write_together(tmp_path, {"a": b"new", "b": b"new"})
+    assert names(tmp_path) == ["a", "b"] and {(tmp_path / name).read_bytes() for name in "ab"} == {b"new"}
 
 
 def test_an_error_of_the_disk_has_the_name_that_the_user_knows(tmp_path: Path) -> None:

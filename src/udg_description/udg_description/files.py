@@ -159,6 +159,29 @@ def write_atomically(path: Path, data: bytes | str, *, durable: bool = True) -> 
         _flush_folder(path.parent)
 
 
+def write_together(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Write files of one folder: all are on the disk under temporary names before the first is renamed.
+
+    So what was there stays whole unless the machine stops between two renames. Raises OSError with the path's name.
+    """
+    temporary = {folder / name: _temporary(folder / name) for name in files}
+    path = folder
+    try:
+        for path, data in zip(temporary, files.values(), strict=True):
+            with open(temporary[path], "xb") as stream:
+                stream.write(data)
+                stream.flush()
+                os.fsync(stream.fileno())
+        for path, written in temporary.items():
+            os.replace(written, path)
+    except OSError as error:
+        raise _named(error, path) from error
+    finally:
+        for written in temporary.values():
+            _remove(written)
+    _flush_folder(folder)
+
+
 def write_arrays(path: Path, arrays: Mapping[str, np.ndarray], *, durable: bool = True) -> None:
     """Write a compressed .npz atomically (the name is kept as given); see `write_atomically`."""
     buffer = io.BytesIO()
@@ -167,22 +190,17 @@ def write_arrays(path: Path, arrays: Mapping[str, np.ndarray], *, durable: bool 
 
 
 @contextmanager
-def atomic_path(path: Path, *, durable: bool = False) -> Iterator[Path]:
+def atomic_path(path: Path) -> Iterator[Path]:
     """A temporary path beside `path`, of its suffix, for writers that take a name: renamed to `path` when all is well.
 
-    The folder is made. durable: as of `write_atomically`. Raises OSError with the path's name; then nothing remains.
+    The folder is made. Raises OSError with the path's name; then nothing remains.
     """
     temporary = _temporary(path, path.suffix)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary.touch(exist_ok=False)  # its mode follows the umask, whoever writes it
         yield temporary
-        if durable:
-            with open(temporary, "rb") as stream:
-                os.fsync(stream.fileno())
         os.replace(temporary, path)
-        if durable:
-            _flush_folder(path.parent)
     except OSError as error:
         raise _named(error, path) from error
     finally:

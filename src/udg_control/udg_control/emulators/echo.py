@@ -21,7 +21,7 @@ from udg_control.shared_memory import FAULTS, PHASES, SharedMemory
 from udg_control.supervised import Link, SupervisedDevice, age_ms
 from udg_control.worker import Order, serve
 
-DIE, REPORT_AND_DIE, HANG = 7.0, 8.0, 9.0
+DIE, REPORT_AND_DIE, HANG, REPORT_AND_HANG = 7.0, 8.0, 9.0, 10.0
 _VALUE = struct.Struct("@d")
 
 
@@ -130,7 +130,9 @@ class Process:
             os._exit(9)
         if value == REPORT_AND_DIE:
             os._exit(self._fail(Fault.TRACKING, "it does not follow"))
-        if value == HANG:
+        if value in (HANG, REPORT_AND_HANG):
+            if value == REPORT_AND_HANG:
+                self._fail(Fault.BUS_ERROR, "nothing passes")
             time.sleep(60.0)
         self._shared.joint.put(value)
 

@@ -153,7 +153,8 @@ class ArmProcess:
             if stuck_s < LONG_CALL_S or not self._called or self._phase is Phase.ARMING:
                 continue
             fault = self._judge_during_call()
-            if fault is None and stuck_s > STUCK_S:
+            stuck_s = time.monotonic() - self._cycle_s  # it may have returned meanwhile
+            if fault is None and stuck_s > STUCK_S and self._called:
                 fault = FaultReport(Fault.LINK_LOST, f"ur_rtde has not returned for {stuck_s:.2f} s")
             if fault is not None:
                 self._give_up(fault)

@@ -53,16 +53,16 @@ class SteadyLifecycleNode(LifecycleNode):
     # --- transitions ------------------------------------------------------------------------------------------------
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Open the hardware; on failure stay unconfigured."""
+        """Open the hardware; on failure, or as long as an earlier thread has not ended, stay unconfigured."""
         del state
+        if self._is_left_over():
+            return TransitionCallbackReturn.FAILURE
         return TransitionCallbackReturn.SUCCESS if self.configure() else TransitionCallbackReturn.FAILURE
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Start to work; refused as long as an earlier thread has not ended."""
-        if self._left_over is not None and self._left_over.is_alive():
-            self.get_logger().error("not activated: what it did before has not ended; it waits for the hardware")
+        if self._is_left_over():
             return TransitionCallbackReturn.FAILURE
-        self._left_over = None
         self._ending.clear()
         self._thread = threading.Thread(target=self.run, name=self.get_name(), daemon=True)
         self._thread.start()
@@ -94,6 +94,14 @@ class SteadyLifecycleNode(LifecycleNode):
         del state
         self.release()
         return TransitionCallbackReturn.SUCCESS
+
+    def _is_left_over(self) -> bool:
+        """Whether an earlier thread has not ended yet; said if so."""
+        if self._left_over is not None and self._left_over.is_alive():
+            self.get_logger().error("refused: what it did before has not ended; it waits for the hardware")
+            return True
+        self._left_over = None
+        return False
 
     def _end_thread(self, longest_s: float = 5.0) -> None:
         self._ending.set()

@@ -78,7 +78,7 @@ class RobotRegistration:
         residuals = {
             "rms_mm": sums["rms_mm"],
             "explained": sums["explained"],
-            "points_per_pose": sums["points"] / len(seen),
+            "points_per_pose": sum(n_on for n_on in on_robot if n_on >= config.min_points_in_view) / max(len(shown), 1),
             "poses": len(shown),
             "halves_differ_mm": apart_mm,
             "halves_differ_deg": apart_deg,

@@ -72,6 +72,9 @@ class KinectDevice:
                 f"{name}: camera {self.serial_number} does not start; the depth engine needs a GPU and a display "
                 "(DISPLAY), the camera its own USB 3 controller and usbfs_memory_mb 256 (docs/kinect.md)"
             ) from error
+        except Exception:  # else it would be in use for ever
+            self.close()
+            raise
 
     def _find(self) -> Any:  # noqa: ANN401
         """Open the camera with the serial number that is wanted."""

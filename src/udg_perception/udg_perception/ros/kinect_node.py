@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -91,6 +92,8 @@ class KinectNode(SteadyLifecycleNode):
             if self._source is None and not self.configure():
                 self._ending.wait(RETRY_S)
                 continue
+            if self._ending.is_set():
+                break
             source = self._source
             assert source is not None
             try:
@@ -98,7 +101,8 @@ class KinectNode(SteadyLifecycleNode):
             except Exception as error:  # of the vendor's library, too
                 self._why_not = _why(error)
                 self.get_logger().error(self._why_not)
-                self._source = None
+                if self._source is source:  # else it was released meanwhile
+                    self._source = None
                 self._close(source)
                 continue
             if frame is None or self._ending.is_set():
@@ -109,6 +113,10 @@ class KinectNode(SteadyLifecycleNode):
                 if self.context.ok():
                     raise
                 return  # ROS was shut down meanwhile
+        if self._left_over is threading.current_thread():  # perhaps released without this camera, opened only now
+            source, self._source = self._source, None
+            if source is not None:
+                self._close(source)
 
     def _close(self, source: DepthSource) -> None:
         """Release a camera, which may fail as well."""

@@ -211,10 +211,14 @@ def test_a_checkpoint_that_can_not_be_replaced_stays_as_it_was(folder: Path, mon
     before = load_checkpoint(folder)
     other = dataclasses.replace(before, weights={name: value + 1.0 for name, value in before.weights.items()})
 
-    def full(*_: object, **__: object) -> int:
-        raise OSError(28, "No space left on device")
+    flushed = []
 
-    monkeypatch.setattr(Path, "write_text", full)  # of the description; the weights are written by then
+    def full(number: int) -> None:
+        flushed.append(number)
+        if len(flushed) == 2:  # of the description; the weights are written by then
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("udg_description.files.os.fsync", full)
     with pytest.raises(OSError, match="No space left"):
         save_checkpoint(folder, other)
     same = load_checkpoint(folder)

@@ -180,6 +180,8 @@ def test_episodes_without_an_object_are_each_of_one_of_their_own() -> None:
         held = set(store.episode[split.validation % store.n_frames].tolist())
         assert len(held) == 2
         assert split.train_objects == (() if 0 in held else ("ball",))
+        further = split_views(store, seed, ("",))  # any of them may have been trained on
+        assert set(store.episode[further.validation % store.n_frames].tolist()) == {0}
 
 
 def test_a_split_seed_fixes_the_split_and_is_part_of_the_run(store: FrameStore, tmp_path: Path) -> None:

@@ -25,10 +25,7 @@ from udg_policy.errors import DatasetError
 STEP_NS = round(STEP_S * NS_PER_S)
 STATE_GAP_NS = 20_000_000  # a joint state farther from the cloud's moment is none of it
 COMMAND_GAP_NS = 50_000_000
-LEAST_STEP_NS, PAUSE_NS = (
-    19 * STEP_NS // 20,
-    3 * STEP_NS // 2,
-)  # between two frames of an episode, which are a step apart
+LEAST_STEP_NS, MOST_STEP_NS = 4 * STEP_NS // 5, 6 * STEP_NS // 5  # between two frames of an episode: about a step
 LEAST_FRAMES = 2
 READ = (
     topic_names.JOINT_STATES,
@@ -151,7 +148,10 @@ def _points(message: Any, path: Path) -> np.ndarray:  # noqa: ANN401
 
 
 def episodes_of(bag: Bag, name: str) -> Iterator[tuple[str, Episode]]:
-    """The episodes of a bag and their names, in the order of time; without a state and a command there is no frame."""
+    """The episodes of a bag and their names, in the order of time; without a state and a command there is no frame.
+
+    Raises DatasetError when clouds come at a rate that no steps can be taken from.
+    """
     stamps = np.array(bag.clouds.stamps)
     order = np.argsort(stamps, kind="stable")
     stamps = stamps[order]
@@ -171,6 +171,11 @@ def episodes_of(bag: Bag, name: str) -> Iterator[tuple[str, Episode]]:
             continue
         yield f"{name}_{number:04d}", _episode(bag, order, rows, states, commands, trials)
         number += 1
+    if number == 0 and len(stamps) > LEAST_FRAMES and np.median(np.diff(stamps)) > MOST_STEP_NS:
+        apart_s = float(np.median(np.diff(stamps))) / NS_PER_S
+        raise DatasetError(
+            f"{name}: usable clouds are {apart_s:.3f} s apart; valid: {STEP_S:g} s (10 Hz), or faster by a whole number"
+        )
 
 
 def _steps(stamps: np.ndarray) -> np.ndarray:
@@ -201,7 +206,7 @@ def _trial(status: dict[str, Any]) -> tuple[object, ...]:
 def _breaks(stamps: np.ndarray, labels: list[object]) -> np.ndarray:
     """Frames after which another episode begins."""
     other = np.array([a != b for a, b in zip(labels[:-1], labels[1:], strict=True)], dtype=bool)
-    return np.flatnonzero(other | (np.diff(stamps) > PAUSE_NS))
+    return np.flatnonzero(other | (np.diff(stamps) > MOST_STEP_NS))
 
 
 def _episode(

@@ -20,7 +20,7 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor
 
-from udg_description.files import atomic_path, write_atomically
+from udg_description.files import write_atomically, write_together
 from udg_description.layout import JOINT_NAMES, N_JOINTS
 from udg_description.robot import current_robot
 from udg_policy.action_spaces import ActionBounds
@@ -83,17 +83,12 @@ def git_hash() -> str:
 
 
 def save_checkpoint(folder: str | Path, checkpoint: Checkpoint) -> Path:
-    """Write a checkpoint folder; one that is there stays whole until both files of the new one are on the disk."""
+    """Write a checkpoint folder; one that is there stays whole if the new one cannot be written."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     data = save_tensors({name: tensor.contiguous() for name, tensor in checkpoint.weights.items()})
     text = _description(checkpoint, hashlib.sha256(data).hexdigest())
-    with (
-        atomic_path(folder / DESCRIPTION_NAME, durable=True) as description,
-        atomic_path(folder / WEIGHTS_NAME, durable=True) as weights,
-    ):
-        weights.write_bytes(data)
-        description.write_text(text, encoding="utf-8")
+    write_together(folder, {WEIGHTS_NAME: data, DESCRIPTION_NAME: text.encode()})
     return folder
 
 

@@ -93,12 +93,15 @@ class Split(NamedTuple):
 def split_views(store: FrameStore, seed: int, known: Container[str] = ()) -> Split:
     """Split by episode or by object; the same seed gives the same split.
 
-    Objects that are `known`, from an earlier training, are no measure of what is new: they are not validated on.
+    Objects that are `known`, from an earlier training, are no measure of what is new: they are not validated on, nor
+    are episodes without a name of their object if "" is among them.
     """
     train = store.config.train
-    objects = [name or f"of episode {i}" for i, name in enumerate(store.object_of_episode)]  # unknown: one of its own
+    named = store.object_of_episode
+    objects = [name or f"of episode {i}" for i, name in enumerate(named)]  # no name: one of its own
+    old = {o for o, name in zip(objects, named, strict=True) if name in known}
     names = sorted(set(objects)) if train.validation_split == "object" else list(range(len(objects)))
-    order = [names[i] for i in np.random.default_rng(seed).permutation(len(names)) if names[i] not in known]
+    order = [names[i] for i in np.random.default_rng(seed).permutation(len(names)) if names[i] not in old]
     held_out = set(order[: int(round(train.validation_share * len(names)))])
     held = [(objects[i] if train.validation_split == "object" else i) in held_out for i in range(len(objects))]
     mask = torch.tensor(held)
@@ -106,8 +109,8 @@ def split_views(store: FrameStore, seed: int, known: Container[str] = ()) -> Spl
     training = store.views(episodes[~mask], mirrored=train.mirror)
     if len(training) == 0:
         raise ConfigError(f"train: no episodes to train on ({len(objects)} in the dataset)")
-    named = {name for name, is_held in zip(store.object_of_episode, held, strict=True) if name and not is_held}
-    return Split(training, store.views(episodes[mask], mirrored=False), tuple(sorted(named)))
+    trained = {name for name, is_held in zip(named, held, strict=True) if name and not is_held}
+    return Split(training, store.views(episodes[mask], mirrored=False), tuple(sorted(trained)))
 
 
 def _check_shares(config: PolicyConfig, processes: int) -> None:
@@ -122,7 +125,7 @@ class Trainer:
     def __init__(self, config: PolicyConfig, store: FrameStore, run: Run, parallel: Parallel) -> None:
         self.config, self.store, self.run, self.parallel = config, store, run, parallel
         _check_shares(config, parallel.size)
-        known = () if run.start is None else run.start.train_objects
+        known = () if run.start is None else (*run.start.train_objects, "")
         self.split = split_views(store, run.seed if run.split_seed is None else run.split_seed, known)
         self.sampler = ViewSampler(self.split.train, config.train.batch, run.seed, store.weights(self.split.train))
         self.bounds = store.bounds(self.split.train) if run.start is None else run.start.bounds
