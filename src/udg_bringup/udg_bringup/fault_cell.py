@@ -50,7 +50,7 @@ from udg_description.limits import joint_limits
 check_hands("xhand")  # what is emulated here
 STILL_RAD_S = 0.02  # slower than this an emulated joint counts as standing
 NOTED_S = 0.006  # a beat later than this was held up by others or by the hypervisor; that can cost a control cycle
-WAITED_CYCLES = 1.0  # the control cycle's thread may wait for a core, ready to run, for this many cycles in one cycle
+WAITED_CYCLES = 1.0  # in a cycle, of control's thread ready to run but without a core: longer, and it was held up
 SWITCH_S = 5e-4  # between Python threads, as in the control node
 CAMERAS = tuple(f"{side} camera" for side in SIDES)
 EMULATOR_PERIOD_NS = 2_000_000
@@ -66,7 +66,7 @@ POINTS = 8  # of a chunk
 CHUNK_CYCLES = 10
 QUIET_CYCLES = 100  # of an emulator, 0.2 s: nothing starts again by itself
 LOG_ROWS = 5000  # 10 s
-CYCLES = 1000  # of control, 10 s
+KEPT_S = 10.0  # of what is noted in each cycle
 STOPPED = (Mode.FAULT, Mode.STOPPED, Mode.HELD)
 
 Policy = Callable[[int, np.ndarray], np.ndarray]
@@ -210,9 +210,10 @@ class Cell:
         self.needless: list[tuple[FaultReport, float]] = []  # stops without a cause, and how late a beat was meanwhile
         self._period_s = control.controller.follower.period_s
         self._timer = LoopTimer(self._period_s)
-        self._cycles: deque[int] = deque(maxlen=CYCLES)  # when they ended [ns]
+        kept = round(KEPT_S / self._period_s)
+        self._cycles: deque[int] = deque(maxlen=kept)  # when they ended [ns]
         watched = settings.supervisor
-        self._stolen, self._core_wait = StolenTime(newest=CYCLES), CoreWait(newest=CYCLES)
+        self._stolen, self._core_wait = StolenTime(newest=kept), CoreWait(newest=kept)
         self._watch = Watch(
             [
                 Watched(name=name, max_silence_s=watched.camera_silence_s, max_delay_s=watched.camera_delay_s)

@@ -170,13 +170,11 @@ class RobotLoop:
 
     def _watch_devices(self, now_ns: int) -> None:
         """Stop all at once when a device has failed or is silent while commands may flow."""
-        # A device that ended its READY without a fault of its own (someone stopped it) must stop the others, too.
-        not_ready = (
-            self.robot.not_ready()
-        )  # asked for in each cycle, so that a process that hangs is found at rest, too
+        not_ready = self.robot.not_ready()  # asked at rest, too: so a process that hangs is found
         if not self.controller.enabled and not self.sending:
             return
         silent = self.silent(now_ns)
+        # A device that ended its READY without a fault of its own (someone stopped it) must stop the others, too.
         idle = [] if self.config.dry_run else not_ready
         if idle:
             self.controller.trip(Reason.DEVICE, "; ".join(idle))

@@ -119,6 +119,18 @@ class CameraModel:
         distorted, _ = self._distort(points[..., :2] / z)
         return distorted * np.array([self.fx, self.fy]) + np.array([self.cx, self.cy])
 
+    @property
+    def intrinsics(self) -> np.ndarray:
+        """(15,): width, height, fx, fy, cx, cy [px], eight coefficients of the distortion, number of the lens model."""
+        size = self.width, self.height, self.fx, self.fy, self.cx, self.cy
+        return np.array([*size, *self.distortion, get_args(Lens).index(self.lens)], dtype=np.float64)
+
+    def with_intrinsics(self, values: np.ndarray) -> CameraModel:
+        """The same camera at the same place with `intrinsics` (15,) of another."""
+        width, height, fx, fy, cx, cy, *distortion, lens = values.tolist()
+        size = {"width": int(width), "height": int(height), "fx": fx, "fy": fy, "cx": cx, "cy": cy}
+        return dataclasses.replace(self, **size, distortion=tuple(distortion), lens=get_args(Lens)[int(lens)])
+
     def with_pose(self, T_world_camera: np.ndarray) -> CameraModel:
         """The same camera elsewhere; it shares the rays of its pixels."""
         moved = dataclasses.replace(self, T_world_camera=T_world_camera)

@@ -145,11 +145,7 @@ def write_atomically(path: Path, data: bytes | str, *, durable: bool = True) -> 
     """
     temporary = _temporary(path)
     try:
-        with open(temporary, "xb") as stream:
-            stream.write(data.encode() if isinstance(data, str) else data)
-            stream.flush()
-            if durable:
-                os.fsync(stream.fileno())
+        _write_new(temporary, data.encode() if isinstance(data, str) else data, durable)
         os.replace(temporary, path)
     except OSError as error:
         raise _named(error, path) from error
@@ -157,6 +153,14 @@ def write_atomically(path: Path, data: bytes | str, *, durable: bool = True) -> 
         _remove(temporary)
     if durable:
         _flush_folder(path.parent)
+
+
+def _write_new(path: Path, data: bytes, durable: bool) -> None:
+    with open(path, "xb") as stream:
+        stream.write(data)
+        stream.flush()
+        if durable:
+            os.fsync(stream.fileno())
 
 
 def write_together(folder: Path, files: Mapping[str, bytes]) -> None:
@@ -168,10 +172,7 @@ def write_together(folder: Path, files: Mapping[str, bytes]) -> None:
     path = folder
     try:
         for path, data in zip(temporary, files.values(), strict=True):
-            with open(temporary[path], "xb") as stream:
-                stream.write(data)
-                stream.flush()
-                os.fsync(stream.fileno())
+            _write_new(temporary[path], data, durable=True)
         for path, written in temporary.items():
             os.replace(written, path)
     except OSError as error:

@@ -11,6 +11,8 @@ from udg_datagen.benchmark import benchmark
 from udg_datagen.benchmark.benchmark import SETTINGS_NAME
 from udg_datagen.benchmark.report import SUMMARY_NAME, TABLES_NAME, markdown, summary, tables
 from udg_datagen.benchmark.rows import ROWS_NAME, parse, read
+from udg_datagen.clusters import share
+from udg_sim.objects.library import HELD_OUT, ObjectLibrary
 
 DOCS = Path(__file__).parents[4] / "docs"
 RECORDS = sorted(path.parent for path in (DOCS / "results").glob(f"*/{SETTINGS_NAME}"))
@@ -63,6 +65,18 @@ def test_policies_of_record_had_the_object_at_the_same_place(folder: Path) -> No
     for row in parse((folder / ROWS_NAME).read_text(encoding="utf-8")):
         place = places.setdefault((told[row.policy]["rules"], row.object, row.seed), (row.x, row.y))
         assert place == pytest.approx((row.x, row.y), abs=1e-3), row
+
+
+def test_the_page_tells_how_the_objects_fared_that_something_was_chosen_on() -> None:
+    rows = [
+        row for row in parse((DOCS / "results/paper" / ROWS_NAME).read_text(encoding="utf-8")) if row.policy == "ours"
+    ]
+    chosen_on = set(ObjectLibrary().ids(source=HELD_OUT, quick=True))
+    text = " ".join((DOCS / "benchmark.md").read_text(encoding="utf-8").split())
+    for quick in (True, False):
+        found = share([(row.object, row.success) for row in rows if (row.object in chosen_on) == quick])
+        low, high = (f"{100 * value:.1f}" for value in (found.lower, found.upper))
+        assert f"{found.successes:,} of {found.trials:,} ({100 * found.value:.1f} % [{low}, {high}])" in text
 
 
 def test_there_are_results_of_record() -> None:

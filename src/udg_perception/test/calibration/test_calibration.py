@@ -18,7 +18,6 @@ from udg_perception.calibration.__main__ import main
 from udg_perception.calibration.board import BoardCalibration, BoardConfig
 from udg_perception.calibration.observations import (
     Observation,
-    intrinsics_of,
     read_observations,
     with_told_intrinsics,
     write_observation,
@@ -114,7 +113,7 @@ def test_the_intrinsics_are_those_that_the_camera_told(
     path, folder = tmp_path / "cameras.yaml", tmp_path / "poses"
     file = [dataclasses.replace(camera, fx=1.03 * camera.fx, cx=camera.cx + 4.0) for camera in default_cameras()]
     path.write_text(cameras_yaml(file))
-    told = {side: intrinsics_of(camera) for side, camera in zip(SIDES, truth, strict=True)}
+    told = {side: camera.intrinsics for side, camera in zip(SIDES, truth, strict=True)}
     for observation in observations:
         write_observation(folder, dataclasses.replace(observation, intrinsics=told))
     assert main(["robot", str(folder), "--cameras", str(path), "--camera", "left_camera"]) == 0
@@ -127,7 +126,7 @@ def test_the_intrinsics_are_those_that_the_camera_told(
 def test_poses_of_two_cameras_in_one_folder_are_refused(observations: list[Observation]) -> None:
     one, other = default_cameras()[0], dataclasses.replace(default_cameras()[0], fx=600.0)
     mixed = [
-        dataclasses.replace(observation, intrinsics={"left": intrinsics_of(camera)})
+        dataclasses.replace(observation, intrinsics={"left": camera.intrinsics})
         for observation, camera in zip(observations, [one, other] * 4, strict=True)
     ]
     with pytest.raises(CalibrationError, match="left_camera: the poses were seen by 2 cameras.*600"):
@@ -242,7 +241,7 @@ def test_residuals_of_the_other_camera_are_kept(tmp_path: Path) -> None:
 
 def test_observations_survive_the_disk_and_foreign_files_are_named(tmp_path: Path) -> None:
     depth_mm = np.arange(6, dtype=np.uint16).reshape(2, 3)
-    told = {"left": intrinsics_of(default_cameras()[0])}
+    told = {"left": default_cameras()[0].intrinsics}
     write_observation(
         tmp_path, Observation(q=HOME_Q, depth_mm={"left": depth_mm}, infrared={"right": depth_mm}, intrinsics=told)
     )

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import get_args
 
 import numpy as np
 
-from udg_description.camera import CameraModel, Lens
+from udg_description.camera import CameraModel
 from udg_description.files import write_arrays
 from udg_description.layout import N_JOINTS
 from udg_perception.errors import CalibrationError
@@ -22,19 +20,13 @@ from udg_perception.errors import CalibrationError
 class Observation:
     """One pose: q (N,) [rad]; by camera (`short_name`) depth (H, W) uint16 [mm] and, for boards, infrared (H, W).
 
-    `intrinsics` (15,) are those that the camera itself told, as of `intrinsics_of`.
+    `intrinsics` (15,) are those that the camera itself told, as of `CameraModel.intrinsics`.
     """
 
     q: np.ndarray
     depth_mm: Mapping[str, np.ndarray] = field(default_factory=dict)
     infrared: Mapping[str, np.ndarray] = field(default_factory=dict)
     intrinsics: Mapping[str, np.ndarray] = field(default_factory=dict)
-
-
-def intrinsics_of(camera: CameraModel) -> np.ndarray:
-    """Width, height, fx, fy, cx, cy [px], the eight coefficients of the distortion, the number of the lens model."""
-    size = camera.width, camera.height, camera.fx, camera.fy, camera.cx, camera.cy
-    return np.array([*size, *camera.distortion, get_args(Lens).index(camera.lens)], dtype=np.float64)
 
 
 def with_told_intrinsics(camera: CameraModel, observations: Sequence[Observation]) -> CameraModel:
@@ -51,9 +43,7 @@ def with_told_intrinsics(camera: CameraModel, observations: Sequence[Observation
             f"{camera.name}: the poses were seen by {len(told)} cameras, or modes of one: fx {told[:, 2].tolist()}; "
             "begin with an empty folder"
         )
-    width, height, fx, fy, cx, cy, *distortion, lens = told[0].tolist()
-    values = {"fx": fx, "fy": fy, "cx": cx, "cy": cy, "distortion": tuple(distortion)}
-    return dataclasses.replace(camera, width=int(width), height=int(height), lens=get_args(Lens)[int(lens)], **values)
+    return camera.with_intrinsics(told[0])
 
 
 def write_observation(folder: Path, observation: Observation) -> Path:

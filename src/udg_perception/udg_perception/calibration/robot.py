@@ -78,7 +78,7 @@ class RobotRegistration:
         residuals = {
             "rms_mm": sums["rms_mm"],
             "explained": sums["explained"],
-            "points_per_pose": sum(n_on for n_on in on_robot if n_on >= config.min_points_in_view) / max(len(shown), 1),
+            "points_per_pose": sum(n for n in on_robot if n >= config.min_points_in_view) / max(len(shown), 1),
             "poses": len(shown),
             "halves_differ_mm": apart_mm,
             "halves_differ_deg": apart_deg,
@@ -215,6 +215,5 @@ class RobotRegistration:
         sums = {
             "rms_mm": 1e3 * float(np.sqrt(square / n_on)) if n_on else np.inf,
             "explained": n_on / n_points if n_points else 0.0,
-            "points": float(n_on),
         }
         return sums, on_robot

@@ -23,7 +23,7 @@ from udg_description.errors import UdgError, cli
 from udg_description.files import check_folder, user_path
 from udg_description.ros import convert, topics
 from udg_perception.calibration.collector import PoseCollector
-from udg_perception.calibration.observations import intrinsics_of, write_observation
+from udg_perception.calibration.observations import write_observation
 
 
 class KinectCapture(Node):
@@ -67,7 +67,7 @@ class KinectCapture(Node):
             except UdgError as error:
                 self._tell(topics.camera_info(camera), error)
                 return
-            self._intrinsics[short_name(camera)] = intrinsics_of(told)
+            self._intrinsics[short_name(camera)] = told.intrinsics
 
         return on_info
 

@@ -3,10 +3,11 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+import numpy as np
 from rclpy.node import Node
 from sensor_msgs.msg import CameraInfo, Image, JointState
 
-from udg_description.camera import CameraModel, cameras_of
+from udg_description.camera import cameras_of
 from udg_description.errors import UdgError
 from udg_description.model import RobotModel
 from udg_description.ros import convert, topics
@@ -97,7 +98,7 @@ class PerceptionNode(Node):
             known = self._infos.get(name)
             if known is None or _intrinsics(known) != _intrinsics(message):
                 camera = convert.info_to_camera(message, self._cameras[name])
-                if not _equal_intrinsics(camera, self._cameras[name]):
+                if not np.array_equal(camera.intrinsics, self._cameras[name].intrinsics):
                     self._cameras[name] = camera
                     self._builder = self._builder.with_cameras(list(self._cameras.values()))
                     self.get_logger().info(f"intrinsics of {camera.name} taken from {topics.camera_info(name).name}")
@@ -153,11 +154,6 @@ def _silence(monitor: InputMonitor) -> str:
 
 def _intrinsics(message: CameraInfo) -> tuple[object, ...]:
     return (message.width, message.height, message.distortion_model, tuple(message.k), tuple(message.d))
-
-
-def _equal_intrinsics(a: CameraModel, b: CameraModel) -> bool:
-    names = ("width", "height", "fx", "fy", "cx", "cy", "distortion", "lens")
-    return all(getattr(a, name) == getattr(b, name) for name in names)
 
 
 def main() -> int:

@@ -155,12 +155,11 @@ def episodes_of(bag: Bag, name: str) -> Iterator[tuple[str, Episode]]:
     stamps = np.array(bag.clouds.stamps)
     order = np.argsort(stamps, kind="stable")
     stamps = stamps[order]
-    whole = bag.states.nearest(stamps, STATE_GAP_NS) >= 0
-    whole &= bag.commands.nearest(stamps + STEP_NS, COMMAND_GAP_NS) >= 0
-    order = order[whole][_steps(stamps[whole])]
-    stamps = np.array(bag.clouds.stamps)[order]
     states = bag.states.nearest(stamps, STATE_GAP_NS)
     commands = bag.commands.nearest(stamps + STEP_NS, COMMAND_GAP_NS)
+    whole = np.flatnonzero((states >= 0) & (commands >= 0))
+    kept = whole[_steps(stamps[whole])]
+    order, stamps, states, commands = order[kept], stamps[kept], states[kept], commands[kept]
     trials = bag.trials.nearest(stamps, STATE_GAP_NS)
     labels = _labels(bag, stamps, trials)
     breaks = [0, *(_breaks(stamps, labels) + 1), len(stamps)]
