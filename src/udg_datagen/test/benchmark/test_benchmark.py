@@ -139,6 +139,17 @@ def test_a_policy_says_which_weights_it_has_and_what_it_was_trained_on(monkeypat
         entrants("bad_policies:Bad")
 
 
+def test_a_label_is_the_name_of_a_policy_in_the_tables(tmp_path: Path) -> None:
+    command(tmp_path, "--policies", "short=bad_policies:Bad,bad_policies:Bad", "--trials", "1")
+    assert sorted(row.policy for row in read(tmp_path / ROWS_NAME)) == ["bad_policies:Bad", "short"]
+    with pytest.raises(UdgError, match="short names two of them; valid: another LABEL=POLICY"):
+        entrants("short=bad_policies:Bad,short=bad_policies:Unmade")
+    with pytest.raises(UdgError, match="policy 'ourz' does not exist"):
+        entrants("short=ourz")
+    with pytest.raises(UdgError, match=r"policy 'a/b=ours' does not exist"):  # not a label
+        entrants("a/b=ours")
+
+
 def test_policies_may_have_different_numbers_of_trials(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     command(tmp_path, "--policies", "bad_policies:Bad", "--trials", "1")
     command(tmp_path, "--policies", "bad_policies:Bad", "--trials", "2")

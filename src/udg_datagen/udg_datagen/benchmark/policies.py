@@ -1,13 +1,14 @@
 """Policies by name: `ours`, `ours_once`, `planner`, `dexgraspnet`, `dp3`, or `module:Class` of your own.
 
 A name may have an argument: ours:FOLDER, ours_once:FOLDER and dp3:FOLDER of a checkpoint,
-dexgraspnet:CANDIDATESxITERATIONS.
+dexgraspnet:CANDIDATESxITERATIONS. LABEL=POLICY calls it LABEL in rows and tables.
 """
 
 from __future__ import annotations
 
 import hashlib
 import importlib
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -29,15 +30,17 @@ HELP = (
     "comma-separated: ours[:CHECKPOINT] (default: the shipped one), ours_once[:CHECKPOINT] (the same, but it never "
     "begins anew), planner (the generator, which knows the mesh), "
     "dexgraspnet[:CANDIDATESxITERATIONS] (its grasps of the mesh, our planner; small and medium objects), "
-    "dp3:CHECKPOINT (of `udg dp3-train`), module:Class of your own"
+    "dp3:CHECKPOINT (of `udg dp3-train`), module:Class of your own; "
+    "LABEL=POLICY calls it LABEL in the tables"
 )
+_LABELLED = re.compile(r"([\w.-]{1,40})=(.+)", re.ASCII)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Entrant:
     """A policy that takes part. `make` is called in the worker, with the cell that its trials take place in."""
 
-    name: str  # in the tables: as it was asked for
+    name: str  # in the tables: its label, otherwise as it was asked for
     make: Callable[[Cell], Policy]
     sizes: tuple[str, ...] = tuple(SIZES)  # of the objects that it can handle
     digest: str = ""  # of what it was made from
@@ -52,14 +55,24 @@ class Entrant:
 
 def entrants(text: str) -> list[Entrant]:
     """The policies of a comma-separated text, each checked here, before any trial. Raises UdgError."""
-    names = list(dict.fromkeys(word.strip() for word in text.split(",") if word.strip()))
-    if not names:
+    words = list(dict.fromkeys(word.strip() for word in text.split(",") if word.strip()))
+    if not words:
         raise UdgError(f"no policy in {text!r}; valid: {HELP}")
-    return [entrant(name) for name in names]
+    found = [entrant(word) for word in words]
+    names = [one.name for one in found]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise UdgError(f"policies {text!r}: {twice[0]} names two of them; valid: another LABEL=POLICY")
+    return found
 
 
-def entrant(name: str) -> Entrant:
-    """The policy of a name. Raises UdgError."""
+def entrant(word: str) -> Entrant:
+    """The policy of [LABEL=]NAME[:ARGUMENT]. Raises UdgError."""
+    labelled = _LABELLED.fullmatch(word)
+    return replace(_named(labelled[2]), name=labelled[1]) if labelled else _named(word)
+
+
+def _named(name: str) -> Entrant:
     kind, _, argument = name.partition(":")
     if kind in _KINDS:
         return _KINDS[kind](name, argument)
