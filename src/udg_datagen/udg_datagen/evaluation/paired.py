@@ -1,4 +1,6 @@
-"""Two policies on the same trials: which one lifts more, and by how much (McNemar's exact test, 95 % interval).
+"""Two policies on the same trials: which one lifts more, and by how much (95 % interval, p).
+
+Trials of one object are a cluster, as in the benchmark: see docs/benchmark.md.
 
 udg trials --checkpoint A --objects held_out/quick --trials 192 --out a.jsonl
 udg trials --checkpoint B --objects held_out/quick --trials 192 --out b.jsonl
@@ -9,26 +11,23 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from scipy.stats import binomtest
-
+from udg_datagen.clusters import Outcomes, difference
 from udg_description.errors import UdgError, cli
 from udg_description.files import user_path
 from udg_sim.objects.library import SIZES
 
-_Z = 1.959964  # of a 95 % interval
-
 
 @dataclass(frozen=True, kw_only=True)
 class Paired:
-    """Shares of trials lifted by A and B, their difference B - A with its 95 % interval, McNemar's exact p."""
+    """Shares of trials lifted by A and B, their difference B - A with its 95 % interval, and p, by objects."""
 
     trials: int
+    objects: int
     a: float
     b: float
     only_a: int
@@ -38,28 +37,22 @@ class Paired:
     p: float
 
 
-def paired(a: Sequence[bool], b: Sequence[bool]) -> Paired:
-    """Outcomes of the same trials in the same order. The interval is that of the mean of the paired differences.
-
-    Raises UdgError for none, or of different lengths.
-    """
-    if len(a) != len(b) or not a:
-        raise UdgError(f"{len(a)} and {len(b)} outcomes cannot be paired; valid: as many of each, at least one")
-    n = len(a)
-    only_a = sum(x and not y for x, y in zip(a, b, strict=True))
-    only_b = sum(y and not x for x, y in zip(a, b, strict=True))
-    difference = (only_b - only_a) / n
-    half = _Z * float(np.sqrt(max(only_a + only_b - (only_b - only_a) ** 2 / n, 0.0))) / n
-    p = binomtest(only_a, only_a + only_b).pvalue if only_a + only_b else 1.0
+def paired(a: Outcomes, b: Outcomes) -> Paired:
+    """Of the trials that both have done. Raises UdgError for none."""
+    common = sorted(set(a) & set(b))
+    if not common:
+        raise UdgError("no trial (object, seed) in common; valid: outcomes of the same trials")
+    found = difference(a, b)
     return Paired(
-        trials=n,
-        a=round(sum(a) / n, 4),
-        b=round(sum(b) / n, 4),
-        only_a=only_a,
-        only_b=only_b,
-        difference=round(difference, 4),
-        interval_95=(round(difference - half, 4), round(difference + half, 4)),
-        p=round(float(p), 5),
+        trials=found.trials,
+        objects=found.objects,
+        a=round(found.a, 4),
+        b=round(found.b, 4),
+        only_a=sum(a[key] and not b[key] for key in common),
+        only_b=sum(b[key] and not a[key] for key in common),
+        difference=round(found.difference, 4),
+        interval_95=(round(found.lower, 4), round(found.upper, 4)),
+        p=round(found.p, 5),
     )
 
 
@@ -79,19 +72,20 @@ def run(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("b", type=user_path, help="trials of the other one")
     options = parser.parse_args(arguments)
     a, b = read_trials(options.a), read_trials(options.b)
-    common = sorted(set(a) & set(b))
+    common = set(a) & set(b)
     if not common:
         raise UdgError(f"{options.a} and {options.b} have no trial (object, seed) in common")
-    alone = len(a) + len(b) - 2 * len(common)
-    groups = {size: [key for key in common if a[key]["size_class"] == size] for size in SIZES}
-    result: dict[str, Any] = asdict(_of(a, b, common))
-    result["by_size"] = {size: asdict(_of(a, b, keys)) for size, keys in groups.items() if keys}
-    result["not_paired"] = alone
+    result: dict[str, Any] = asdict(paired(_outcomes(a), _outcomes(b)))
+    groups = {
+        size: [{key: one[key] for key in common if a[key]["size_class"] == size} for one in (a, b)] for size in SIZES
+    }
+    result["by_size"] = {size: asdict(paired(*map(_outcomes, both))) for size, both in groups.items() if both[0]}
+    result["not_paired"] = len(a) + len(b) - 2 * len(common)
     print(json.dumps(result))
 
 
-def _of(a: dict[tuple[str, int], Any], b: dict[tuple[str, int], Any], keys: Sequence[tuple[str, int]]) -> Paired:
-    return paired([bool(a[key]["success"]) for key in keys], [bool(b[key]["success"]) for key in keys])
+def _outcomes(rows: Mapping[tuple[str, int], Mapping[str, Any]]) -> Outcomes:
+    return {key: bool(row["success"]) for key, row in rows.items()}
 
 
 def main() -> None:
