@@ -1,12 +1,16 @@
 """The object library: what every built-in object must be."""
 
 from collections import Counter
+from gc import collect
 from pathlib import Path
+from weakref import ref
 
 import numpy as np
 import pytest
 
+from udg_description.camera import default_cameras
 from udg_description.errors import UdgError
+from udg_sim.cameras.depth import DepthRig
 from udg_sim.objects import library as module
 from udg_sim.objects.catalogue import builtin_specs
 from udg_sim.objects.library import SIZES, ObjectLibrary
@@ -113,3 +117,19 @@ def test_every_concave_object_keeps_its_cavity(library: ObjectLibrary) -> None:
         covered = sum(part.volume for part in model.convex_parts)
         assert len(model.convex_parts) > 5, name
         assert 0.98 < covered / model.mesh.volume < 1.25, name
+
+
+def test_objects_used_long_ago_are_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker's memory does not grow with the number of objects."""
+    monkeypatch.setattr("udg_sim.objects.library._KEPT", 2)
+    library, rig = ObjectLibrary(), DepthRig(default_cameras())
+    cube, ball = library.get("cube_60"), library.get("ball_70")
+    rig.render(None, [(cube, np.eye(4))])
+    assert library.get("cube_60") is cube
+    library.get("soda_can")
+    assert library.get("cube_60") is cube and library.get("ball_70") is not ball
+    library.get("soda_can")
+    gone = ref(cube)
+    del cube
+    collect()
+    assert gone() is None  # the cameras do not keep it either

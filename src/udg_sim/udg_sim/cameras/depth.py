@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from copy import copy
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import trimesh
@@ -51,6 +52,7 @@ class DepthRig:
         self._robot = RobotMesh(robot)
         self._links = LinkScene(self._robot)
         self._meshes: dict[str, RigidMesh] = {}
+        self._mesh_of_model: WeakKeyDictionary[ObjectModel, RigidMesh] = WeakKeyDictionary()
         self.reset(seed)
 
     def with_cameras(self, cameras: Sequence[CameraModel]) -> DepthRig:
@@ -66,9 +68,7 @@ class DepthRig:
 
     def add_mesh(self, key: str, mesh: trimesh.Trimesh) -> None:
         """Make a mesh (its own frame, metres) known under `key`; ObjectModels need no call."""
-        vertices = np.asarray(mesh.vertices)
-        centers, radii = cover(vertices, mesh.faces)
-        self._meshes[key] = RigidMesh(scene=ray_scene(vertices, mesh.faces), centers=centers, radii=radii)
+        self._meshes[key] = _rigid(mesh)
 
     def render(
         self,
@@ -148,12 +148,19 @@ class DepthRig:
         return image
 
     def _mesh(self, which: ObjectModel | str) -> RigidMesh:
-        key = which if isinstance(which, str) else which.key
-        if key not in self._meshes:
-            if isinstance(which, str):
-                raise DepthError(f"depth cameras know no mesh {key!r}; call add_mesh first or give the ObjectModel")
-            self.add_mesh(key, which.mesh)
-        return self._meshes[key]
+        if isinstance(which, ObjectModel):
+            if which not in self._mesh_of_model:
+                self._mesh_of_model[which] = _rigid(which.mesh)
+            return self._mesh_of_model[which]
+        if which not in self._meshes:
+            raise DepthError(f"depth cameras know no mesh {which!r}; call add_mesh first or give the ObjectModel")
+        return self._meshes[which]
+
+
+def _rigid(mesh: trimesh.Trimesh) -> RigidMesh:
+    vertices = np.asarray(mesh.vertices)
+    centers, radii = cover(vertices, mesh.faces)
+    return RigidMesh(scene=ray_scene(vertices, mesh.faces), centers=centers, radii=radii)
 
 
 def _keep_nearer(hits: Hits, depth: np.ndarray, cosine: np.ndarray) -> None:

@@ -47,6 +47,7 @@ __all__ = [
 
 PREPARATION = "2"
 """Version of the preparation (decomposition, stable poses): part of the cache key."""
+_KEPT = 64  # objects; each is about 1 MB with its parts, in each worker, and is read from the cache in 40 ms
 _QUICK_HULL = 300  # faces of a hull whose resting poses are found at once
 FRICTION = 0.8
 """Nominal friction coefficient of every object."""
@@ -88,7 +89,7 @@ class ObjectModel:
 
     @cached_property
     def key(self) -> str:
-        """Hash of the mesh (hexadecimal): the name under which depth cameras and caches keep the geometry."""
+        """Hash of the mesh (hexadecimal): the name under which renderers and caches keep the geometry."""
         return geometry_key(self.mesh)
 
     @property
@@ -128,7 +129,7 @@ class ObjectLibrary:
 
     def __init__(self) -> None:
         self._specs = builtin_specs()
-        self._loaded: dict[str, ObjectModel] = {}
+        self._recent: dict[str, ObjectModel] = {}  # the longest unused one first
         self._entries = {e.id: e for e in entries()}
 
     def ids(
@@ -166,26 +167,30 @@ class ObjectLibrary:
 
     def get(self, spec: str) -> ObjectModel:
         """The object of a library id or mesh spec. Raises UnknownObjectError, MeshError."""
-        if spec not in self._loaded:
-            one, composed, pressed = families.member(spec), composition(spec), flat(spec)
-            record = manifest().get(spec)
-            if spec in self._specs:
-                self._loaded[spec] = _builtin(self._specs[spec])
-            elif one is not None:
-                self._loaded[spec] = _generated(one)
-            elif composed is not None:
-                self._loaded[spec] = _composed(composed, compositions.build(composed))
-            elif pressed is not None:
-                self._loaded[spec] = _composed(pressed, flats.build(pressed))
-            elif record is not None:
-                self._loaded[spec] = _foreign(record)
-            elif spec.startswith(PREFIX):
-                self._loaded[spec] = _users(spec)
-            elif "@" in spec or Path(spec).suffix.lower() in SUFFIXES:
-                self._loaded[spec] = _from_file(spec)
-            else:
-                raise UnknownObjectError(self._unknown(spec))
-        return self._loaded[spec]
+        model = self._recent.pop(spec, None) or self._made(spec)
+        self._recent[spec] = model  # the last one
+        if len(self._recent) > _KEPT:
+            del self._recent[next(iter(self._recent))]
+        return model
+
+    def _made(self, spec: str) -> ObjectModel:
+        one, composed, pressed = families.member(spec), composition(spec), flat(spec)
+        record = manifest().get(spec)
+        if spec in self._specs:
+            return _builtin(self._specs[spec])
+        if one is not None:
+            return _generated(one)
+        if composed is not None:
+            return _composed(composed, compositions.build(composed))
+        if pressed is not None:
+            return _composed(pressed, flats.build(pressed))
+        if record is not None:
+            return _foreign(record)
+        if spec.startswith(PREFIX):
+            return _users(spec)
+        if "@" in spec or Path(spec).suffix.lower() in SUFFIXES:
+            return _from_file(spec)
+        raise UnknownObjectError(self._unknown(spec))
 
     def _unknown(self, spec: str) -> str:
         padded = re.sub(r"\d+$", lambda digits: digits[0].lstrip("0").zfill(5), spec)
