@@ -60,7 +60,9 @@ COMMANDS: dict[str, tuple[Command, ...]] = {
             "udg_datagen.benchmark.benchmark_curve",
             "success against frames or minutes, from results",
         ),
-        Command("paired", "udg_datagen.evaluation.paired", "compare two policies on the same trials, with interval and p"),
+        Command(
+            "paired", "udg_datagen.evaluation.paired", "compare two policies on the same trials, with interval and p"
+        ),
         Command("ablations", "udg_datagen.evaluation.ablations", "train and measure variants of a preset"),
         Command("episode-page", "udg_policy.pages.episode_page", "play an episode with a checkpoint on a web page"),
     ),
