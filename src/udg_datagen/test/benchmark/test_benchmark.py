@@ -1,7 +1,6 @@
 """The command: any policy, any number of workers, any interruption."""
 
 import json
-import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -19,16 +18,11 @@ from udg_description.errors import UdgError
 from udg_description.files import one_writer
 from udg_sim.objects.library import HELD_OUT, ObjectLibrary
 
-
-@pytest.fixture(autouse=True)
-def importable(monkeypatch: pytest.MonkeyPatch) -> None:
-    here = str(Path(__file__).parent)
-    monkeypatch.syspath_prepend(here)
-    monkeypatch.setenv("PYTHONPATH", ":".join([here, *sys.path]))  # of the workers
+pytestmark = pytest.mark.usefixtures("importable")
 
 
 def command(out: Path, *options: str) -> None:
-    benchmark.run(["--protocol", "smoke", "--objects", "cube_60", "--out", str(out), *options])
+    benchmark.run(["--protocol", "smoke", "--objects", "cube_60", "--films", "0", "--out", str(out), *options])
 
 
 def test_policies_that_fail_lose_their_trials_and_never_the_run(

@@ -4,13 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from udg_datagen.benchmark.pictures import films, object_pictures
-from udg_datagen.benchmark.policies import Entrant
+from udg_datagen.benchmark.pictures import object_pictures
 from udg_datagen.benchmark.report import SUMMARY_NAME, extremes, markdown, page, summary, tables, write_report
 from udg_datagen.benchmark.rows import NOT_RUN, Row
-from udg_datagen.evaluation.policy import Observation, Start
-from udg_datagen.evaluation.trials import RolloutConfig
-from udg_description.layout import HOME_Q
 from udg_sim.objects.library import ObjectLibrary
 
 
@@ -101,21 +97,3 @@ def test_objects_are_pictured_where_there_are_some() -> None:
     rows = [row("a", "cube_60", "medium", True), row("a", "cube_30", "small", False)]
     assert list(object_pictures(rows, ObjectLibrary())) == ["Lifted least often", "Lifted most often"]
     assert object_pictures(rows[:1], ObjectLibrary()) == {}
-
-
-class Still:
-    def reset(self, start: Start) -> None:
-        pass
-
-    def act(self, observation: Observation) -> object:
-        return HOME_Q
-
-
-@pytest.mark.slow
-def test_failed_trials_are_filmed_causes_in_turn(tmp_path: Path) -> None:
-    rows = [row("a", "cube_60", "medium", False, seed, cause=cause) for seed, cause in enumerate(("d", "d", "e"))]
-    entrant = Entrant(name="a", make=lambda cell: Still())  # type: ignore[arg-type, return-value]
-    config = RolloutConfig(limit_s=0.3, whole_images=False)
-    found = films(tmp_path, rows, [entrant], config, 2)
-    assert list(found) == ["a: cube_60, seed 0: d", "a: cube_60, seed 2: e"]
-    assert all((tmp_path / path).stat().st_size > 500 for path in found.values())

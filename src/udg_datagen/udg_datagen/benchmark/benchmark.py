@@ -20,7 +20,8 @@ from typing import Any
 
 from tqdm import tqdm
 
-from udg_datagen.benchmark.pictures import films, object_pictures
+from udg_datagen.benchmark.films import films
+from udg_datagen.benchmark.pictures import object_pictures
 from udg_datagen.benchmark.policies import HELP as POLICIES_HELP
 from udg_datagen.benchmark.policies import Entrant, entrants
 from udg_datagen.benchmark.protocol import PROTOCOLS, Protocol, facts_of, protocol_of
@@ -199,7 +200,12 @@ def build_parser() -> argparse.ArgumentParser:
         default=600.0,
         help="time limit per trial, policy set-up included [s] (default: 600)",
     )
-    parser.add_argument("--films", type=int, default=0, help="number of failed trials of each policy to film")
+    parser.add_argument(
+        "--films",
+        type=int,
+        default=2,
+        help="number of failed trials of each policy to film, causes in turn (default: 2)",
+    )
     return parser
 
 
@@ -255,7 +261,8 @@ def _measure(
         print(f"{count} x {line}", file=sys.stderr)
     done = rows.finish()
     write_report(options.out, done, told)
-    _illustrate(options.out, done, told, lambda: films(options.out, done, policies, config, options.films))
+    film = partial(films, options.out, done, policies, config, options.films, options.workers, options.timeout)
+    _illustrate(options.out, done, told, film)
     print(f"page: {options.out / 'index.html'}")
     if done and not judged(done):
         raise UdgError(f"{options.out}: no trial could be run; the first one: {done[0].note}")
