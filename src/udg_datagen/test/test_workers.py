@@ -75,7 +75,7 @@ def test_a_job_whose_workers_die_before_it_is_given_up(start: Start, monkeypatch
     monkeypatch.setenv("DIE_AT_IMPORT", "1")
     with LocalPool(1, start, timeout_s=10.0) as pool:
         outcome = finish(pool, [("square", 6)])[0]
-        assert (outcome.failure, outcome.message) == ("worker_died", "worker ended with code 3")
+        assert (outcome.failure, outcome.message) == ("not_begun", "worker ended with code 3")
 
 
 def test_no_worker_is_refused(start: Start) -> None:

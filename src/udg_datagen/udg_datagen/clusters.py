@@ -109,7 +109,7 @@ def _interval(found: _Estimate, freedom: int) -> tuple[float, float]:
     n = min(n, float(found.trials))
     middle = (p + _Z**2 / (2.0 * n)) / (1.0 + _Z**2 / n)
     half = _Z / (1.0 + _Z**2 / n) * math.sqrt(p * (1.0 - p) / n + _Z**2 / (4.0 * n**2))
-    return max(0.0, middle - half), min(1.0, middle + half)
+    return max(0.0, min(p, middle - half)), min(1.0, max(p, middle + half))  # rounding must not leave p outside
 
 
 class Difference(NamedTuple):

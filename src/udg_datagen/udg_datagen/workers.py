@@ -16,7 +16,7 @@ import traceback
 from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, wait
 from types import ModuleType, TracebackType
 from typing import Any, Protocol
@@ -32,6 +32,8 @@ Start = Callable[[], Runner]
 
 BEGUN = "begun"
 """What a worker sends when it has a job and is ready, before it does it: a death before that is not the job's doing."""
+ENDED = ("worker_died", "timed_out", "not_begun")
+"""Failures after which a worker is another one; the last one is not the job's doing: it never began."""
 
 _START_S = 300.0  # more than a job's time, until a worker is ready
 
@@ -45,7 +47,7 @@ class Outcome:
     """What became of a job: its value, or why there is none."""
 
     value: Any = None
-    failure: str = ""  # "" | "error" | "worker_died" | "timed_out" | "disk_full"
+    failure: str = ""  # "" | "error" | "worker_died" | "timed_out" | "disk_full" | "not_begun"
     message: str = ""  # one line
     details: str = ""  # traceback
 
@@ -189,14 +191,16 @@ class LocalPool:
             if outcome is None:
                 continue
             self._busy.remove(worker)
-            if outcome.failure == "worker_died" and not worker.begun and not worker.retried:  # died with nothing to do
-                worker.end()
-                another = _Worker(self._start)
-                another.give(worker.key, worker.job, retried=True)
-                self._busy.append(another)
-                continue
+            if outcome.failure == "worker_died" and not worker.begun:  # it died with nothing to do
+                if not worker.retried:
+                    worker.end()
+                    another = _Worker(self._start)
+                    another.give(worker.key, worker.job, retried=True)
+                    self._busy.append(another)
+                    continue
+                outcome = replace(outcome, failure="not_begun")
             finished.append((worker.key, outcome))
-            if outcome.failure in ("worker_died", "timed_out"):
+            if outcome.failure in ENDED:
                 worker.end()
                 worker = _Worker(self._start)
             self._idle.append(worker)
@@ -212,8 +216,11 @@ class LocalPool:
             except (EOFError, OSError):
                 worker.process.join(5.0)
                 return Outcome(failure="worker_died", message=f"worker ended with code {worker.process.exitcode}")
-        if time.monotonic() - worker.since_s > self._timeout_s + (0.0 if worker.begun else _START_S):
+        late_s = time.monotonic() - worker.since_s - self._timeout_s
+        if worker.begun and late_s > 0.0:
             return Outcome(failure="timed_out", message=f"took longer than {self._timeout_s:g} s")
+        if late_s > _START_S:
+            return Outcome(failure="not_begun", message=f"no worker was ready in {self._timeout_s + _START_S:g} s")
         return None
 
     def close(self) -> None:
@@ -275,8 +282,10 @@ class RayPool:
             if outcome is None:
                 continue
             del self._busy[reference]
+            if outcome.failure == "worker_died" and not worker.ready:
+                outcome = replace(outcome, failure="not_begun")
             finished.append((given.key, outcome))
-            if outcome.failure in ("worker_died", "timed_out") or not worker.ready:
+            if outcome.failure in ENDED or not worker.ready:
                 self._ray.kill(worker.actor)
                 worker = self._new()
             self._idle.append(worker)
@@ -292,7 +301,7 @@ class RayPool:
         if given.worker.ready and late_s > 0.0:
             return Outcome(failure="timed_out", message=f"took longer than {self._timeout_s:g} s")
         if late_s > _START_S:  # not the job's doing: the cluster has no core for it
-            return Outcome(failure="error", message=f"no worker was ready in {self._timeout_s + _START_S:g} s")
+            return Outcome(failure="not_begun", message=f"no worker was ready in {self._timeout_s + _START_S:g} s")
         return None
 
     def close(self) -> None:

@@ -9,10 +9,10 @@ import torch
 
 from udg_datagen.baselines.dp3.checkpoint import WEIGHTS_NAME, Scale, load
 from udg_datagen.baselines.dp3.config import DP3Config, size_of
-from udg_datagen.baselines.dp3.dp3_train import STATE_NAME, Budget, rate_share, samples, scales_of, train
+from udg_datagen.baselines.dp3.dp3_train import STATE_NAME, Budget, budget_of, rate_share, samples, scales_of, train
 from udg_datagen.baselines.dp3.network import Diffusion, DP3Network
 from udg_datagen.baselines.dp3.policy import DP3Policy
-from udg_datagen.benchmark.policies import entrants
+from udg_datagen.benchmark.policies import NotAvailableError, entrants
 from udg_datagen.evaluation.policy import Observation, Start, checked
 from udg_description.errors import UdgError
 from udg_description.layout import HOME_Q
@@ -128,7 +128,10 @@ def test_an_interrupted_training_goes_on_to_the_same_end(store: FrameStore, tmp_
     assert all(torch.equal(one[name], two[name]) for name in one)
     with pytest.raises(UdgError, match=f"{STATE_NAME}: of another size, seed or data"):
         train(DEBUG, store, tmp_path / "halves", Budget(steps=12), seed=2, resume=True)
+    assert budget_of(tmp_path / "halves" / STATE_NAME) == Budget(steps=12)  # what --resume alone continues to
     (tmp_path / "halves" / STATE_NAME).write_bytes(b"\0")
+    with pytest.raises(UdgError, match="nothing to resume there"):
+        budget_of(tmp_path / "halves" / STATE_NAME)
     with pytest.raises(UdgError, match="nothing to resume there"):
         train(DEBUG, store, tmp_path / "halves", Budget(steps=12), seed=1, resume=True)
 
@@ -195,6 +198,8 @@ def test_it_takes_part_by_its_folder_and_a_damaged_one_is_named(folder: Path, tm
         entrants(f"dp3:{tmp_path}")
     weights = (folder / WEIGHTS_NAME).read_bytes()
     (folder / WEIGHTS_NAME).write_bytes(weights[:-1])
+    with pytest.raises(NotAvailableError, match="truncated"):  # since: its trials are not run, and not lost
+        entrant.make(None)  # type: ignore[arg-type]
     with pytest.raises(UdgError, match="truncated"):
         load(folder)
     (folder / WEIGHTS_NAME).write_bytes(weights)

@@ -1,8 +1,10 @@
 """The command: any policy, any number of workers, any interruption."""
 
 import json
+import shutil
 from collections.abc import Sequence
 from dataclasses import replace
+from importlib import resources
 from pathlib import Path
 
 import pytest
@@ -11,9 +13,10 @@ from udg_datagen.benchmark import benchmark
 from udg_datagen.benchmark.benchmark import tasks_of
 from udg_datagen.benchmark.policies import entrants
 from udg_datagen.benchmark.protocol import PROTOCOLS, Protocol, facts_of, protocol_of, seen_of
-from udg_datagen.benchmark.rows import ROWS_NAME, Row, read
+from udg_datagen.benchmark.rows import NOT_RUN, ROWS_NAME, Row, Rows, read
 from udg_datagen.benchmark.worker import BenchmarkWorker, Task
 from udg_datagen.evaluation.trials import RolloutConfig
+from udg_datagen.workers import run_job
 from udg_description.errors import UdgError
 from udg_description.files import one_writer
 from udg_sim.objects.library import HELD_OUT, ObjectLibrary
@@ -163,6 +166,28 @@ def test_policies_may_have_different_numbers_of_trials(tmp_path: Path, monkeypat
 def test_a_folder_that_another_run_writes_to_is_refused(tmp_path: Path) -> None:
     with one_writer(tmp_path), pytest.raises(UdgError, match="another run is writing there"):
         command(tmp_path, "--policies", "bad_policies:Bad")
+
+
+def test_trials_of_a_checkpoint_that_has_changed_are_not_run(tmp_path: Path) -> None:
+    shipped, other = (Path(str(resources.files("udg_policy") / "data" / "edge" / name)) for name in ("", "again"))
+    folder = tmp_path / "train"
+    shutil.copytree(shipped, folder, ignore=shutil.ignore_patterns("again"))
+    (entrant,) = entrants(f"ours_once:{folder}")
+    worker = BenchmarkWorker({entrant.name: entrant}, RolloutConfig(limit_s=0.1, whole_images=False))
+    (task,) = tasks_of(replace(protocol_of("smoke"), objects="cube_60"), [entrant], ObjectLibrary())
+    for path in other.iterdir():  # the training goes on
+        shutil.copy(path, folder / path.name)
+    outcome = run_job(worker, task)
+    assert outcome.failure == "error" and "holds other weights than at the start" in outcome.message
+    assert benchmark._row(task, outcome, benchmark.Cost()).cause == NOT_RUN
+
+
+def test_what_a_policy_says_is_written_whatever_it_is(tmp_path: Path) -> None:
+    (task,) = tasks_of(replace(protocol_of("smoke"), objects="cube_60"), entrants("planner"), ObjectLibrary())
+    row = task.row(cause="policy_raised", note="no file b\udcff,\n\x00here")
+    rows = Rows(tmp_path)
+    rows.add(row)
+    assert read(tmp_path / ROWS_NAME) == [row] and row.note == "no file b , here"
 
 
 @pytest.mark.slow

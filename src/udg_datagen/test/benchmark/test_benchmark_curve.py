@@ -82,3 +82,10 @@ def test_what_is_no_benchmark_is_named(tmp_path: Path) -> None:
         run([f"{tmp_path / 'nowhere'}=5000", "--out", out])
     with pytest.raises(UdgError, match="ends in .png"):
         run([f"{folder}=5000", "--out", str(tmp_path / "curve.txt")])
+
+
+def test_a_line_where_all_trials_went_alike_is_drawn(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    none, all_of = results(tmp_path / "none", "ours:none", 0), results(tmp_path / "all", "ours:all", 4)
+    run([f"{none}=5000", f"{all_of}=20000", "--out", str(tmp_path / "curve.png")])
+    told = json.loads(capsys.readouterr().out.splitlines()[-1])["curve"]["unseen"]
+    assert (told["5000"][0], told["20000"][0]) == (0.0, 1.0)

@@ -6,7 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from udg_datagen.evaluation.ablation_report import Run, difference, report_of, student_interval, success, write_report
+from udg_datagen.evaluation.ablation_report import (
+    Run,
+    difference,
+    report_of,
+    student_interval,
+    success,
+    table_of,
+    write_report,
+)
 from udg_datagen.evaluation.ablations import (
     VARIANTS,
     Plan,
@@ -164,6 +172,29 @@ def test_a_study_of_several_data_sets_is_run_and_goes_on(
         run([*command[:1], f"{tmp_path / 'a'},{tmp_path / 'b'}=0.9", *command[2:]])
 
 
-def test_bad_arguments_are_named(tmp_path: Path) -> None:
-    with pytest.raises(UdgError, match="at least 1"):
-        run(["--data", str(tmp_path), "--out", str(tmp_path), "--seeds", "0"])
+@pytest.mark.parametrize("options", [("--seeds", "0"), ("--minutes", "-3"), ("--minutes", "nan"), ("--steps", "0")])
+def test_bad_arguments_are_named(tmp_path: Path, options: tuple[str, str]) -> None:
+    with pytest.raises(UdgError, match=f"{options[0]}.* must be"):
+        run(["--data", str(tmp_path), "--out", str(tmp_path), *options])
+
+
+def test_objects_that_are_not_here_are_named_before_the_training(tmp_path: Path) -> None:
+    writer = EpisodeWriter(tmp_path / "data")
+    for seed, name in enumerate(("cube_60", "gone_d", "soda_can", "tin_can")):
+        episode = make_episode(seed, steps=6)
+        writer.write(name, replace(episode, meta={**episode.meta, "object": name}))
+    (tmp_path / "config.yaml").write_text("train: {batch: 4, validation_share: 0.25}\n")
+    command = ["--data", str(tmp_path / "data"), "--out", str(tmp_path / "out"), "--preset", "debug", "--steps", "2"]
+    command += ["--config", str(tmp_path / "config.yaml"), "--trials", "8", "--cache", str(tmp_path / "cache")]
+    with pytest.raises(UdgError, match="object 'gone_d' is not in the library"):
+        run([*command, "--variants", "full", "--seeds", "1", "--workers", "1"])
+    assert not (tmp_path / "out" / "runs").exists()
+
+
+def test_the_smallest_p_is_not_zero() -> None:
+    trials = {(f"o{i}", 1): False for i in range(60)}
+    lost = Run(variant="b", seed=0, validation={}, known=trials, unseen={})
+    won = Run(variant="a", seed=0, validation={}, known=dict.fromkeys(trials, True), unseen={})
+    report = report_of([won, lost], ["a", "b"], {"steps": 1, "known": [], "unseen": []}, [])
+    assert report["variants"]["b"]["difference"]["all"]["p"] == 5e-5
+    assert "0 / 60 (p < 0.0001)" in table_of(report)

@@ -10,12 +10,13 @@ from typing import Any
 
 import numpy as np
 
+from udg_datagen import clusters
 from udg_datagen.bench.cell import CellResult
 from udg_datagen.bench.published import PUBLISHED
 from udg_datagen.bench.scenes import SceneOutcome
 from udg_datagen.bench.settings import MAIN_TEST, ROUND, SIZES, TESTS, BenchConfig, BenchError
 from udg_datagen.bench.timing import KEPT, Timing
-from udg_datagen.intervals import Share, share
+from udg_datagen.intervals import Share
 
 _SINGLE = ("pinch", "tripod", "whole_hand")
 _HEAVY = "lift 1 kg mu 1.0"
@@ -37,19 +38,24 @@ class Results:
 
 def pooled(results: Sequence[CellResult], test: str, which: str) -> Share:
     """Share of the tried grasps of all cells that withstood `test`; `which` is "raw" or "ranked"."""
-    tried = [held for result in results for held in getattr(result, which)[test]]
-    return share(sum(tried), len(tried))
+    return _by_object([(r.cell.object_id, held) for r in results for held in getattr(r, which)[test]])
 
 
 def kept_share(results: Sequence[CellResult], kept: float) -> Share:
     """Of raw candidates that are among those kept (the best `kept` of all by energy): share valid in the main test."""
     held = [
-        h
+        (r.cell.object_id, h)
         for r in results
         for h, rank in zip(r.raw[MAIN_TEST], r.raw_rank, strict=True)
         if not math.isnan(rank) and rank * r.good < kept * r.candidates
     ]
-    return share(sum(held), len(held))
+    return _by_object(held)
+
+
+def _by_object(outcomes: Sequence[tuple[str, bool]]) -> Share:
+    """Share of (object, held) with the interval that takes the grasps of an object as a cluster."""
+    found = clusters.share(outcomes)
+    return Share(found.successes, found.trials, found.value, found.lower, found.upper)
 
 
 def summary(results: Results) -> dict[str, Any]:
@@ -57,7 +63,7 @@ def summary(results: Results) -> dict[str, Any]:
     single = _of(results.ours, lambda r: len(r.cell.sides) == 1)
     both = _of(results.ours, lambda r: len(r.cell.sides) == 2)
     rates = {"ours": _valid_per_s(results), **_baseline_rates(results)}
-    lifted = [s.lifted for s in results.scenes if s.executed]
+    lifted = [(s.object_id, s.lifted) for s in results.scenes if s.executed]
     strategies = sorted({r.cell.strategy for r in results.ours})
     return {
         "single_s_per_500": _median_time(results.timings, 1),
@@ -76,7 +82,7 @@ def summary(results: Results) -> dict[str, Any]:
         "penetration_mm_p50": _quantile(results.ours, "penetration_mm", 0.5),
         "contact_mm_p50": _quantile(results.ours, "tip_mm", 0.5),
         "valid_per_s": rates,
-        "chosen_lift_share": _value(share(sum(lifted), len(lifted))),
+        "chosen_lift_share": _value(_by_object(lifted)),
     }
 
 
@@ -120,7 +126,8 @@ def tables(results: Results) -> str:
         f"{config.candidates} candidates a cell (object and strategy), {config.trials} of them tried raw and "
         f"{config.trials} of the best quarter by energy (ranked). {results.machine}; "
         f"whole run {results.seconds / 60.0:.0f} min.\n",
-        "Shares are followed by Wilson's 95 % interval and (count/tried). A candidate that was lost or that is outside "
+        "Shares are followed by the 95 % interval, an object's grasps as a cluster, and (count/tried). A candidate "
+        "that was lost or that is outside "
         "the gates of distance and penetration counts as tried in the raw shares.\n",
         "## Valid share by strategy\n",
         _tests_table(results),
@@ -155,10 +162,12 @@ def _methods_table(results: Results) -> str:
     names = sorted({r.method for r in results.baselines})
     baseline_objects = {r.cell.object_id for r in results.baselines}
     same = _of(results.ours, lambda r: r.cell.object_id in baseline_objects and r.cell.strategy == "whole_hand")
-    rows = [["ours, all single-hand cells", *_method(_of(results.ours, lambda r: len(r.cell.sides) == 1), results)]]
-    rows.append(["ours, whole hand, the baselines' objects", *_method(same, results)])
+    single = _of(results.ours, lambda r: len(r.cell.sides) == 1)
+    rows = [["ours, all single-hand cells", *_method(single, _valid_per_s(results))]]
+    rows.append(["ours, whole hand, the baselines' objects", *_method(same, None)])  # not timed by itself
+    rates = _baseline_rates(results)
     for name in names:
-        rows.append([name, *_method(_of(results.baselines, lambda r, n=name: r.method == n), results)])
+        rows.append([name, *_method(_of(results.baselines, lambda r, n=name: r.method == n), rates[name])])
     head = [
         "method",
         "valid/s",
@@ -172,13 +181,9 @@ def _methods_table(results: Results) -> str:
     return _table(head, rows)
 
 
-def _method(chosen: Sequence[CellResult], results: Results) -> list[str]:
+def _method(chosen: Sequence[CellResult], rate: float | None) -> list[str]:
     if not chosen:
         return ["-"] * 7
-    if chosen[0].method == "ours":
-        rate = _valid_per_s(results)
-    else:
-        rate = _baseline_rates(results)[chosen[0].method]
     angle = [_mean(chosen, d, "approach_angle_deg") for d in ("diversity_all", "diversity_ranked")]
     return [
         "-" if rate is None else f"{rate:.1f}",
@@ -228,8 +233,8 @@ def _scenes_table(results: Results) -> str:
     rows = []
     for label, chosen in [("all", results.scenes), *((s, [x for x in results.scenes if x.size == s]) for s in SIZES)]:
         executed = [s for s in chosen if s.executed]
-        lifted = share(sum(s.lifted for s in executed), len(executed))
-        planned = share(len(executed), len(chosen))
+        lifted = _by_object([(s.object_id, s.lifted) for s in executed])
+        planned = _by_object([(s.object_id, s.executed) for s in chosen])
         rows.append([label, str(planned), str(lifted)])
     reasons: dict[str, int] = {}
     for scene in results.scenes:
@@ -288,7 +293,8 @@ def _valid_per_s(results: Results) -> float | None:
     valid = kept_share(single, results.config.kept_share)
     if seconds is None or valid.total == 0:
         return None
-    return round(KEPT * valid.value / seconds, 1)
+    returned = float(np.median([t.returned for t in results.timings if len(t.cell.sides) == 1]))
+    return round(min(KEPT, returned) * valid.value / seconds, 1)
 
 
 def _baseline_rates(results: Results) -> dict[str, float]:

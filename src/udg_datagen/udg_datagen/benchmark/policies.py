@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from importlib import resources
@@ -34,6 +34,10 @@ HELP = (
     "LABEL=POLICY calls it LABEL in the tables"
 )
 _LABELLED = re.compile(r"([\w.-]{1,40})=(.+)", re.ASCII)
+
+
+class NotAvailableError(UdgError):
+    """A checkpoint that is not, or no longer, the one that takes part: not the policy's fault."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,10 +89,11 @@ def _ours(name: str, argument: str, retry: RetryConfig | None = None) -> Entrant
     folder = user_path(argument) if argument else Path(str(resources.files("udg_policy") / "data" / "edge"))
     checkpoints = load_checkpoints(folder)
     weights = [folder / WEIGHTS_NAME, folder / AGAIN_NAME / WEIGHTS_NAME][: len(checkpoints)]
+    digest = _digest(*weights)
     return Entrant(
         name=name,
-        make=partial(_make_ours, folder, retry),
-        digest=" ".join(_sha256(path) for path in weights),
+        make=partial(_checked, partial(_make_ours, folder, retry), weights, digest),
+        digest=digest,
         data_hash=" ".join(dict.fromkeys(checkpoint.data_hash for checkpoint in checkpoints)),
         trained_on=tuple(sorted({name for checkpoint in checkpoints for name in checkpoint.train_objects})),
     )
@@ -122,10 +127,12 @@ def _dp3(name: str, argument: str) -> Entrant:
         raise UdgError(f"policy {name!r}: none is shipped; valid: dp3:FOLDER of `udg dp3-train`")
     folder = user_path(argument)
     checkpoint = load(folder)
+    weights = [folder / WEIGHTS_NAME]
+    digest = _digest(*weights)
     return Entrant(
         name=name,
-        make=partial(_make_dp3, folder),
-        digest=_sha256(folder / WEIGHTS_NAME),
+        make=partial(_checked, partial(_make_dp3, folder), weights, digest),
+        digest=digest,
         data_hash=checkpoint.data_hash,
         trained_on=checkpoint.train_objects,
     )
@@ -164,7 +171,7 @@ def _foreign(name: str, module: str, attribute: str) -> Entrant:
     if missing:
         raise UdgError(f"policy {name!r}: has no method {missing[0]}; valid: reset(start) and act(observation)")
     path = getattr(found, "__file__", None)
-    digest = " ".join(filter(None, [_sha256(Path(path)) if path else "", str(getattr(kind, "digest", ""))]))
+    digest = " ".join(filter(None, [_digest(Path(path)) if path else "", str(getattr(kind, "digest", ""))]))
     trained_on = getattr(kind, "trained_on", ())
     if isinstance(trained_on, str) or not all(isinstance(one, str) for one in trained_on):
         raise UdgError(f"policy {name!r}: trained_on is {trained_on!r:.60}; valid: ids of objects")
@@ -176,8 +183,22 @@ def _make_foreign(module: str, attribute: str, cell: Cell) -> Policy:
     return getattr(importlib.import_module(module), attribute)()
 
 
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+def _checked(make: Callable[[Cell], Policy], weights: Sequence[Path], digest: str, cell: Cell) -> Policy:
+    """A policy of these very weights. Raises NotAvailableError where they cannot be read or are others by now."""
+    try:
+        policy = make(cell)
+        now = _digest(*weights)
+    except (UdgError, OSError) as error:
+        raise NotAvailableError(str(error)) from error
+    if now != digest:
+        raise NotAvailableError(
+            f"{weights[0].parent}: holds other weights than at the start; valid: a training at rest"
+        )
+    return policy
+
+
+def _digest(*paths: Path) -> str:
+    return " ".join(hashlib.sha256(path.read_bytes()).hexdigest()[:16] for path in paths)
 
 
 _KINDS: dict[str, Callable[[str, str], Entrant]] = {

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import torch
 
-from udg_datagen.benchmark.policies import Entrant
+from udg_datagen.benchmark.policies import Entrant, NotAvailableError
 from udg_datagen.benchmark.protocol import ObjectFacts, seen_of
 from udg_datagen.benchmark.rows import Key, Row
 from udg_datagen.evaluation.cell import Cell
@@ -58,8 +58,13 @@ class Task:
             final_m=0.0,
             x=0.0,
             y=0.0,
-            note=" ".join(note.split())[:_NOTE_CHARACTERS],
+            note=_line(note)[:_NOTE_CHARACTERS],
         )
+
+
+def _line(note: str) -> str:
+    """One line that any file can hold: undecodable bytes of a path, for one, are no text."""
+    return " ".join("".join(one if one.isprintable() else " " for one in note).split())
 
 
 class _Broken:
@@ -102,6 +107,8 @@ class BenchmarkWorker:
         if name not in self._policies:
             try:
                 self._policies[name] = self._entrants[name].make(self._cell)
+            except NotAvailableError:
+                raise  # the trial is not run
             except (Exception, SystemExit) as error:  # whatever somebody's policy does
                 self._policies[name] = _Broken(error)  # type: ignore[assignment]
         return self._policies[name]

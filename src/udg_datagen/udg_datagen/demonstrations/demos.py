@@ -36,9 +36,9 @@ from udg_policy.network.checkpoint import load_checkpoint
 from udg_sim.objects.library import SIZES, ObjectLibrary
 from udg_sim.objects.selection import HELP, select
 
-NOT_EXECUTED = (*UNPLANNED, "no_rest", "not_needed", "bad_object", "worker_died", "timed_out", "error")
+NOT_EXECUTED = (*UNPLANNED, "no_rest", "not_needed", "bad_object", "worker_died", "timed_out", "not_begun", "error")
 """Results of attempts that never came to the execution."""
-TRY_AGAIN = ("bad_object", "worker_died", "timed_out", "error")
+TRY_AGAIN = ("bad_object", "worker_died", "timed_out", "not_begun", "error")
 """Results that a resumed run does not take for final."""
 SETTINGS_NAME = "factory.json"  # beside the episodes: what they were made with
 _TRIES = 2  # of a task whose worker dies

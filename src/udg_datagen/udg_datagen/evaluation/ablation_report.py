@@ -82,7 +82,11 @@ def difference(runs: Sequence[Run], reference: Sequence[Run], group: str) -> dic
             for all_of, one in zip(pair, (other, own), strict=True):
                 all_of.update({(object, (run.seed, trial)): one[object, trial] for object, trial in both})
     p = clusters.difference(*pair).p if by_seed else 1.0
-    return {"seeds": student_interval(by_seed), "won": int(won), "lost": int(lost), "p": round(p, 4)}
+    return {"seeds": student_interval(by_seed), "won": int(won), "lost": int(lost), "p": round(p, 5)}
+
+
+def _small(p: float) -> str:
+    return "< 0.0001" if p < 1e-4 else f"{p:.2g}"
 
 
 def report_of(
@@ -138,7 +142,7 @@ def table_of(report: dict[str, Any]) -> str:
         rates = [_rate(row["success"][group]) for group in GROUPS]
         apart = row["difference"]["all"]
         versus = "" if name == first else _mean(apart["seeds"], 100.0, 1, " points")
-        counts = "" if name == first else f"{apart['won']} / {apart['lost']} (p {apart['p']:.2g})"
+        counts = "" if name == first else f"{apart['won']} / {apart['lost']} (p {_small(apart['p'])})"
         validation = [_mean(row["validation"].get(key, student_interval([])), 1.0, 4, "") for key in ("l1", "nll")]
         lines.append(
             "| "

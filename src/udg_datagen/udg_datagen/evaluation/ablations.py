@@ -12,7 +12,9 @@ from __future__ import annotations
 import argparse
 import io
 import json
+import math
 import os
+import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -40,8 +42,9 @@ from udg_policy.inference.retry import RetryConfig
 from udg_policy.network.checkpoint import DESCRIPTION_NAME, load_checkpoint
 from udg_policy.parallel import Parallel
 from udg_policy.training.train import STATE_NAME, Run, Trainer, keep_large_blocks, split_views, train
-from udg_sim.objects.library import SIZES
-from udg_sim.objects.selection import in_turn
+from udg_sim.objects.library import SIZES, ObjectLibrary
+from udg_sim.objects.selection import check_present, in_turn
+from udg_sim.trials.trial import TrialError
 
 VARIANTS: dict[str, dict[str, Any]] = {
     "full": {},
@@ -73,6 +76,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
             "hand_noise_m": 0.0,
             "hand_noise_rad": 0.0,
             "joint_noise_rad": 0.0,
+            "following_noise_rad": 0.0,
             "scene_shift_m": 0.0,
             "scene_turn_rad": 0.0,
         }
@@ -230,6 +234,9 @@ class RunWorker:
                     trial = rollout.run(*task)
                 except LostTrial as lost:
                     trial = lost.trial
+                except TrialError as error:  # an object that lies nowhere, for any variant
+                    print(f"{task[0]}, seed {task[1]}: not run: {error}", file=sys.stderr)
+                    continue
                 stream.write(json.dumps(asdict(trial)) + "\n")
                 stream.flush()
 
@@ -344,6 +351,8 @@ def run(argv: Sequence[str] | None = None) -> None:
     names = list(dict.fromkeys(name for name in options.variants.split(",") if name))
     if not names or options.seeds < 1 or options.trials < 1 or options.workers < 1:
         raise UdgError("--variants must name one at least; --seeds, --trials and --workers must be at least 1")
+    if not 0.0 < options.minutes < math.inf or (options.steps is not None and options.steps < 1):
+        raise UdgError("--minutes must be positive, --steps must be at least 1")
     base = preset(options.preset)
     base = load_yaml(options.config, base) if options.config is not None else base
     base = replace(base, train=replace(base.train, validation_split="object"))
@@ -386,16 +395,28 @@ def _start(worker: RunWorker) -> RunWorker:
     return worker
 
 
+def _check_objects(ids: Sequence[str]) -> None:
+    """Raise UdgError for one that the library does not have, or not on this machine: before hours of training."""
+    library = ObjectLibrary()
+    for name in ids:
+        library.check(name)
+    check_present(ids)
+
+
 def _agreed_plan(
     options: argparse.Namespace, data: Sequence[Source], store: FrameStore, base: PolicyConfig, first: PolicyConfig
 ) -> Plan:
     """The plan of the study in the folder if there is one, else a new one. Raises UdgError where they do not agree."""
     old = Plan.load(options.out)
-    if old is not None and not options.steps:
+    if old is not None and options.steps is None:
         print(f"{options.out}: continues its study of {old.steps} steps; --minutes is not looked at", flush=True)
-    steps = options.steps or (old.steps if old is not None else steps_in(options.minutes, first, store))
+    if options.steps is not None:
+        steps = options.steps
+    else:
+        steps = old.steps if old is not None else steps_in(options.minutes, first, store)
     base = replace(base, train=replace(base.train, steps=steps))
     plan = make_plan(data, store, base, steps, options.trials)
+    _check_objects(sorted({name for name, _ in (*plan.known, *plan.unseen)}))
     if old is None:
         plan.save(options.out)
     elif json.loads(json.dumps(asdict(old))) != json.loads(json.dumps(asdict(plan))):

@@ -11,9 +11,10 @@ import dataclasses
 import json
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -125,23 +126,21 @@ class Trainer:
                 self.average[name].lerp_(tensor, 1.0 - keep)
         return float(loss.detach())
 
-    def save_state(self, path: Path, run: str, elapsed_s: float) -> None:
-        """Write what `load_state` needs; `run` says of what it is."""
+    def save_state(self, path: Path, run: str, elapsed_s: float, budget: Budget) -> None:
+        """Write what `load_state` and `budget_of` need; `run` says of what it is."""
         tensors = {f"network.{name}": tensor for name, tensor in self.network.state_dict().items()}
         tensors |= {f"average.{name}": tensor for name, tensor in self.average.items()}
         for number, moments in self.optimiser.state_dict()["state"].items():
             tensors |= {f"optimiser.{number}.{name}": tensor for name, tensor in moments.items()}
         told = {"run": run, "step": str(self.step), "elapsed_s": str(elapsed_s)}
+        told["budget"] = json.dumps(dataclasses.asdict(budget))
         write_atomically(path, save_tensors({k: v.contiguous() for k, v in tensors.items()}, metadata=told))
 
     def load_state(self, path: Path, run: str) -> float:
         """Continue; the seconds that it has trained. Raises UdgError for what is not there or of another run."""
-        try:
-            with safe_open(path, framework="pt") as file:
-                told = file.metadata() or {}
-                tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a mapping)
-        except (OSError, SafetensorError) as error:
-            raise UdgError(f"{path}: nothing to resume there ({error})") from error
+        with _opened(path) as file:
+            told = file.metadata() or {}
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a mapping)
         if told.get("run") != run:
             raise UdgError(f"{path}: of another size, seed or data: it was {told.get('run')}, this is {run}")
         parts: dict[str, dict[str, Tensor]] = {"network": {}, "average": {}, "optimiser": {}}
@@ -182,6 +181,25 @@ class Trainer:
             )
 
 
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    """The state of a training. Raises UdgError."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            yield file
+    except (OSError, SafetensorError) as error:
+        raise UdgError(f"{path}: nothing to resume there ({error})") from error
+
+
+def budget_of(path: Path) -> Budget:
+    """That of the training whose state this is. Raises UdgError."""
+    with _opened(path) as file:
+        told = (file.metadata() or {}).get("budget")
+    if told is None:
+        raise UdgError(f"{path}: does not say its budget; give --steps or --minutes")
+    return Budget(**json.loads(told))
+
+
 def train(
     config: DP3Config,
     store: FrameStore,
@@ -204,9 +222,9 @@ def train(
             mean = sum(losses[-_TELL_EVERY:]) / min(_TELL_EVERY, len(losses))
             print(f"{100 * progress:.0f} % step {trainer.step} loss {mean:.4f}", flush=True)
         if time.monotonic() - saved > _SAVE_EVERY_S:
-            trainer.save_state(out / STATE_NAME, run, time.monotonic() - began)
+            trainer.save_state(out / STATE_NAME, run, time.monotonic() - began, budget)
             saved = time.monotonic()
-    trainer.save_state(out / STATE_NAME, run, time.monotonic() - began)
+    trainer.save_state(out / STATE_NAME, run, time.monotonic() - began, budget)
     figures = {
         "steps": trainer.step,
         "samples": trainer.step * config.batch,
@@ -245,7 +263,9 @@ def run(argv: Sequence[str] | None = None) -> None:
         "--out", type=user_path, required=True, help="folder for the checkpoint: new, or that of the run to resume"
     )
     parser.add_argument("--size", default="simple", help=f"one of {', '.join(SIZES)} (default: simple)")
-    parser.add_argument("--steps", type=int, default=Budget.steps, help="of 128 samples; default: %(default)s")
+    parser.add_argument(
+        "--steps", type=int, help=f"of 128 samples; default: {Budget.steps}, or the resumed run's budget"
+    )
     parser.add_argument("--minutes", type=float, help="budget of wall time instead of steps")
     parser.add_argument(
         "--learning-rate", type=float, help=f"largest one; default: its authors' {DP3Config.learning_rate:g}"
@@ -255,7 +275,13 @@ def run(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--cache", type=user_path, help="folder for the prepared frames, as of `udg train`")
     parser.add_argument("--resume", action="store_true", help="continue the run in --out; --minutes are in total")
     options = parser.parse_args(argv)
-    config, budget = size_of(options.size), Budget(steps=options.steps, minutes=options.minutes)
+    config = size_of(options.size)
+    if options.steps is not None:
+        budget = Budget(steps=options.steps, minutes=options.minutes)
+    elif options.minutes is not None or not options.resume:
+        budget = Budget(minutes=options.minutes)
+    else:
+        budget = budget_of(options.out / STATE_NAME)
     if options.learning_rate is not None:
         config = dataclasses.replace(config, learning_rate=options.learning_rate)
     if options.threads < 1:
