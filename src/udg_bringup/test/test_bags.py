@@ -14,11 +14,12 @@ pytest.importorskip("rclpy", reason="needs rclpy")
 
 import rclpy
 from rclpy.context import Context
+from rclpy.qos import DurabilityPolicy, QoSProfile
 from rclpy.serialization import serialize_message
 from rosbags.highlevel import AnyReader
 from rosbags.rosbag2 import Reader, StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
-from std_msgs.msg import String
+from std_msgs.msg import Bool, String
 
 from udg_bringup.bag_writer import BagError, BagWriter
 from udg_bringup.ros.recorder import Recorder, chosen_topics, message_type
@@ -139,6 +140,22 @@ def test_a_recording_is_what_was_sent_byte_for_byte_with_its_types_for_rosbags_a
     np.testing.assert_array_equal(angles, np.tile([q_at(step) for step in range(FRAMES)], (2, 1)))
     frames_seen = [m.ros_msg.transforms for m in mcap.read_ros2_messages(str(file)) if m.channel.topic == "/tf"]
     assert frames_seen[0][0].transform.rotation.w == 1.0
+
+
+@pytest.mark.parametrize("latched", [False, True])  # as `ros2 topic pub` does, and as our own nodes
+def test_an_emergency_stop_is_recorded_once_whoever_sends_it(context: Context, tmp_path: Path, latched: bool) -> None:
+    writer, node = BagWriter(tmp_path / "bag"), rclpy.create_node("operator", context=context)
+    kept = DurabilityPolicy.TRANSIENT_LOCAL if latched else DurabilityPolicy.VOLATILE
+    topic = topics.EMERGENCY_STOP
+    out = node.create_publisher(topic.type, topic.name, QoSProfile(depth=1, durability=kept))
+    with background_spin(Recorder(writer, [topic], context=context), node, context=context):
+        wait_until(lambda: out.get_subscription_count() == (3 if latched else 2), WITHIN_S, "subscriptions")
+        for count, held in enumerate((True, False, True), start=1):
+            out.publish(Bool(data=held))
+            wait_until(lambda count=count: writer.messages >= count, WITHIN_S, "the recording")
+    writer.close()
+    with Reader(tmp_path / "bag") as reader:
+        assert reader.message_count == 3
 
 
 def test_the_metadata_is_what_rosbag2_writes_with_the_quality_of_service(context: Context, tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ def test_the_hardware_graph_has_frames_cameras_perception_policy_control_and_sup
     assert set(nodes) == {"frames", "control", *cameras, "perception", "policy", "supervisor"}
     assert all(node.is_node for node in nodes.values())
     assert nodes["control"].parameters["hardware.left_arm.host"] == "192.168.1.11"
-    assert nodes["control"].parameters["loop.dry_run"] is False
+    assert "loop.dry_run" not in nodes["control"].parameters  # the node's default: it sends
 
 
 def test_it_starts_slow_latching_and_with_a_heartbeat() -> None:
@@ -234,6 +234,52 @@ def test_the_view_commands_a_real_robot_only_if_that_is_chosen() -> None:
 def test_images_of_another_time_or_place_do_not_drive_the_arms(tmp_path: Path, cameras: str) -> None:
     for name in ("left", "right"):
         (tmp_path / f"{name}.mkv").touch()
+    recordings = tmp_path if cameras == "playback" else None
     with pytest.raises(RealGraphError, match=f"cameras is '{cameras}', which does not see these arms move"):
-        graph(cameras=cameras, recordings=tmp_path)
-    assert graph(cameras=cameras, recordings=tmp_path, dry_run=True)
+        graph(cameras=cameras, recordings=recordings)
+    assert graph(cameras=cameras, recordings=recordings, dry_run=True)
+
+
+def test_recordings_named_in_a_file_do_not_drive_the_arms_either(tmp_path: Path) -> None:
+    settings = settings_file(tmp_path, "left_camera: {ros__parameters: {playback: /x/left.mkv}}")
+    with pytest.raises(RealGraphError, match="left_camera: playback is '/x/left.mkv', which does not see these arms"):
+        graph(settings=settings)
+    assert graph(settings=settings, dry_run=True)["left_camera"].parameters["playback"] == "/x/left.mkv"
+    with pytest.raises(RealGraphError, match="recordings are given, and cameras is ''; valid: playback"):
+        graph(recordings=tmp_path)
+
+
+def settings_file(folder: Path, text: str) -> Path:
+    path = folder / "mine.yaml"
+    path.write_text(text)
+    return path
+
+
+def test_a_file_can_ask_for_a_dry_run_and_name_the_checkpoint(tmp_path: Path) -> None:
+    text = "control: {ros__parameters: {loop: {dry_run: %s}}}\npolicy: {ros__parameters: {checkpoint: my/run}}"
+    settings = settings_file(tmp_path, text % "true")
+    nodes = graph(settings=settings, checkpoint="", cameras="scene")  # dry: nothing moves
+    assert nodes["control"].parameters["loop.dry_run"] is True
+    assert nodes["policy"].parameters["checkpoint"] == "my/run"
+    assert graph(settings=settings, cameras="scene")["policy"].parameters["checkpoint"] == CHECKPOINT
+    assert graph(settings=settings_file(tmp_path, text % "false"), dry_run=True)["control"].parameters["loop.dry_run"]
+    with pytest.raises(RealGraphError, match="does not see these arms move"):
+        graph(settings=settings_file(tmp_path, text % "'true'"), cameras="scene")  # text, which the node will refuse
+
+
+def test_the_devices_of_a_further_settings_file_are_those_of_the_whole_graph(tmp_path: Path) -> None:
+    settings = settings_file(tmp_path, "control: {ros__parameters: {hardware: {arms: ros2_control}}}")
+    nodes = graph(settings=settings, use_emulators=True)
+    assert "fake_controllers" in nodes and "ur_emulators" not in nodes
+    with pytest.raises(RealGraphError, match="left_host is given, and arms is 'ros2_control'"):
+        graph(settings=settings, hosts={"left": "10.0.0.5"})
+    settings = settings_file(tmp_path, "control: {ros__parameters: {hardware: {arms: simulated}}}")
+    assert graph(settings=settings, cameras="scene")
+    with pytest.raises(RealGraphError, match="does not see these arms move"):
+        graph(settings=settings, arms="ur", cameras="scene")
+
+
+def test_what_follows_from_the_nodes_is_no_file_s_to_set(tmp_path: Path) -> None:
+    settings = settings_file(tmp_path, "supervisor: {ros__parameters: {cameras: false}}")
+    with pytest.raises(RealGraphError, match=r"mine.yaml: supervisor: cameras is set by the graph"):
+        graph(settings=settings)

@@ -224,8 +224,9 @@ def view_graph(
 
 
 def rviz_graph(rviz_file: str) -> tuple[NodeDescription, ...]:
-    """RViz, of a full ROS installation."""
-    return (NodeDescription(name="rviz", package="rviz2", executable="rviz2", arguments=("-d", rviz_file)),)
+    """RViz, of a full ROS installation; the graph goes on when it is closed."""
+    rviz = NodeDescription(name="rviz", package="rviz2", executable="rviz2", arguments=("-d", rviz_file), apart=True)
+    return (rviz,)
 
 
 def process_environment() -> dict[str, str]:

@@ -27,6 +27,8 @@ CAMERA_TOPICS = {
     for argument, name in (("depth_topic", "image_raw"), ("info_topic", "camera_info"))
 }
 """Our names of what the default cameras publish, by the argument of the launch file that gives another."""
+OF_THE_GRAPH = frozenset({"camera_config", "camera", "cameras", "camera_names", "policy", "robot", "simulated"})
+"""Parameters that follow from which nodes there are: no file can set them."""
 Cameras = Literal["kinect", "femto_bolt", "topics", "playback", "scene", "none"]
 
 
@@ -71,6 +73,8 @@ class RealGraphConfig:
         unknown = sorted(set(given) - set(ours))
         if unknown:
             raise RealGraphError(f"no camera topic '{unknown[0]}'; valid: {', '.join(ours)}")
+        if self.recordings is not None and self.cameras != "playback":
+            raise RealGraphError(f"recordings are given, and cameras is '{self.cameras}'; valid: playback")
         for name in self.camera_names if self.cameras == "playback" else ():
             if self.recordings is None or not (self.recordings / f"{short_name(name)}.mkv").is_file():
                 raise RealGraphError(f"recordings is '{self.recordings}'; valid: a folder with {short_name(name)}.mkv")
@@ -85,6 +89,29 @@ class RealGraphConfig:
         """Names of the parameter files; a later one goes before an earlier one."""
         return (*PARAMETER_FILES, EMULATION_FILE) if self.use_emulators else PARAMETER_FILES
 
+    @cached_property
+    def sections(self) -> Mapping[str, Mapping[str, Value]]:
+        """Parameters of all files by node, those of `settings` on top. Raises RealGraphError."""
+        sections: dict[str, dict[str, Value]] = {}
+        paths = [self.config / name for name in self.parameter_files]
+        for path in (*paths, *(() if self.settings is None else (self.settings,))):
+            for name, parameters in read_parameters(path, self.camera_names).items():
+                taken = sorted(set(parameters) & OF_THE_GRAPH)
+                if taken:
+                    raise RealGraphError(f"{path}: {name}: {taken[0]} is set by the graph; valid: its arguments")
+                sections.setdefault(name, {}).update(parameters)
+        return sections
+
+    def told(self, node: str, name: str) -> Value | None:
+        """A parameter of a node by the files."""
+        return self.sections.get(node, {}).get(name)
+
+    @property
+    def moves(self) -> bool:
+        """Whether real arms move."""
+        dry = self.dry_run or self.told("control", "loop.dry_run") is True
+        return not (self.use_emulators or dry or _arms(self) == "simulated")
+
     @property
     def camera_source(self) -> Cameras:
         """Where the depth images come from."""
@@ -93,19 +120,12 @@ class RealGraphConfig:
 
 def _hands(config: RealGraphConfig) -> str:
     """What drives the hands, by the files."""
-    hands: object = ""
-    for name in config.parameter_files:
-        control = read_parameters(config.config / name, config.camera_names).get("control", {})
-        hands = control.get("hardware.hands", hands)
-    return str(hands or "xhand")
+    return str(config.told("control", "hardware.hands") or "xhand")
 
 
 def _arms(config: RealGraphConfig) -> str:
     """What drives the arms: the argument, else the files. Raises RealGraphError where an address has no use."""
-    arms: object = config.arms
-    for name in () if arms else config.parameter_files:
-        arms = read_parameters(config.config / name, config.camera_names).get("control", {}).get("hardware.arms", arms)
-    arms = str(arms or "ur")
+    arms = str(config.arms or config.told("control", "hardware.arms") or "ur")
     given = [side for side in SIDES if config.hosts.get(side, "")]
     if given and arms != "ur":
         raise RealGraphError(f"{given[0]}_host is given, and arms is '{arms}'; valid: no address, or arms 'ur'")
@@ -116,24 +136,29 @@ def real_graph(config: RealGraphConfig) -> tuple[NodeDescription, ...]:
     """Nodes and processes of the real robot; emulators come first. Raises UdgError."""
     check_arms(_arms(config))
     check_hands(_hands(config))
-    moves = not (config.use_emulators or config.dry_run or _arms(config) == "simulated")
-    if moves and config.camera_source in ("playback", "scene"):
-        raise RealGraphError(
-            f"cameras is '{config.camera_source}', which does not see these arms move; valid: with use_emulators or "
-            "dry_run"
-        )
+    _check_images(config)
     frames = frames_graph(str(config.config / CAMERA_FILE), with_publisher=config.with_publisher)
     nodes = [*_emulators(config), *frames, _control(config), *_cameras(config)]
     if config.camera_source != "none":
         nodes.append(perception_node({"camera_config": str(config.config / CAMERA_FILE)}))
     if config.policy:
-        nodes.append(policy_node(config.checkpoint))
+        nodes.append(policy_node(config.checkpoint or str(config.told("policy", "checkpoint") or "")))
     nodes.append(_supervisor(config))
     nodes = [dataclasses.replace(node, remaps={**node.remaps, **_camera_remaps(config)}) for node in nodes]
     nodes += view_graph(config.view, str(config.config / CAMERA_FILE), simulated=False)
-    paths = [config.config / name for name in config.parameter_files]
-    paths += [] if config.settings is None else [config.settings]
-    return _with_files(tuple(nodes), paths, config.camera_names)
+    return _with_files(tuple(nodes), config.sections)
+
+
+def _check_images(config: RealGraphConfig) -> None:
+    """Raise RealGraphError for images that do not see the arms that move."""
+    if not config.moves:
+        return
+    why = "does not see these arms move; valid: with use_emulators or dry_run"
+    if config.camera_source in ("playback", "scene"):
+        raise RealGraphError(f"cameras is '{config.camera_source}', which {why}")
+    for name in config.camera_names if config.camera_source in ("kinect", "femto_bolt") else ():
+        if recording := config.told(name, "playback"):
+            raise RealGraphError(f"{name}: playback is '{recording}', which {why}")
 
 
 def _camera_remaps(config: RealGraphConfig) -> dict[str, str]:
@@ -173,7 +198,7 @@ def _host(config: RealGraphConfig, side: str) -> str:
 
 
 def _control(config: RealGraphConfig) -> NodeDescription:
-    parameters: dict[str, Value] = {"loop.dry_run": config.dry_run}
+    parameters: dict[str, Value] = {"loop.dry_run": True} if config.dry_run else {}
     if config.arms:
         parameters["hardware.arms"] = config.arms
     for side in SIDES:
@@ -249,16 +274,12 @@ def _supervisor(config: RealGraphConfig) -> NodeDescription:
 
 
 def _with_files(
-    nodes: tuple[NodeDescription, ...], paths: list[Path], cameras: Sequence[str]
+    nodes: tuple[NodeDescription, ...], sections: Mapping[str, Mapping[str, Value]]
 ) -> tuple[NodeDescription, ...]:
-    """Give the nodes the parameters of the files; those that a node has already go before.
+    """Give the nodes the parameters of the files; those that a node has already, by an argument, go before.
 
     A section of a node that could be in this graph, but isn't, is skipped.
     """
-    sections: dict[str, dict[str, Value]] = {}
-    for path in paths:
-        for name, parameters in read_parameters(path, cameras).items():
-            sections.setdefault(name, {}).update(parameters)
     return tuple(
         dataclasses.replace(node, parameters={**sections.get(node.name, {}), **node.parameters})
         if node.is_node

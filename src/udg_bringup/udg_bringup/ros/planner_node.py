@@ -36,7 +36,9 @@ class PlannerNode(Node):
         self._library = ObjectLibrary()
         self._running = False
         self._run = ""
+        self._newest: TrialStatus | None = None
         self._trial: tuple[str, int, int, float] | None = None  # object, seed, trial, start: of the plan
+        self._begins_s = 0.0  # when the first target is due
         self._targets = np.zeros((0, 0))
         self._problem = ""
         self._waiting_ns: int | None = None  # stamp of a cloud whose trial is not known yet
@@ -57,12 +59,18 @@ class PlannerNode(Node):
         self.create_service(service.type, service.name, serve)
 
     def _on_status(self, message: String) -> None:
-        """Plan when a trial has begun."""
-        status = TrialStatus.from_json(message.data)
-        trial = (status.object, status.seed, status.trial, status.start_s)
-        if not self._running or trial == self._trial:
+        """Plan when a trial has begun, or this node was started in the midst of one."""
+        status = self._newest = TrialStatus.from_json(message.data)
+        if not self._running or _trial(status) == self._trial:
             return
-        self._trial, self._targets, self._problem = trial, np.zeros((0, 0)), ""
+        self._plan(status)
+        if self._waiting_ns is not None:
+            self._answer(self._waiting_ns)
+
+    def _plan(self, status: TrialStatus) -> None:
+        """The trial's targets, from where robot and object are at the status's time."""
+        self._trial, self._begins_s = _trial(status), _now_s(status)
+        self._targets, self._problem = np.zeros((0, 0)), ""
         start = Start(
             target=self._library.get(status.object),
             T_world_object=np.array(status.T_world_object),
@@ -75,21 +83,22 @@ class PlannerNode(Node):
         except PolicyFault as fault:
             self._problem = str(fault)
             self.get_logger().error(f"holding: {fault}")
-        if self._waiting_ns is not None:
-            self._answer(self._waiting_ns)
 
     def _on_cloud(self, message: PointCloud2) -> None:
         stamp_ns = convert.stamp_to_ns(message.header.stamp)
         if self._running and self._trial is None:
-            self._waiting_ns = stamp_ns
-            return
+            newest = self._newest
+            if newest is None or abs(_now_s(newest) - stamp_ns / NS_PER_S) > 0.5 * STEP_S:
+                self._waiting_ns = stamp_ns  # its status comes yet
+                return
+            self._plan(newest)  # it came before this node was started
         self._answer(stamp_ns)
 
     def _answer(self, stamp_ns: int) -> None:
         self._waiting_ns = None
         chunk: np.ndarray | None = None
         if self._running and self._trial is not None and len(self._targets):
-            step = round((stamp_ns / NS_PER_S - self._trial[3]) / STEP_S)
+            step = round((stamp_ns / NS_PER_S - self._begins_s) / STEP_S)
             chunk = self._targets[np.clip(step + np.arange(CHUNK), 0, len(self._targets) - 1)]
         self._chunks.publish(convert.chunk_to_trajectory(chunk, stamp_ns, STEP_S, self._run))
 
@@ -97,6 +106,14 @@ class PlannerNode(Node):
         if self._problem:
             return Status(level=Level.ERROR, message=f"holding: {self._problem}")
         return Status(message="running" if self._running else "stopped")
+
+
+def _trial(status: TrialStatus) -> tuple[str, int, int, float]:
+    return status.object, status.seed, status.trial, status.start_s
+
+
+def _now_s(status: TrialStatus) -> float:
+    return status.start_s + status.time_s
 
 
 def main() -> int:

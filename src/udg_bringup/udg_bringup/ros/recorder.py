@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from rclpy.context import Context
 from rclpy.node import Node
 
 from udg_bringup.bag_writer import BagWriter
+from udg_control.ros.emergency_stop import heard
 from udg_description.camera import DEFAULT_CAMERAS
 from udg_description.ros import topics
 from udg_sim.ros.sim_node import TRIAL_STATUS
@@ -28,12 +31,25 @@ class Recorder(Node):
     def __init__(self, writer: BagWriter, wanted: Sequence[topics.Topic], *, context: Context | None = None) -> None:
         super().__init__("recorder", context=context)
         self._writer = writer
+        self._stops: deque[tuple[int, bytes]] = deque(maxlen=100)
         for topic in wanted:
             writer.add_topic(
                 topic.name, message_type(topic.type), depth=topic.depth, reliable=topic.reliable, latched=topic.latched
             )
+            if topic is topics.EMERGENCY_STOP:  # anybody may publish it, with any quality of service
+                for options in heard(QUEUE):
+                    self.create_subscription(topic.type, topic.name, self._note_stop, raw=True, **options)
+                continue
             qos = topic.qos(depth=QUEUE)
             self.create_subscription(topic.type, topic.name, self._noting(topic.name), qos, raw=True)
+
+    def _note_stop(self, data: bytes, info: Any) -> None:  # noqa: ANN401 - rclpy's MessageInfo is a dictionary
+        """Write a message that comes over several subscriptions once."""
+        key = (int(info["source_timestamp"]), bytes(data))
+        if key in self._stops and key[0] > 0:
+            return
+        self._stops.append(key)
+        self._noting(topics.EMERGENCY_STOP.name)(data)
 
     def _noting(self, name: str) -> Callable[[bytes], None]:
         def note(data: bytes) -> None:

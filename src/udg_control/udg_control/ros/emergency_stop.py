@@ -23,6 +23,20 @@ HEARD = (  # a subscription is matched by publishers that offer at least what it
 )
 
 
+def heard(depth: int) -> list[dict[str, Any]]:
+    """Arguments of the subscriptions that together hear every publisher; a message may come over several of them."""
+    return [
+        {
+            "qos_profile": QoSProfile(
+                history=HistoryPolicy.KEEP_LAST, depth=depth, reliability=reliability, durability=durability
+            ),
+            # A publisher that one of them does not match is no news: another one does.
+            "event_callbacks": SubscriptionEventCallbacks(incompatible_qos=lambda _: None),
+        }
+        for reliability, durability in HEARD
+    ]
+
+
 class EmergencyStop:
     """Listens to /emergency_stop and serves /control/emergency_stop.
 
@@ -43,15 +57,8 @@ class EmergencyStop:
         self._node, self._on_stop, self._on_release = node, on_stop, on_release
         self._seen: deque[tuple[int, bool]] = deque(maxlen=100)
         topic = topics.EMERGENCY_STOP
-        for reliability, durability in HEARD:
-            qos = QoSProfile(
-                history=HistoryPolicy.KEEP_LAST, depth=DEPTH, reliability=reliability, durability=durability
-            )
-            # A publisher that one of them does not match is no news: another one does.
-            events = SubscriptionEventCallbacks(incompatible_qos=lambda _: None)
-            node.create_subscription(
-                topic.type, topic.name, self._on_message, qos, callback_group=group, event_callbacks=events
-            )
+        for options in heard(DEPTH):
+            node.create_subscription(topic.type, topic.name, self._on_message, callback_group=group, **options)
         service = topics.CONTROL_EMERGENCY_STOP
         node.create_service(service.type, service.name, self._serve, callback_group=group)
 
