@@ -26,6 +26,7 @@ from udg_bringup.graph import DEFAULT_PORT, NodeDescription, ViewChoice, process
 from udg_bringup.launch_arguments import BOOLEANS, PACKAGES, check_arguments, is_included, view_port
 from udg_bringup.real_graph import CAMERA_TOPICS, Cameras, RealGraphConfig, real_graph
 from udg_control.hardware import Arms
+from udg_description.files import optional_path, user_path
 
 ARGUMENTS = [
     DeclareLaunchArgument(
@@ -82,18 +83,18 @@ def _actions(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     value = {name: LaunchConfiguration(name).perform(context) for name in known}
     share = Path(get_package_share_directory("udg_bringup")) / "config"
     config = RealGraphConfig(
-        config=Path(value["config"]) if value["config"] else share,
+        config=user_path(value["config"]) if value["config"] else share,
         use_emulators=value["use_emulators"] == "true",
         dry_run=value["dry_run"] == "true",
         policy=value["policy"] == "true",
         arms=value["arms"],
         cameras=value["cameras"],
         camera_topics={ours: value[argument] for argument, ours in CAMERA_TOPICS.items()},
-        recordings=Path(value["recordings"]) if value["recordings"] else None,
-        checkpoint=value["checkpoint"],
+        recordings=user_path(value["recordings"]) if value["recordings"] else None,
+        checkpoint=optional_path(value["checkpoint"]),
         hosts={"left": value["left_host"], "right": value["right_host"]},
-        emulator_log=value["emulator_log"],
-        settings=Path(value["settings"]) if value["settings"] else None,
+        emulator_log=optional_path(value["emulator_log"]),
+        settings=user_path(value["settings"]) if value["settings"] else None,
         view=ViewChoice(
             show=value["view"] == "true",
             port=view_port(value["view_port"]),

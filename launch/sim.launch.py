@@ -30,6 +30,7 @@ from udg_bringup.launch_arguments import (
     is_included,
     view_port,
 )
+from udg_description.files import optional_path
 
 DEFAULT = SimGraphConfig()
 ARGUMENTS = [
@@ -64,14 +65,14 @@ def _nodes(context: LaunchContext) -> list[LaunchDescriptionEntity]:
         raise LaunchArgumentError(f"argument seed:={value['seed']}; valid: a whole number, 0 or more")
     share = Path(get_package_share_directory("udg_sim")) / "config"
     config = SimGraphConfig(
-        checkpoint=value["checkpoint"],
+        checkpoint=optional_path(value["checkpoint"]),
         object=value["object"],
         seed=int(value["seed"]),
         lockstep=value["lockstep"] == "true",
         noise=value["noise"] == "true",
-        camera_config=value["camera_config"] or str(share / "cameras.yaml"),
+        camera_config=optional_path(value["camera_config"]) or str(share / "cameras.yaml"),
         view=ViewChoice(show=value["view"] == "true", port=view_port(value["view_port"]), allow_commands=True),
-        settings=value["settings"],
+        settings=optional_path(value["settings"]),
         with_publisher="robot_state_publisher" in get_packages_with_prefixes(),
     )
     nodes = sim_graph(config)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from udg_bringup import bench_control
 from udg_bringup.bench_control import (
     ArmLimits,
     BenchControlConfig,
@@ -104,6 +106,19 @@ def test_the_chunk_is_the_sine_of_its_times() -> None:
 def test_bad_numbers_are_refused(values: dict[str, float]) -> None:
     with pytest.raises(BenchControlError):
         BenchControlConfig(**values)  # type: ignore[arg-type]
+
+
+def test_a_nice_value_that_is_refused_is_a_warning(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(*_: int) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(os, "setpriority", refuse)
+    bench_control._favour(os.getpid())
+    told = capsys.readouterr().err
+    assert told.count("\n") == 1 and told.startswith("warning: nice -15 for control is refused")
+    assert "docker/limits-udg.conf" in told
 
 
 @pytest.mark.ros

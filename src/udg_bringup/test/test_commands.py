@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import argparse
 import importlib
 import importlib.util
 import re
+import shlex
 import subprocess
 import sys
 from functools import lru_cache
 from pathlib import Path
 
 import pytest
+import yaml
 
 from udg_bringup import commands as module
 from udg_bringup.commands import COMPLETION, commands, completion, overview, run
@@ -106,6 +109,47 @@ def test_what_the_pages_print_exists(page: str, kind: str, name: str, rest: str)
         text = help_of(target, f"udg {name}")
         for option in options:
             assert re.search(rf"{option}\b", text), f"{page}: {kind} {name} {option}: no such option"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_serial_numbers_on_a_command_line_stay_text(page: Path) -> None:
+    for written in re.findall(r"-p serial_number:=(\S+)", page.read_text(encoding="utf-8")):
+        (word,) = shlex.split(written)
+        assert isinstance(yaml.safe_load(word), str), f"{page.name}: {written}: ROS reads a number"
+
+
+class Asked(Exception):  # noqa: N818
+    """What a command was asked for, in place of its work."""
+
+
+def test_paths_may_begin_with_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("rclpy", reason="needs rclpy")
+    from udg_bringup import compose, fault_table, real
+
+    def tell(config: object) -> None:
+        raise Asked(config)
+
+    def asked_of_robot(*words: str) -> real.RealGraphConfig:
+        monkeypatch.setattr(sys, "argv", ["robot", *words])
+        with pytest.raises(Asked) as asked:
+            real._main()
+        return asked.value.args[0]
+
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)  # not the checkout: the shipped configuration is found
+    monkeypatch.setattr(real, "real_graph", tell)
+    robot = asked_of_robot("--checkpoint", "~/policy", "--emulator-log", "~/log")
+    assert (robot.checkpoint, robot.emulator_log) == (f"{tmp_path}/policy", f"{tmp_path}/log")
+    assert asked_of_robot("--checkpoint", "").checkpoint == asked_of_robot().emulator_log == ""
+    parser = argparse.ArgumentParser()
+    compose.add_graph_arguments(parser)
+    names = ("checkpoint", "camera_config", "settings")
+    words = [word for name in names for word in (f"--{name.replace('_', '-')}", f"~/{name}")]
+    given, default = parser.parse_args(words), parser.parse_args([])
+    assert [getattr(given, name) for name in names] == [str(tmp_path / name) for name in names]
+    assert [getattr(default, name) for name in names] == ["", "", ""]
+    monkeypatch.setattr(sys, "argv", ["fault-table", "--config", "~/cell"])
+    assert fault_table._options().config == tmp_path / "cell"
 
 
 def anchors(text: str) -> set[str]:

@@ -100,6 +100,28 @@ def test_all_pages_name_one_value_of_usbfs_memory() -> None:
     assert len(values) >= 4 and len(set(values)) == 1, values
 
 
+def test_what_the_benchmark_of_control_asks_for_is_granted() -> None:
+    pytest.importorskip("rclpy", reason="needs rclpy")
+    from udg_bringup.bench_control import ARM_PRIORITY, CONTROL_NICE
+
+    granted = dict(re.findall(r"^@realtime - (\w+) (\S+)$", (DOCKER / "limits-udg.conf").read_text("utf-8"), re.M))
+    assert int(granted["rtprio"]) >= ARM_PRIORITY and int(granted["nice"]) <= CONTROL_NICE
+    for name, service in compose()["services"].items():
+        limits = service.get("ulimits", {})
+        if "rtprio" in limits:
+            assert limits["nice"] >= 20 - CONTROL_NICE, name  # RLIMIT_NICE counts down from 20
+
+
+def test_the_shared_memory_of_all_processes_has_room() -> None:
+    profile = REPOSITORY / "src" / "udg_bringup" / "udg_bringup" / "data" / "fastdds_local.xml"
+    segment = re.search(r"<segment_size>(\d+)<", profile.read_text(encoding="utf-8"))
+    assert segment is not None
+    for name, service in compose()["services"].items():
+        if service.get("ipc") != "host":
+            room = int(service.get("shm_size", "64m").removesuffix("m")) << 20
+            assert room >= 16 * int(segment.group(1)), name  # more than there are processes
+
+
 @pytest.mark.parametrize("service", ["sim", "rehearse", "robot", "dry-run"])
 def test_each_service_builds_from_a_file_that_is_there(service: str) -> None:
     build = compose()["services"][service]["build"]

@@ -43,6 +43,17 @@ def test_the_launch_file_starts_the_described_nodes_with_their_parameters() -> N
     assert [(a.node_package, a.node_executable) for a in actions] == [(n.package, n.executable) for n in described]
 
 
+def test_paths_may_begin_with_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    module, seen = load(), []
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setattr(module, "sim_graph", lambda config: seen.append(config) or ())
+    names = ("checkpoint", "camera_config", "settings")
+    module._nodes(context(**{name: f"~/{name}" for name in names}))
+    assert [getattr(seen[0], name) for name in names] == [str(tmp_path / name) for name in names]
+    module._nodes(context())
+    assert (seen[1].checkpoint, seen[1].settings) == ("", "") and seen[1].camera_config.endswith("cameras.yaml")
+
+
 def test_a_misspelt_argument_is_refused_and_the_nodes_have_time_to_stop() -> None:
     with pytest.raises(UdgError, match="unknown argument objct:=...; valid: object"):
         load()._nodes(context(checkpoint="some/checkpoint", objct="mug"))

@@ -65,6 +65,20 @@ def test_what_it_does_not_know_is_refused(
         module._actions(context(**values))
 
 
+def test_paths_may_begin_with_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    module, seen = load(), []
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "cell").symlink_to(CONFIG)
+    monkeypatch.setattr(module, "get_package_share_directory", lambda _: str(REPOSITORY))
+    monkeypatch.setattr(module, "real_graph", lambda config: seen.append(config) or ())
+    names = ("checkpoint", "settings", "recordings", "emulator_log")
+    module._actions(context(config="~/cell", **{name: f"~/{name}" for name in names}))
+    assert seen[0].config == tmp_path / "cell"
+    assert [str(getattr(seen[0], name)) for name in names] == [str(tmp_path / name) for name in names]
+    module._actions(context(config="", checkpoint=""))
+    assert (seen[1].config, seen[1].checkpoint, seen[1].settings) == (CONFIG, "", None)
+
+
 def test_it_comes_up_disabled_on_the_hardware_by_default() -> None:
     default = {argument.name: "".join(part.text for part in argument.default_value) for argument in load().ARGUMENTS}
     assert default["use_emulators"] == default["dry_run"] == "false"

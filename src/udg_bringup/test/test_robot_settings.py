@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,14 @@ def test_the_shipped_files_are_read_and_emulation_lies_on_top() -> None:
     assert robot.control.controller.heartbeat_timeout_s < rehearsal.control.controller.heartbeat_timeout_s
     assert robot.supervisor.camera_silence_s < rehearsal.supervisor.camera_silence_s
     assert robot.control.hardware.left_arm.host == rehearsal.control.hardware.left_arm.host
+
+
+def test_cameras_have_the_names_of_the_folders_file(tmp_path: Path) -> None:
+    folder = shutil.copytree(CONFIG, tmp_path / "cell")
+    for name in ("cameras.yaml", "robot.yaml"):
+        text = (folder / name).read_text(encoding="utf-8")
+        (folder / name).write_text(text.replace("left_camera", "top_camera"), encoding="utf-8")
+    assert read_settings(folder) == read_settings(CONFIG)
 
 
 def test_the_fuzz_of_the_core_has_the_shipped_speeds() -> None:

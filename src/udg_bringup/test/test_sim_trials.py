@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -17,7 +18,7 @@ pytest.importorskip("sapien", reason="needs SAPIEN")
 
 import torch  # noqa: E402
 
-from udg_bringup import sim_trials  # noqa: E402
+from udg_bringup import bench_tick, sim_trials  # noqa: E402
 from udg_bringup.bench_tick import BenchConfig, BenchError, bench  # noqa: E402
 from udg_bringup.graph import LOCKSTEP_DEADLINE_S, SimGraphConfig, sim_graph  # noqa: E402
 from udg_bringup.ros.running import GraphError, isolate, load_node, running  # noqa: E402
@@ -148,6 +149,35 @@ def test_the_benchmark_measures_as_many_ticks_as_asked(checkpoint: Path) -> None
     assert 0.0 < summary["p50_ms"] <= summary["p99_ms"] <= summary["max_ms"]
     assert set(summary["by_stage_ms"]) == {"image_to_cloud", "cloud_to_chunk", "chunk_to_command"}
     assert result.memory_bytes < 3e9
+
+
+class Asked(Exception):  # noqa: N818
+    """What the benchmark was asked for, in place of its work."""
+
+
+def test_the_benchmark_of_the_tick_has_cameras_and_settings_as_asked(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cameras, settings = tmp_path / "cameras.yaml", tmp_path / "settings.yaml"
+    shipped = Path(__file__).parents[3] / "config" / "cameras.yaml"
+    cameras.write_text(shipped.read_text(encoding="utf-8").replace("left_camera", "top_camera"), encoding="utf-8")
+    settings.write_text("control: {ros__parameters: {controller: {home_speed: 0.1}}}", encoding="utf-8")
+    seen = []
+
+    def ask(*_: object, cameras: list[str], **__: object) -> None:
+        raise Asked(cameras)
+
+    monkeypatch.setattr(bench_tick, "isolate", lambda: None)
+    monkeypatch.setattr(bench_tick, "running", lambda nodes, **_: contextlib.nullcontext(seen.extend(nodes)))
+    monkeypatch.setattr(bench_tick, "trial_client", ask)
+    words = ["--checkpoint", checkpoint, "--camera-config", cameras, "--settings", settings]
+    monkeypatch.setattr(sys, "argv", ["bench-tick", *map(str, words)])
+    with pytest.raises(Asked) as asked:
+        bench_tick._main()
+    parameters = {node.name: node.parameters for node in seen}
+    assert parameters["sim"]["camera_config"] == parameters["perception"]["camera_config"] == str(cameras)
+    assert parameters["control"]["controller.home_speed"] == 0.1
+    assert "top_camera" in asked.value.args[0]
 
 
 def truncated(checkpoint: Path, folder: Path) -> Path:

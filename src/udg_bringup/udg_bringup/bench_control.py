@@ -10,6 +10,7 @@ import argparse
 import dataclasses
 import json
 import os
+import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
+from udg_bringup.config_folder import default_config
 from udg_bringup.graph import NodeDescription
 from udg_bringup.parameter_files import Value
 from udg_bringup.real_graph import RealGraphConfig, real_graph
@@ -51,7 +53,7 @@ class BenchControlError(UdgError):
 class BenchControlConfig:
     """One benchmark of control."""
 
-    config: Path = Path("config")
+    config: Path = dataclasses.field(default_factory=default_config)
     seconds: float = 60.0  # measured; the sine runs in before
     sine: Sine = dataclasses.field(default_factory=Sine)
     load: bool = True  # cameras, perception and policy run, too
@@ -185,7 +187,7 @@ def _bench(config: BenchControlConfig) -> list[ArmFigures]:
     with running(nodes, processes=True) as graph:
         if _is_real_time(config):
             control = graph.pids()[[node.name for node in nodes].index("control")]
-            os.setpriority(os.PRIO_PROCESS, control, CONTROL_NICE)  # its other threads take the chunks
+            _favour(control)  # its other threads take the chunks
             # The source of the sine: this process's threads that start from here.
             os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(SOURCE_PRIORITY))
         with sine_client(graph, config.sine) as client:
@@ -243,6 +245,18 @@ def _is_real_time(config: BenchControlConfig) -> bool:
         return False
     os.sched_setscheduler(0, policy, parameters)
     return True
+
+
+def _favour(control: int) -> None:
+    """Give control's process its nice value; say on stderr if that is refused."""
+    try:
+        os.setpriority(os.PRIO_PROCESS, control, CONTROL_NICE)
+    except PermissionError:
+        print(
+            f"warning: nice {CONTROL_NICE} for control is refused, so it goes on without; CAP_SYS_NICE grants it, or "
+            f"nice {CONTROL_NICE} in /etc/security/limits.d (docker/limits-udg.conf)",
+            file=sys.stderr,
+        )
 
 
 def _wait_until(time_ns: int, graph: RunningGraph) -> None:

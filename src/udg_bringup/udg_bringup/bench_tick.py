@@ -16,6 +16,7 @@ from udg_bringup.compose import add_graph_arguments, add_view_arguments, view_ch
 from udg_bringup.graph import LOCKSTEP_DEADLINE_S, SimGraphConfig, ViewChoice, sim_graph
 from udg_bringup.ros.running import RunningGraph, isolate, running
 from udg_bringup.ros.trial_client import TrialClient, trial_client
+from udg_description.camera import cameras_of
 from udg_description.errors import UdgError, cli
 from udg_sim.trials.session import TrialSpec
 from udg_sim.trials.status import TrialStatus
@@ -44,6 +45,8 @@ class BenchConfig:
     lockstep: bool = True
     noise: bool = True
     processes: bool = False
+    camera_config: str = ""  # file of the cameras, "" = the default cameras
+    settings: str = ""  # ROS parameter file for the nodes, "" = their defaults
     view: ViewChoice = field(default_factory=ViewChoice)  # with somebody who looks at it
 
     def __post_init__(self) -> None:
@@ -92,11 +95,14 @@ def bench(config: BenchConfig) -> BenchResult:
         autostart=False,
         command_deadline_s=LOCKSTEP_DEADLINE_S,
         trial_time_s=TRIAL_TICKS * TICK_S if config.lockstep else 0.0,
+        camera_config=config.camera_config,
         view=config.view,
+        settings=config.settings,
     )
+    cameras = [camera.name for camera in cameras_of(config.camera_config)]
     isolate()
     with running(sim_graph(graph_config), processes=config.processes) as graph:
-        with trial_client(graph, watch_commands=not config.lockstep) as client:
+        with trial_client(graph, cameras=cameras, watch_commands=not config.lockstep) as client:
             with _looking(config, graph) as looker:
                 _run_ticks(client, config)
                 view = looker.figures() if looker is not None else {}
@@ -162,6 +168,8 @@ def _main() -> None:
             lockstep=options.lockstep,
             noise=options.noise,
             processes=options.processes,
+            camera_config=options.camera_config,
+            settings=options.settings,
             view=view_choice(options, allow_commands=False),
         )
     )

@@ -10,25 +10,43 @@ from udg_bringup.ros.running import isolate, running
 from udg_bringup.ros.trial_client import trial_client
 from udg_description.camera import cameras_of
 from udg_description.errors import cli
+from udg_description.files import optional_path
 from udg_description.settings import seed_number
 from udg_sim.trials.session import TrialSpec
+
+
+def add_policy_argument(parser: argparse.ArgumentParser) -> None:
+    """Add the choice between a checkpoint and the planner."""
+    parser.add_argument(
+        "--policy",
+        choices=POLICIES,
+        default=SimGraphConfig().policy,
+        help="who acts: a checkpoint, or the planner (lockstep)",
+    )
 
 
 def add_graph_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of SimGraphConfig that every command line of the graph has."""
     default = SimGraphConfig()
     parser.add_argument(
-        "--policy", choices=POLICIES, default=default.policy, help="who acts: a checkpoint, or the planner (lockstep)"
+        "--checkpoint",
+        type=optional_path,
+        default=default.checkpoint,
+        help="folder of the policy (default: the shipped)",
     )
-    parser.add_argument("--checkpoint", default=default.checkpoint, help="folder of the policy (default: the shipped)")
     parser.add_argument(
-        "--camera-config", default=default.camera_config, help="cameras.yaml: any number by name (default: two)"
+        "--camera-config",
+        type=optional_path,
+        default=default.camera_config,
+        help="cameras.yaml: any number by name (default: two)",
     )
     parser.add_argument("--noise", action=argparse.BooleanOptionalAction, default=default.noise, help="depth noise")
     parser.add_argument(
         "--seed", type=seed_number, default=default.seed, help="seed of placements and noise (default: 0)"
     )
-    parser.add_argument("--settings", default=default.settings, help="ROS parameter file for the nodes")
+    parser.add_argument(
+        "--settings", type=optional_path, default=default.settings, help="ROS parameter file for the nodes"
+    )
     parser.add_argument("--processes", action="store_true", help="one process per node instead of one for all")
 
 
@@ -54,6 +72,7 @@ def main() -> None:
 
 def _main() -> None:
     parser = argparse.ArgumentParser(description=main.__doc__)
+    add_policy_argument(parser)
     add_graph_arguments(parser)
     default = SimGraphConfig()
     parser.add_argument("--object", default=default.object, help="library id or path.obj@0.1")

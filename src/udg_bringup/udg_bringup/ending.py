@@ -14,5 +14,7 @@ def asked_to_end() -> threading.Event:
     """Set once a signal asks this process to end. For the main thread."""
     asked = threading.Event()
     for number in _ENDS:
+        if number == signal.SIGHUP and signal.getsignal(number) is signal.SIG_IGN:
+            continue  # nohup
         signal.signal(number, lambda *_: asked.set())
     return asked

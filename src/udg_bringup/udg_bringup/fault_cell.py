@@ -81,7 +81,7 @@ class FaultCellError(UdgError):
 class FaultCellConfig:
     """Where the settings come from, and how patient the one who plays the faults is."""
 
-    config: Path  # folder of robot.yaml and safety.yaml
+    config: Path  # folder of robot.yaml, safety.yaml and cameras.yaml
     emulation: bool = False  # emulation.yaml on top: what the rehearsal runs with
     deadline_s: float = 60.0  # longest wait for anything
     real_time: bool = True  # ask for real-time priority, as on the robot

@@ -23,6 +23,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from udg_bringup.config_folder import default_config
 from udg_bringup.fault_cell import WRISTS, Cell, FaultCellConfig, FaultCellError, Measured, cell_settings, differences
 from udg_bringup.fault_cell import emulated_cell as emulated_cell
 from udg_bringup.robot_settings import RobotSettings, read_settings
@@ -30,6 +31,7 @@ from udg_control.pace import LATE_FREE, LATE_S, RECENT_S
 from udg_control.safety import Reason
 from udg_description.clock import NS_PER_S
 from udg_description.errors import cli
+from udg_description.files import user_path
 from udg_description.layout import HOME_Q, JOINT_NAMES
 from udg_description.limits import joint_limits
 
@@ -426,7 +428,9 @@ def _introduction(config: FaultCellConfig, files: RobotSettings, cell: Cell) -> 
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=main.__doc__, epilog="Exit codes: 0 kept, 1 failed, 3 not judged.")
-    parser.add_argument("--config", type=Path, default=Path("config"), help="folder of robot.yaml and safety.yaml")
+    parser.add_argument(
+        "--config", type=user_path, default=default_config(), help="folder of robot.yaml, safety.yaml and cameras.yaml"
+    )
     parser.add_argument("--emulation", action="store_true", help="apply emulation.yaml as well, as in the rehearsal")
     parser.add_argument("--attempts", type=int, default=ATTEMPTS, help="of each row")
     parser.add_argument("--rows", nargs="*", default=list(TABLE), choices=list(TABLE), metavar="ROW")

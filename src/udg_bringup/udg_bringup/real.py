@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import argparse
 import os
-from pathlib import Path
 from typing import get_args
 
 from udg_bringup.compose import add_view_arguments, view_choice
+from udg_bringup.config_folder import default_config
 from udg_bringup.ending import asked_to_end
 from udg_bringup.graph import process_environment
 from udg_bringup.real_graph import CAMERA_TOPICS, Cameras, RealGraphConfig, real_graph
 from udg_bringup.ros.running import running
 from udg_control.hardware import Arms
 from udg_description.errors import cli
-from udg_description.files import user_path
+from udg_description.files import optional_path, user_path
 
 
 def main() -> None:
@@ -24,7 +24,7 @@ def main() -> None:
 
 def _main() -> None:
     parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument("--config", type=user_path, default=Path("config"), help="folder of robot.yaml, ...")
+    parser.add_argument("--config", type=user_path, default=default_config(), help="folder of robot.yaml, ...")
     parser.add_argument("--settings", type=user_path, help="a further ROS parameter file, on top of those of --config")
     parser.add_argument("--use-emulators", action="store_true", help="emulated devices instead of the hardware")
     parser.add_argument("--dry-run", action="store_true", help="do everything but send")
@@ -41,7 +41,9 @@ def _main() -> None:
         text = f"with --cameras topics: the driver's topic (default: {ours})"
         parser.add_argument(f"--{argument.replace('_', '-')}", default="", help=text)
     parser.add_argument("--recordings", type=user_path, help="for playback: folder of left.mkv and right.mkv")
-    parser.add_argument("--checkpoint", default="", help="folder of the policy (default: the shipped)")
+    parser.add_argument(
+        "--checkpoint", type=optional_path, default="", help="folder of the policy (default: the shipped)"
+    )
     parser.add_argument("--left-host", default="", help="address of the left arm (default: that of robot.yaml)")
     parser.add_argument("--right-host", default="", help="address of the right arm")
     add_view_arguments(parser)
@@ -50,7 +52,7 @@ def _main() -> None:
         action=argparse.BooleanOptionalAction,
         help="start and stop buttons besides the emergency stop (default: with emulators)",
     )
-    parser.add_argument("--emulator-log", default="", help="file for the log of the emulated arms")
+    parser.add_argument("--emulator-log", type=optional_path, default="", help="file for the log of the emulated arms")
     options = parser.parse_args()
     config = RealGraphConfig(
         config=options.config,

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import TypeVar
 
 from udg_bringup.parameter_files import Value
-from udg_bringup.real_graph import EMULATION_FILE, PARAMETER_FILES, read_parameters
+from udg_bringup.real_graph import CAMERA_FILE, EMULATION_FILE, PARAMETER_FILES, read_parameters
 from udg_bringup.watching import SupervisorConfig
 from udg_control.controller import ControllerConfig
 from udg_control.hardware import HardwareConfig
 from udg_control.robot_loop import RobotLoopConfig
+from udg_description.camera import cameras_of
 from udg_description.errors import UdgError
 
 Config = TypeVar("Config")
@@ -42,11 +43,15 @@ class RobotSettings:
 
 
 def read_settings(folder: Path, *, emulation: bool = False) -> RobotSettings:
-    """Read robot.yaml and safety.yaml of the folder, and emulation.yaml on top if wanted. Raises UdgError."""
+    """Read robot.yaml and safety.yaml of the folder, and emulation.yaml on top if wanted. Raises UdgError.
+
+    Its cameras.yaml says which cameras' sections they may have.
+    """
+    cameras = [camera.name for camera in cameras_of(folder / CAMERA_FILE)]
     names = (*PARAMETER_FILES, EMULATION_FILE) if emulation else PARAMETER_FILES
     sections: dict[str, dict[str, Value]] = {}
     for name in names:
-        for node, values in read_parameters(folder / name).items():
+        for node, values in read_parameters(folder / name, cameras).items():
             sections.setdefault(node, {}).update(values)
     return RobotSettings(
         control=with_parameters(ControlSettings(), sections.get("control", {})),

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from udg_bringup.checkpoints import checkpoint_folder
-from udg_bringup.compose import add_graph_arguments, add_view_arguments, view_choice
+from udg_bringup.compose import add_graph_arguments, add_policy_argument, add_view_arguments, view_choice
 from udg_bringup.film import FILM_NAME, Film, filming
 from udg_bringup.graph import LOCKSTEP_DEADLINE_S, PLANNING_DEADLINE_S, SimGraphConfig, ViewChoice, sim_graph
 from udg_bringup.report import TrialRecord, by_cause, by_object, html_page, percentiles_ms
@@ -245,6 +245,7 @@ def _main() -> None:
     parser.add_argument("--force", action="store_true", help="replace an earlier run in --out")
     parser.add_argument("--lockstep", action=argparse.BooleanOptionalAction, default=True, help="else real time")
     parser.add_argument("--video", action=argparse.BooleanOptionalAction, default=True, help="write the film")
+    add_policy_argument(parser)
     add_graph_arguments(parser)
     add_view_arguments(parser)
     options = parser.parse_args()

@@ -21,6 +21,7 @@ from udg_description.files import (
     check_folder,
     next_free,
     one_writer,
+    optional_path,
     user_path,
     whole_folder,
     write_arrays,
@@ -177,6 +178,7 @@ def test_the_next_free_name(tmp_path: Path) -> None:
 def test_the_tilde_is_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     assert user_path("~/x") == tmp_path / "x" and user_path("a~/x") == Path("a~/x")
+    assert optional_path("~/x") == str(tmp_path / "x") and optional_path("") == ""
     with pytest.raises(PathError, match="zero character"):
         user_path("a\0b")
 

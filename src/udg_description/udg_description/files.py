@@ -36,6 +36,11 @@ def user_path(text: str) -> Path:
     return path
 
 
+def optional_path(text: str) -> str:
+    """The text of a `user_path`; "" stays "", where that means a default. Raises PathError."""
+    return str(user_path(text)) if text else ""
+
+
 # --- before the work begins -----------------------------------------------------------------------------------------
 
 
