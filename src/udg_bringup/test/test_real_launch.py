@@ -69,10 +69,13 @@ def test_paths_may_begin_with_the_home_folder(tmp_path: Path, monkeypatch: pytes
     module, seen = load(), []
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / "cell").symlink_to(CONFIG)
+    (tmp_path / "recordings").mkdir()
+    for name in ("left", "right"):
+        (tmp_path / "recordings" / f"{name}.mkv").touch()
     monkeypatch.setattr(module, "get_package_share_directory", lambda _: str(REPOSITORY))
     monkeypatch.setattr(module, "real_graph", lambda config: seen.append(config) or ())
     names = ("checkpoint", "settings", "recordings", "emulator_log")
-    module._actions(context(config="~/cell", **{name: f"~/{name}" for name in names}))
+    module._actions(context(config="~/cell", cameras="playback", **{name: f"~/{name}" for name in names}))
     assert seen[0].config == tmp_path / "cell"
     assert [str(getattr(seen[0], name)) for name in names] == [str(tmp_path / name) for name in names]
     module._actions(context(config="", checkpoint=""))
