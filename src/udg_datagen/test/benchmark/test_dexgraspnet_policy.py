@@ -1,5 +1,6 @@
 """DexGraspNet as a policy: its own grasps, of one hand, kept."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -47,8 +48,27 @@ def test_grasps_are_made_once_and_lowest_energy_comes_first(tmp_path: Path, monk
         DexGraspNetChoices(config, tmp_path).grasps(target, "right", lying)
 
 
-def test_only_what_holds_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_untested_the_lowest_energy_within_reach_comes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = DexGraspNetChoice(method=DexGraspNetConfig(n_candidates=8, iterations=20))
+    tried: list[int] = []
+
+    def within(*_: object, order: list[tuple[float, int, int]]) -> Iterator[SimpleNamespace]:
+        for energy, _set, index in order:
+            tried.append(index)
+            if index in (4, 1, 2):
+                yield SimpleNamespace(grasp_index=index, distance=energy)
+
+    monkeypatch.setattr(dexgraspnet_policy, "reachable", within)
+    monkeypatch.setattr(dexgraspnet_policy, "validate", None)
+    found = list(DexGraspNetChoices(config, tmp_path)(start(), CollisionScene()))
+    assert [one.reach.grasp_index for one in found] == 2 * [1, 2, 4]  # of one hand, then of the other
+    energies = [one.reach.distance for one in found[:3]]
+    assert energies == sorted(energies) and tried[:3] == [0, 1, 2]
+
+
+def test_tested_only_what_holds_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    method = DexGraspNetConfig(n_candidates=8, iterations=20)
+    config = DexGraspNetChoice(method=method, test=ValidationConfig())
     within = [SimpleNamespace(grasp_index=index) for index in (4, 1, 2)]
     held = {4: False, 1: True, 2: True}
     asked: list[np.ndarray] = []
@@ -57,7 +77,7 @@ def test_only_what_holds_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         asked.append(grasps.energy)
         return SimpleNamespace(held=[held[within[len(asked) - 1].grasp_index]])
 
-    monkeypatch.setattr(dexgraspnet_policy, "reachable", lambda *_: iter(within))
+    monkeypatch.setattr(dexgraspnet_policy, "reachable", lambda *_, order: iter(within))
     monkeypatch.setattr(dexgraspnet_policy, "validate", holds)
     choices = DexGraspNetChoices(config, tmp_path)(start(), CollisionScene())
     first = next(choices)
@@ -98,4 +118,6 @@ def test_its_settings_are_read_and_large_objects_left_out() -> None:
     assert (parse("16x50").method.n_candidates, parse("16x50").method.iterations) == (16, 50)
     with pytest.raises(UdgError, match="as dexgraspnet:256x3000"):
         parse("many")
-    assert entrants("dexgraspnet:16x50")[0].sizes == ("small", "medium")
+    plain, tested = entrants("dexgraspnet:16x50,dexgraspnet_tested:16x50")
+    assert plain.sizes == tested.sizes == ("small", "medium") and plain.digest != tested.digest
+    assert parse("").test is None and parse("16x50", tested=True).test == ValidationConfig()

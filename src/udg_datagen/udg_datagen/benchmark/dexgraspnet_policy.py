@@ -1,8 +1,9 @@
 """DexGraspNet's grasps of the known mesh, carried out by our planner: open loop, one hand, small and medium objects.
 
 Its energy is minimised once for each object and hand, and the result kept in the cache. In a trial the hands are opened
-and squeezed as of our own grasps, and the nearest grasp within reach is taken that lifts the object in physics, as of
-our own (its authors keep what holds under gravity from six sides, which leaves grasps from under the table).
+and squeezed as of our own grasps, and the grasp of the lowest energy within reach is taken; tested, the nearest within
+reach that lifts the object in physics, as of our own (its authors keep what holds under gravity from six sides, which
+leaves grasps from under the table).
 """
 
 from __future__ import annotations
@@ -42,25 +43,30 @@ SIZES = ("small", "medium")
 
 @dataclass(frozen=True, kw_only=True)
 class DexGraspNetChoice:
-    """How many grasps are made, and by which test one is taken (None: any)."""
+    """How many grasps are made, and by which test one is taken (None: by its energy alone)."""
 
     method: DexGraspNetConfig = field(default_factory=lambda: DexGraspNetConfig(n_candidates=256, iterations=3000))
-    test: ValidationConfig | None = field(default_factory=ValidationConfig)
+    test: ValidationConfig | None = None
     seed: int = 0
 
 
-def parse(argument: str) -> DexGraspNetChoice:
+def parse(argument: str, *, tested: bool = False) -> DexGraspNetChoice:
     """Settings of "256x3000": candidates and iterations; the default for an empty text. Raises UdgError."""
+    test = ValidationConfig() if tested else None
     if not argument:
-        return DexGraspNetChoice()
+        return DexGraspNetChoice(test=test)
     candidates, _, iterations = argument.partition("x")
     if not (candidates.isdecimal() and iterations.isdecimal()):
         raise UdgError(f"dexgraspnet:{argument}: valid: dexgraspnet:<candidates>x<iterations>, as dexgraspnet:256x3000")
-    return DexGraspNetChoice(method=DexGraspNetConfig(n_candidates=int(candidates), iterations=int(iterations)))
+    method = DexGraspNetConfig(n_candidates=int(candidates), iterations=int(iterations))
+    return DexGraspNetChoice(method=method, test=test)
 
 
 class DexGraspNetChoices:
-    """Grasps of the hand on whose side the object lies, then of the other: the nearest first, of those that hold."""
+    """Grasps of the hand on whose side the object lies, then of the other.
+
+    Without a test the lowest energy comes first, with one the nearest of those that hold.
+    """
 
     def __init__(self, config: DexGraspNetChoice, folder: Path | None = None) -> None:
         self._config = config
@@ -72,7 +78,10 @@ class DexGraspNetChoices:
         first: Side = "left" if start.T_world_object[1, 3] > 0.0 else "right"
         for side in (first, other_side(first)):
             grasps = self.grasps(start.target, side, start.T_world_object)
-            for reach in reachable([grasps], start.T_world_object, start.q, scene):
+            order = None
+            if self._config.test is None:
+                order = [(float(energy), 0, index) for index, energy in enumerate(grasps.energy)]
+            for reach in reachable([grasps], start.T_world_object, start.q, scene, order=order):
                 if self._holds(grasps, reach.grasp_index, start.target):
                     yield Choice(grasps, reach)
 

@@ -30,6 +30,7 @@ HELP = (
     "comma-separated: ours[:CHECKPOINT] (default: the shipped one), ours_once[:CHECKPOINT] (the same, but it never "
     "begins anew), planner (the generator, which knows the mesh), "
     "dexgraspnet[:CANDIDATESxITERATIONS] (its grasps of the mesh, our planner; small and medium objects), "
+    "dexgraspnet_tested[:CANDIDATESxITERATIONS] (the nearest that lifts the object in physics), "
     "dp3:CHECKPOINT (of `udg dp3-train`), module:Class of your own; "
     "LABEL=POLICY calls it LABEL in the tables"
 )
@@ -144,20 +145,21 @@ def _make_dp3(folder: Path, cell: Cell) -> Policy:
     return DP3Policy.load(folder)
 
 
-def _dexgraspnet(name: str, argument: str) -> Entrant:
+def _dexgraspnet(name: str, argument: str, *, tested: bool = False) -> Entrant:
     from udg_datagen.benchmark.dexgraspnet_policy import SIZES as ONE_HAND
     from udg_datagen.benchmark.dexgraspnet_policy import VERSION, parse
 
     method = parse(argument).method
-    digest = f"version {VERSION}, {method.n_candidates} candidates, {method.iterations} iterations"
-    return Entrant(name=name, make=partial(_make_dexgraspnet, argument), sizes=ONE_HAND, digest=digest)
+    how = "tested" if tested else "lowest energy"
+    digest = f"version {VERSION}, {method.n_candidates} candidates, {method.iterations} iterations, {how}"
+    return Entrant(name=name, make=partial(_make_dexgraspnet, argument, tested), sizes=ONE_HAND, digest=digest)
 
 
-def _make_dexgraspnet(argument: str, cell: Cell) -> Policy:
+def _make_dexgraspnet(argument: str, tested: bool, cell: Cell) -> Policy:
     from udg_datagen.benchmark.dexgraspnet_policy import DexGraspNetChoices, parse
     from udg_datagen.evaluation.planner_policy import PlannerPolicy
 
-    return PlannerPolicy(DexGraspNetChoices(parse(argument)))
+    return PlannerPolicy(DexGraspNetChoices(parse(argument, tested=tested)))
 
 
 def _foreign(name: str, module: str, attribute: str) -> Entrant:
@@ -206,5 +208,6 @@ _KINDS: dict[str, Callable[[str, str], Entrant]] = {
     "ours_once": partial(_ours, retry=RetryConfig(after_s=0.0)),
     "planner": _planner,
     "dexgraspnet": _dexgraspnet,
+    "dexgraspnet_tested": partial(_dexgraspnet, tested=True),
     "dp3": _dp3,
 }
