@@ -5,7 +5,16 @@ from pathlib import Path
 import pytest
 
 from udg_datagen.benchmark.pictures import object_pictures
-from udg_datagen.benchmark.report import SUMMARY_NAME, extremes, markdown, page, summary, tables, write_report
+from udg_datagen.benchmark.report import (
+    SUMMARY_NAME,
+    differences,
+    extremes,
+    markdown,
+    page,
+    summary,
+    tables,
+    write_report,
+)
 from udg_datagen.benchmark.rows import NOT_RUN, Row
 from udg_sim.objects.library import ObjectLibrary
 
@@ -82,6 +91,12 @@ def test_all_policies_stand_beside_each_other() -> None:
     assert "| unseen | large | 0.0 [0.0, 79.3] | 100.0 [20.7, 100.0] |" in text
     assert "| dropped | 1 | 1 |" in text and "| kind of y | 1 |" in text
     assert extremes(ROWS, 5) == (["y"], ["x"])
+
+
+def test_under_other_rules_a_policy_is_compared_with_itself_alone() -> None:
+    rows = [row(name, "x", "small", True) for name in ("a", "a [reference]", "b", "b [reference]")]
+    pairs = {(a, b) for a, b, *_ in differences(rows)}
+    assert pairs == {("a", "a [reference]"), ("a", "b"), ("a [reference]", "b [reference]"), ("b", "b [reference]")}
 
 
 def test_the_page_needs_nothing_else_and_names_are_only_text(tmp_path: Path) -> None:

@@ -103,16 +103,25 @@ def _figures(of: Share) -> dict[str, Any] | None:
 
 
 def differences(rows: Sequence[Row]) -> list[tuple[str, str, str, Difference]]:
-    """All pairs of policies on the trials of both, by kind of object: means of sizes, each counting alike."""
+    """All pairs of policies on the trials of both, by kind of object: means of sizes, each counting alike.
+
+    Under different rules a policy is compared with itself alone.
+    """
     by: dict[tuple[str, str, str], dict[tuple[str, int], bool]] = defaultdict(dict)
     for row in rows:
         by[row.policy, row.seen, row.size][row.object, row.seed] = row.success
     return [
         (a, b, label, one)
         for a, b in itertools.combinations(policies_of(rows), 2)
+        if _comparable(a, b)
         for label, seen in _KINDS
         if (one := mean_difference([_both(by, a, b, seen, size) for size in SIZES])).trials
     ]
+
+
+def _comparable(a: str, b: str) -> bool:
+    (own, rules), (other, others) = (name.partition(" [")[::2] for name in (a, b))
+    return own == other or rules == others
 
 
 def _both(
