@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -342,5 +343,32 @@ def test_a_node_ends_in_order_when_its_launcher_is_killed(tmp_path: Path) -> Non
         assert launcher.stdout.readline() == b"ready\n"
         launcher.kill()
         launcher.wait(60.0)
-        assert launcher.stdout.read() == b""  # the node, which has inherited it, has ended
+        assert select.select([launcher.stdout], [], [], 60.0)[0]  # the node, which has inherited it, has ended
+        assert launcher.stdout.read() == b""
     assert mark.read_text() == "in order"
+
+
+DEAF = """
+import signal, sys, time
+from pathlib import Path
+from udg_description.ros.spin import _ending_with_launcher
+
+came = []
+signal.signal(signal.SIGTERM, lambda *_: came.append(1))
+with _ending_with_launcher():
+    print("ready", flush=True)
+    deadline = time.monotonic() + 30.0
+    while len(came) < 2 and time.monotonic() < deadline:
+        time.sleep(0.01)
+Path(sys.argv[1]).write_text(str(len(came)))
+"""
+
+
+def test_an_orphan_that_has_lost_its_signal_gets_another(tmp_path: Path) -> None:
+    mark = tmp_path / "mark"
+    command = [sys.executable, "-c", LAUNCHER, DEAF, str(mark)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, preexec_fn=_heed_signals) as launcher:
+        assert launcher.stdout.readline() == b"ready\n"
+        launcher.kill()
+        assert select.select([launcher.stdout], [], [], 60.0)[0]
+    assert mark.read_text() == "2"

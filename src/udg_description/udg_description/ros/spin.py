@@ -22,6 +22,7 @@ from udg_description.environment import prepare_environment
 from udg_description.errors import UdgError
 
 LOOK_S = 0.05  # how often it is looked whether the process that started this one is still there
+AGAIN_S = 1.0  # then SIGTERM is sent so often until the node ends: rclpy loses one now and then
 
 
 def run_node(
@@ -129,8 +130,10 @@ def _ending_with_launcher() -> Iterator[None]:
     def watch() -> None:
         while not ended.is_set():
             if signal.sigtimedwait({signal.SIGHUP}, LOOK_S) is not None or os.getppid() != parent:
-                os.kill(os.getpid(), signal.SIGTERM)
-                return
+                break
+        while not ended.is_set():
+            os.kill(os.getpid(), signal.SIGTERM)
+            ended.wait(AGAIN_S)
 
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
     thread = threading.Thread(target=watch, name="launcher", daemon=True)
