@@ -79,6 +79,13 @@ def launch_command(words: dict[str, str]) -> list[str]:
     return [*ros2, "launch", "-n", "udg_bringup", "real.launch.py", *(f"{name}:={v}" for name, v in words.items())]
 
 
+def _own_group() -> None:
+    """Of a terminal's own: tests that run under nohup, or behind an &, have inherited ignored signals."""
+    os.setpgrp()
+    for number in (signal.SIGHUP, signal.SIGINT):
+        signal.signal(number, signal.SIG_DFL)
+
+
 class Engineer(Node):
     """Starts, enables, gives chunks in the policy's place, and looks where the arms are."""
 
@@ -201,7 +208,7 @@ def rehearsal(make: Callable[[dict[str, str]], Sequence[str]], folder: Path, **w
     environment = {**os.environ, **XHandBus(folder).environment(), "ROS_DOMAIN_ID": str(domain_id), "PYTHONPATH": paths}
     with output.open("w") as file:
         process = subprocess.Popen(
-            command, stdout=file, stderr=subprocess.STDOUT, env=environment, preexec_fn=os.setpgrp
+            command, stdout=file, stderr=subprocess.STDOUT, env=environment, preexec_fn=_own_group
         )
     context = Context()
     rclpy.init(context=context, domain_id=domain_id)
