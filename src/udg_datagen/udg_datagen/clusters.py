@@ -163,6 +163,11 @@ def mean_difference(groups: Sequence[tuple[Outcomes, Outcomes]]) -> Difference:
     )
 
 
+def p_text(p: float) -> str:
+    """For a table: no smaller than random exchanges can tell."""
+    return "< 0.0001" if p < 1e-4 else f"{p:.2g}"
+
+
 class _Sums(NamedTuple):
     """Of a group: (trials that B won more than A, trials) of each object; rates of both."""
 

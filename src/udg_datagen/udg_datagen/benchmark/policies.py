@@ -1,4 +1,4 @@
-"""Policies by name: `ours`, `ours_once`, `planner`, `dexgraspnet`, `dp3`, or `module:Class` of your own.
+"""Policies by name: `ours`, `planner`, `dexgraspnet`, `dp3`, ... (HELP), or `module:Class` of your own.
 
 A name may have an argument: ours:FOLDER, ours_once:FOLDER and dp3:FOLDER of a checkpoint,
 dexgraspnet:CANDIDATESxITERATIONS. LABEL=POLICY calls it LABEL in rows and tables.

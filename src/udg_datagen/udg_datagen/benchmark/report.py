@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from udg_datagen.benchmark.protocol import SEEN
 from udg_datagen.benchmark.rows import Row
-from udg_datagen.clusters import Difference, Outcomes, Share, mean_difference, mean_share, share
+from udg_datagen.clusters import Difference, Outcomes, Share, mean_difference, mean_share, p_text, share
 from udg_datagen.evaluation.policy import NOT_RUN
 from udg_description.files import write_atomically
 from udg_sim.objects.library import SIZES
@@ -181,7 +181,7 @@ def _paired(rows: Sequence[Row]) -> Table:
             str(one.trials),
             str(one.objects),
             f"{percent(one.difference)} [{percent(one.lower)}, {percent(one.upper)}]",
-            "< 0.0001" if one.p < 1e-4 else f"{one.p:.2g}",
+            p_text(one.p),
         )
         for a, b, label, one in differences(rows)
     ]

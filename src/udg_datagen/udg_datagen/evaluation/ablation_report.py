@@ -85,10 +85,6 @@ def difference(runs: Sequence[Run], reference: Sequence[Run], group: str) -> dic
     return {"seeds": student_interval(by_seed), "won": int(won), "lost": int(lost), "p": round(p, 5)}
 
 
-def _small(p: float) -> str:
-    return "< 0.0001" if p < 1e-4 else f"{p:.2g}"
-
-
 def report_of(
     runs: Sequence[Run], variants: Sequence[str], plan: dict[str, Any], failures: Sequence[str]
 ) -> dict[str, Any]:
@@ -142,7 +138,7 @@ def table_of(report: dict[str, Any]) -> str:
         rates = [_rate(row["success"][group]) for group in GROUPS]
         apart = row["difference"]["all"]
         versus = "" if name == first else _mean(apart["seeds"], 100.0, 1, " points")
-        counts = "" if name == first else f"{apart['won']} / {apart['lost']} (p {_small(apart['p'])})"
+        counts = "" if name == first else f"{apart['won']} / {apart['lost']} (p {clusters.p_text(apart['p'])})"
         validation = [_mean(row["validation"].get(key, student_interval([])), 1.0, 4, "") for key in ("l1", "nll")]
         lines.append(
             "| "

@@ -336,18 +336,6 @@ def test_the_end_of_a_node_is_not_disturbed_by_signals(tmp_path: Path) -> None:
     assert mark.read_text() == "in order"
 
 
-def test_a_node_ends_in_order_when_its_launcher_is_killed(tmp_path: Path) -> None:
-    mark = tmp_path / "mark"
-    command = [sys.executable, "-c", LAUNCHER, NODE, str(mark)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, preexec_fn=_heed_signals) as launcher:
-        assert launcher.stdout.readline() == b"ready\n"
-        launcher.kill()
-        launcher.wait(60.0)
-        assert select.select([launcher.stdout], [], [], 60.0)[0]  # the node, which has inherited it, has ended
-        assert launcher.stdout.read() == b""
-    assert mark.read_text() == "in order"
-
-
 DEAF = """
 import signal, sys, time
 from pathlib import Path
@@ -364,11 +352,14 @@ Path(sys.argv[1]).write_text(str(len(came)))
 """
 
 
-def test_an_orphan_that_has_lost_its_signal_gets_another(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("program", "left"), [(NODE, "in order"), (DEAF, "2")], ids=["a node", "one signal lost"])
+def test_a_program_whose_launcher_is_killed_ends_in_order(program: str, left: str, tmp_path: Path) -> None:
     mark = tmp_path / "mark"
-    command = [sys.executable, "-c", LAUNCHER, DEAF, str(mark)]
+    command = [sys.executable, "-c", LAUNCHER, program, str(mark)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, preexec_fn=_heed_signals) as launcher:
         assert launcher.stdout.readline() == b"ready\n"
         launcher.kill()
-        assert select.select([launcher.stdout], [], [], 60.0)[0]
-    assert mark.read_text() == "2"
+        launcher.wait(60.0)
+        assert select.select([launcher.stdout], [], [], 60.0)[0]  # the program, which has inherited it, has ended
+        assert launcher.stdout.read() == b""
+    assert mark.read_text() == left
