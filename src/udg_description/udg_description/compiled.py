@@ -5,8 +5,10 @@ from __future__ import annotations
 import multiprocessing
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
+from types import ModuleType
 from typing import Any, TypeVar
 
 import numba
@@ -14,21 +16,24 @@ import numba
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
-def compiled(signature: str | None = None) -> Callable[[_Function], _Function]:
+def compiled(signature: str | None = None, *, uses: tuple[ModuleType, ...] = ()) -> Callable[[_Function], _Function]:
     """Compile a function for one signature, as "float64[:](float64[:, ::1])"; without, at the first call.
 
     With a signature that happens at import, so that no call of a control loop is held up by it. The result is kept
     beside the source or in the user's cache; where neither can be written, each process recompiles, which takes
-    seconds. It is made anew when its own module changes; so compiled functions call those of their module alone. Sums
-    are added in the order that is written.
+    seconds. It is made anew when its own module changes, or one that it `uses`: the modules of all compiled functions
+    that it calls. Sums are added in the order that is written.
     """
 
     def decorate(function: _Function) -> _Function:
         # They keep the interpreter's lock: calls take microseconds, and getting it back from a busy thread takes 5 ms.
         options = {"error_model": "numpy"}
         try:
-            if signature is not None:
-                say_if_compiling(numba.njit(None, cache=True, **options)(function))
+            kept = numba.njit(None, cache=True, **options)(function)
+            _forget_if_older(kept, uses)
+            if signature is None:
+                return kept
+            say_if_compiling(kept)
             return numba.njit(signature, cache=True, **options)(function)
         except RuntimeError:  # no folder to keep it in
             return numba.njit(signature, **options)(function)
@@ -62,5 +67,21 @@ def is_kept(loops: Callable[..., Any]) -> bool:
     if stats.cache_path is None:
         return False
     source = Path(function.__code__.co_filename)
-    indices = Path(stats.cache_path).glob(f"{source.stem}.{function.__qualname__}-*.nbi")  # numba's names
-    return any(index.stat().st_mtime_ns >= source.stat().st_mtime_ns for index in indices)
+    return any(index.stat().st_mtime_ns >= source.stat().st_mtime_ns for index in _indices(loops))
+
+
+def _forget_if_older(loops: Callable[..., Any], modules: tuple[ModuleType, ...]) -> None:
+    """Remove what was kept of `loops` before one of the modules changed: numba looks at the loops' own alone."""
+    if not modules or not hasattr(loops, "stats"):  # NUMBA_DISABLE_JIT: nothing is kept
+        return
+    changed = max(Path(str(module.__file__)).stat().st_mtime_ns for module in modules)
+    for index in _indices(loops):
+        with suppress(OSError):
+            if index.stat().st_mtime_ns < changed:
+                index.unlink()
+
+
+def _indices(loops: Any) -> list[Path]:  # noqa: ANN401
+    """Files of numba's that list what is kept of a compiled function."""
+    source = Path(loops.py_func.__code__.co_filename)
+    return list(Path(loops.stats.cache_path).glob(f"{source.stem}.{loops.py_func.__qualname__}-*.nbi"))

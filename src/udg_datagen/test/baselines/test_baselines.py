@@ -4,7 +4,7 @@ import torch
 import trimesh
 
 from udg_datagen.baselines import DexGraspNetConfig, MalaResult, optimise, to_grasps
-from udg_datagen.baselines.dexgraspnet import _candidates, _Mala, _turn
+from udg_datagen.baselines.dexgraspnet import _candidates, _Hands, _Mala, _turn
 from udg_datagen.bench.cell import open_gates
 from udg_datagen.hands.robot_hand import robot_hand
 from udg_datagen.synthesis import GraspObject, HandModel, SynthesisConfig
@@ -29,45 +29,84 @@ def result(ball: GraspObject, hand: HandModel) -> MalaResult:
 
 
 def test_contact_candidates_lie_on_the_pads(hand: HandModel) -> None:
-    W, pads = _candidates(hand, 28)
-    assert W.shape[1] == 28 * len(hand.spec.contact_names)
-    q = torch.tensor(hand.spec.preshape[None], dtype=torch.float32)
-    state = hand.forward(torch.zeros(1, 3), torch.eye(3)[None], q)
-    points, centers = (state.X @ W)[0], (state.X @ hand.W_contacts)[0]
-    torch.testing.assert_close((points - centers[:, pads]).norm(dim=0), hand.contact_radius[pads], atol=1e-5, rtol=0)
+    (links, points), pads = _candidates(hand, 28)
+    spec = hand.spec
+    assert len(points) == 28 * len(spec.contact_names)
+    assert (links == np.asarray(spec.contact_link)[pads]).all()
+    distance = np.linalg.norm(points - np.asarray(spec.contact_center)[pads], axis=1)
+    np.testing.assert_allclose(distance, np.asarray(spec.contact_radius)[pads], atol=1e-6)
+
+
+def wide_ball() -> GraspObject:
+    """Whose grid holds the starts, too."""
+    sphere = trimesh.creation.icosphere(subdivisions=3, radius=0.035)
+    return GraspObject(sphere, name="ball", grid_nodes=48, padding=0.3)
+
+
+def test_the_energy_is_that_of_its_terms(hand: HandModel) -> None:
+    """Against the tensors of the hand and the object, for hands at the start and closed in the ball."""
+    obj = wide_ball()
+    mala = _Mala(obj, hand, CONFIG, seed=0)
+    origin, R, q = mala._starts()
+    q[4:] = hand.spec.upper + 0.05  # beyond the limits, fingers through each other
+    origin[4:] = -(R[4:] @ hand.spec.grasp_center)
+    at = _Hands(origin, R, q, mala._draw(len(q)))
+    terms, _ = mala.evaluate(at)
+    floats = [torch.as_tensor(x, dtype=torch.float32) for x in (origin, R, q)]
+    X = hand.forward(*floats).X
+    spheres = X @ hand.W_spheres
+    inside = (hand.sphere_radius - obj.sdf.nearest(spheres)[0]).clamp(min=0.0).sum(1).numpy()
+    first, second = hand.spec.self_pairs
+    a, b = spheres[:, :, first], spheres[:, :, second]
+    reach = hand.sphere_radius[first][:, None] + hand.sphere_radius[second]
+    gaps = (a[..., :, None] - b[..., None, :]).norm(dim=1)
+    overlap = (reach - gaps).clamp(min=0.0).sum((1, 2)).numpy()
+    links = (
+        X.unflatten(2, (-1, 4))
+        .permute(0, 2, 1, 3)
+        .numpy()[np.arange(len(q))[:, None], mala._candidates.link[at.contacts]]
+    )
+    points = (links[..., :3] @ mala._candidates.point[at.contacts][..., None])[..., 0] + links[..., 3]
+    distance, normal = (x.numpy() for x in obj.sdf.trilinear(torch.as_tensor(points).float().transpose(1, 2)))
+    moment = np.cross(points - obj.com, normal.transpose(0, 2, 1)).sum(1)
+    closure = (normal.sum(2) ** 2).sum(1) + (moment**2).sum(1)
+    beyond = np.clip(q - hand.spec.upper, 0.0, None).sum(1) + np.clip(hand.spec.lower - q, 0.0, None).sum(1)
+    away = np.abs(distance).sum(1)
+    assert inside[4:].min() > 0.0 and overlap[4:].max() > 0.0 and beyond[4:].min() > 0.1
+    np.testing.assert_allclose(terms[:, 1], closure, rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(terms[:, 2], away, rtol=1e-4)
+    np.testing.assert_allclose(terms[:, 0], closure + 100 * away + 100 * inside + 10 * overlap + beyond, rtol=1e-3)
 
 
 def test_the_gradient_is_that_of_the_energy(hand: HandModel) -> None:
-    sphere = trimesh.creation.icosphere(subdivisions=3, radius=0.035)
-    wide = GraspObject(sphere, name="ball", grid_nodes=48, padding=0.3)  # the starts are within the grid
-    mala = _Mala(wide, hand, CONFIG, seed=0)
+    mala = _Mala(wide_ball(), hand, CONFIG, seed=0)
     origin, R, q = mala._starts()
-    contacts = mala._draw((len(q), CONFIG.n_contacts))
-    _, gradient = mala._evaluate(origin, R, q, contacts)
-    step = 1e-3
+    at = _Hands(origin, R, q, mala._draw(len(q)))
+    _, gradient = mala.evaluate(at)
+    step = 1e-4
 
-    def total(motion: torch.Tensor) -> torch.Tensor:
-        turned = _turn(motion[3:].expand(len(q), 3)) @ R
-        return mala._evaluate(origin + motion[:3], turned, q, contacts)[0].total
+    def total(motion: np.ndarray) -> np.ndarray:
+        turned = _turn(np.tile(motion[3:6], (len(q), 1))) @ R
+        return mala.evaluate(_Hands(origin + motion[:3], turned, q + motion[6:], at.contacts))[0][:, 0]
 
-    for k in range(6):
-        motion = torch.zeros(6)
+    for k in range(6 + hand.n_joints):
+        motion = np.zeros(6 + hand.n_joints)
         motion[k] = step
         numeric = (total(motion) - total(-motion)) / (2 * step)
-        torch.testing.assert_close(numeric, gradient[:, k], atol=3.0, rtol=0.02)
+        np.testing.assert_allclose(numeric, gradient[:, k], atol=0.5, rtol=0.02)
 
 
 def test_small_turns_are_rotations() -> None:
-    R = _turn(torch.tensor([[0.0, 0.0, 0.0], [0.0, 0.0, np.pi / 2]], dtype=torch.float32))
-    torch.testing.assert_close(R[0], torch.eye(3))
-    torch.testing.assert_close(R[1] @ torch.tensor([1.0, 0.0, 0.0]), torch.tensor([0.0, 1.0, 0.0]), atol=1e-6, rtol=0)
+    R = _turn(np.array([[0.0, 0.0, 0.0], [0.0, 0.0, np.pi / 2]]))
+    np.testing.assert_allclose(R[0], np.eye(3))
+    np.testing.assert_allclose(R[1] @ [1.0, 0.0, 0.0], [0.0, 1.0, 0.0], atol=1e-12)
 
 
 def test_the_energy_falls_and_limits_hold(ball: GraspObject, hand: HandModel, result: MalaResult) -> None:
     start = _Mala(ball, hand, CONFIG, seed=1)
     origin, R, q = start._starts()
-    before = start._evaluate(origin, R, q, start._draw((len(q), CONFIG.n_contacts)))[0].total
-    assert result.energy.median() < 0.5 * before.median()
+    before = start.evaluate(_Hands(origin, R, q, start._draw(len(q))))[0][:, 0]
+    assert result.energy.median() < 0.5 * np.median(before)
     assert (result.q >= hand.lower).all() and (result.q <= hand.upper).all()
     assert ((result.pads.sum(1) >= 1) & (result.pads.sum(1) <= 4)).all()
     torch.testing.assert_close(result.R @ result.R.transpose(1, 2), torch.eye(3).expand(8, 3, 3), atol=1e-4, rtol=0)

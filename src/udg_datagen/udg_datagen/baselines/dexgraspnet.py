@@ -23,8 +23,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from udg_datagen.baselines.mala_loops import Candidates, Weights, energies
 from udg_datagen.hands.model import HandModel
 from udg_datagen.objects.grasp_object import GraspObject
+from udg_datagen.synthesis.config import SynthesisConfig
+from udg_datagen.synthesis.descent import pack_hands
+from udg_description.compiled import say_if_compiling
 from udg_description.errors import UdgError
 
 _PAD_CONE_DEG = 45.0
@@ -72,85 +76,78 @@ class MalaResult(NamedTuple):
     distance: Tensor  # (B,) [m] E_dis
 
 
-class _Terms(NamedTuple):
-    total: Tensor
-    force_closure: Tensor
-    distance: Tensor
-
-
 def optimise(obj: GraspObject, hand: HandModel, config: DexGraspNetConfig, *, seed: int) -> MalaResult:
-    """A batch of grasps of `obj`; the same seed gives the same grasps."""
+    """A batch of grasps of `obj`, on the CPU; the same seed gives the same grasps."""
     return _Mala(obj, hand, config, seed).run()
+
+
+class _Hands(NamedTuple):
+    """A batch of grasps."""
+
+    origin: np.ndarray  # (B, 3) [m]
+    R: np.ndarray  # (B, 3, 3)
+    q: np.ndarray  # (B, n) [rad]
+    contacts: np.ndarray  # (B, K) of the candidates
 
 
 class _Mala:
     def __init__(self, obj: GraspObject, hand: HandModel, config: DexGraspNetConfig, seed: int) -> None:
         self._obj, self._hand, self._config = obj, hand, config
-        self._random = torch.Generator(device="cpu").manual_seed(seed)
         self._rng = np.random.default_rng(seed)
-        self._com = torch.as_tensor(obj.com, dtype=torch.float32, device=hand.device)[:, None]
-        self._W_candidates, self._pad_of = _candidates(hand, config.candidates_per_pad)
+        self._hands = pack_hands((hand,), ((),), SynthesisConfig())
+        self._box = np.ascontiguousarray(obj.mesh.bounds, dtype=np.float64)
+        self._com = np.ascontiguousarray(obj.com, dtype=np.float64)
+        self._candidates, self._pad_of = _candidates(hand, config.candidates_per_pad)
+        self._weights = Weights(
+            config.weight_distance, config.weight_penetration, config.weight_self, config.weight_joints
+        )
 
     def run(self) -> MalaResult:
-        config, hand = self._config, self._hand
+        config, hand, rng = self._config, self._hand, self._rng
         origin, R, q = self._starts()
+        at = _Hands(origin, R, q, self._draw(len(q)))
         batch = len(q)
-        contacts = self._draw((batch, config.n_contacts))
-        terms, gradient = self._evaluate(origin, R, q, contacts)
-        mean_square = torch.zeros(6 + hand.n_joints, device=hand.device)
+        terms, gradient = self.evaluate(at)
+        mean_square = np.zeros(6 + hand.n_joints)
         for k in range(config.iterations):
-            mean_square = config.rms_decay * gradient.square().mean(0) + (1.0 - config.rms_decay) * mean_square
+            mean_square = config.rms_decay * (gradient**2).mean(axis=0) + (1.0 - config.rms_decay) * mean_square
             size = config.step_size * config.step_decay ** (k // config.step_period)
-            step = -size * gradient / (mean_square.sqrt() + 1e-6)
-            new_origin, new_R, new_q = origin + step[:, :3], _turn(step[:, 3:6]) @ R, q + step[:, 6:]
-            switch = torch.rand((batch, config.n_contacts), generator=self._random) < config.switch_probability
-            new_contacts = torch.where(switch.to(hand.device), self._draw((batch, config.n_contacts)), contacts)
-            new_terms, new_gradient = self._evaluate(new_origin, new_R, new_q, new_contacts)
-            temperature = config.temperature * config.anneal_decay ** (k // config.anneal_period)
-            chance = torch.exp(((terms.total - new_terms.total) / max(temperature, 1e-12)).clamp(max=0.0))
-            accept = torch.rand(batch, generator=self._random).to(hand.device) < chance.nan_to_num(0.0)
-            origin, q, contacts = (
-                torch.where(accept[:, None], new, old)
-                for new, old in ((new_origin, origin), (new_q, q), (new_contacts, contacts))
+            step = -size * gradient / (np.sqrt(mean_square) + 1e-6)
+            switch = rng.random(at.contacts.shape) < config.switch_probability
+            new = _Hands(
+                at.origin + step[:, :3],
+                _turn(step[:, 3:6]) @ at.R,
+                at.q + step[:, 6:],
+                np.where(switch, self._draw(batch), at.contacts),
             )
-            R = torch.where(accept[:, None, None], new_R, R)
-            gradient = torch.where(accept[:, None], new_gradient, gradient)
-            terms = _Terms(*(torch.where(accept, new, old) for new, old in zip(new_terms, terms, strict=True)))
-        pads = torch.zeros((batch, len(hand.contact_radius)), dtype=torch.bool, device=hand.device)
-        pads.scatter_(1, self._pad_of[contacts], True)
-        q = torch.minimum(torch.maximum(q, hand.lower), hand.upper)
-        return MalaResult(origin, R, q, pads, terms.total, terms.force_closure, terms.distance)
+            new_terms, new_gradient = self.evaluate(new)
+            temperature = config.temperature * config.anneal_decay ** (k // config.anneal_period)
+            with np.errstate(invalid="ignore"):  # an energy that is not finite is never taken
+                rise = np.maximum(new_terms[:, 0] - terms[:, 0], 0.0)
+                accept = rng.random(batch) < np.exp(-rise / max(temperature, 1e-12))
+            for array, other in zip((*at, terms, gradient), (*new, new_terms, new_gradient), strict=True):
+                array[accept] = other[accept]
+        pads = np.zeros((batch, len(hand.spec.contact_names)), dtype=bool)
+        np.put_along_axis(pads, self._pad_of[at.contacts], True, axis=1)
+        q = np.clip(at.q, self._hands.lower[0], self._hands.upper[0])
+        numbers = (torch.as_tensor(x, dtype=torch.float32) for x in (at.origin, at.R, q))
+        energies = (torch.as_tensor(x, dtype=torch.float32) for x in terms.T)
+        return MalaResult(*numbers, torch.as_tensor(pads), *energies)
 
-    def _evaluate(self, origin: Tensor, R: Tensor, q: Tensor, contacts: Tensor) -> tuple[_Terms, Tensor]:
-        """Energies (B,) and the gradient (B, 6 + n) with respect to translation, rotation about the origin, joints."""
-        config, hand = self._config, self._hand
-        with torch.no_grad():
-            state = hand.forward(origin, R, q)
-        X = state.X.detach().requires_grad_()
-        points = (X @ self._W_candidates).gather(2, contacts[:, None].expand(-1, 3, -1))  # (B, 3, n_contacts)
-        distance, normal = self._obj.sdf.trilinear(points)
-        moment = torch.linalg.cross(points - self._com, normal, dim=1)
-        closure = torch.cat([normal, moment], dim=1).sum(-1).square().sum(-1)
-        away = distance.abs().sum(-1)
-        spheres = X @ hand.W_spheres
-        depth, _ = self._obj.sdf.nearest(spheres)
-        inside = (hand.sphere_radius - depth).clamp(min=0.0).sum(-1)
-        total = closure + config.weight_distance * away + config.weight_penetration * inside
-        total = total + config.weight_self * _self_overlap(spheres, hand)
-        (X_gradient,) = torch.autograd.grad(total.sum(), X)
-        with torch.no_grad():
-            force, turn, joints = hand.pose_gradient(state, X_gradient)
-            turn = turn - torch.linalg.cross(origin, force)
-            beyond = (q - hand.upper).clamp(min=0.0) + (hand.lower - q).clamp(min=0.0)
-            joints = joints + config.weight_joints * ((q > hand.upper).float() - (q < hand.lower).float())
-            total = total.detach() + config.weight_joints * beyond.sum(-1)
-        gradient = torch.cat([force, turn, joints], dim=-1).nan_to_num(0.0)
-        return _Terms(total, closure.detach(), away.detach()), gradient
+    def evaluate(self, at: _Hands) -> tuple[np.ndarray, np.ndarray]:
+        """Total, E_fc and E_dis (B, 3), and the gradient of the total (B, 6 + n) with respect to translation, rotation
+        about the origin, joints."""
+        terms, gradient = np.empty((len(at.q), 3)), np.empty((len(at.q), 6 + at.q.shape[1]))
+        say_if_compiling(energies)
+        of_object = (self._obj.sdf.nodes, self._box, self._com)
+        energies(self._hands, *of_object, self._candidates, self._weights, *at, terms, gradient)
+        gradient[~np.isfinite(gradient)] = 0.0
+        return terms, gradient
 
-    def _draw(self, shape: tuple[int, int]) -> Tensor:
-        return torch.randint(self._W_candidates.shape[1], shape, generator=self._random).to(self._hand.device)
+    def _draw(self, batch: int) -> np.ndarray:
+        return self._rng.integers(len(self._candidates.link), size=(batch, self._config.n_contacts))
 
-    def _starts(self) -> tuple[Tensor, Tensor, Tensor]:
+    def _starts(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Palms at random places around the convex hull, facing it, turned about and tilted at random."""
         config, hand, rng = self._config, self._hand, self._rng
         count = config.n_candidates
@@ -163,52 +160,33 @@ class _Mala:
         q = np.asarray(hand.spec.preshape) + config.start_joint_std * (upper - lower) * rng.standard_normal(
             (count, len(lower))
         )
-
-        def tensor(array: np.ndarray) -> Tensor:
-            return torch.as_tensor(array, dtype=torch.float32, device=hand.device)
-
-        return tensor(origin), tensor(R), tensor(np.clip(q, lower, upper))
+        return origin, R, np.clip(q, lower, upper)
 
 
-def _candidates(hand: HandModel, per_pad: int) -> tuple[Tensor, Tensor]:
-    """Columns (4 L, c * per_pad) of points spread over each pad's cap, and the pad (c * per_pad,) of each."""
+def _candidates(hand: HandModel, per_pad: int) -> tuple[Candidates, np.ndarray]:
+    """Points (c * per_pad) spread over each pad's cap, and the pad of each."""
     spec = hand.spec
     k = np.arange(per_pad)
     cosine = 1.0 - (1.0 - np.cos(np.deg2rad(_PAD_CONE_DEG))) * (k + 0.5) / per_pad
     sine = np.sqrt(1.0 - cosine**2)
     cap = np.column_stack([sine * np.cos(_GOLDEN * k), sine * np.sin(_GOLDEN * k), cosine])
-    columns, pads = [], []
-    for pad, (link, center, radius, axis) in enumerate(
-        zip(spec.contact_link, spec.contact_center, spec.contact_radius, spec.contact_axis, strict=True)
-    ):
+    points = []
+    for center, radius, axis in zip(spec.contact_center, spec.contact_radius, spec.contact_axis, strict=True):
         side = np.cross(axis, np.eye(3)[np.abs(axis).argmin()])
         side /= np.linalg.norm(side)
         frame = np.stack([side, np.cross(axis, side), axis / np.linalg.norm(axis)], axis=-1)
-        W = np.zeros((len(spec.joint_names) + 1, 4, per_pad))
-        W[link, :3] = (center + radius * cap @ frame.T).T
-        W[link, 3] = 1.0
-        columns.append(W.reshape(-1, per_pad))
-        pads.append(np.full(per_pad, pad))
-    return (
-        torch.tensor(np.concatenate(columns, axis=1), dtype=torch.float32, device=hand.device),
-        torch.tensor(np.concatenate(pads), device=hand.device),
-    )
+        points.append(center + radius * cap @ frame.T)
+    links = np.repeat(np.asarray(spec.contact_link, dtype=np.int64), per_pad)
+    return Candidates(links, np.concatenate(points)), np.repeat(np.arange(len(points)), per_pad)
 
 
-def _self_overlap(spheres: Tensor, hand: HandModel) -> Tensor:
-    a, b = spheres[..., hand.self_a], spheres[..., hand.self_b]
-    radii = hand.sphere_radius[hand.self_a][:, None] + hand.sphere_radius[hand.self_b]
-    squared = a.square().sum(1)[:, :, None] + b.square().sum(1)[:, None] - 2.0 * (a.transpose(1, 2) @ b)
-    return (radii - squared.clamp(min=1e-8).sqrt()).clamp(min=0.0).flatten(1).sum(-1)
-
-
-def _turn(rotvec: Tensor) -> Tensor:
+def _turn(rotvec: np.ndarray) -> np.ndarray:
     """Rotations (B, 3, 3) of rotation vectors (B, 3)."""
-    angle = rotvec.norm(dim=-1).clamp(min=1e-12)[:, None, None]
-    x, y, z = rotvec.unbind(-1)
-    zero = torch.zeros_like(x)
-    K = torch.stack([zero, -z, y, z, zero, -x, -y, x, zero], dim=-1).reshape(-1, 3, 3)
-    return torch.eye(3, device=rotvec.device) + torch.sin(angle) / angle * K + (1 - torch.cos(angle)) / angle**2 * K @ K
+    angle = np.maximum(np.linalg.norm(rotvec, axis=1), 1e-12)[:, None, None]
+    K = np.zeros((len(rotvec), 3, 3))
+    K[:, 2, 1], K[:, 0, 2], K[:, 1, 0] = rotvec.T
+    K -= K.transpose(0, 2, 1)
+    return np.eye(3) + np.sin(angle) / angle * K + (1 - np.cos(angle)) / angle**2 * K @ K
 
 
 def _tilted(directions: np.ndarray, angle: np.ndarray, rng: np.random.Generator) -> np.ndarray:

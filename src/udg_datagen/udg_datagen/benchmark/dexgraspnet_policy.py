@@ -35,7 +35,7 @@ from udg_description.layout import Side, other_side
 from udg_sim.objects.library import ObjectModel
 
 METHOD = "dexgraspnet"
-VERSION = 2
+VERSION = 3
 """Of what a mesh becomes: grasps of another one are made anew."""
 SIZES = ("small", "medium")
 """What one hand can hold."""

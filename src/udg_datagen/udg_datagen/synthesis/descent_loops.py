@@ -13,38 +13,23 @@ from typing import NamedTuple
 import numpy as np
 
 from udg_datagen.objects.sdf import GridNodes
+from udg_datagen.synthesis import hand_loops
+from udg_datagen.synthesis.hand_loops import (
+    Hands,
+    add_moment,
+    forward,
+    joint_gradient,
+    nearest,
+    place,
+    push,
+    rotate,
+    trilinear,
+    trilinear_back,
+)
 from udg_description.compiled import compiled
 
 _PER_CM, _PER_CM2 = 1e2, 1e4
 _BETA_1, _BETA_2 = 0.9, 0.99
-
-
-class Hands(NamedTuple):
-    """H hands with n joints each; spheres (S) and contacts (C) of all hands, one hand's after the other's."""
-
-    parent: np.ndarray  # (H, n) link that carries a joint; link 0 is the root, joint j moves link j + 1
-    constant: np.ndarray  # (H, n, 3, 3): R_parent_link(q) = constant + sin * sin(q) + cos * cos(q)
-    sin: np.ndarray
-    cos: np.ndarray
-    offset: np.ndarray  # (H, n, 3) [m] of the joint in its parent
-    axis: np.ndarray  # (H, n, 3) of the joint in the link that it moves
-    lower: np.ndarray  # (H, n) [rad]
-    upper: np.ndarray
-    grasp_center: np.ndarray  # (H, 3) [m] in the root
-    palm: np.ndarray  # (H, 3) normal in the root
-    sphere_begin: np.ndarray  # (H + 1,)
-    sphere_link: np.ndarray  # (S,)
-    sphere_center: np.ndarray  # (S, 3) [m] in the link
-    sphere_radius: np.ndarray  # (S,) [m]
-    object_radius: np.ndarray  # (S,) [m] with margin
-    table_radius: np.ndarray  # (S,) [m] with margin
-    hands_radius: np.ndarray  # (S,) [m] with half of the margin between hands
-    self_pairs: np.ndarray  # (P, 2) spheres of one hand that must not meet
-    contact_begin: np.ndarray  # (H + 1,)
-    contact_link: np.ndarray  # (C,)
-    contact_center: np.ndarray  # (C, 3) [m] in the link
-    contact_axis: np.ndarray  # (C, 3) in the link
-    contact_radius: np.ndarray  # (C,) [m]
 
 
 class Surroundings(NamedTuple):
@@ -93,152 +78,7 @@ class Settings(NamedTuple):
     lr_joints: float
 
 
-@compiled()
-def _forward(
-    hands: Hands, h: int, center: np.ndarray, R: np.ndarray, q: np.ndarray, Rs: np.ndarray, os: np.ndarray
-) -> None:
-    """Rotations (L, 3, 3) and origins (L, 3) of the links of hand h, into `Rs` and `os`."""
-    for x in range(3):
-        os[0, x] = center[x]
-        for y in range(3):
-            Rs[0, x, y] = R[x, y]
-            os[0, x] -= R[x, y] * hands.grasp_center[h, y]
-    for j in range(len(q)):
-        parent = hands.parent[h, j]
-        s, c = math.sin(q[j]), math.cos(q[j])
-        for x in range(3):
-            os[j + 1, x] = os[parent, x]
-            for y in range(3):
-                os[j + 1, x] += Rs[parent, x, y] * hands.offset[h, j, y]
-                Rs[j + 1, x, y] = 0.0
-        for k in range(3):
-            for y in range(3):
-                local = hands.constant[h, j, k, y] + s * hands.sin[h, j, k, y] + c * hands.cos[h, j, k, y]
-                for x in range(3):
-                    Rs[j + 1, x, y] += Rs[parent, x, k] * local
-
-
-@compiled()
-def _place(Rs: np.ndarray, os: np.ndarray, link: int, local: np.ndarray, out: np.ndarray) -> None:
-    """A point of a link, into `out` (3,)."""
-    for x in range(3):
-        out[x] = os[link, x] + Rs[link, x, 0] * local[0] + Rs[link, x, 1] * local[1] + Rs[link, x, 2] * local[2]
-
-
-@compiled()
-def _push(point: np.ndarray, g: np.ndarray, force: np.ndarray, moment: np.ndarray) -> None:
-    """Add the gradient `g` at a point to its link's force and moment about the origin."""
-    for x in range(3):
-        force[x] += g[x]
-    _turn(point, g, moment)
-
-
-@compiled()
-def _turn(arm: np.ndarray, g: np.ndarray, moment: np.ndarray) -> None:
-    moment[0] += arm[1] * g[2] - arm[2] * g[1]
-    moment[1] += arm[2] * g[0] - arm[0] * g[2]
-    moment[2] += arm[0] * g[1] - arm[1] * g[0]
-
-
-@compiled()
-def _nearest(grid: GridNodes, p: np.ndarray, normal: np.ndarray) -> float:
-    """Distance at a point by the nearest node; its gradient into `normal`. See `SdfGrid.nearest`."""
-    index = 0
-    for x in range(3):
-        place = (p[x] - grid.lower[x]) / grid.step[x]
-        node = min(max(np.rint(place), 0.0), grid.last[x]) if math.isfinite(place) else 0.0
-        index += int(node) * grid.strides[x]
-        normal[x] = p[x] - (grid.lower[x] + node * grid.step[x])
-    distance = float(grid.nodes[index, 0])
-    for x in range(3):
-        g = float(grid.nodes[index, 1 + x])
-        distance += g * normal[x]
-        normal[x] = g
-    return distance
-
-
-@compiled()
-def _trilinear(
-    grid: GridNodes, p: np.ndarray, corner: np.ndarray, fraction: np.ndarray, inside: np.ndarray, raw: np.ndarray
-) -> float:
-    """Distance between the nodes. Into the arrays: first node, place beyond it, 1 where the point is inside the grid
-    along an axis, and the gradient (3,) before it is made a unit vector. See `SdfGrid.trilinear`."""
-    for x in range(3):
-        place = (p[x] - grid.lower[x]) / grid.step[x]
-        if not math.isfinite(place):
-            place = 0.0
-        within = min(max(place, 0.0), grid.last[x])
-        first = min(math.floor(within), grid.last[x] - 1.0)
-        corner[x], fraction[x] = first, within - first
-        inside[x] = 1.0 if 0.0 <= place <= grid.last[x] else 0.0
-        raw[x] = 0.0
-    distance = 0.0
-    for i in range(2):
-        for j in range(2):
-            for k in range(2):
-                weight = _share(fraction[0], i) * _share(fraction[1], j) * _share(fraction[2], k)
-                row = _row(grid, corner, i, j, k)
-                distance += weight * float(grid.nodes[row, 0])
-                for x in range(3):
-                    raw[x] += weight * float(grid.nodes[row, 1 + x])
-    size = max(math.sqrt(raw[0] ** 2 + raw[1] ** 2 + raw[2] ** 2), 1e-3)
-    for x in range(3):
-        beyond = p[x] - (grid.lower[x] + (corner[x] + fraction[x]) * grid.step[x])
-        distance += raw[x] / size * beyond
-    return distance
-
-
-@compiled()
-def _share(fraction: float, corner: int) -> float:
-    return fraction if corner else 1.0 - fraction
-
-
-@compiled()
-def _row(grid: GridNodes, corner: np.ndarray, i: int, j: int, k: int) -> int:
-    row = (
-        (int(corner[0]) + i) * grid.strides[0]
-        + (int(corner[1]) + j) * grid.strides[1]
-        + (int(corner[2]) + k) * grid.strides[2]
-    )
-    return min(row, len(grid.nodes) - 1)
-
-
-@compiled()
-def _trilinear_back(
-    grid: GridNodes,
-    corner: np.ndarray,
-    fraction: np.ndarray,
-    inside: np.ndarray,
-    raw: np.ndarray,
-    by_distance: float,
-    by_normal: np.ndarray,
-    out: np.ndarray,
-) -> None:
-    """Add to `out` (3,) the gradient by the point, from those by distance and by unit normal (3,)."""
-    size = math.sqrt(raw[0] ** 2 + raw[1] ** 2 + raw[2] ** 2)
-    divided = max(size, 1e-3)
-    along = (raw[0] * by_normal[0] + raw[1] * by_normal[1] + raw[2] * by_normal[2]) / divided**2
-    if size < 1e-3:
-        along = 0.0
-    a = np.empty(3)
-    for x in range(3):
-        a[x] = (by_normal[x] - raw[x] * along) / divided
-    f = np.zeros(3)
-    for i in range(2):
-        for j in range(2):
-            for k in range(2):
-                node = grid.nodes[_row(grid, corner, i, j, k)]
-                value = by_distance * float(node[0])
-                value += a[0] * float(node[1]) + a[1] * float(node[2]) + a[2] * float(node[3])
-                u, v, w = _share(fraction[0], i), _share(fraction[1], j), _share(fraction[2], k)
-                f[0] += (2 * i - 1) * v * w * value
-                f[1] += (2 * j - 1) * u * w * value
-                f[2] += (2 * k - 1) * u * v * value
-    for x in range(3):
-        out[x] += f[x] / grid.step[x] * inside[x] + by_distance * raw[x] / divided * (1.0 - inside[x])
-
-
-@compiled()
+@compiled(uses=(hand_loops,))
 def _frame(normal: np.ndarray, reference: int, frame: np.ndarray) -> float:
     """Rows: inward normal and two tangents; the length of the first tangent before it is made a unit vector."""
     for x in range(3):
@@ -256,7 +96,7 @@ def _frame(normal: np.ndarray, reference: int, frame: np.ndarray) -> float:
     return size
 
 
-@compiled()
+@compiled(uses=(hand_loops,))
 def _least_aligned(normal: np.ndarray) -> int:
     """The coordinate axis that is least along the normal, the first of equal ones."""
     best = 0
@@ -266,7 +106,7 @@ def _least_aligned(normal: np.ndarray) -> int:
     return best
 
 
-@compiled()
+@compiled(uses=(hand_loops,))
 def _lower_level(
     world: Surroundings,
     settings: Settings,
@@ -289,7 +129,7 @@ def _lower_level(
                 for x in range(3):
                     f[x] += world.edges[e, i] * frames[c, i, x]
             m = np.zeros(3)
-            _turn(arms[c], f, m)
+            add_moment(arms[c], f, m)
             for x in range(3):
                 A[x, c * n_edges + e] = f[x]
                 A[3 + x, c * n_edges + e] = m[x] / settings.wrench_scale
@@ -332,22 +172,7 @@ def _lower_level(
                     forces[target, c, i] += edge_weights[target, c * n_edges + e] * world.edges[e, i]
 
 
-@compiled()
-def _rotate(R: np.ndarray, turn: np.ndarray) -> None:
-    """exp(turn) R in place, by a unit quaternion."""
-    half = 0.5 * math.sqrt(turn[0] ** 2 + turn[1] ** 2 + turn[2] ** 2)
-    w = math.cos(half)
-    scale = 0.5 * (math.sin(half) / half if half > 1e-9 else 1.0)
-    a, b, c = scale * turn[0], scale * turn[1], scale * turn[2]
-    for y in range(3):
-        v0, v1, v2 = R[0, y], R[1, y], R[2, y]
-        t0, t1, t2 = 2.0 * (b * v2 - c * v1), 2.0 * (c * v0 - a * v2), 2.0 * (a * v1 - b * v0)
-        R[0, y] = v0 + w * t0 + (b * t2 - c * t1)
-        R[1, y] = v1 + w * t1 + (c * t0 - a * t2)
-        R[2, y] = v2 + w * t2 + (a * t1 - b * t0)
-
-
-@compiled()
+@compiled(uses=(hand_loops,))
 def gradient(
     hands: Hands,
     world: Surroundings,
@@ -378,7 +203,7 @@ def gradient(
     points, by_points = np.empty((n_spheres, 3)), np.zeros((n_spheres, 3))
     normal, direction = np.empty(3), np.empty(3)
     for h in range(n_hands):
-        _forward(hands, h, center[h], R[h], q[h], Rs[h], os[h])
+        forward(hands, h, center[h], R[h], q[h], Rs[h], os[h])
         rise = 0.0
         for x in range(3):
             direction[x] = R[h, x, 0] * hands.palm[h, 0] + R[h, x, 1] * hands.palm[h, 1] + R[h, x, 2] * hands.palm[h, 2]
@@ -386,8 +211,8 @@ def gradient(
         drop, sunk = settings.retreat * max(rise, 0.0), 0.0
         for s in range(hands.sphere_begin[h], hands.sphere_begin[h + 1]):
             p = points[s]
-            _place(Rs[h], os[h], hands.sphere_link[s], hands.sphere_center[s], p)
-            depth = hands.object_radius[s] - _nearest(world.grid, p, normal)
+            place(Rs[h], os[h], hands.sphere_link[s], hands.sphere_center[s], p)
+            depth = hands.object_radius[s] - nearest(world.grid, p, normal)
             if not depth <= 0.0:
                 slope = -2.0 * _PER_CM2 * weight_penetration * depth
                 for x in range(3):
@@ -402,7 +227,7 @@ def gradient(
         if rise > 0.0:
             for x in range(3):
                 normal[x] = settings.retreat * sunk * world.up[x]
-            _turn(direction, normal, moment[h, 0])
+            add_moment(direction, normal, moment[h, 0])
     if k % settings.self_every == 0:
         weight = settings.own * settings.self_every
         for pair in range(len(hands.self_pairs)):
@@ -417,23 +242,10 @@ def gradient(
     for h in range(n_hands):
         for s in range(hands.sphere_begin[h], hands.sphere_begin[h + 1]):
             link = hands.sphere_link[s]
-            _push(points[s], by_points[s], force[h, link], moment[h, link])
+            push(points[s], by_points[s], force[h, link], moment[h, link])
     _add_contacts(hands, world, settings, k, weight_contact, Rs, os, edge_weights, forces, references, force, moment)
     for h in range(n_hands):
-        for j in range(n - 1, -1, -1):  # from the tips to the root
-            f, m, o, parent = force[h, j + 1], moment[h, j + 1], os[h, j + 1], hands.parent[h, j]
-            turn = np.empty(3)
-            turn[0] = m[0] - (o[1] * f[2] - o[2] * f[1])
-            turn[1] = m[1] - (o[2] * f[0] - o[0] * f[2])
-            turn[2] = m[2] - (o[0] * f[1] - o[1] * f[0])
-            out[h, 6 + j] = 0.0
-            for x in range(3):
-                axis = 0.0
-                for y in range(3):
-                    axis += Rs[h, j + 1, x, y] * hands.axis[h, j, y]
-                out[h, 6 + j] += axis * turn[x]
-                force[h, parent, x] += f[x]
-                moment[h, parent, x] += m[x]
+        joint_gradient(hands, h, Rs[h], os[h], force[h], moment[h], out[h, 6:])
         f, m, o = force[h, 0], moment[h, 0], center[h]
         for x in range(3):
             out[h, x] = f[x]
@@ -444,7 +256,7 @@ def gradient(
             _add_near(hands, world, settings, h, center[h], R[h], q[h], out[h])
 
 
-@compiled()
+@compiled(uses=(hand_loops,))
 def _part(points: np.ndarray, by_points: np.ndarray, a: int, b: int, reach: float, weight: float) -> None:
     """Push two spheres apart that are nearer than `reach` [m]."""
     x, y, z = points[a, 0] - points[b, 0], points[a, 1] - points[b, 1], points[a, 2] - points[b, 2]
@@ -461,7 +273,7 @@ def _part(points: np.ndarray, by_points: np.ndarray, a: int, b: int, reach: floa
     by_points[b, 2] -= slope * z
 
 
-@compiled()
+@compiled(uses=(hand_loops,))
 def _add_contacts(
     hands: Hands,
     world: Surroundings,
@@ -488,12 +300,12 @@ def _add_contacts(
         for c in range(hands.contact_begin[h], hands.contact_begin[h + 1]):
             hand_of[c] = h
             link = hands.contact_link[c]
-            _place(Rs[h], os[h], link, hands.contact_center[c], tips[c])
+            place(Rs[h], os[h], link, hands.contact_center[c], tips[c])
             for x in range(3):
                 pads[c, x] = 0.0
                 for y in range(3):
                     pads[c, x] += Rs[h, link, x, y] * hands.contact_axis[c, y]
-            distance = _trilinear(world.grid, tips[c], corners[c], fractions[c], insides[c], raws[c])
+            distance = trilinear(world.grid, tips[c], corners[c], fractions[c], insides[c], raws[c])
             size = max(math.sqrt(raws[c, 0] ** 2 + raws[c, 1] ** 2 + raws[c, 2] ** 2), 1e-3)
             sideways = settings.pad_cosine
             for x in range(3):
@@ -525,7 +337,7 @@ def _add_contacts(
                     for i in range(3):
                         along[c, x] += forces[target, c, i] * frames[c, i, x]
                     residual[x] -= along[c, x]
-                _turn(arms[c], along[c], m)
+                add_moment(arms[c], along[c], m)
                 for x in range(3):
                     residual[3 + x] -= m[x] / settings.wrench_scale
             f = -2.0 * settings.wrench * residual[:3]
@@ -548,21 +360,21 @@ def _add_contacts(
                 by_tip[c, x] += by_arm[c, x]
                 by_normal[c, x] -= hands.contact_radius[c] * by_arm[c, x]
     for c in range(n_contacts):
-        _trilinear_back(
+        trilinear_back(
             world.grid, corners[c], fractions[c], insides[c], raws[c], by_distance[c], by_normal[c], by_tip[c]
         )
         h, link = hand_of[c], hands.contact_link[c]
-        _push(tips[c], by_tip[c], force[h, link], moment[h, link])
-        _turn(pads[c], by_pad[c], moment[h, link])
+        push(tips[c], by_tip[c], force[h, link], moment[h, link])
+        add_moment(pads[c], by_pad[c], moment[h, link])
 
 
-@compiled()
+@compiled(uses=(hand_loops,))
 def _frame_back(frame: np.ndarray, reference: int, size: float, by_frame: np.ndarray, by_normal: np.ndarray) -> None:
     """Add to `by_normal` (3,) the gradient by the normal, from that by the frame's rows (3, 3), which is changed."""
     u, t, b = frame[0], frame[1], by_frame[2]
     by_u, by_t = by_frame[0], by_frame[1]
-    _turn(t, b, by_u)
-    _turn(b, u, by_t)
+    add_moment(t, b, by_u)
+    add_moment(b, u, by_t)
     along = t[0] * by_t[0] + t[1] * by_t[1] + t[2] * by_t[2]
     dot = 0.0
     for x in range(3):
@@ -575,7 +387,7 @@ def _frame_back(frame: np.ndarray, reference: int, size: float, by_frame: np.nda
         by_normal[x] -= by_u[x]
 
 
-@compiled()
+@compiled(uses=(hand_loops,))
 def _add_near(
     hands: Hands,
     world: Surroundings,
@@ -594,7 +406,7 @@ def _add_near(
             lever[x] += R[x, y] * hands.grasp_center[h, y]
         force[x] = center[x] - lever[x] - world.near_origin[h, x]
     for y in range(3):
-        _turn(world.near_R[h, :, y], R[:, y], axis)  # 2 sin(angle) along the axis of R near_R'
+        add_moment(world.near_R[h, :, y], R[:, y], axis)  # 2 sin(angle) along the axis of R near_R'
     shift = max(math.sqrt(force[0] ** 2 + force[1] ** 2 + force[2] ** 2), settings.near_least_m)
     angle = max(math.sqrt(axis[0] ** 2 + axis[1] ** 2 + axis[2] ** 2), settings.near_least_rad)
     for x in range(3):
@@ -612,7 +424,7 @@ def _add_near(
         out[6 + j] += settings.near * settings.near_posture_m * (q[j] - world.near_q[h, j]) / (n * size)
 
 
-@compiled()
+@compiled(uses=(hand_loops,))
 def descend(
     hands: Hands,
     world: Surroundings,
@@ -657,7 +469,7 @@ def descend(
                     else:
                         to = joints[h, i - 6] - settings.lr_joints * step
                         joints[h, i - 6] = min(max(to, hands.lower[h, i - 6]), hands.upper[h, i - 6])
-                _rotate(r[h], turn)
+                rotate(r[h], turn)
 
 
 class Opening(NamedTuple):
@@ -674,7 +486,7 @@ class Opening(NamedTuple):
     shares: np.ndarray  # of the opening that are tried, widest first
 
 
-@compiled()
+@compiled(uses=(hand_loops,))
 def open_hands(
     hands: Hands,
     grid: GridNodes,
@@ -705,10 +517,10 @@ def open_hands(
         for k in range(opening.steps):
             force[:] = 0.0
             moment[:] = 0.0
-            _forward(hands, 0, center[candidate], R[candidate], q, Rs, os)
+            forward(hands, 0, center[candidate], R[candidate], q, Rs, os)
             for s in range(n_spheres):
                 p, link = points[s], hands.sphere_link[s]
-                _place(Rs, os, link, hands.sphere_center[s], p)
+                place(Rs, os, link, hands.sphere_center[s], p)
                 height = opening.up[0] * p[0] + opening.up[1] * p[1] + opening.up[2] * p[2] + opening.offset
                 sunk = _PER_CM * max(opening.table_radius[s] - height, 0.0)
                 for x in range(3):
@@ -716,11 +528,11 @@ def open_hands(
                 for r in range(len(opening.retreats)):
                     for x in range(3):
                         here[x] = p[x] - opening.retreats[r] * palm[x]
-                    depth = _PER_CM * (opening.wanted[r, s] - _nearest(grid, here, normal))
+                    depth = _PER_CM * (opening.wanted[r, s] - nearest(grid, here, normal))
                     if depth > 0.0:
                         for x in range(3):
                             g[x] -= 2.0 * depth * normal[x]
-                _push(p, g, force[link], moment[link])
+                push(p, g, force[link], moment[link])
             lean, spread = 1.0 - 0.8 ** (k + 1), 1.0 - 0.95 ** (k + 1)
             rate = opening.rate * (1.0 - 0.9 * k / opening.steps)
             for j in range(n - 1, -1, -1):  # from the tips to the root
@@ -752,7 +564,7 @@ def open_hands(
                 clearance[candidate] = room
 
 
-@compiled()
+@compiled(uses=(hand_loops,))
 def _look(
     hands: Hands,
     grid: GridNodes,
@@ -766,14 +578,14 @@ def _look(
 ) -> tuple[float, float]:
     """Largest lack of clearance, zero if all is met, and smallest distance of a sphere from the object [m]."""
     point, here, normal = np.empty(3), np.empty(3), np.empty(3)
-    _forward(hands, 0, center, R, q, Rs, os)
+    forward(hands, 0, center, R, q, Rs, os)
     missing, room = 0.0, np.inf
     for s in range(len(hands.sphere_link)):
-        _place(Rs, os, hands.sphere_link[s], hands.sphere_center[s], point)
+        place(Rs, os, hands.sphere_link[s], hands.sphere_center[s], point)
         for r in range(len(opening.retreats)):
             for x in range(3):
                 here[x] = point[x] - opening.retreats[r] * palm[x]
-            distance = _nearest(grid, here, normal)
+            distance = nearest(grid, here, normal)
             missing = max(missing, opening.wanted[r, s] - distance)
             room = min(room, distance - hands.sphere_radius[s])
     return missing, room
