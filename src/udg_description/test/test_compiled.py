@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -77,3 +79,31 @@ def test_what_will_be_compiled_is_told_once_and_not_when_it_is_kept(
     index = next((tmp_path / "__pycache__").glob("*.nbi"))
     os.utime(path, ns=(index.stat().st_mtime_ns + 1, index.stat().st_mtime_ns + 1))  # the source is changed
     assert not is_kept(imported(path).twice)
+
+
+CALLERS = """import {callee}
+from {callee} import twice
+from udg_description.compiled import compiled
+
+
+@compiled(uses=({callee},))
+def four_times(x):
+    return twice(twice(x))
+"""
+
+
+def test_what_calls_loops_of_another_module_is_made_anew_when_that_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    callee, caller = tmp_path / "some_callee_loops.py", tmp_path / "some_caller_loops.py"
+    callee.write_text(LOOPS)
+    caller.write_text(CALLERS.format(callee=callee.stem))
+    monkeypatch.setitem(sys.modules, callee.stem, imported(callee))
+    assert imported(caller).four_times(1.0) == 4.0
+    assert is_kept(imported(caller).four_times)
+    callee.write_text(LOOPS.replace("2.0 * x", "3.0 * x"))
+    later = time.time_ns() + 1_000_000_000
+    os.utime(callee, ns=(later, later))
+    monkeypatch.setitem(sys.modules, callee.stem, imported(callee))
+    assert not is_kept(imported(caller).four_times)
+    assert imported(caller).four_times(1.0) == 9.0

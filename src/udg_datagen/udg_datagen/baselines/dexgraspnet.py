@@ -23,7 +23,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from udg_datagen.baselines.mala_loops import Candidates, Weights, energies
+from udg_datagen.baselines.mala_loops import Candidates, Weights, coarse_of, energies
 from udg_datagen.hands.model import HandModel
 from udg_datagen.objects.grasp_object import GraspObject
 from udg_datagen.synthesis.config import SynthesisConfig
@@ -95,8 +95,8 @@ class _Mala:
         self._obj, self._hand, self._config = obj, hand, config
         self._rng = np.random.default_rng(seed)
         self._hands = pack_hands((hand,), ((),), SynthesisConfig())
-        self._box = np.ascontiguousarray(obj.mesh.bounds, dtype=np.float64)
-        self._com = np.ascontiguousarray(obj.com, dtype=np.float64)
+        grid = obj.sdf.nodes
+        self._object = (grid, coarse_of(grid, obj.mesh.bounds), np.ascontiguousarray(obj.com, dtype=np.float64))
         self._candidates, self._pad_of = _candidates(hand, config.candidates_per_pad)
         self._weights = Weights(
             config.weight_distance, config.weight_penetration, config.weight_self, config.weight_joints
@@ -107,6 +107,7 @@ class _Mala:
         origin, R, q = self._starts()
         at = _Hands(origin, R, q, self._draw(len(q)))
         batch = len(q)
+        say_if_compiling(energies)
         terms, gradient = self.evaluate(at)
         mean_square = np.zeros(6 + hand.n_joints)
         for k in range(config.iterations):
@@ -130,17 +131,14 @@ class _Mala:
         pads = np.zeros((batch, len(hand.spec.contact_names)), dtype=bool)
         np.put_along_axis(pads, self._pad_of[at.contacts], True, axis=1)
         q = np.clip(at.q, self._hands.lower[0], self._hands.upper[0])
-        numbers = (torch.as_tensor(x, dtype=torch.float32) for x in (at.origin, at.R, q))
-        energies = (torch.as_tensor(x, dtype=torch.float32) for x in terms.T)
-        return MalaResult(*numbers, torch.as_tensor(pads), *energies)
+        total, closure, away = map(_tensor, terms.T)
+        return MalaResult(_tensor(at.origin), _tensor(at.R), _tensor(q), torch.as_tensor(pads), total, closure, away)
 
     def evaluate(self, at: _Hands) -> tuple[np.ndarray, np.ndarray]:
         """Total, E_fc and E_dis (B, 3), and the gradient of the total (B, 6 + n) with respect to translation, rotation
         about the origin, joints."""
         terms, gradient = np.empty((len(at.q), 3)), np.empty((len(at.q), 6 + at.q.shape[1]))
-        say_if_compiling(energies)
-        of_object = (self._obj.sdf.nodes, self._box, self._com)
-        energies(self._hands, *of_object, self._candidates, self._weights, *at, terms, gradient)
+        energies(self._hands, *self._object, self._candidates, self._weights, *at, terms, gradient)
         gradient[~np.isfinite(gradient)] = 0.0
         return terms, gradient
 
@@ -161,6 +159,10 @@ class _Mala:
             (count, len(lower))
         )
         return origin, R, np.clip(q, lower, upper)
+
+
+def _tensor(values: np.ndarray) -> Tensor:
+    return torch.as_tensor(values, dtype=torch.float32)
 
 
 def _candidates(hand: HandModel, per_pad: int) -> tuple[Candidates, np.ndarray]:

@@ -22,12 +22,23 @@ from udg_datagen.synthesis.hand_loops import (
 )
 from udg_description.compiled import compiled
 
+_BLOCK_BITS = 2  # of the nodes along an axis of a block
+
 
 class Candidates(NamedTuple):
     """Points of the hand that may touch the object."""
 
     link: np.ndarray  # (P,)
     point: np.ndarray  # (P, 3) [m] in the link
+
+
+class Coarse(NamedTuple):
+    """What tells of most spheres that they are far from the object, and fits into a processor's caches."""
+
+    box: np.ndarray  # (2, 3) [m] of the object
+    least: np.ndarray  # (N,) float32 [m]: no look-up by the nodes of a block gives less
+    strides: np.ndarray  # (3,) int, of the blocks
+    per_step: np.ndarray  # (3,) [1/m] of the grid
 
 
 class Weights(NamedTuple):
@@ -39,11 +50,25 @@ class Weights(NamedTuple):
     joints: float
 
 
+def coarse_of(grid: GridNodes, box: np.ndarray) -> Coarse:
+    """Of an object's grid and bounds (2, 3)."""
+    shape = np.array(grid.last, dtype=np.int64) + 1
+    size = 1 << _BLOCK_BITS
+    blocks = -(-shape // size)
+    values = np.full(blocks * size, np.inf, dtype=np.float32)
+    values[tuple(map(slice, shape))] = grid.nodes[:, 0].reshape(shape)
+    parts = values.reshape([n for count in blocks for n in (count, size)])
+    reach = 0.5 * np.linalg.norm(grid.step) + 1e-6  # of a point from its nearest node; gradients are unit vectors
+    least = np.ascontiguousarray((parts.min(axis=(1, 3, 5)) - reach).ravel(), dtype=np.float32)
+    strides = np.array([blocks[1] * blocks[2], blocks[2], 1], dtype=np.int64)
+    return Coarse(np.ascontiguousarray(box, dtype=np.float64), least, strides, 1.0 / grid.step)
+
+
 @compiled(uses=(hand_loops,))
 def energies(
     hands: Hands,
     grid: GridNodes,
-    box: np.ndarray,
+    coarse: Coarse,
     com: np.ndarray,
     candidates: Candidates,
     weights: Weights,
@@ -58,7 +83,7 @@ def energies(
     hand's origin and joints into `gradient`.
 
     For hands at origin (B, 3) [m], R (B, 3, 3), q (B, n) [rad] that touch with the candidates at `contacts` (B, K); the
-    first of `hands` is taken; box (2, 3) [m] and com (3,) [m] are the object's.
+    first of `hands` is taken; grid, coarse and com (3,) [m] are the object's.
     """
     n, n_spheres, n_contacts = q.shape[1], len(hands.sphere_link), contacts.shape[1]
     Rs, os = np.empty((n + 1, 3, 3)), np.empty((n + 1, 3))
@@ -111,8 +136,9 @@ def energies(
         inside = 0.0
         for s in range(n_spheres):
             place(Rs, os, hands.sphere_link[s], hands.sphere_center[s], spheres[s])
-            by_sphere[s] = 0.0
-            if _is_apart(spheres[s], box, hands.sphere_radius[s]):
+            for x in range(3):
+                by_sphere[s, x] = 0.0
+            if _is_apart(spheres[s], hands.sphere_radius[s], grid, coarse):
                 continue
             depth = hands.sphere_radius[s] - nearest(grid, spheres[s], normal)
             if not depth <= 0.0:
@@ -121,6 +147,8 @@ def energies(
                     by_sphere[s, x] = -weights.penetration * normal[x]
         overlap = _part(hands, spheres, weights.own, by_sphere)
         for s in range(n_spheres):
+            if by_sphere[s, 0] == 0.0 and by_sphere[s, 1] == 0.0 and by_sphere[s, 2] == 0.0:
+                continue
             link = hands.sphere_link[s]
             push(spheres[s], by_sphere[s], force[link], moment[link])
 
@@ -147,12 +175,18 @@ def energies(
 
 
 @compiled()
-def _is_apart(point: np.ndarray, box: np.ndarray, radius: float) -> bool:
-    """Whether a sphere lies beyond a side of the box (2, 3): it cannot touch what is inside."""
+def _is_apart(point: np.ndarray, radius: float, grid: GridNodes, coarse: Coarse) -> bool:
+    """Whether a sphere surely does not touch: it lies beyond a side of the object's box, or far enough by its block."""
     for x in range(3):
-        if point[x] + radius < box[0, x] or point[x] - radius > box[1, x]:
+        if point[x] + radius < coarse.box[0, x] or point[x] - radius > coarse.box[1, x]:
             return True
-    return False
+    block = 0
+    for x in range(3):
+        place = (point[x] - grid.lower[x]) * coarse.per_step[x]
+        if not 0.0 <= place <= grid.last[x]:
+            return False  # beyond the grid, or not finite
+        block += (int(place + 0.5) >> _BLOCK_BITS) * coarse.strides[x]
+    return coarse.least[block] > radius
 
 
 @compiled()

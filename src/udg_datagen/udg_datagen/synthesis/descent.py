@@ -12,7 +12,8 @@ from udg_datagen.hands.model import HandModel
 from udg_datagen.objects.grasp_object import GraspObject
 from udg_datagen.synthesis import wrench
 from udg_datagen.synthesis.config import SynthesisConfig
-from udg_datagen.synthesis.descent_loops import Hands, Settings, Surroundings, descend
+from udg_datagen.synthesis.descent_loops import Settings, Surroundings, descend
+from udg_datagen.synthesis.hand_loops import Hands
 from udg_datagen.synthesis.initial import HandPose, TablePlane
 from udg_datagen.synthesis.near import LEAST_M, LEAST_RAD, Near
 from udg_datagen.synthesis.problem import Problem
