@@ -5,9 +5,11 @@ import trimesh
 
 from udg_datagen.baselines import DexGraspNetConfig, MalaResult, optimise, to_grasps
 from udg_datagen.baselines.dexgraspnet import _candidates, _Hands, _Mala, _turn
+from udg_datagen.baselines.mala_loops import _is_apart, coarse_of
 from udg_datagen.bench.cell import open_gates
 from udg_datagen.hands.robot_hand import robot_hand
 from udg_datagen.synthesis import GraspObject, HandModel, SynthesisConfig
+from udg_datagen.synthesis.hand_loops import nearest
 
 CONFIG = DexGraspNetConfig(n_candidates=8, iterations=150)
 
@@ -76,6 +78,19 @@ def test_the_energy_is_that_of_its_terms(hand: HandModel) -> None:
     np.testing.assert_allclose(terms[:, 1], closure, rtol=1e-3, atol=1e-4)
     np.testing.assert_allclose(terms[:, 2], away, rtol=1e-4)
     np.testing.assert_allclose(terms[:, 0], closure + 100 * away + 100 * inside + 10 * overlap + beyond, rtol=1e-3)
+
+
+def test_what_is_told_apart_at_once_does_not_touch(ball: GraspObject) -> None:
+    """The coarse look tells no sphere apart that the look at the grid would find to touch, and most of the others."""
+    grid = ball.sdf.nodes
+    coarse = coarse_of(grid, ball.mesh.bounds)
+    rng = np.random.default_rng(0)
+    points, radii = rng.uniform(-0.08, 0.08, (5000, 3)), rng.uniform(0.002, 0.02, 5000)
+    apart = np.array([_is_apart(p, r, grid, coarse) for p, r in zip(points, radii, strict=True)])
+    distance = np.array([nearest(grid, p, np.empty(3)) for p in points])
+    assert not (apart & (distance < radii)).any()
+    assert apart.sum() > 0.8 * (distance > radii).sum()
+    assert not _is_apart(np.array([np.nan, 0.0, 0.0]), 0.01, grid, coarse)
 
 
 def test_the_gradient_is_that_of_the_energy(hand: HandModel) -> None:
