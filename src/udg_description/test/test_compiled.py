@@ -81,12 +81,11 @@ def test_what_will_be_compiled_is_told_once_and_not_when_it_is_kept(
     assert not is_kept(imported(path).twice)
 
 
-CALLERS = """import {callee}
-from {callee} import twice
+CALLERS = """from {callee} import twice
 from udg_description.compiled import compiled
 
 
-@compiled(uses=({callee},))
+@compiled()
 def four_times(x):
     return twice(twice(x))
 """

@@ -8,21 +8,21 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
-from types import ModuleType
 from typing import Any, TypeVar
 
 import numba
+from numba.core.dispatcher import Dispatcher
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
-def compiled(signature: str | None = None, *, uses: tuple[ModuleType, ...] = ()) -> Callable[[_Function], _Function]:
+def compiled(signature: str | None = None) -> Callable[[_Function], _Function]:
     """Compile a function for one signature, as "float64[:](float64[:, ::1])"; without, at the first call.
 
     With a signature that happens at import, so that no call of a control loop is held up by it. The result is kept
     beside the source or in the user's cache; where neither can be written, each process recompiles, which takes
-    seconds. It is made anew when its own module changes, or one that it `uses`: the modules of all compiled functions
-    that it calls. Sums are added in the order that is written.
+    seconds. It is made anew when its own module changes, or one from which that imports compiled functions by name.
+    Sums are added in the order that is written.
     """
 
     def decorate(function: _Function) -> _Function:
@@ -30,7 +30,7 @@ def compiled(signature: str | None = None, *, uses: tuple[ModuleType, ...] = ())
         options = {"error_model": "numpy"}
         try:
             kept = numba.njit(None, cache=True, **options)(function)
-            _forget_if_older(kept, uses)
+            _forget_if_older(kept)
             if signature is None:
                 return kept
             say_if_compiling(kept)
@@ -70,12 +70,15 @@ def is_kept(loops: Callable[..., Any]) -> bool:
     return any(index.stat().st_mtime_ns >= source.stat().st_mtime_ns for index in _indices(loops))
 
 
-def _forget_if_older(loops: Callable[..., Any], modules: tuple[ModuleType, ...]) -> None:
-    """Remove what was kept of `loops` before one of the modules changed: numba looks at the loops' own alone."""
-    if not modules or not hasattr(loops, "stats"):  # NUMBA_DISABLE_JIT: nothing is kept
+def _forget_if_older(loops: Any) -> None:  # noqa: ANN401
+    """Remove what was kept of `loops` before a module changed from which theirs imports some: numba looks at the loops'
+    own module alone."""
+    if not hasattr(loops, "py_func"):  # NUMBA_DISABLE_JIT: nothing is kept
         return
-    changed = max(Path(str(module.__file__)).stat().st_mtime_ns for module in modules)
-    for index in _indices(loops):
+    others = [value.py_func for value in loops.py_func.__globals__.values() if isinstance(value, Dispatcher)]
+    sources = {Path(other.__code__.co_filename) for other in others} - {Path(loops.py_func.__code__.co_filename)}
+    changed = max((source.stat().st_mtime_ns for source in sources), default=0)
+    for index in _indices(loops) if sources else ():
         with suppress(OSError):
             if index.stat().st_mtime_ns < changed:
                 index.unlink()

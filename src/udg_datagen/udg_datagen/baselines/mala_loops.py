@@ -8,7 +8,6 @@ from typing import NamedTuple
 import numpy as np
 
 from udg_datagen.objects.sdf import GridNodes
-from udg_datagen.synthesis import hand_loops
 from udg_datagen.synthesis.hand_loops import (
     Hands,
     add_moment,
@@ -64,7 +63,7 @@ def coarse_of(grid: GridNodes, box: np.ndarray) -> Coarse:
     return Coarse(np.ascontiguousarray(box, dtype=np.float64), least, strides, 1.0 / grid.step)
 
 
-@compiled(uses=(hand_loops,))
+@compiled()
 def energies(
     hands: Hands,
     grid: GridNodes,

@@ -13,7 +13,6 @@ from typing import NamedTuple
 import numpy as np
 
 from udg_datagen.objects.sdf import GridNodes
-from udg_datagen.synthesis import hand_loops
 from udg_datagen.synthesis.hand_loops import (
     Hands,
     add_moment,
@@ -78,7 +77,7 @@ class Settings(NamedTuple):
     lr_joints: float
 
 
-@compiled(uses=(hand_loops,))
+@compiled()
 def _frame(normal: np.ndarray, reference: int, frame: np.ndarray) -> float:
     """Rows: inward normal and two tangents; the length of the first tangent before it is made a unit vector."""
     for x in range(3):
@@ -96,7 +95,7 @@ def _frame(normal: np.ndarray, reference: int, frame: np.ndarray) -> float:
     return size
 
 
-@compiled(uses=(hand_loops,))
+@compiled()
 def _least_aligned(normal: np.ndarray) -> int:
     """The coordinate axis that is least along the normal, the first of equal ones."""
     best = 0
@@ -106,7 +105,7 @@ def _least_aligned(normal: np.ndarray) -> int:
     return best
 
 
-@compiled(uses=(hand_loops,))
+@compiled()
 def _lower_level(
     world: Surroundings,
     settings: Settings,
@@ -172,7 +171,7 @@ def _lower_level(
                     forces[target, c, i] += edge_weights[target, c * n_edges + e] * world.edges[e, i]
 
 
-@compiled(uses=(hand_loops,))
+@compiled()
 def gradient(
     hands: Hands,
     world: Surroundings,
@@ -256,7 +255,7 @@ def gradient(
             _add_near(hands, world, settings, h, center[h], R[h], q[h], out[h])
 
 
-@compiled(uses=(hand_loops,))
+@compiled()
 def _part(points: np.ndarray, by_points: np.ndarray, a: int, b: int, reach: float, weight: float) -> None:
     """Push two spheres apart that are nearer than `reach` [m]."""
     x, y, z = points[a, 0] - points[b, 0], points[a, 1] - points[b, 1], points[a, 2] - points[b, 2]
@@ -273,7 +272,7 @@ def _part(points: np.ndarray, by_points: np.ndarray, a: int, b: int, reach: floa
     by_points[b, 2] -= slope * z
 
 
-@compiled(uses=(hand_loops,))
+@compiled()
 def _add_contacts(
     hands: Hands,
     world: Surroundings,
@@ -368,7 +367,7 @@ def _add_contacts(
         add_moment(pads[c], by_pad[c], moment[h, link])
 
 
-@compiled(uses=(hand_loops,))
+@compiled()
 def _frame_back(frame: np.ndarray, reference: int, size: float, by_frame: np.ndarray, by_normal: np.ndarray) -> None:
     """Add to `by_normal` (3,) the gradient by the normal, from that by the frame's rows (3, 3), which is changed."""
     u, t, b = frame[0], frame[1], by_frame[2]
@@ -387,7 +386,7 @@ def _frame_back(frame: np.ndarray, reference: int, size: float, by_frame: np.nda
         by_normal[x] -= by_u[x]
 
 
-@compiled(uses=(hand_loops,))
+@compiled()
 def _add_near(
     hands: Hands,
     world: Surroundings,
@@ -424,7 +423,7 @@ def _add_near(
         out[6 + j] += settings.near * settings.near_posture_m * (q[j] - world.near_q[h, j]) / (n * size)
 
 
-@compiled(uses=(hand_loops,))
+@compiled()
 def descend(
     hands: Hands,
     world: Surroundings,
@@ -486,7 +485,7 @@ class Opening(NamedTuple):
     shares: np.ndarray  # of the opening that are tried, widest first
 
 
-@compiled(uses=(hand_loops,))
+@compiled()
 def open_hands(
     hands: Hands,
     grid: GridNodes,
@@ -564,7 +563,7 @@ def open_hands(
                 clearance[candidate] = room
 
 
-@compiled(uses=(hand_loops,))
+@compiled()
 def _look(
     hands: Hands,
     grid: GridNodes,

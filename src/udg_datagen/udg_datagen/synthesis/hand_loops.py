@@ -1,7 +1,6 @@
 """The compiled loops that all descents on a CPU share: a hand's links and points, an object's distance, and back.
 
-In doubles, one hand at a time; a gradient is collected as a force and a moment about the origin at each link. Modules
-whose loops call these name this one to `compiled`.
+In doubles, one hand at a time; a gradient is collected as a force and a moment about the origin at each link.
 """
 
 from __future__ import annotations
