@@ -10,6 +10,7 @@ from udg_datagen.evaluation.ablation_report import (
     Run,
     difference,
     report_of,
+    runs_of,
     student_interval,
     success,
     table_of,
@@ -80,6 +81,13 @@ def test_the_report_is_complete_also_while_runs_are_missing(tmp_path: Path) -> N
         assert set(report["summary"]["variants"]) == {"full", "regression"}
         assert "| regression |" in (tmp_path / "report.md").read_text()
         assert (tmp_path / "success.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_the_figures_are_computed_again_from_the_report() -> None:
+    named = [replace(run, weights=f"{i}", code="abc") for i, run in enumerate(RUNS)]
+    report = json.loads(json.dumps(report_of(named, ["full", "regression"], PLAN, [])))
+    assert runs_of(report) == named
+    assert json.loads(json.dumps(report_of(runs_of(report), list(report["variants"]), report["plan"], []))) == report
 
 
 def test_trials_are_half_on_unseen_objects_and_take_the_sizes_in_turn() -> None:

@@ -2,7 +2,8 @@
 
 Two kinds of 95 % interval: over the seeds (Student's t: what another training may give), and over the trials of all
 seeds together (what other objects may give, which are clusters of trials). Differences are of the same trials, seed by
-seed; p is of a test that exchanges both variants in all trials of an object at once.
+seed; p is of a test that exchanges both variants in all trials of an object at once. The report holds the outcome of
+each trial, so that anyone can compute the figures again.
 """
 
 from __future__ import annotations
@@ -36,6 +37,8 @@ class Run:
     validation: dict[str, float]
     known: dict[Task, bool]
     unseen: dict[Task, bool]
+    weights: str = ""  # SHA-256 of the trained policy's
+    code: str = ""  # commit that trained it
 
     def trials(self, group: str) -> dict[Task, bool]:
         """The trials of one of GROUPS."""
@@ -118,7 +121,25 @@ def report_of(
             for name, row in rows.items()
         },
     }
-    return {"summary": summary, "variants": rows, "plan": plan, "failures": list(failures)}
+    told = [_told(run) for of_variant in by_variant.values() for run in of_variant]
+    return {"summary": summary, "variants": rows, "plan": plan, "failures": list(failures), "runs": told}
+
+
+def _told(run: Run) -> dict[str, Any]:
+    """A run as JSON values, each trial as [object, seed, success]."""
+    told = {name: getattr(run, name) for name in ("variant", "seed", "weights", "code", "validation")}
+    return told | {group: [[*task, won] for task, won in run.trials(group).items()] for group in ("known", "unseen")}
+
+
+def runs_of(report: dict[str, Any]) -> list[Run]:
+    """The runs that a report tells of, for `report_of` to compute its figures again."""
+
+    def trials(rows: Sequence[tuple[str, int, bool]]) -> dict[Task, bool]:
+        return {(object, seed): won for object, seed, won in rows}
+
+    return [
+        Run(**{**told, "known": trials(told["known"]), "unseen": trials(told["unseen"])}) for told in report["runs"]
+    ]
 
 
 def table_of(report: dict[str, Any]) -> str:

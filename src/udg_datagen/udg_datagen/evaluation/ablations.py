@@ -10,6 +10,7 @@ variants it adds to the study. In DIR: runs/<variant>_<seed>/, report.json, repo
 from __future__ import annotations
 
 import argparse
+import hashlib
 import io
 import json
 import math
@@ -39,7 +40,7 @@ from udg_policy.frames.frame_store import FrameStore, load_frames
 from udg_policy.frames.mixing import Source, data_hash, sources
 from udg_policy.inference.engine import PolicyEngine
 from udg_policy.inference.retry import RetryConfig
-from udg_policy.network.checkpoint import DESCRIPTION_NAME, load_checkpoint
+from udg_policy.network.checkpoint import DESCRIPTION_NAME, WEIGHTS_NAME, load_checkpoint
 from udg_policy.parallel import Parallel
 from udg_policy.training.train import STATE_NAME, Run, Trainer, keep_large_blocks, split_views, train
 from udg_sim.objects.library import SIZES, ObjectLibrary
@@ -293,11 +294,13 @@ def measured_run(out: Path, plan: Plan, name: str, seed: int) -> MeasuredRun:
     """What is known of a run so far."""
     folder = run_folder(out, name, seed)
     trials = read_trials(folder)
-    validation = load_checkpoint(folder).figures["validation"]
+    checkpoint = load_checkpoint(folder)
     return MeasuredRun(
         variant=name,
         seed=seed,
-        validation=dict(validation),
+        weights=hashlib.sha256((folder / WEIGHTS_NAME).read_bytes()).hexdigest(),
+        code=checkpoint.git_hash,
+        validation=dict(checkpoint.figures["validation"]),
         known={task: trials[task].success for task in plan.known if task in trials},
         unseen={task: trials[task].success for task in plan.unseen if task in trials},
     )
