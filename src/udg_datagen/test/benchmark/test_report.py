@@ -64,6 +64,7 @@ def test_the_tables_tell_sizes_and_kinds_apart_and_the_mean_is_that_of_sizes() -
     assert a["causes"] == {"dropped": 1} and "trained" not in a
     paired = told["paired"]["b - a, new objects"]
     assert (paired["difference"], paired["p"]) == (0.25, 1.0)  # small ((0 - 1) + (1 - 1)) / 2, large 1
+    assert paired["success"] == {"a": 0.5, "b": 0.75}  # (2/2 + 0/1) / 2, (1/2 + 1/1) / 2
 
 
 def test_what_one_policy_was_trained_on_is_compared_as_such() -> None:

@@ -80,13 +80,14 @@ def summary(rows: Sequence[Row]) -> dict[str, Any]:
             },
             "causes": dict(Counter(row.cause for row in own if not row.success).most_common()),
         }
-    found["paired"] = {
-        f"{b} - {a}, {label}": {
-            name: None if value != value else round(value, 5) for name, value in one._asdict().items()
-        }
-        for a, b, label, one in differences(counted)
-    }
+    found["paired"] = {f"{b} - {a}, {label}": _compared(a, b, one) for a, b, label, one in differences(counted)}
     return found
+
+
+def _compared(a: str, b: str, one: Difference) -> dict[str, Any]:
+    """The difference B - A as JSON values; None for what too few objects do not tell."""
+    values = {name: None if value != value else round(value, 5) for name, value in one._asdict().items()}
+    return {"success": {b: values.pop("b"), a: values.pop("a")}, **values}
 
 
 def _mean(own: Sequence[Row], seen: Sequence[str], present: Mapping[str, set[str]]) -> dict[str, Any] | None:
