@@ -1,12 +1,15 @@
 """The study of variants: fair trials, intervals by hand, differences of the same trials, a report that can be read."""
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from udg_datagen.evaluation.ablation_report import (
+    REPORT_JSON,
+    REPORT_TABLE,
     Run,
     difference,
     report_of,
@@ -30,6 +33,7 @@ from udg_policy.config import preset
 from udg_policy.episodes.dataset import EpisodeWriter
 from udg_policy.episodes.synthetic import make_episode
 
+STUDIES = sorted((Path(__file__).parents[4] / "docs" / "results").glob(f"*/{REPORT_JSON}"))
 PLAN = {"steps": 10, "known": [("a", 1), ("a", 2)], "unseen": [("b", 1)]}
 
 
@@ -88,6 +92,19 @@ def test_the_figures_are_computed_again_from_the_report() -> None:
     report = json.loads(json.dumps(report_of(named, ["full", "regression"], PLAN, [])))
     assert runs_of(report) == named
     assert json.loads(json.dumps(report_of(runs_of(report), list(report["variants"]), report["plan"], []))) == report
+
+
+@pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.parent.name)
+def test_studies_of_record_give_the_table_beside_them(path: Path) -> None:
+    report = json.loads(path.read_text(encoding="utf-8"))
+    again = report_of(runs_of(report), list(report["variants"]), report["plan"], report["failures"])
+    assert json.loads(json.dumps(again)) == report
+    assert (path.parent / REPORT_TABLE).read_text(encoding="utf-8") == table_of(report)
+    assert all(re.fullmatch(r"[0-9a-f]{64}", run.weights) and run.code for run in runs_of(report))
+
+
+def test_there_are_studies_of_record() -> None:
+    assert STUDIES
 
 
 def test_trials_are_half_on_unseen_objects_and_take_the_sizes_in_turn() -> None:
