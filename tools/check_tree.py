@@ -58,7 +58,6 @@ UNUSED = {  # why a name is there that nothing but tests calls
     "act_batch": "the tests of two rooms act on many scenes at once",
     "add_figures": "kept for figures that are measured after training",
     "proprioception_width": "what network_inputs returns is described with it",
-    "runs_of": "computes the figures of a study of record again, as a test does",
 }
 DISTRIBUTION_OF = {  # where import and PyPI differ
     "PIL": "pillow",

@@ -4,6 +4,7 @@ import json
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,7 +14,6 @@ from udg_datagen.evaluation.ablation_report import (
     Run,
     difference,
     report_of,
-    runs_of,
     student_interval,
     success,
     table_of,
@@ -53,6 +53,15 @@ RUNS = [
     measured("regression", 0, (True, False), False),
     measured("regression", 1, (False, True), True),
 ]
+
+
+def runs_of(report: dict[str, Any]) -> list[Run]:
+    """The runs that a report tells of, each trial as [object, seed, success]."""
+
+    def outcomes(trials: list[tuple[str, int, bool]]) -> dict[tuple[str, int], bool]:
+        return {(object, seed): won for object, seed, won in trials}
+
+    return [Run(**told | {group: outcomes(told[group]) for group in ("known", "unseen")}) for told in report["runs"]]
 
 
 def test_students_interval_by_hand() -> None:
@@ -100,7 +109,8 @@ def test_studies_of_record_give_the_table_beside_them(path: Path) -> None:
     again = report_of(runs_of(report), list(report["variants"]), report["plan"], report["failures"])
     assert json.loads(json.dumps(again)) == report
     assert (path.parent / REPORT_TABLE).read_text(encoding="utf-8") == table_of(report)
-    assert all(re.fullmatch(r"[0-9a-f]{64}", run.weights) and run.code for run in runs_of(report))
+    for one in runs_of(report):
+        assert re.fullmatch(r"[0-9a-f]{64}", one.weights) and re.fullmatch(r"[0-9a-f]{40}", one.code), one.variant
 
 
 def test_there_are_studies_of_record() -> None:

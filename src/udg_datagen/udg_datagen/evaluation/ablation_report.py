@@ -131,17 +131,6 @@ def _told(run: Run) -> dict[str, Any]:
     return told | {group: [[*task, won] for task, won in run.trials(group).items()] for group in ("known", "unseen")}
 
 
-def runs_of(report: dict[str, Any]) -> list[Run]:
-    """The runs that a report tells of, for `report_of` to compute its figures again."""
-
-    def trials(rows: Sequence[tuple[str, int, bool]]) -> dict[Task, bool]:
-        return {(object, seed): won for object, seed, won in rows}
-
-    return [
-        Run(**{**told, "known": trials(told["known"]), "unseen": trials(told["unseen"])}) for told in report["runs"]
-    ]
-
-
 def table_of(report: dict[str, Any]) -> str:
     """The report as a page in Markdown."""
     first = next(iter(report["variants"]))
