@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import pytest
@@ -33,11 +34,11 @@ def test_included_an_argument_of_another_file_passes_and_a_likely_slip_is_told()
         ("ros2 launch udg_bringup real.launch.py policy:=false", False),
         ("ros2 launch -n udg_bringup real.launch.py", False),
         ("ros2 launch udg_sim real.launch.py", False),
-        (f"/usr/bin/ros2 launch {FILE} cameras:=none", False),
+        (f"/usr/bin/ros2 launch {shlex.quote(str(FILE))} cameras:=none", False),
         ("ros2 launch my_cell real.launch.py site:=lab", True),
         ("ros2 launch my_cell cell.launch.py config:=real.launch.py", True),
         ("python my_program.py", True),
     ],
 )
 def test_the_command_tells_whether_a_file_was_launched_or_included(command: str, included: bool) -> None:
-    assert is_included(FILE, PACKAGES, command.split()) is included
+    assert is_included(FILE, PACKAGES, shlex.split(command)) is included
